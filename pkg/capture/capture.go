@@ -1,0 +1,67 @@
+// Package capture holds the words that every stage of the pipeline shares: the
+// captured frame, its link type, its direction and the counters of a capture.
+//
+// The package has no behaviour of its own and knows neither sockets nor files,
+// so that a client, a file reader and the kernel ring can speak of the same
+// frame without importing one another.
+package capture
+
+// Frame is one link-layer frame as the client of a capture sees it: a VLAN tag
+// that the kernel stripped is back in place, and on cooked devices the cooked
+// header stands in front.
+type Frame struct {
+	// Timestamp is the time of capture in nanoseconds since the Unix epoch.
+	// RPCAP carries microseconds, so frames that travelled over it end in 000.
+	Timestamp int64
+	// Data are the captured bytes, at most Len of them. Who owns them and how
+	// long they stay valid is stated by whoever hands the frame out.
+	Data []byte
+	// Len is the length of the frame on the wire in bytes. It exceeds
+	// len(Data) when a snap length cut the frame.
+	Len int
+	// LinkType tells how Data starts.
+	LinkType LinkType
+}
+
+// Truncated reports whether a snap length cut the frame.
+func (f *Frame) Truncated() bool { return len(f.Data) < f.Len }
+
+// Direction is the way a frame took through the interface it was captured on.
+type Direction uint8
+
+// The directions of a frame, seen from the host that captures.
+const (
+	DirectionUnknown Direction = iota
+	DirectionIn
+	DirectionOut
+)
+
+// String returns "in", "out" or "unknown".
+func (d Direction) String() string {
+	switch d {
+	case DirectionIn:
+		return "in"
+	case DirectionOut:
+		return "out"
+	default:
+		return "unknown"
+	}
+}
+
+// Stats counts the frames of one capture since its start. Every frame that
+// reached the capture point is in exactly one of Excluded, Filtered, Dropped
+// and Matched; every matched one is in exactly one of Sent and Undelivered as
+// soon as the capture has ended.
+type Stats struct {
+	Seen        uint64 // frames that reached the capture point
+	Excluded    uint64 // left out by rule: own data connections, direction, loopback's second copy
+	Filtered    uint64 // refused by the client's filter
+	Dropped     uint64 // matched, but lost since the ring was full
+	Matched     uint64 // matched and put into the ring
+	Sent        uint64 // handed to the client's data connection
+	Undelivered uint64 // in the ring, but not sent before the capture ended
+
+	// InterfaceDropped counts what the network interface itself lost before
+	// any capture point; such frames are not in Seen.
+	InterfaceDropped uint64
+}

@@ -1,0 +1,70 @@
+package capture
+
+import "strconv"
+
+// LinkType is a link-layer header type: a DLT_ value as libpcap on Linux
+// reports it and as RPCAP carries it (pcap-linktype(7)). Capture files hold
+// LINKTYPE_ values, which differ in a few places: see [LinkTypeFromFile].
+type LinkType uint32
+
+// The link types that Capstan captures or decodes itself.
+const (
+	LinkTypeNull      LinkType = 0   // BSD loopback, address family in host order
+	LinkTypeEthernet  LinkType = 1   // Ethernet II or 802.3
+	LinkTypeRaw       LinkType = 12  // raw IP, version from the first nibble
+	LinkTypeLoop      LinkType = 108 // OpenBSD loopback, address family in network order
+	LinkTypeLinuxSLL  LinkType = 113 // Linux cooked capture v1
+	LinkTypeIPv4      LinkType = 228 // raw IPv4
+	LinkTypeIPv6      LinkType = 229 // raw IPv6
+	LinkTypeLinuxSLL2 LinkType = 276 // Linux cooked capture v2
+)
+
+// Values of raw IP that are not Linux's DLT_RAW: OpenBSD's DLT_RAW and the
+// LINKTYPE_RAW of capture files.
+const (
+	linkTypeRawOpenBSD LinkType = 14
+	linkTypeRawFile    LinkType = 101
+)
+
+// String returns the name without the DLT_ prefix, or "DLT n".
+func (t LinkType) String() string {
+	switch t {
+	case LinkTypeNull:
+		return "NULL"
+	case LinkTypeEthernet:
+		return "EN10MB"
+	case LinkTypeRaw, linkTypeRawOpenBSD, linkTypeRawFile:
+		return "RAW"
+	case LinkTypeLoop:
+		return "LOOP"
+	case LinkTypeLinuxSLL:
+		return "LINUX_SLL"
+	case LinkTypeIPv4:
+		return "IPV4"
+	case LinkTypeIPv6:
+		return "IPV6"
+	case LinkTypeLinuxSLL2:
+		return "LINUX_SLL2"
+	}
+	return "DLT " + strconv.FormatUint(uint64(t), 10)
+}
+
+// Canonical maps the several values of raw IP to [LinkTypeRaw] and leaves
+// every other value as it is.
+func (t LinkType) Canonical() LinkType {
+	if t == linkTypeRawOpenBSD || t == linkTypeRawFile {
+		return LinkTypeRaw
+	}
+	return t
+}
+
+// LinkTypeFromFile turns the LINKTYPE_ value of a capture file into a LinkType.
+func LinkTypeFromFile(linktype uint32) LinkType { return LinkType(linktype).Canonical() }
+
+// File returns the LINKTYPE_ value that stands for t in a capture file.
+func (t LinkType) File() uint32 {
+	if t.Canonical() == LinkTypeRaw {
+		return uint32(linkTypeRawFile)
+	}
+	return uint32(t)
+}

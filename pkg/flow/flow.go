@@ -1,0 +1,84 @@
+// Package flow names a conversation: the connection key both directions of a
+// TCP connection share, and a symmetric hash of it.
+package flow
+
+import (
+	"encoding/binary"
+	"net/netip"
+)
+
+// Endpoint is one end of a connection: an address in 16-byte form (IPv4 as
+// IPv4-mapped IPv6, RFC 4291 §2.5.5.2) and a port. It holds no pointer, so a
+// key made of endpoints is cheap to hash, to compare and for the collector.
+type Endpoint struct {
+	Addr [16]byte
+	Port uint16
+}
+
+// AddrPort returns e in the form of net/netip, IPv4-mapped addresses unmapped.
+func (e Endpoint) AddrPort() netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom16(e.Addr).Unmap(), e.Port)
+}
+
+// EndpointFrom is the inverse of [Endpoint.AddrPort]; zones are lost.
+func EndpointFrom(ap netip.AddrPort) Endpoint {
+	return Endpoint{Addr: ap.Addr().As16(), Port: ap.Port()}
+}
+
+// less orders endpoints by address, then port.
+func (e *Endpoint) less(o *Endpoint) bool {
+	eh, oh := binary.BigEndian.Uint64(e.Addr[:8]), binary.BigEndian.Uint64(o.Addr[:8])
+	if eh != oh {
+		return eh < oh
+	}
+	el, ol := binary.BigEndian.Uint64(e.Addr[8:]), binary.BigEndian.Uint64(o.Addr[8:])
+	if el != ol {
+		return el < ol
+	}
+	return e.Port < o.Port
+}
+
+// Direction tells which end of a [Key] sent a segment.
+type Direction uint8
+
+// AToB is a segment from Key.A to Key.B, BToA the other way.
+const (
+	AToB Direction = 0
+	BToA Direction = 1
+)
+
+// Reverse returns the other direction.
+func (d Direction) Reverse() Direction { return d ^ 1 }
+
+// Key identifies a TCP connection whatever the direction of the segment it was
+// made from: A is the lower endpoint.
+type Key struct {
+	A, B Endpoint
+}
+
+// NewKey returns the key of the connection between src and dst and the
+// direction of a segment sent by src. Two equal endpoints (a connection of a
+// port to itself) give AToB both ways.
+func NewKey(src, dst Endpoint) (Key, Direction) {
+	if dst.less(&src) {
+		return Key{A: dst, B: src}, BToA
+	}
+	return Key{A: src, B: dst}, AToB
+}
+
+// Sender returns the endpoint that sends in direction d.
+func (k *Key) Sender(d Direction) Endpoint {
+	if d == AToB {
+		return k.A
+	}
+	return k.B
+}
+
+// Hash returns a 64-bit hash that is the same for both directions, since the
+// key is. It is a multiply-mix (wyhash family), not keyed: it must not be the
+// only defence against an attacker who picks ports to collide.
+func (k *Key) Hash() uint64 {
+	a := mix(binary.LittleEndian.Uint64(k.A.Addr[:8])^mul0, binary.LittleEndian.Uint64(k.A.Addr[8:])^mul1)
+	b := mix(binary.LittleEndian.Uint64(k.B.Addr[:8])^mul1, binary.LittleEndian.Uint64(k.B.Addr[8:])^mul2)
+	return mix(a^uint64(k.A.Port)<<16^uint64(k.B.Port), b^mul0)
+}

@@ -1,0 +1,75 @@
+package flow
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+)
+
+func randomEndpoint(r *rand.Rand) Endpoint {
+	if r.IntN(2) == 0 {
+		var a [4]byte
+		for i := range a {
+			a[i] = byte(r.Uint32())
+		}
+		return EndpointFrom(netip.AddrPortFrom(netip.AddrFrom4(a), uint16(r.Uint32())))
+	}
+	var e Endpoint
+	for i := range e.Addr {
+		e.Addr[i] = byte(r.Uint32())
+	}
+	e.Port = uint16(r.Uint32())
+	return e
+}
+
+func TestKeyIsSymmetric(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 10_000 {
+		a, b := randomEndpoint(r), randomEndpoint(r)
+		k1, d1 := NewKey(a, b)
+		k2, d2 := NewKey(b, a)
+		if k1 != k2 || k1.Hash() != k2.Hash() {
+			t.Fatalf("keys of %v and %v differ by direction: %v, %v", a, b, k1, k2)
+		}
+		if a != b && d1 != d2.Reverse() {
+			t.Fatalf("directions of %v → %v: %d and %d", a, b, d1, d2)
+		}
+		if k1.Sender(d1) != a || k2.Sender(d2) != b {
+			t.Fatalf("sender of %v → %v is %v", a, b, k1.Sender(d1))
+		}
+	}
+}
+
+func TestHashSpreadsPortsOverShards(t *testing.T) {
+	const shards, flows = 8, 80_000
+	var count [shards]int
+	server := EndpointFrom(netip.MustParseAddrPort("10.0.0.1:80"))
+	for i := range flows {
+		client := EndpointFrom(netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 1, byte(i >> 14)}), uint16(1024+i%16384)))
+		k, _ := NewKey(client, server)
+		count[k.Hash()%shards]++
+	}
+	for s, n := range count {
+		if n < flows/shards*9/10 || n > flows/shards*11/10 {
+			t.Errorf("shard %d holds %d of %d flows: %v", s, n, flows, count)
+		}
+	}
+}
+
+func TestEndpointKeepsAddressFamily(t *testing.T) {
+	for _, s := range []string{"192.0.2.1:80", "[2001:db8::1]:443", "0.0.0.0:0"} {
+		ap := netip.MustParseAddrPort(s)
+		if got := EndpointFrom(ap).AddrPort(); got != ap {
+			t.Errorf("%s came back as %s", ap, got)
+		}
+	}
+}
+
+func BenchmarkHash(b *testing.B) {
+	k, _ := NewKey(EndpointFrom(netip.MustParseAddrPort("10.0.0.1:80")), EndpointFrom(netip.MustParseAddrPort("10.0.0.2:1234")))
+	var sum uint64
+	for b.Loop() {
+		sum += k.Hash()
+	}
+	_ = sum
+}
