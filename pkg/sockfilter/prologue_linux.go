@@ -1,0 +1,93 @@
+package sockfilter
+
+import (
+	"github.com/cilium/ebpf/asm"
+	"golang.org/x/sys/unix"
+
+	"capstan/pkg/capture"
+)
+
+// Labels of the prologue.
+const (
+	labelClient   = "client"   // go on to the client's program
+	labelExcluded = "excluded" // count and drop
+	labelDrop     = "drop"
+)
+
+// Registers of the prologue, beside regCtx.
+const regCounters = asm.R9 // the value of this processor
+
+// prologue is the program that sockets have attached. It counts the frame,
+// applies the rules of the Config and jumps to the client's program. A tail
+// call, and not a call: replacing the program is then one map update, whatever
+// its size, while attached programs are charged to the socket
+// (net.core.optmem_max).
+func (f *Filter) prologue() asm.Instructions {
+	ins := asm.Instructions{
+		asm.Mov.Reg(regCtx, asm.R1),
+		asm.StoreImm(asm.RFP, -4, 0, asm.Word),
+		asm.LoadMapPtr(asm.R1, f.counters.FD()),
+		asm.Mov.Reg(asm.R2, asm.RFP),
+		asm.Add.Imm(asm.R2, -4),
+		asm.FnMapLookupElem.Call(),
+		asm.JEq.Imm(asm.R0, 0, labelDrop), // never: the key exists
+		asm.Mov.Reg(regCounters, asm.R0),
+	}
+	ins = append(ins, count(counterSeen)...)
+	ins = append(ins, f.cfg.excludeByDirection()...)
+	if f.cfg.Self != nil {
+		ins = append(ins, f.cfg.Self.exclude()...)
+	}
+	ins = append(ins,
+		asm.Mov.Reg(asm.R1, regCtx).WithSymbol(labelClient),
+		asm.LoadMapPtr(asm.R2, f.slot.FD()),
+		asm.Mov.Imm(asm.R3, 0),
+		asm.FnTailCall.Call(),
+	)
+	ins = append(ins, count(counterInactive)...) // the slot is empty
+	if f.cfg.excludes() {
+		ins = append(ins, asm.Ja.Label(labelDrop))
+		excluded := count(counterRuled)
+		excluded[0] = excluded[0].WithSymbol(labelExcluded)
+		ins = append(ins, excluded...)
+	}
+	return append(ins,
+		asm.Mov.Imm(asm.R0, 0).WithSymbol(labelDrop),
+		asm.Return(),
+	)
+}
+
+// count adds 1 to a counter of this processor. The addition is atomic since
+// frames on their way out may meet the filter in a preemptible context.
+func count(counter int16) asm.Instructions {
+	add := asm.StoreXAdd(regCounters, asm.R1, asm.DWord)
+	add.Offset = counter
+	return asm.Instructions{asm.Mov.Imm(asm.R1, 1), add}
+}
+
+// excludes reports whether any rule can exclude a frame.
+func (c *Config) excludes() bool {
+	return c.LoopbackInterface != 0 || c.Direction != capture.DirectionUnknown || c.Self != nil
+}
+
+// excludeByDirection excludes loopback's outgoing copies and frames of the
+// unwanted direction.
+func (c *Config) excludeByDirection() asm.Instructions {
+	packetType := asm.LoadMem(asm.R1, regCtx, skbPktType, asm.Word)
+	var ins asm.Instructions
+	if c.LoopbackInterface != 0 {
+		ins = append(ins,
+			packetType,
+			skip(asm.JNE.Imm(asm.R1, unix.PACKET_OUTGOING, ""), 2),
+			asm.LoadMem(asm.R1, regCtx, skbIfindex, asm.Word),
+			asm.JEq.Imm(asm.R1, int32(c.LoopbackInterface), labelExcluded),
+		)
+	}
+	switch c.Direction {
+	case capture.DirectionIn:
+		ins = append(ins, packetType, asm.JEq.Imm(asm.R1, unix.PACKET_OUTGOING, labelExcluded))
+	case capture.DirectionOut:
+		ins = append(ins, packetType, asm.JNE.Imm(asm.R1, unix.PACKET_OUTGOING, labelExcluded))
+	}
+	return ins
+}
