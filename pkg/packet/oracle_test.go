@@ -1,0 +1,307 @@
+package packet
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"capstan/pkg/capture"
+	"capstan/pkg/flow"
+
+	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
+	"github.com/google/gopacket/pcapgo"
+)
+
+// verdict is what gopacket says about a frame.
+type verdict struct {
+	outcome Outcome
+	segment Segment
+	// unsure means that gopacket gives no ground to compare: it met an error
+	// or a cut frame, or a form that the two read differently on purpose.
+	unsure bool
+	why    string
+	chain  bool // IPv6 with an extension header
+}
+
+var oracleLinks = map[capture.LinkType]layers.LinkType{
+	capture.LinkTypeNull:     layers.LinkTypeNull,
+	capture.LinkTypeEthernet: layers.LinkTypeEthernet,
+	capture.LinkTypeRaw:      layers.LinkTypeRaw,
+	capture.LinkTypeLoop:     layers.LinkTypeLoop,
+	capture.LinkTypeLinuxSLL: layers.LinkTypeLinuxSLL,
+	capture.LinkTypeIPv4:     layers.LinkTypeIPv4,
+	capture.LinkTypeIPv6:     layers.LinkTypeIPv6,
+}
+
+// oracle decodes f with gopacket. The exceptions, where the two differ on
+// purpose, are the branches that return unsure.
+func oracle(f *capture.Frame) (v verdict) {
+	chain := false
+	defer func() { v.chain = chain }()
+	link, ok := oracleLinks[f.LinkType.Canonical()]
+	if !ok {
+		return verdict{unsure: true, why: "gopacket has no decoder for the link type"}
+	}
+	p := gopacket.NewPacket(f.Data, link, gopacket.DecodeOptions{Lazy: false, NoCopy: true})
+	if p.ErrorLayer() != nil {
+		return verdict{unsure: true, why: "gopacket fails"}
+	}
+	if p.Metadata().Truncated || f.Truncated() {
+		return verdict{unsure: true, why: "truncated"}
+	}
+	tags := 0
+	var src, dst flow.Endpoint
+	ip := false
+	for _, l := range p.Layers() {
+		switch l := l.(type) {
+		case *layers.Ethernet:
+			if ip {
+				return verdict{outcome: OutcomeNotTCP} // tunnel
+			}
+		case *layers.LLC:
+			if ip {
+				return verdict{outcome: OutcomeNotTCP}
+			}
+			if l.DSAP != 0xaa || l.SSAP != 0xaa || l.IG || l.CR || l.Control != 3 {
+				return verdict{outcome: OutcomeNotIP}
+			}
+		case *layers.SNAP:
+			if l.OrganizationalCode[0]|l.OrganizationalCode[1]|l.OrganizationalCode[2] != 0 {
+				return verdict{outcome: OutcomeNotIP}
+			}
+			if l.Type < etherMin {
+				return verdict{unsure: true, why: "gopacket takes a length for a type"}
+			}
+		case *layers.LinuxSLL, *layers.Loopback:
+		case *layers.Dot1Q:
+			if tags++; tags > maxTags {
+				return verdict{outcome: OutcomeNotIP}
+			}
+		case *layers.IPv4:
+			if ip {
+				return verdict{outcome: OutcomeNotTCP}
+			}
+			ip = true
+			if l.Version != 4 {
+				return verdict{unsure: true, why: "gopacket doesn't look at the version"}
+			}
+			copy(src.Addr[:], l.SrcIP.To16())
+			copy(dst.Addr[:], l.DstIP.To16())
+			if l.Protocol == layers.IPProtocolTCP && (l.Flags&layers.IPv4MoreFragments != 0 || l.FragOffset != 0) {
+				return verdict{outcome: OutcomeFragment}
+			}
+		case *layers.IPv6:
+			if ip {
+				return verdict{outcome: OutcomeNotTCP}
+			}
+			ip = true
+			if l.Version != 6 {
+				return verdict{unsure: true, why: "gopacket doesn't look at the version"}
+			}
+			copy(src.Addr[:], l.SrcIP.To16())
+			copy(dst.Addr[:], l.DstIP.To16())
+			chain = l.NextHeader != layers.IPProtocolTCP
+			if l.Length == 0 {
+				return verdict{unsure: true, why: "gopacket takes no super-segment without a jumbo option"}
+			}
+		case *layers.IPv6HopByHop, *layers.IPv6Routing, *layers.IPv6Destination:
+		case *layers.IPSecAH:
+			return verdict{unsure: true, why: "gopacket's AH header does not chain on"}
+		case *layers.IPv6Fragment:
+			if l.FragmentOffset == 0 && !l.MoreFragments {
+				return verdict{unsure: true, why: "gopacket stops at an atomic fragment"}
+			}
+			return verdict{outcome: fragmentOf(byte(l.NextHeader))}
+		case *layers.TCP:
+			if !ip {
+				return verdict{outcome: OutcomeNotIP}
+			}
+			v := verdict{outcome: OutcomeTCP}
+			src.Port, dst.Port = uint16(l.SrcPort), uint16(l.DstPort)
+			s := &v.segment
+			s.Key, s.Dir = flow.NewKey(src, dst)
+			s.Seq, s.Ack, s.Window, s.Payload = l.Seq, l.Ack, l.Window, l.Payload
+			s.Flags = Flags(l.Contents[13])
+			return v
+		default:
+			if !ip {
+				return verdict{outcome: OutcomeNotIP}
+			}
+			return verdict{outcome: OutcomeNotTCP}
+		}
+	}
+	if n := len(p.Layers()); n == 0 || len(p.Layers()[n-1].LayerPayload()) == 0 {
+		return verdict{unsure: true, why: "gopacket makes no layer of an empty payload"}
+	}
+	if ip {
+		return verdict{outcome: OutcomeNotTCP}
+	}
+	return verdict{outcome: OutcomeNotIP}
+}
+
+// compare decodes f and holds the result against gopacket's. It returns
+// whether there was ground to compare.
+func compare(t testing.TB, f *capture.Frame) (Outcome, bool) {
+	t.Helper()
+	var got Segment
+	o := got.Decode(f)
+	if o == OutcomeTCP {
+		inFrame(t, f, &got)
+	}
+	want := oracle(f)
+	if want.unsure {
+		return o, false
+	}
+	if o != want.outcome {
+		// gopacket doesn't know the QinQ number from before 802.1ad.
+		if bytes.Contains(f.Data, []byte{0x91, 0x00}) && want.outcome == OutcomeNotIP {
+			return o, false
+		}
+		// gopacket neither bounds the chain of extension headers nor checks
+		// each against the packet.
+		if o == OutcomeMalformed && want.chain {
+			return o, false
+		}
+		t.Errorf("outcome %v, gopacket says %v: % x", o, want.outcome, head(f.Data))
+		return o, true
+	}
+	if o != OutcomeTCP {
+		return o, true
+	}
+	w := &want.segment
+	if got.Key != w.Key || got.Dir != w.Dir || got.Seq != w.Seq || got.Ack != w.Ack ||
+		got.Flags != w.Flags || got.Window != w.Window || got.Missing != 0 {
+		t.Errorf("decoded %+v, gopacket %+v: % x", got, *w, head(f.Data))
+	}
+	if !bytes.Equal(got.Payload, w.Payload) {
+		t.Errorf("payload of %d bytes, gopacket %d: % x", len(got.Payload), len(w.Payload), head(f.Data))
+	}
+	return o, true
+}
+
+func head(b []byte) []byte { return b[:min(len(b), 96)] }
+
+// inFrame checks that the payload is a piece of the frame, and that it and the
+// missing bytes stay within what was on the wire or the IP length.
+func inFrame(t testing.TB, f *capture.Frame, s *Segment) {
+	t.Helper()
+	if s.Missing < 0 {
+		t.Errorf("%d bytes missing", s.Missing)
+	}
+	if cap(s.Payload) != len(s.Payload) {
+		t.Errorf("payload of %d bytes has room for %d", len(s.Payload), cap(s.Payload))
+	}
+	if len(s.Payload) > 0 {
+		if !within(f.Data, s.Payload) {
+			t.Errorf("payload does not alias the frame")
+		}
+	}
+	if limit := max(f.Len, len(f.Data)) + 0xffff; len(s.Payload)+s.Missing > limit {
+		t.Errorf("%d+%d bytes of payload in a frame of %d", len(s.Payload), s.Missing, f.Len)
+	}
+}
+
+func within(outer, inner []byte) bool {
+	for i := range outer {
+		if &outer[i] == &inner[0] {
+			return i+len(inner) <= len(outer)
+		}
+	}
+	return false
+}
+
+// captures returns the capture files of the corpus, or skips.
+func captures(t *testing.T) []string {
+	t.Helper()
+	dir := os.Getenv("CAPTURES_DIR")
+	if dir == "" {
+		dir = filepath.Join("..", "..", "..", "shared", "captures")
+	}
+	var files []string
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && (strings.HasSuffix(path, ".pcap") || strings.HasSuffix(path, ".pcapng")) {
+			files = append(files, path)
+		}
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		t.Skipf("no capture files at %s: set CAPTURES_DIR", dir)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// frames calls f with each frame of a capture file.
+func frames(t *testing.T, path string, f func(*capture.Frame)) {
+	t.Helper()
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	magic := make([]byte, 24)
+	if _, err := io.ReadFull(file, magic); err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		t.Fatal(err)
+	}
+	var src gopacket.PacketDataSource
+	var link uint32
+	if ng, err := pcapgo.NewNgReader(file, pcapgo.DefaultNgReaderOptions); err == nil {
+		src, link = ng, uint32(ng.LinkType())
+	} else {
+		_, _ = file.Seek(0, io.SeekStart)
+		r, err := pcapgo.NewReader(file)
+		if err != nil {
+			t.Logf("%s: %v", path, err)
+			return
+		}
+		// gopacket keeps 8 bits of the link type; the file has 28.
+		link = binary.LittleEndian.Uint32(magic[20:]) & 0x0fffffff
+		if magic[0] == 0xa1 {
+			link = binary.BigEndian.Uint32(magic[20:]) & 0x0fffffff
+		}
+		src = r
+	}
+	for {
+		data, ci, err := src.ReadPacketData()
+		if err != nil {
+			return
+		}
+		f(&capture.Frame{Timestamp: ci.Timestamp.UnixNano(), Data: data, Len: ci.Length, LinkType: capture.LinkTypeFromFile(link)})
+	}
+}
+
+func TestDecodeAgreesWithGopacketOnCaptures(t *testing.T) {
+	var outcomes [NumOutcomes]int
+	total, compared := 0, 0
+	for _, path := range captures(t) {
+		t.Run(filepath.Base(filepath.Dir(path))+"/"+filepath.Base(path), func(t *testing.T) {
+			frames(t, path, func(f *capture.Frame) {
+				o, ok := compare(t, f)
+				outcomes[o]++
+				total++
+				if ok {
+					compared++
+				}
+			})
+		})
+	}
+	for o, n := range outcomes {
+		t.Logf("%-10v %d", Outcome(o), n)
+	}
+	t.Logf("%d of %d frames compared", compared, total)
+	if compared < total*9/10 {
+		t.Errorf("gopacket gave ground to compare %d of %d frames only", compared, total)
+	}
+}

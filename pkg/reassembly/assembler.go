@@ -1,0 +1,227 @@
+package reassembly
+
+import (
+	"capstan/pkg/flow"
+	"capstan/pkg/packet"
+)
+
+// Assembler reassembles all TCP connections of one source. It is not safe for
+// concurrent use.
+type Assembler struct {
+	cfg        Config // with defaults
+	newHandler func(*Conn) Handler
+
+	conns       map[flow.Key]*connection
+	embryonic   ageList // only the first steps of a handshake were seen
+	established ageList
+	lingering   ageList // closed; age counts from the close
+	free        []*connection
+
+	holes   deadlines
+	buffers buffers
+	charge  int // of all queues
+
+	clock
+	nextSweep int64
+	stats     Stats
+}
+
+// New returns an assembler. It calls newHandler for a connection right before
+// its first Data or Gap, so that a connection without any costs no handler; the
+// Conn it is given is the same, and kept up to date, until Close returns. A
+// nil handler means that the connection is of no interest.
+func New(cfg Config, newHandler func(*Conn) Handler) *Assembler {
+	cfg = cfg.withDefaults()
+	return &Assembler{
+		cfg:         cfg,
+		newHandler:  newHandler,
+		conns:       make(map[flow.Key]*connection),
+		embryonic:   newAgeList(int64(cfg.EmbryonicTimeout)),
+		established: newAgeList(int64(cfg.IdleTimeout)),
+		lingering:   newAgeList(int64(cfg.Linger)),
+		buffers:     buffers{limit: cfg.MaxQueuedTotal / 8},
+	}
+}
+
+// Segment takes the next segment of the source, captured at time (nanoseconds).
+// s and its payload are not kept.
+//
+// A segment in order, and a bare ACK that tells nothing new, take the way
+// through here; everything else is follow's.
+//
+// Next: Handler.Data.
+func (a *Assembler) Segment(s *packet.Segment, time int64) {
+	now := a.tick(time)
+	a.stats.Segments++
+	a.stats.PayloadBytes += uint64(len(s.Payload))
+	a.stats.MissingBytes += uint64(s.Missing)
+	if now >= a.nextSweep {
+		a.sweep()
+	}
+	a.declareDue()
+
+	const control = packet.FlagSYN | packet.FlagFIN | packet.FlagRST | packet.FlagACK
+	c := a.conns[s.Key]
+	if c != nil && c.established && c.state == stateOpen && !c.due(now) &&
+		s.Flags&control == packet.FlagACK && s.Missing == 0 {
+		h, o := &c.half[s.Dir&1], &c.half[s.Dir&1^1]
+		if h.plain && o.plain && s.Seq == h.next && int32(s.Ack-o.next) <= 0 && (!h.ended || len(s.Payload) == 0) {
+			c.touch(now)
+			c.lastTime = time
+			if len(s.Payload) > 0 {
+				a.deliver(h, s.Payload, time, o.acked(s.Ack))
+			}
+			return
+		}
+	}
+	a.irregular(c, s, time)
+}
+
+// Advance tells the packet time when no segment does: it closes connections
+// and declares holes whose time is over.
+func (a *Assembler) Advance(now int64) {
+	a.tick(now)
+	a.declareDue()
+	a.sweep()
+}
+
+// CloseAll closes every connection, those least recently active first. Use
+// CloseEndOfCapture when the source ended and CloseSourceLost when it failed.
+// The assembler is as new afterwards, but for its counters.
+func (a *Assembler) CloseAll(time int64, r CloseReason) {
+	a.tick(time)
+	for _, l := range []*ageList{&a.established, &a.embryonic} {
+		for l.first != nil {
+			c := l.first
+			a.close(c, time, r)
+			if c.state == stateLingering {
+				a.forget(c)
+			}
+		}
+	}
+	for a.lingering.first != nil {
+		a.forget(a.lingering.first)
+	}
+}
+
+// Stats returns the counters as they stand.
+func (a *Assembler) Stats() Stats {
+	s := a.stats
+	s.Active = a.embryonic.count + a.established.count
+	s.Lingering = a.lingering.count
+	return s
+}
+
+// irregular takes a segment that is not simply the next of an established
+// connection; c is nil if the tuple is not known.
+func (a *Assembler) irregular(c *connection, s *packet.Segment, time int64) {
+	switch {
+	case c == nil:
+	case c.due(a.now):
+		a.expire(c)
+		c = nil
+	case c.state == stateLingering:
+		if !c.reopenedBy(s) {
+			a.stats.LateSegments++
+			a.drop(DropAfterClose, len(s.Payload))
+			return
+		}
+		a.forget(c)
+		c = nil
+	}
+	if s.Flags.Has(packet.FlagRST) {
+		a.reset(c, s, time)
+		return
+	}
+	if c == nil {
+		if s.Flags.Has(packet.FlagFIN) && len(s.Payload)+s.Missing == 0 {
+			// Dropped because the end of a connection nobody saw is no
+			// connection: it would be counted, and live until its timeout.
+			a.stats.StraySegments++
+			return
+		}
+		c = a.admit(s, time)
+	}
+	if s.Flags.Has(packet.FlagSYN) {
+		if c = a.syn(c, s, time); c == nil {
+			return
+		}
+	}
+	c.touch(a.now)
+	c.lastTime = time
+	a.follow(c, s, time)
+}
+
+// admit makes a connection of the tuple of s.
+func (a *Assembler) admit(s *packet.Segment, time int64) *connection {
+	if len(a.conns) >= a.cfg.MaxConnections {
+		a.evict()
+	}
+	var c *connection
+	if n := len(a.free); n > 0 {
+		c, a.free = a.free[n-1], a.free[:n-1]
+	} else {
+		c = new(connection)
+	}
+	c.reset()
+	c.Key, c.Start = s.Key, time
+	c.Midstream = !s.Flags.Has(packet.FlagSYN)
+	c.last, c.lastTime = a.now, time
+	a.conns[s.Key] = c
+	a.embryonic.append(c, a.now)
+	a.stats.Opened++
+	return c
+}
+
+// follow takes the numbers and the payload of a segment that belongs to c.
+func (a *Assembler) follow(c *connection, s *packet.Segment, time int64) {
+	h := &c.half[s.Dir&1]
+	o := h.peer()
+	syn, ack := s.Flags.Has(packet.FlagSYN), s.Flags.Has(packet.FlagACK)
+	seq := s.Seq
+	if syn {
+		seq++
+	}
+	empty := len(s.Payload)+s.Missing == 0
+	if !h.synced {
+		h.sync(seq)
+		h.soft = empty && !syn && !s.Flags.Has(packet.FlagFIN)
+	}
+	in := arrival{payload: s.Payload, missing: s.Missing, time: time, acked: -1}
+	if ack {
+		if !o.synced {
+			o.sync(s.Ack)
+		} else {
+			a.acknowledge(o, s.Ack)
+		}
+		in.acked = o.acked(s.Ack)
+	}
+	if syn && !ack {
+		a.hold(h, in)
+	} else {
+		in.fin = s.Flags.Has(packet.FlagFIN) && !syn
+		a.receive(h, h.pos(seq), in)
+	}
+	if c.state != stateOpen {
+		return // the FIN of both directions was reached
+	}
+	c.seen[h.dir] = true
+	if !c.established && (!empty && (!syn || ack) || !syn && c.seen[o.dir]) {
+		c.established = true
+		a.embryonic.remove(c)
+		a.established.append(c, a.now)
+	}
+	a.settle(h)
+	a.settle(o)
+	for c.state == stateOpen && h.charge > a.cfg.MaxHoleBytes {
+		a.declare(h)
+	}
+	for a.charge > a.cfg.MaxQueuedTotal && len(a.holes) > 0 {
+		a.stats.Shed++
+		a.declare(a.holes[0])
+	}
+	a.declareDue()
+}
+
+// drop counts n bytes of payload dropped.
+func (a *Assembler) drop(r DropReason, n int) { a.stats.DroppedBytes[r] += uint64(n) }

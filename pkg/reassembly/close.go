@@ -1,0 +1,134 @@
+package reassembly
+
+import "capstan/pkg/packet"
+
+// reset takes a segment with RST; c is nil if the tuple is not known.
+//
+// It closes the connection if its sequence number is exactly the next one (RFC
+// 5961 §3.2), where a capture with losses knows the next one in several ways:
+// the next byte expected here, the byte the peer has acknowledged, or the one
+// behind all that was seen. A reset that refuses a SYN has to acknowledge that
+// SYN instead (RFC 9293 §3.10.7.3). Any other is ignored: a stack answers it
+// with a challenge ACK and goes on.
+func (a *Assembler) reset(c *connection, s *packet.Segment, time int64) {
+	if c == nil {
+		a.stats.IgnoredRST++
+		a.stats.StraySegments++
+		a.drop(DropStray, len(s.Payload))
+		return
+	}
+	a.drop(DropRST, len(s.Payload))
+	h := &c.half[s.Dir&1]
+	o := h.peer()
+	valid := false
+	if h.synced {
+		p := h.pos(s.Seq)
+		next := h.offset
+		if h.ended {
+			next++
+		}
+		tail := h.tail()
+		valid = p == next || p == tail || h.finSeen && p == tail+1 || h.ackOff > h.offset && p == h.ackOff ||
+			h.soft && h.virgin() && p == 1
+	}
+	if !valid && s.Flags.Has(packet.FlagACK) && !c.InitialSeqKnown[h.dir] && c.InitialSeqKnown[o.dir] {
+		p := o.pos(s.Ack)
+		valid = p == o.offset || p == o.tail()
+	}
+	if !valid {
+		a.stats.IgnoredRST++
+		return
+	}
+	c.touch(a.now)
+	c.lastTime = time
+	c.closedDir = h.dir
+	a.close(c, time, CloseRST)
+}
+
+// reopenedBy reports whether s starts a new connection on the tuple of c, which
+// is closed.
+func (c *connection) reopenedBy(s *packet.Segment) bool {
+	h := &c.half[s.Dir&1]
+	switch {
+	case s.Flags.Has(packet.FlagRST):
+		return false
+	case s.Flags.Has(packet.FlagSYN):
+		return !h.synced || h.next-uint32(h.offset) != s.Seq+1
+	}
+	// An end that has reset a connection sends no data on it: the reset was
+	// forged, and the data shows that the connection goes on.
+	return c.closedBy == CloseRST && c.closedDir == h.dir && len(s.Payload) > 0 && h.pos(s.Seq) >= h.offset
+}
+
+// close tells the handler of c the rest and forgets c, but for its tuple after
+// FIN and RST. The client's direction goes first. The reason told is CloseFIN
+// if that rest ends with both FINs: then the connection was over, whatever made
+// the assembler look.
+func (a *Assembler) close(c *connection, time int64, r CloseReason) {
+	c.state = stateClosing
+	first := &c.half[0]
+	if c.ClientKnown {
+		first = &c.half[c.Client]
+	}
+	a.flush(first)
+	a.flush(first.peer())
+	told := r
+	if c.half[0].ended && c.half[1].ended {
+		told = CloseFIN
+	}
+	if c.handler != nil {
+		c.handler.Close(time, told)
+		c.handler = nil
+	}
+	a.stats.Closed[told]++
+	c.list.remove(c)
+	for d := range c.half {
+		h := &c.half[d]
+		a.holes.remove(h)
+		if h.ended {
+			// So that a SYN can be compared with the start of this stream.
+			h.next--
+			h.ended = false
+		}
+	}
+	if r != CloseFIN && r != CloseRST {
+		a.forget(c)
+		return
+	}
+	c.state, c.closedBy = stateLingering, r
+	c.last = a.now
+	a.lingering.append(c, a.now)
+}
+
+// flush hands over all that waits in h, with the gaps between, and the gap at
+// the end that the peer's ACK proves.
+func (a *Assembler) flush(h *half) {
+	if h.held {
+		a.refuse(h)
+	}
+	for h.synced {
+		end := h.holeEnd()
+		if end < 0 && !h.finSeen {
+			end = h.unseen(h.ackOff)
+		}
+		if end < 0 {
+			return
+		}
+		a.lose(h, end)
+		a.drain(h)
+	}
+}
+
+// maxFree bounds the connection structs kept for reuse.
+const maxFree = 4096
+
+// forget removes what is left of a closed connection.
+func (a *Assembler) forget(c *connection) {
+	if c.list != nil {
+		c.list.remove(c)
+	}
+	delete(a.conns, c.Key)
+	if len(a.free) < maxFree {
+		a.free = append(a.free, c)
+	}
+}

@@ -1,0 +1,80 @@
+package reassembly
+
+import "time"
+
+// Config bounds an assembler in time and memory. Durations are packet time. The
+// zero value of a field stands for its default; nothing is unlimited.
+type Config struct {
+	// AckTolerance is how long after the peer's ACK a missing byte may still
+	// arrive. Default 5 ms; negative: not at all.
+	AckTolerance time.Duration
+	// HoleTimeout is how long a hole may stay open without an ACK past it.
+	// Default 1 s.
+	HoleTimeout time.Duration
+	// EmbryonicTimeout is for connections of which only SYNs or one end's bare
+	// ACKs were seen. Default 30 s.
+	EmbryonicTimeout time.Duration
+	// IdleTimeout is for all others. Default 5 min.
+	IdleTimeout time.Duration
+	// Linger is how long a tuple is remembered after FIN or RST. Default 5 s.
+	Linger time.Duration
+
+	// MaxHoleBytes is what may wait behind the holes of one direction.
+	// Default 256 KiB.
+	MaxHoleBytes int
+	// MaxQueuedTotal is what may wait in all. Default 64 MiB.
+	//
+	// Both count payload plus 64 bytes for each piece; the memory held is at
+	// most twice that.
+	MaxQueuedTotal int
+	// MaxConnections is the number of connections known at a time, those that
+	// linger included. When it is reached, the least recently active one goes.
+	// Default 262,144.
+	MaxConnections int
+}
+
+// Defaults of Config.
+const (
+	defaultAckTolerance     = 5 * time.Millisecond
+	defaultHoleTimeout      = time.Second
+	defaultEmbryonicTimeout = 30 * time.Second
+	defaultIdleTimeout      = 5 * time.Minute
+	defaultLinger           = 5 * time.Second
+	defaultMaxHoleBytes     = 256 << 10
+	defaultMaxQueuedTotal   = 64 << 20
+	defaultMaxConnections   = 1 << 18
+)
+
+// withDefaults returns c with every default filled in.
+func (c Config) withDefaults() Config {
+	if c.AckTolerance == 0 {
+		c.AckTolerance = defaultAckTolerance
+	}
+	c.AckTolerance = max(c.AckTolerance, 0)
+	for _, d := range []struct {
+		field *time.Duration
+		value time.Duration
+	}{
+		{&c.HoleTimeout, defaultHoleTimeout},
+		{&c.EmbryonicTimeout, defaultEmbryonicTimeout},
+		{&c.IdleTimeout, defaultIdleTimeout},
+		{&c.Linger, defaultLinger},
+	} {
+		if *d.field <= 0 {
+			*d.field = d.value
+		}
+	}
+	for _, d := range []struct {
+		field *int
+		value int
+	}{
+		{&c.MaxHoleBytes, defaultMaxHoleBytes},
+		{&c.MaxQueuedTotal, defaultMaxQueuedTotal},
+		{&c.MaxConnections, defaultMaxConnections},
+	} {
+		if *d.field <= 0 {
+			*d.field = d.value
+		}
+	}
+	return c
+}

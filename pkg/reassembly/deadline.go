@@ -1,0 +1,69 @@
+package reassembly
+
+// deadlines is a binary heap of the directions with a hole, the earliest
+// deadline first. Each knows its place (half.slot), so that it can be moved.
+type deadlines []*half
+
+// set puts h at its place for deadline t.
+func (q *deadlines) set(h *half, t int64) {
+	if h.slot == 0 {
+		*q = append(*q, h)
+		h.slot = len(*q)
+	} else if h.deadline == t {
+		return
+	}
+	h.deadline = t
+	q.up(h.slot - 1)
+	q.down(h.slot - 1)
+}
+
+// remove takes h out, if it is in.
+func (q *deadlines) remove(h *half) {
+	i := h.slot - 1
+	if i < 0 {
+		return
+	}
+	last := len(*q) - 1
+	q.swap(i, last)
+	(*q)[last] = nil
+	*q = (*q)[:last]
+	h.slot = 0
+	if i < last {
+		moved := (*q)[i]
+		q.up(i)
+		q.down(moved.slot - 1)
+	}
+}
+
+func (q deadlines) swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].slot, q[j].slot = i+1, j+1
+}
+
+func (q deadlines) up(i int) {
+	for i > 0 {
+		parent := (i - 1) / 2
+		if q[parent].deadline <= q[i].deadline {
+			return
+		}
+		q.swap(i, parent)
+		i = parent
+	}
+}
+
+func (q deadlines) down(i int) {
+	for {
+		child := 2*i + 1
+		if child >= len(q) {
+			return
+		}
+		if child+1 < len(q) && q[child+1].deadline < q[child].deadline {
+			child++
+		}
+		if q[i].deadline <= q[child].deadline {
+			return
+		}
+		q.swap(i, child)
+		i = child
+	}
+}

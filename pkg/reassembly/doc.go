@@ -1,0 +1,40 @@
+// Package reassembly turns the TCP segments of a capture into the ordered bytes
+// and the explicit gaps of each direction of each connection.
+//
+// An [Assembler] belongs to one goroutine. It has no clock, time is the
+// packets' own; it starts no goroutine; its memory is bounded by [Config]. What
+// it learns it tells to one [Handler] per connection, by calls that carry
+// slices of the segment itself whenever the segment is in order.
+//
+// # Order, loss and doubt
+//
+// Bytes beyond the next expected one are copied and wait: the bytes between are
+// a hole. A hole is filled, or it is declared lost ([Handler.Gap]) when
+//
+//   - the peer has acknowledged everything up to its end and AckTolerance has
+//     passed since (an ACK may be captured before the data it answers),
+//   - it is HoleTimeout old,
+//   - more than MaxHoleBytes wait behind it, or more than MaxQueuedTotal in
+//     all, where the oldest hole goes first,
+//   - the connection is closed, by whatever reason.
+//
+// A hole at the end, with nothing seen behind it, is lost once both the peer's
+// ACK and the sender's own sequence number are past it, and at the latest when
+// the connection closes. A FIN that was not captured looks like one more byte
+// there; it is told apart by the other direction's FIN, and a single byte is
+// never called a gap.
+//
+// Of bytes that arrive twice the first stay, those queued included.
+//
+// # Joining and leaving
+//
+// A connection is known from its first segment, with a handshake or without
+// (then Conn.Midstream is set); a bare FIN or RST starts none. After a close by
+// FIN or RST the tuple is kept for Linger, so that late segments are recognised
+// as such. A SYN with another sequence number replaces a connection at once.
+//
+// Limits of what a passive observer can know: bytes that were delivered are not
+// kept, so a differing retransmission of them is not noticed; a jump of more
+// than 1 GiB in one hole (the largest window TCP has) is taken for a stray
+// segment unless the peer has acknowledged it.
+package reassembly

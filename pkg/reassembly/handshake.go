@@ -1,0 +1,119 @@
+package reassembly
+
+import "capstan/pkg/packet"
+
+// maxReordered bounds the bytes that may overtake the SYN they follow: a first
+// flight.
+const maxReordered = 64 << 10
+
+// syn takes what the SYN bit of s says about c. It returns the connection that
+// s belongs to, which is a new one if s replaces c, or nil if s is to be
+// ignored.
+//
+// The roles stay with the first SYN, whatever follows: in a split handshake
+// (RFC 793 figure 8, or a server that answers with a bare ACK and its own SYN)
+// and in a simultaneous open both ends send one.
+func (a *Assembler) syn(c *connection, s *packet.Segment, time int64) *connection {
+	h := &c.half[s.Dir&1]
+	o := h.peer()
+	ack := s.Flags.Has(packet.FlagACK)
+	known := c.InitialSeqKnown[h.dir]
+	if known && c.InitialSeq[h.dir] == s.Seq {
+		return c // sent again, or captured twice
+	}
+	if ack && c.InitialSeqKnown[o.dir] {
+		p := o.pos(s.Ack)
+		answers := p >= 0 && p <= o.tail()
+		switch {
+		case known && answers, !known && !answers && !c.established:
+			// A second answer with another number, or one to another SYN: the
+			// client goes on with the first, or refuses it.
+			a.stats.IgnoredSYN++
+			a.drop(DropStray, len(s.Payload))
+			return nil
+		case !answers:
+			return a.replace(c, s, time)
+		}
+	} else if known {
+		return a.replace(c, s, time)
+	}
+	if !a.adopt(c, h, s.Seq, time) {
+		return a.replace(c, s, time)
+	}
+	c.InitialSeq[h.dir], c.InitialSeqKnown[h.dir] = s.Seq, true
+	if !c.ClientKnown {
+		c.ClientKnown = true
+		c.Client = h.dir
+		if ack {
+			c.Client = o.dir
+		}
+	}
+	return c
+}
+
+// adopt takes isn, from the first SYN seen of h, as its initial sequence
+// number. It returns false if it does not go with what is known of c.
+func (a *Assembler) adopt(c *connection, h *half, isn uint32, time int64) bool {
+	base := h.next - uint32(h.offset)
+	if h.ended {
+		base--
+	}
+	switch {
+	case !h.synced:
+		h.sync(isn + 1)
+	case base == isn+1:
+		c.Midstream = false // its segments overtook the handshake
+	case h.virgin() && c.InitialSeqKnown[h.dir.Reverse()]:
+		h.sync(isn + 1) // of a split handshake; an earlier ACK told otherwise
+	case c.Midstream && base-isn < maxReordered && time-c.Start < int64(a.cfg.HoleTimeout):
+		// Overtaken by more than the first segment: what came before the
+		// first known byte stays dropped.
+	default:
+		return false
+	}
+	return true
+}
+
+// replace closes c because s starts another connection on the same tuple, and
+// returns that one.
+func (a *Assembler) replace(c *connection, s *packet.Segment, time int64) *connection {
+	a.close(c, time, CloseReplaced)
+	return a.syn(a.admit(s, time), s, time)
+}
+
+// hold keeps the payload of a SYN (TCP Fast Open, RFC 7413) until the peer's
+// next ACK tells whether it was accepted; if not, the client sends it again.
+func (a *Assembler) hold(h *half, in arrival) {
+	switch n := len(in.payload); {
+	case n == 0:
+	case h.held || h.offset > 0:
+		a.stats.DuplicateBytes += uint64(n)
+	case !h.virgin():
+		a.drop(DropSYN, n)
+	default:
+		// What a snap length cut of it shows up as a hole once it is accepted.
+		in.missing = 0
+		a.enqueue(h, 0, in)
+		h.held = true
+	}
+}
+
+// judge decides over the payload of a SYN: it was accepted if the peer has
+// acknowledged, or the sender goes on, at p.
+func (a *Assembler) judge(h *half, p int64) {
+	h.held = false
+	if p >= h.pieces[0].end() {
+		a.drain(h)
+		return
+	}
+	a.refuse(h)
+}
+
+// refuse drops the payload of a SYN.
+func (a *Assembler) refuse(h *half) {
+	h.held = false
+	n := h.pieces[0].n
+	a.dequeue(h, 1)
+	a.stats.QueuedBytes -= n
+	a.drop(DropSYN, n)
+}

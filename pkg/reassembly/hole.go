@@ -1,0 +1,94 @@
+package reassembly
+
+// holeEnd returns the offset where the hole at h.offset ends, or -1 if there is
+// none, or none whose end is known well enough to be declared while the
+// connection lives.
+func (h *half) holeEnd() int64 {
+	switch {
+	case len(h.pieces) > 0:
+		return h.pieces[0].off
+	case h.ended:
+		return -1
+	case h.finSeen:
+		return h.finOff
+	}
+	// Nothing was seen behind the hole. One segment alone, which may be stray,
+	// must not move the stream: both ends have to agree.
+	return h.unseen(min(h.ackOff, h.sentOff))
+}
+
+// unseen returns the end of the bytes that were sent and not captured, given
+// that the sequence numbers up to end were used; -1 if there are none. Where
+// the other direction has ended the last number is a FIN that was not captured
+// either, and so it may be when there is only one.
+func (h *half) unseen(end int64) int64 {
+	if h.peer().finSeen {
+		end--
+	}
+	if end-h.offset <= 1 {
+		return -1
+	}
+	return end
+}
+
+// settle brings deadline and fast path of h in line with its state. It has to
+// follow whatever changes h outside the fast path.
+func (a *Assembler) settle(h *half) {
+	if !h.synced {
+		return
+	}
+	h.plain = !h.soft && len(h.pieces) == 0 && (!h.finSeen || h.ended) && h.ackOff <= h.offset && h.sentOff <= h.offset
+	end := h.holeEnd()
+	if end < 0 {
+		a.holes.remove(h)
+		return
+	}
+	if h.openedAt == 0 {
+		h.openedAt = a.now
+		for i := range h.pieces {
+			h.openedAt = min(h.openedAt, h.pieces[i].at)
+		}
+	}
+	deadline := h.openedAt + int64(a.cfg.HoleTimeout)
+	if h.held {
+		deadline = h.openedAt + int64(a.cfg.EmbryonicTimeout)
+	} else if h.ackOff >= end {
+		if h.ackedAt == 0 {
+			h.ackedAt = a.now
+		}
+		deadline = min(deadline, h.ackedAt+int64(a.cfg.AckTolerance))
+	}
+	a.holes.set(h, deadline)
+}
+
+// declareDue declares the holes whose time is over.
+func (a *Assembler) declareDue() {
+	for len(a.holes) > 0 && a.holes[0].deadline <= a.now {
+		a.declare(a.holes[0])
+	}
+}
+
+// declare gives up the hole of h and goes on behind it. The payload of a SYN
+// that was never answered has no hole before it; it is dropped.
+func (a *Assembler) declare(h *half) {
+	if h.held {
+		a.refuse(h)
+	} else if end := h.holeEnd(); end >= 0 {
+		a.lose(h, end)
+		a.drain(h)
+	}
+	if h.conn.state == stateOpen {
+		a.settle(h)
+	}
+}
+
+// lose hands over the hole up to end as a gap.
+func (a *Assembler) lose(h *half, end int64) {
+	time := h.conn.lastTime
+	if len(h.pieces) > 0 {
+		time = h.pieces[0].time
+	} else if h.finSeen {
+		time = h.finTime
+	}
+	a.gap(h, Gap{Time: time, Offset: h.offset, Acked: -1, Len: end - h.offset})
+}

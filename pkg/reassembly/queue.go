@@ -1,0 +1,103 @@
+package reassembly
+
+import (
+	"bytes"
+	"slices"
+)
+
+// piece is a run of bytes of one segment that waits behind a hole.
+type piece struct {
+	off   int64
+	time  int64 // of the segment
+	acked int64 // as in Chunk
+	at    int64 // assembler time of arrival
+	n     int
+	buf   []byte // a copy, owned by the queue; nil if a snap length cut the bytes
+}
+
+func (p *piece) end() int64 { return p.off + int64(p.n) }
+
+// pieceCharge is what a piece counts against the limits beside its payload.
+const pieceCharge = 64
+
+// enqueue copies what is new of in to the queue of h. In.payload, at offset
+// start, and the missing bytes behind it may overlap pieces, which stay.
+func (a *Assembler) enqueue(h *half, start int64, in arrival) {
+	queued := a.stats.QueuedBytes
+	conflict := false
+	if n := len(in.payload); n > 0 {
+		conflict = a.insert(h, piece{off: start, time: in.time, acked: in.acked, at: a.now, n: n}, in.payload)
+	}
+	if in.missing > 0 {
+		a.insert(h, piece{off: start + int64(len(in.payload)), time: in.time, acked: in.acked, at: a.now, n: in.missing}, nil)
+	}
+	if conflict {
+		a.stats.Conflicts++
+	}
+	if len(in.payload) > 0 && a.stats.QueuedBytes == queued {
+		a.stats.Duplicates++
+	}
+}
+
+// insert puts the parts of p that no piece covers into the queue. payload is
+// p's content, nil if it was not captured. It reports whether p differs from
+// what it overlaps.
+func (a *Assembler) insert(h *half, p piece, payload []byte) (conflict bool) {
+	i := len(h.pieces)
+	for i > 0 && h.pieces[i-1].end() > p.off {
+		i-- // most segments belong behind all others
+	}
+	for cur, end := p.off, p.end(); cur < end; i++ {
+		next := end
+		if i < len(h.pieces) {
+			next = min(end, h.pieces[i].off)
+		}
+		if cur < next {
+			a.add(h, i, p, cur, next, payload)
+			i++
+			cur = next
+		}
+		if cur == end {
+			break
+		}
+		old := &h.pieces[i]
+		next = min(end, old.end())
+		if payload != nil {
+			a.stats.DuplicateBytes += uint64(next - cur)
+			if old.buf != nil && !bytes.Equal(old.buf[cur-old.off:next-old.off], payload[cur-p.off:next-p.off]) {
+				conflict = true
+			}
+		}
+		cur = next
+	}
+	return conflict
+}
+
+// add puts [from, to) of p at place i of the queue.
+func (a *Assembler) add(h *half, i int, p piece, from, to int64, payload []byte) {
+	charge := pieceCharge
+	if payload != nil {
+		// Copied because the segment's bytes are valid during the call only.
+		p.buf = a.buffers.copy(payload[from-p.off : to-p.off])
+		a.stats.QueuedBytes += int(to - from)
+		charge += int(to - from)
+	}
+	p.off, p.n = from, int(to-from)
+	h.pieces = slices.Insert(h.pieces, i, p)
+	h.charge += charge
+	a.charge += charge
+}
+
+// dequeue removes the first n pieces of h; QueuedBytes is the caller's.
+func (a *Assembler) dequeue(h *half, n int) {
+	for i := range h.pieces[:n] {
+		charge := pieceCharge
+		if p := &h.pieces[i]; p.buf != nil {
+			charge += p.n
+			a.buffers.put(p.buf)
+		}
+		h.charge -= charge
+		a.charge -= charge
+	}
+	h.pieces = slices.Delete(h.pieces, 0, n)
+}

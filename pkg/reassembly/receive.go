@@ -1,0 +1,200 @@
+package reassembly
+
+// maxJump is the longest hole that data alone can open: the largest window of
+// TCP (RFC 7323 §2.3).
+const maxJump = 1 << 30
+
+// arrival is what a segment brings for its direction.
+type arrival struct {
+	payload []byte
+	missing int // bytes after payload that a snap length cut off
+	fin     bool
+	time    int64
+	acked   int64 // as in Chunk
+}
+
+// receive takes payload and FIN of a segment whose first byte has the offset
+// start.
+func (a *Assembler) receive(h *half, start int64, in arrival) {
+	total := int64(len(in.payload) + in.missing)
+	if total == 0 && !in.fin {
+		if start > h.offset && start-h.offset <= maxJump && !h.ended {
+			h.sentOff = max(h.sentOff, start)
+		}
+		return
+	}
+	if start-h.offset > maxJump && h.ackOff < start || total > maxJump {
+		a.drop(DropOutOfWindow, len(in.payload))
+		return
+	}
+	if h.soft {
+		h.soft = false
+		if start == 1 && h.virgin() {
+			h.next++ // the first segment was a keep-alive probe
+			start = 0
+		}
+	}
+	if h.held {
+		a.judge(h, start)
+	}
+	if end := start + total; in.fin && !h.finSeen && end >= h.tail() {
+		h.finSeen, h.finOff, h.finTime = true, end, in.time
+	}
+	a.place(h, start, in)
+	a.drain(h)
+}
+
+// place delivers or queues what is new of the payload.
+func (a *Assembler) place(h *half, start int64, in arrival) {
+	in = a.cutEnd(h, start, in)
+	left := len(in.payload)
+	start, in = a.cutFront(h, start, in)
+	if len(in.payload)+in.missing == 0 {
+		if left > 0 {
+			a.stats.Duplicates++
+		}
+		return
+	}
+	end := start + int64(len(in.payload)+in.missing)
+	if start > h.offset || len(h.pieces) > 0 && end > h.pieces[0].off {
+		if start > h.offset {
+			a.stats.OutOfOrder++
+		}
+		a.enqueue(h, start, in)
+		return
+	}
+	if len(in.payload) > 0 {
+		a.deliver(h, in.payload, in.time, in.acked)
+	}
+	if in.missing > 0 {
+		a.gap(h, Gap{Time: in.time, Offset: h.offset, Acked: in.acked, Len: int64(in.missing)})
+	}
+}
+
+// cutEnd cuts what lies beyond the FIN.
+func (a *Assembler) cutEnd(h *half, start int64, in arrival) arrival {
+	over := start + int64(len(in.payload)+in.missing) - h.finOff
+	if !h.finSeen || over <= 0 {
+		return in
+	}
+	m := int(min(over, int64(in.missing)))
+	in.missing -= m
+	n := int(min(over-int64(m), int64(len(in.payload))))
+	in.payload = in.payload[:len(in.payload)-n]
+	a.drop(DropAfterFIN, n)
+	return in
+}
+
+// cutFront cuts what was delivered before, or lies before the first byte known.
+func (a *Assembler) cutFront(h *half, start int64, in arrival) (int64, arrival) {
+	old := h.offset - start
+	if old <= 0 {
+		return start, in
+	}
+	n := min(old, int64(len(in.payload)))
+	before := min(n, max(-start, 0))
+	a.drop(DropBeforeStart, int(before))
+	a.stats.DuplicateBytes += uint64(n - before)
+	in.payload = in.payload[n:]
+	in.missing -= int(min(old-n, int64(in.missing)))
+	return h.offset, in
+}
+
+// acknowledge takes an acknowledgement number that the peer of h sent.
+func (a *Assembler) acknowledge(h *half, ack uint32) {
+	p := h.pos(ack)
+	if h.held {
+		a.judge(h, p)
+	}
+	if p <= h.offset {
+		return
+	}
+	if h.soft && h.virgin() && p == 1 {
+		// What told where h stands was a keep-alive probe: one byte too low.
+		h.next++
+		h.soft = false
+		return
+	}
+	if h.finSeen {
+		p = min(p, h.finOff)
+	}
+	h.ackOff = max(h.ackOff, p)
+}
+
+// deliver hands over the next bytes of h.
+func (a *Assembler) deliver(h *half, b []byte, time, acked int64) {
+	c := h.conn
+	if c.handler == nil {
+		a.open(c)
+	}
+	a.stats.DeliveredBytes += uint64(len(b))
+	offset := h.offset
+	h.advance(int64(len(b)))
+	c.handler.Data(h.dir, Chunk{Time: time, Offset: offset, Acked: acked, Bytes: b})
+}
+
+// gap hands over a gap.
+func (a *Assembler) gap(h *half, g Gap) {
+	c := h.conn
+	if c.handler == nil {
+		a.open(c)
+	}
+	a.stats.Gaps++
+	a.stats.GapBytes += uint64(g.Len)
+	h.advance(g.Len)
+	c.handler.Gap(h.dir, g)
+}
+
+// advance moves on by n bytes, which ends the hole there was.
+func (h *half) advance(n int64) {
+	h.next += uint32(n)
+	h.offset += n
+	h.openedAt, h.ackedAt = 0, 0
+}
+
+// open makes the handler of c, and tells it what it has missed.
+func (a *Assembler) open(c *connection) {
+	c.handler = a.newHandler(&c.Conn)
+	if c.handler == nil {
+		c.handler = discard{}
+	}
+	a.stats.Handlers++
+	for d := range c.half {
+		a.tellEnd(&c.half[d])
+	}
+}
+
+// tellEnd tells the handler, if there is one, that h has ended, if it has.
+func (a *Assembler) tellEnd(h *half) {
+	if h.ended && !h.told && h.conn.handler != nil {
+		h.told = true
+		h.conn.handler.End(h.dir, h.finTime)
+	}
+}
+
+// drain hands over the queued pieces that are next, and the FIN if it is. The
+// second FIN of a connection closes it.
+func (a *Assembler) drain(h *half) {
+	i := 0
+	for ; i < len(h.pieces) && h.pieces[i].off == h.offset && !h.held; i++ {
+		p := &h.pieces[i]
+		if p.buf == nil {
+			a.gap(h, Gap{Time: p.time, Offset: p.off, Acked: p.acked, Len: int64(p.n)})
+			continue
+		}
+		a.stats.QueuedBytes -= p.n
+		a.deliver(h, p.buf, p.time, p.acked)
+	}
+	if i > 0 {
+		a.dequeue(h, i)
+	}
+	if !h.finSeen || h.ended || h.offset != h.finOff {
+		return
+	}
+	h.ended = true
+	h.next++
+	a.tellEnd(h)
+	if c := h.conn; h.peer().ended && c.state == stateOpen {
+		a.close(c, max(h.finTime, h.peer().finTime), CloseFIN)
+	}
+}

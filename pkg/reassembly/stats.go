@@ -1,0 +1,77 @@
+package reassembly
+
+import "strconv"
+
+// DropReason tells why payload was neither delivered nor a repetition of bytes
+// that were.
+type DropReason uint8
+
+// The reasons to drop payload.
+const (
+	DropAfterClose  DropReason = iota // on a tuple that lingers
+	DropAfterFIN                      // beyond the end its sender declared
+	DropBeforeStart                   // before the first byte known of a midstream direction
+	DropOutOfWindow                   // further ahead than any window reaches
+	DropSYN                           // on a SYN that the peer's SYN-ACK did not accept
+	DropRST                           // the text of a reset (RFC 9293 §3.10.7)
+	DropStray                         // belongs to no connection
+
+	// NumDropReasons is the number of reasons.
+	NumDropReasons = int(DropStray) + 1
+)
+
+var dropReasonNames = [NumDropReasons]string{
+	DropAfterClose: "after-close", DropAfterFIN: "after-fin", DropBeforeStart: "before-start",
+	DropOutOfWindow: "out-of-window", DropSYN: "syn", DropRST: "rst", DropStray: "stray",
+}
+
+// String returns a short name fit for a metric label.
+func (r DropReason) String() string {
+	if int(r) < NumDropReasons {
+		return dropReasonNames[r]
+	}
+	return "DropReason(" + strconv.Itoa(int(r)) + ")"
+}
+
+// Stats counts what an assembler did since it was made. At any time
+//
+//	PayloadBytes = DeliveredBytes + DuplicateBytes + QueuedBytes + the sum of DroppedBytes
+//	Opened = Active + the sum of Closed
+type Stats struct {
+	Segments     uint64 // handed to Segment
+	PayloadBytes uint64 // captured payload in them
+	MissingBytes uint64 // payload in them that a snap length cut off, repetitions included
+
+	DeliveredBytes uint64 // handed to handlers as data
+	GapBytes       uint64 // handed to handlers as gaps
+	Gaps           uint64
+	DuplicateBytes uint64 // repeat bytes seen before: retransmissions, keep-alive probes, a second capture point
+	DroppedBytes   [NumDropReasons]uint64
+
+	OutOfOrder    uint64 // segments that had to wait
+	Duplicates    uint64 // segments with payload of which nothing was new
+	Conflicts     uint64 // segments that overlap queued bytes and differ from them
+	Shed          uint64 // holes declared lost because MaxQueuedTotal was reached
+	LateSegments  uint64 // segments on a tuple that lingers
+	StraySegments uint64 // segments that neither belong to a connection nor start one
+	IgnoredRST    uint64 // resets that are not in order
+	IgnoredSYN    uint64 // SYN-ACKs that answer no SYN seen
+
+	Opened   uint64
+	Closed   [NumCloseReasons]uint64
+	Handlers uint64 // connections that had anything to tell
+
+	// As it stands now.
+	Active      int // connections
+	Lingering   int // tuples remembered after a close
+	QueuedBytes int // payload that waits behind holes
+}
+
+// Dropped returns the sum of DroppedBytes.
+func (s *Stats) Dropped() uint64 {
+	var n uint64
+	for _, d := range s.DroppedBytes {
+		n += d
+	}
+	return n
+}
