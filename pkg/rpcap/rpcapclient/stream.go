@@ -1,0 +1,274 @@
+package rpcapclient
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"capstan/pkg/capture"
+	"capstan/pkg/rpcap"
+)
+
+// Stream is the data connection of a capture: PACKET messages, read with as few
+// calls of the kernel as possible. Next, Buffered and the frames are for one
+// goroutine at a time; the other methods are for any.
+type Stream struct {
+	// Immutable after Start.
+	conn     dataConn
+	client   *Client // nil in tests of the Stream alone
+	framer   framer
+	linkType capture.LinkType
+	grace    time.Duration // see controlGrace
+
+	// Owned by the caller of Next.
+	buf        []byte // buf[start:end] is unread
+	start, end int
+	skip       uint32 // bytes to skip of a message that is no PACKET
+	next       uint32 // expected npkt
+	err        error  // the first permanent error
+
+	// Written by the caller of Next, read by anybody.
+	frames, bytes, missing atomic.Uint64
+
+	closed    chan struct{}
+	closing   sync.Once
+	expectEnd atomic.Bool // the end of the data is what we asked for
+
+	mu sync.Mutex
+	// Guarded by mu.
+	deadline time.Time     // of the caller; zero: none
+	lost     error         // what the control connection told, see controlEnded
+	lostEnd  time.Time     // when a stream that is lost ends, unless more data arrives
+	lastTry  bool          // lostEnd has passed and only what is there already is read
+	lostChan chan struct{} // closed when lost is set
+}
+
+// dataConn is what a Stream needs of a net.Conn.
+type dataConn interface {
+	io.ReadCloser
+	SetReadDeadline(time.Time) error
+}
+
+const (
+	streamBufferLen = 256 << 10
+	// controlGrace is how long a Stream whose data has ended waits for the
+	// reason on the control connection, and how long a Stream whose control
+	// connection has failed waits for more data. They are two connections:
+	// what was sent first may arrive last.
+	controlGrace = time.Second
+)
+
+// newStream takes conn over.
+func newStream(conn dataConn, snapLen int, linkType capture.LinkType) *Stream {
+	return &Stream{
+		conn:     conn,
+		framer:   framer{maxFrame: uint32(snapLen) + frameSlack},
+		linkType: linkType,
+		grace:    controlGrace,
+		buf:      make([]byte, streamBufferLen),
+		next:     1,
+		closed:   make(chan struct{}),
+		lostChan: make(chan struct{}),
+	}
+}
+
+// Next waits for the next frame. f.Data lies in the Stream's buffer and is
+// valid until the next call. f.Len is never less than len(f.Data).
+//
+// io.EOF, unwrapped, is the end of the data after an EndCapture. If the server
+// ends the connection on its own, the error is a [*TerminatedError] around
+// io.EOF, or around io.ErrUnexpectedEOF in the middle of a message; if the
+// server told why on the control connection, it is that [*rpcap.RemoteError].
+// These errors are permanent. After an os.ErrDeadlineExceeded the call may be
+// repeated and goes on where it stopped, even inside of a message.
+func (s *Stream) Next(f *capture.Frame) error {
+	if s.err != nil {
+		return s.err
+	}
+	for {
+		for s.skip > 0 {
+			if err := s.drop(); err != nil {
+				return err
+			}
+		}
+		p, n, err := s.framer.parse(s.buf[s.start:s.end])
+		switch {
+		case err != nil:
+			s.err = fmt.Errorf("data connection: %w", err)
+			return s.err
+		case p.skip:
+			s.skip = uint32(n)
+		case s.end-s.start < n:
+			if err := s.fill(n); err != nil {
+				return err
+			}
+		default:
+			s.deliver(f, p.header, n)
+			return nil
+		}
+	}
+}
+
+// deliver takes the n bytes of the PACKET that the buffer starts with.
+func (s *Stream) deliver(f *capture.Frame, h rpcap.PacketHeader, n int) {
+	from := s.start + rpcap.PacketOverhead
+	to := from + int(h.CapLen)
+	f.Timestamp = h.Timestamp
+	f.Data = s.buf[from:to:to]
+	f.Len = max(int(h.Len), int(h.CapLen))
+	f.LinkType = s.linkType
+	s.start += n
+	s.frames.Add(1)
+	s.bytes.Add(uint64(h.CapLen))
+	// Numbers that run backwards are no hole but a server with its own idea.
+	if hole := h.Number - s.next; hole != 0 && hole < 1<<31 {
+		s.missing.Add(uint64(hole))
+	}
+	s.next = h.Number + 1
+}
+
+// Buffered reports whether Next returns without waiting.
+func (s *Stream) Buffered() bool {
+	if s.err != nil {
+		return true
+	}
+	start := s.start
+	if int64(s.end-start) <= int64(s.skip) {
+		return false
+	}
+	for start += int(s.skip); ; {
+		p, n, err := s.framer.parse(s.buf[start:s.end])
+		if err != nil {
+			return true // the error
+		}
+		if s.end-start < n || p.skip && s.end-start == n {
+			return false
+		}
+		if !p.skip {
+			return true
+		}
+		start += n
+	}
+}
+
+// StreamStats are the counters of a Stream.
+type StreamStats struct {
+	Frames  uint64 // delivered by Next
+	Bytes   uint64 // captured bytes of these frames
+	Missing uint64 // frames that the server numbered and that never arrived
+}
+
+// Stats returns the counters so far.
+func (s *Stream) Stats() StreamStats {
+	return StreamStats{Frames: s.frames.Load(), Bytes: s.bytes.Load(), Missing: s.missing.Load()}
+}
+
+// drop discards what is buffered of a message to skip, or reads more.
+func (s *Stream) drop() error {
+	n := min(int64(s.skip), int64(s.end-s.start))
+	s.start += int(n)
+	s.skip -= uint32(n)
+	if s.skip == 0 {
+		return nil
+	}
+	return s.fill(1)
+}
+
+// fill reads until n bytes are unread. They fit: n is bounded by the framer.
+func (s *Stream) fill(n int) error {
+	s.makeRoom(n)
+	for empty := 0; s.end-s.start < n; empty++ {
+		m, err := s.conn.Read(s.buf[s.end:])
+		s.end += m
+		if m > 0 {
+			empty = 0
+			if s.isLost() {
+				s.postpone()
+			}
+		}
+		if s.end-s.start >= n {
+			return nil // an error comes again
+		}
+		if err == nil && empty < maxEmptyReads {
+			continue
+		}
+		if err = s.readError(err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// maxEmptyReads is how many reads of nothing, without an error, are taken.
+const maxEmptyReads = 100
+
+// makeRoom moves what is unread, less than a message, to the buffer's start
+// when the rest gets short. Frames that were handed out are invalid by now.
+func (s *Stream) makeRoom(n int) {
+	if s.start == s.end {
+		s.start, s.end = 0, 0
+	}
+	if n > len(s.buf) {
+		grown := make([]byte, n)
+		s.end = copy(grown, s.buf[s.start:s.end])
+		s.start, s.buf = 0, grown
+	}
+	if len(s.buf)-s.start < n || len(s.buf)-s.end < len(s.buf)/8 {
+		s.end = copy(s.buf, s.buf[s.start:s.end])
+		s.start = 0
+	}
+}
+
+// readError judges an error of the data connection. Nil means to go on.
+func (s *Stream) readError(err error) error {
+	switch {
+	case err == nil:
+		s.err = fmt.Errorf("data connection: %w", io.ErrNoProgress)
+	case isTimeout(err):
+		return s.timeout(err)
+	case s.isClosed():
+		s.err = errStreamClosed
+	case err == io.EOF:
+		s.err = s.ending()
+	default:
+		s.err = fmt.Errorf("data connection: %w", terminated(err))
+	}
+	return s.err
+}
+
+// ending is the error for the end of the data.
+func (s *Stream) ending() error {
+	if s.expectEnd.Load() && !s.inside() {
+		return io.EOF
+	}
+	lost := s.awaitLost()
+	switch {
+	case s.isClosed():
+		return errStreamClosed
+	case s.expectEnd.Load() && !s.inside():
+		return io.EOF // EndCapture was called while we waited
+	}
+	return s.lossError(lost)
+}
+
+// inside reports whether a message has begun and not ended.
+func (s *Stream) inside() bool { return s.end > s.start || s.skip > 0 }
+
+// lossError is the error of a stream that the server didn't end properly. lost
+// is what the control connection told, nil if nothing.
+func (s *Stream) lossError(lost error) error {
+	var remote *rpcap.RemoteError
+	var terminated *TerminatedError
+	switch {
+	case errors.As(lost, &remote):
+		return fmt.Errorf("capture: %w", lost)
+	case lost != nil && !errors.As(lost, &terminated):
+		return fmt.Errorf("control connection: %w", lost)
+	case s.inside():
+		return &TerminatedError{Err: io.ErrUnexpectedEOF}
+	}
+	return &TerminatedError{Err: io.EOF}
+}
