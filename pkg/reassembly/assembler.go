@@ -43,40 +43,6 @@ func New(cfg Config, newHandler func(*Conn) Handler) *Assembler {
 	}
 }
 
-// Segment takes the next segment of the source, captured at time (nanoseconds).
-// s and its payload are not kept.
-//
-// A segment in order, and a bare ACK that tells nothing new, take the way
-// through here; everything else is follow's.
-//
-// Next: Handler.Data.
-func (a *Assembler) Segment(s *packet.Segment, time int64) {
-	now := a.tick(time)
-	a.stats.Segments++
-	a.stats.PayloadBytes += uint64(len(s.Payload))
-	a.stats.MissingBytes += uint64(s.Missing)
-	if now >= a.nextSweep {
-		a.sweep()
-	}
-	a.declareDue()
-
-	const control = packet.FlagSYN | packet.FlagFIN | packet.FlagRST | packet.FlagACK
-	c := a.conns[s.Key]
-	if c != nil && c.established && c.state == stateOpen && !c.due(now) &&
-		s.Flags&control == packet.FlagACK && s.Missing == 0 {
-		h, o := &c.half[s.Dir&1], &c.half[s.Dir&1^1]
-		if h.plain && o.plain && s.Seq == h.next && int32(s.Ack-o.next) <= 0 && (!h.ended || len(s.Payload) == 0) {
-			c.touch(now)
-			c.lastTime = time
-			if len(s.Payload) > 0 {
-				a.deliver(h, s.Payload, time, o.acked(s.Ack))
-			}
-			return
-		}
-	}
-	a.irregular(c, s, time)
-}
-
 // Advance tells the packet time when no segment does: it closes connections
 // and declares holes whose time is over.
 func (a *Assembler) Advance(now int64) {

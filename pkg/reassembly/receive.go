@@ -121,49 +121,6 @@ func (a *Assembler) acknowledge(h *half, ack uint32) {
 	h.ackOff = max(h.ackOff, p)
 }
 
-// deliver hands over the next bytes of h.
-func (a *Assembler) deliver(h *half, b []byte, time, acked int64) {
-	c := h.conn
-	if c.handler == nil {
-		a.open(c)
-	}
-	a.stats.DeliveredBytes += uint64(len(b))
-	offset := h.offset
-	h.advance(int64(len(b)))
-	c.handler.Data(h.dir, Chunk{Time: time, Offset: offset, Acked: acked, Bytes: b})
-}
-
-// gap hands over a gap.
-func (a *Assembler) gap(h *half, g Gap) {
-	c := h.conn
-	if c.handler == nil {
-		a.open(c)
-	}
-	a.stats.Gaps++
-	a.stats.GapBytes += uint64(g.Len)
-	h.advance(g.Len)
-	c.handler.Gap(h.dir, g)
-}
-
-// advance moves on by n bytes, which ends the hole there was.
-func (h *half) advance(n int64) {
-	h.next += uint32(n)
-	h.offset += n
-	h.openedAt, h.ackedAt = 0, 0
-}
-
-// open makes the handler of c, and tells it what it has missed.
-func (a *Assembler) open(c *connection) {
-	c.handler = a.newHandler(&c.Conn)
-	if c.handler == nil {
-		c.handler = discard{}
-	}
-	a.stats.Handlers++
-	for d := range c.half {
-		a.tellEnd(&c.half[d])
-	}
-}
-
 // tellEnd tells the handler, if there is one, that h has ended, if it has.
 func (a *Assembler) tellEnd(h *half) {
 	if h.ended && !h.told && h.conn.handler != nil {

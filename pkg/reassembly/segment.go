@@ -1,0 +1,80 @@
+package reassembly
+
+import "capstan/pkg/packet"
+
+// Segment takes the next segment of the source, captured at time (nanoseconds).
+// s and its payload are not kept.
+//
+// A segment in order, and a bare ACK that tells nothing new, take the way
+// through here; everything else is follow's.
+//
+// Next: Handler.Data.
+func (a *Assembler) Segment(s *packet.Segment, time int64) {
+	now := a.tick(time)
+	a.stats.Segments++
+	a.stats.PayloadBytes += uint64(len(s.Payload))
+	a.stats.MissingBytes += uint64(s.Missing)
+	if now >= a.nextSweep {
+		a.sweep()
+	}
+	a.declareDue()
+
+	const control = packet.FlagSYN | packet.FlagFIN | packet.FlagRST | packet.FlagACK
+	c := a.conns[s.Key]
+	if c != nil && c.established && c.state == stateOpen && !c.due(now) &&
+		s.Flags&control == packet.FlagACK && s.Missing == 0 {
+		h, o := &c.half[s.Dir&1], &c.half[s.Dir&1^1]
+		if h.plain && o.plain && s.Seq == h.next && int32(s.Ack-o.next) <= 0 && (!h.ended || len(s.Payload) == 0) {
+			c.touch(now)
+			c.lastTime = time
+			if len(s.Payload) > 0 {
+				a.deliver(h, s.Payload, time, o.acked(s.Ack))
+			}
+			return
+		}
+	}
+	a.irregular(c, s, time)
+}
+
+// deliver hands over the next bytes of h.
+func (a *Assembler) deliver(h *half, b []byte, time, acked int64) {
+	c := h.conn
+	if c.handler == nil {
+		a.open(c)
+	}
+	a.stats.DeliveredBytes += uint64(len(b))
+	offset := h.offset
+	h.advance(int64(len(b)))
+	c.handler.Data(h.dir, Chunk{Time: time, Offset: offset, Acked: acked, Bytes: b})
+}
+
+// gap hands over a gap.
+func (a *Assembler) gap(h *half, g Gap) {
+	c := h.conn
+	if c.handler == nil {
+		a.open(c)
+	}
+	a.stats.Gaps++
+	a.stats.GapBytes += uint64(g.Len)
+	h.advance(g.Len)
+	c.handler.Gap(h.dir, g)
+}
+
+// advance moves on by n bytes, which ends the hole there was.
+func (h *half) advance(n int64) {
+	h.next += uint32(n)
+	h.offset += n
+	h.openedAt, h.ackedAt = 0, 0
+}
+
+// open makes the handler of c, and tells it what it has missed.
+func (a *Assembler) open(c *connection) {
+	c.handler = a.newHandler(&c.Conn)
+	if c.handler == nil {
+		c.handler = discard{}
+	}
+	a.stats.Handlers++
+	for d := range c.half {
+		a.tellEnd(&c.half[d])
+	}
+}

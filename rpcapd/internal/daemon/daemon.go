@@ -1,0 +1,248 @@
+//go:build linux
+
+package daemon
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"capstan/pkg/rpcap"
+	"capstan/rpcapd/internal/config"
+	"capstan/rpcapd/internal/metrics"
+	"capstan/rpcapd/internal/pump"
+	"capstan/rpcapd/internal/session"
+	"capstan/rpcapd/internal/unixsock"
+)
+
+const (
+	// shutdownTimeout is how long sessions may take to deliver what they hold.
+	shutdownTimeout = 5 * time.Second
+	// maxRefusals bounds the connections that are being told why not.
+	maxRefusals = 64
+	// acceptPause follows a failed accept, which most often lacks descriptors.
+	acceptPause = 100 * time.Millisecond
+)
+
+// Daemon accepts connections and runs sessions.
+type Daemon struct {
+	// immutable after Listen
+	cfg        config.Config
+	sessionCfg session.Config
+	host       session.Host
+	self       session.SelfEndpoints
+	log        *slog.Logger
+	listeners  []net.Listener
+
+	counters session.Counters
+	refused  [metrics.NumRefusals]atomic.Uint64
+	refusals chan struct{} // a token for each connection that is being refused
+	wg       sync.WaitGroup
+
+	mu       sync.Mutex // guards the following
+	live     []*session.Session
+	accepted uint64
+	ended    pump.Stats // sum over sessions that ended
+}
+
+// New returns a daemon that listens nowhere yet.
+func New(cfg config.Config, sessionCfg session.Config, host session.Host, self session.SelfEndpoints, log *slog.Logger) *Daemon {
+	return &Daemon{cfg: cfg, sessionCfg: sessionCfg, host: host, self: self, log: log, refusals: make(chan struct{}, maxRefusals)}
+}
+
+// Serve accepts connections until ctx ends; then it closes the listeners and
+// the sessions, and waits for all of them. The error is that of a listener
+// that failed for good.
+func (d *Daemon) Serve(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(ctx, d.closeListeners)
+	defer stop()
+	errs := make(chan error, len(d.listeners))
+	for _, l := range d.listeners {
+		go func() { errs <- d.accept(ctx, l) }() // ended by closing l; waited for below
+	}
+	var err error
+	for range d.listeners {
+		if e := <-errs; e != nil {
+			err = errors.Join(err, e)
+			cancel()
+		}
+	}
+	d.closeListeners()
+	d.waitSessions()
+	return err
+}
+
+// waitSessions waits for what runs, and uses force after a while.
+func (d *Daemon) waitSessions() {
+	timer := time.AfterFunc(shutdownTimeout, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		for _, s := range d.live {
+			s.Abort()
+		}
+	})
+	defer timer.Stop()
+	d.wg.Wait()
+}
+
+func (d *Daemon) accept(ctx context.Context, l net.Listener) error {
+	for {
+		conn, err := l.Accept()
+		switch {
+		case err == nil:
+			d.admit(ctx, conn)
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return err
+		default:
+			d.log.Error("accept failed", "err", err)
+			select {
+			case <-time.After(acceptPause):
+			case <-ctx.Done():
+			}
+		}
+	}
+}
+
+// admit starts a session on conn or refuses it. It doesn't block.
+func (d *Daemon) admit(ctx context.Context, conn net.Conn) {
+	cfg := d.sessionCfg
+	switch c := conn.(type) {
+	case *net.UnixConn:
+		peer, err := unixsock.PeerOf(c)
+		if err != nil || !d.allowedUser(peer) {
+			d.log.Warn("connection refused: user is not allowed", "peer", peer.String(), "err", err)
+			d.turnAway(c, metrics.RefusedUser, rpcap.CodeHostNoAuth, "This user is not allowed to connect. Connection refused.")
+			return
+		}
+		cfg.NullAuth = true // the kernel has said who it is
+		d.start(ctx, cfg, c, peer.String(), &session.UnixData{Path: d.cfg.UnixSocket, UID: peer.UID})
+	case *net.TCPConn:
+		cfg.NullAuth = d.cfg.NullAuth
+		d.start(ctx, cfg, c, c.RemoteAddr().String(), session.NewTCPData(c, d.self))
+	default:
+		conn.Close()
+	}
+}
+
+func (d *Daemon) allowedUser(p unixsock.Peer) bool {
+	return slices.Contains(d.cfg.UnixUIDs, p.UID) || slices.Contains(d.cfg.UnixGIDs, p.GID)
+}
+
+// start runs a session in a goroutine of its own, unless there are too many.
+func (d *Daemon) start(ctx context.Context, cfg session.Config, conn net.Conn, peer string, data session.DataOpener) {
+	s := session.New(cfg, conn, peer, d.host, data, d.log, &d.counters)
+	if !d.register(s) {
+		d.log.Warn("connection refused: too many sessions", "peer", peer)
+		d.turnAway(conn, metrics.RefusedFull, rpcap.CodeNetwork, "Too many sessions")
+		return
+	}
+	d.wg.Go(func() { // ended by the client, a timeout or ctx; waitSessions waits
+		defer d.unregister(s)
+		if text := d.checkPeer(ctx, conn); text != "" {
+			d.refused[metrics.RefusedHost].Add(1)
+			d.log.Warn("connection refused: "+text, "peer", peer)
+			refuse(conn, rpcap.CodeHostNoAuth, text)
+			return
+		}
+		s.Run(ctx)
+	})
+}
+
+// lookupTimeout bounds how long names in the allow list may take.
+const lookupTimeout = 10 * time.Second
+
+func (d *Daemon) checkPeer(ctx context.Context, conn net.Conn) string {
+	a, ok := conn.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	return checkHost(ctx, d.cfg.Allow, a.AddrPort().Addr(), net.DefaultResolver)
+}
+
+// register enters s among the live sessions. If there are as many as allowed,
+// the oldest one that has not logged in has to go: silent connections must not
+// keep clients out.
+func (d *Daemon) register(s *session.Session) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.live) >= d.cfg.MaxSessions {
+		i := slices.IndexFunc(d.live, func(l *session.Session) bool { return !l.Authenticated() })
+		if i < 0 {
+			return false
+		}
+		d.live[i].Abort()
+		d.drop(i)
+	}
+	d.live = append(d.live, s)
+	d.accepted++
+	return true
+}
+
+func (d *Daemon) unregister(s *session.Session) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if i := slices.Index(d.live, s); i >= 0 {
+		d.drop(i)
+	}
+}
+
+// drop moves a session from the live ones to the sum of the others, so that
+// the totals never go back. One that was evicted has captured nothing.
+func (d *Daemon) drop(i int) {
+	d.ended.Add(d.live[i].Stats())
+	d.live = slices.Delete(d.live, i, i+1)
+}
+
+// turnAway refuses conn in a goroutine, or closes it at once if many are
+// being refused already.
+func (d *Daemon) turnAway(conn net.Conn, reason metrics.Refusal, code rpcap.ErrorCode, text string) {
+	d.refused[reason].Add(1)
+	select {
+	case d.refusals <- struct{}{}:
+	default:
+		conn.Close()
+		return
+	}
+	d.wg.Go(func() { // ended by refuse's deadlines; waitSessions waits
+		defer func() { <-d.refusals }()
+		if reason == metrics.RefusedUser {
+			defer conn.Close() // nothing is read from a peer that may not connect
+			sendRefusal(conn, code, text)
+			return
+		}
+		refuse(conn, code, text)
+	})
+}
+
+// Snapshot returns the daemon's counters.
+func (d *Daemon) Snapshot() metrics.Snapshot {
+	s := metrics.Snapshot{
+		ProtocolErrors: d.counters.ProtocolErrors.Load(),
+		FailedLogins:   d.counters.FailedLogins.Load(),
+		FiltersKernel:  d.counters.FilterLoads.Load(),
+		FiltersUser:    d.counters.FilterFallbacks.Load(),
+	}
+	for r := range d.refused {
+		s.Refused[r] = d.refused[r].Load()
+	}
+	s.Refused[metrics.RefusedData] = d.counters.DataRefused.Load()
+	s.Refused[metrics.RefusedTLS] = d.counters.UnwantedTLSHello.Load()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s.Sessions, s.SessionsTotal, s.Frames = len(d.live), d.accepted, d.ended
+	for _, l := range d.live {
+		s.Frames.Add(l.Stats())
+	}
+	return s
+}

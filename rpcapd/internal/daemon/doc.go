@@ -1,0 +1,4 @@
+//go:build linux
+
+// Package daemon accepts control connections and runs their sessions.
+package daemon

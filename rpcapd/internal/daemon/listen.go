@@ -1,0 +1,119 @@
+//go:build linux
+
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"capstan/rpcapd/internal/unixsock"
+)
+
+// keepAlive finds peers that are gone without a word within 90 seconds.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 6}
+
+// ErrNoListener is returned by Listen when no address could be listened on.
+//
+//lint:ignore ST1005 scripts look for the reference's text
+var ErrNoListener = errors.New("Can't listen on any address")
+
+// Listen opens the sockets. A TCP address that can't be listened on is a
+// warning as long as there is another.
+func (d *Daemon) Listen(ctx context.Context) error {
+	if d.cfg.UnixSocket != "" {
+		l, err := unixsock.ListenReplacing(d.cfg.UnixSocket)
+		if err != nil {
+			return fmt.Errorf("unix socket: %w", err)
+		}
+		d.add(l)
+	}
+	if !d.cfg.TCP {
+		return nil
+	}
+	addresses, err := d.addresses(ctx)
+	if err != nil {
+		d.closeListeners()
+		return err
+	}
+	found := false
+	for _, a := range addresses {
+		network := "tcp4"
+		if a.Addr().Is6() {
+			network = "tcp6" // sets IPV6_V6ONLY
+		}
+		lc := net.ListenConfig{KeepAliveConfig: keepAlive}
+		l, err := lc.Listen(ctx, network, a.String())
+		if err != nil {
+			d.log.Warn(fmt.Sprintf("Can't listen on socket for %v:%d", a.Addr(), a.Port()), "err", err)
+			continue
+		}
+		found = true
+		d.add(l)
+	}
+	if !found {
+		d.closeListeners()
+		return ErrNoListener
+	}
+	d.warnOpen()
+	return nil
+}
+
+func (d *Daemon) add(l net.Listener) {
+	d.listeners = append(d.listeners, l)
+	d.log.Info("listening", "network", l.Addr().Network(), "address", l.Addr().String())
+}
+
+// addresses are all that the address and port of the configuration stand for.
+func (d *Daemon) addresses(ctx context.Context) ([]netip.AddrPort, error) {
+	port, err := net.DefaultResolver.LookupPort(ctx, "tcp", d.cfg.Port)
+	if err != nil {
+		return nil, fmt.Errorf("port %q: %w", d.cfg.Port, err)
+	}
+	hosts := []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}
+	if d.cfg.Address != "" {
+		if hosts, err = net.DefaultResolver.LookupNetIP(ctx, "ip", d.cfg.Address); err != nil {
+			return nil, fmt.Errorf("address %q: %w", d.cfg.Address, err)
+		}
+	}
+	var addresses []netip.AddrPort
+	for _, a := range hosts {
+		if a = a.Unmap(); a.Is4() || !d.cfg.IPv4Only {
+			addresses = append(addresses, netip.AddrPortFrom(a, uint16(port)))
+		}
+	}
+	return addresses, nil
+}
+
+// warnOpen says loudly that everybody may capture.
+func (d *Daemon) warnOpen() {
+	if !d.cfg.NullAuth || len(d.cfg.Allow.Entries) > 0 {
+		return
+	}
+	for _, l := range d.listeners {
+		a, ok := l.Addr().(*net.TCPAddr)
+		if ok && !a.IP.IsLoopback() {
+			d.log.Warn("ANYONE WHO REACHES THIS PORT CAN READ THE TRAFFIC OF THIS HOST: -n accepts clients without authentication"+
+				" on an address beyond loopback; use -b, -l or --unix-socket to restrict it", "address", net.JoinHostPort(a.IP.String(), strconv.Itoa(a.Port)))
+		}
+	}
+}
+
+// Addrs returns the addresses that are listened on.
+func (d *Daemon) Addrs() []net.Addr {
+	addrs := make([]net.Addr, len(d.listeners))
+	for i, l := range d.listeners {
+		addrs[i] = l.Addr()
+	}
+	return addrs
+}
+
+func (d *Daemon) closeListeners() {
+	for _, l := range d.listeners {
+		l.Close()
+	}
+}

@@ -1,0 +1,35 @@
+// Package metrics shows the daemon's counters to Prometheus.
+package metrics
+
+import "capstan/rpcapd/internal/pump"
+
+// Refusal tells why a connection was refused.
+type Refusal uint8
+
+// The refusals; their names are label values.
+const (
+	RefusedFull Refusal = iota // as many sessions as allowed
+	RefusedHost                // not in the allow list
+	RefusedUser                // unix socket: a user who may not
+	RefusedTLS                 // a TLS client on a plain port
+	RefusedData                // a stranger at a data listener
+	NumRefusals
+)
+
+var refusalNames = [NumRefusals]string{"sessions_full", "host_not_allowed", "user_not_allowed", "tls_on_plain_port", "data_stranger"}
+
+// String returns the label value.
+func (r Refusal) String() string { return refusalNames[r] }
+
+// Snapshot is what the daemon counted since its start. Nothing in it goes back
+// but Sessions and, by a frame or two under way, the filtered and matched frames.
+type Snapshot struct {
+	Sessions       int    // that are open now
+	SessionsTotal  uint64 // that were opened
+	Frames         pump.Stats
+	Refused        [NumRefusals]uint64
+	ProtocolErrors uint64
+	FailedLogins   uint64
+	FiltersKernel  uint64 // client filters that run in the kernel
+	FiltersUser    uint64 // client filters that run in user space
+}

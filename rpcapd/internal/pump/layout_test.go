@@ -1,0 +1,72 @@
+package pump
+
+import (
+	"encoding/hex"
+	"strings"
+	"testing"
+
+	"capstan/pkg/afpacket"
+	"capstan/pkg/capture"
+)
+
+func unhex(t testing.TB, s string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(strings.Join(strings.Fields(s), ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+const (
+	macs    = "ffffffffffff 020000000001"
+	payload = "4500001400010000 40110000 0a000001 0a000002"
+)
+
+func TestLayouts(t *testing.T) {
+	ethernet := afpacket.Frame{Data: unhex(t, macs+"0800"+payload), Len: 100, NetworkOffset: 14,
+		Protocol: 0x0800, PacketType: 4, HardwareType: 1, Address: [8]byte{2, 0, 0, 0, 0, 1}, AddressLen: 6}
+	tagged := ethernet
+	tagged.VLANPresent, tagged.VLANTCI, tagged.VLANProtocol = true, 0x600a, 0x88a8
+	short := tagged
+	short.Data, short.Len = ethernet.Data[:11], 11
+	tun := afpacket.Frame{Data: unhex(t, payload), Len: 20, Protocol: 0x0800, HardwareType: 0xfffe}
+	beyond := ethernet
+	beyond.NetworkOffset = 500
+	negative := tun
+	negative.NetworkOffset = -3
+	for _, tc := range []struct {
+		name    string
+		layout  Layout
+		frame   afpacket.Frame
+		want    string
+		wireLen int
+	}{
+		{"ethernet", LayoutEthernet, ethernet, macs + "0800" + payload, 100},
+		{"ethernet with stripped tag", LayoutEthernet, tagged, macs + "88a8 600a 0800" + payload, 104},
+		{"too short for a tag", LayoutEthernet, short, "ffffffffffff 0200000000", 11},
+		{"raw", LayoutRaw, tun, payload, 20},
+		{"raw with a link header", LayoutRaw, ethernet, payload, 86},
+		{"raw, offset before the frame", LayoutRaw, negative, payload, 20},
+		{"cooked", LayoutCooked, ethernet, "0004 0001 0006 020000000001 0000 0800" + payload, 102},
+		{"cooked with tag", LayoutCooked, tagged, "0004 0001 0006 020000000001 0000 88a8 600a 0800" + payload, 106},
+		{"cooked tun", LayoutCooked, tun, "0000 fffe 0000 0000000000000000 0800" + payload, 36},
+		{"cooked, network header not captured", LayoutCooked, beyond, "0004 0001 0006 020000000001 0000 0800", 16 + 100 - 34},
+	} {
+		dst := make([]byte, len(tc.frame.Data)+maxOverhead)
+		n, wireLen := tc.layout.put(dst, &tc.frame)
+		if got, want := hex.EncodeToString(dst[:n]), hex.EncodeToString(unhex(t, tc.want)); got != want || wireLen != tc.wireLen {
+			t.Errorf("%s: got %s, %d on the wire\nwant %s, %d", tc.name, got, wireLen, want, tc.wireLen)
+		}
+	}
+}
+
+func TestLayoutOfLinkTypes(t *testing.T) {
+	for linkType, want := range map[capture.LinkType]Layout{
+		capture.LinkTypeEthernet: LayoutEthernet, capture.LinkTypeRaw: LayoutRaw, capture.LinkTypeLinuxSLL: LayoutCooked,
+	} {
+		if got := LayoutOf(linkType); got != want {
+			t.Errorf("%v has layout %d, want %d", linkType, got, want)
+		}
+	}
+}

@@ -1,0 +1,207 @@
+package pump
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"capstan/pkg/sockfilter"
+)
+
+const (
+	// batchLen is how many frames are taken off the source by one call.
+	batchLen = 128
+	// bufferLen is the size of one write. Larger writes gain nothing over TCP;
+	// smaller ones cost more calls. The buffer grows for a larger frame.
+	bufferLen = 256 << 10
+	// pollInterval bounds how long a waiting pump doesn't notice Stop.
+	pollInterval = 100 * time.Millisecond
+	// drainLimit bounds how long Stop lets a client that doesn't read hold up
+	// the end of a capture.
+	drainLimit = time.Second
+	// retireSlack is added to the block timeout when waiting for the ring's
+	// last block, since the kernel's timer is not exact.
+	retireSlack = 20 * time.Millisecond
+)
+
+// Input is an opened device: what a pump works on. The pump closes Source and
+// Filter.
+type Input struct {
+	Source Source
+	Filter Filter
+	Layout Layout
+	// InterfaceDropped returns how many frames the interface has lost since
+	// the device was opened; nil means none.
+	InterfaceDropped func() uint64
+}
+
+// Config describes one capture.
+type Config struct {
+	SnapLen      int           // bytes of a frame that the client wants
+	BlockTimeout time.Duration // after which the ring retires a block that isn't full
+}
+
+// Pump is one running capture.
+type Pump struct {
+	in  Input
+	cfg Config
+
+	// program is what deliver runs on each frame.
+	program atomic.Pointer[program]
+	setMu   sync.Mutex // serialises changes of the kernel's filter
+	halted  bool       // guarded by setMu: nothing may pass any more
+
+	// Owned by the goroutine of run.
+	buf    []byte
+	fill   int    // bytes of buf in use
+	queued uint64 // frames in buf
+	number uint32 // npkt of the last frame
+	conn   net.Conn
+	lost   bool // the data connection failed; frames are only counted
+
+	sent, bytes, refused atomic.Uint64
+
+	startOnce, stopOnce, closeOnce sync.Once
+	started, stopping, aborted     atomic.Bool
+	stopAt                         atomic.Int64 // UnixNano of Stop
+	done                           chan struct{}
+	err                            error // why run ended; valid after done
+
+	statsMu sync.Mutex // guards final and orders it with closing the input
+	final   *Stats
+}
+
+// program is the client's filter as user space sees it.
+type program struct {
+	p *sockfilter.Program // nil is everything
+	// always: the kernel doesn't run p, so every frame must be judged here.
+	// Otherwise only frames with a VLAN tag are, which the kernel passes.
+	always bool
+}
+
+// New returns a pump that has not started: the kernel passes nothing yet.
+func New(in Input, cfg Config) *Pump {
+	p := &Pump{in: in, cfg: cfg, buf: make([]byte, bufferLen), done: make(chan struct{})}
+	p.program.Store(&program{})
+	return p
+}
+
+// Start sets the client's filter, which starts the capture, and writes frames
+// to conn from now on. The pump owns conn, whatever Start returns. It is
+// called at most once; after Close it fails.
+func (p *Pump) Start(conn net.Conn, filter *sockfilter.Program) (inKernel bool, err error) {
+	err = net.ErrClosed
+	p.startOnce.Do(func() {
+		p.conn = conn
+		if inKernel, err = p.SetFilter(filter); err != nil {
+			p.err = err
+			close(p.done)
+			return
+		}
+		p.started.Store(true)
+		go p.run() // ended by Stop, Close, a lost connection or a device that vanished; Close waits
+	})
+	if err != nil {
+		conn.Close()
+	}
+	return inKernel, err
+}
+
+// SetFilter replaces the client's filter. Frames that passed the old one and
+// are on their way still arrive. After an error the old filter stays.
+func (p *Pump) SetFilter(filter *sockfilter.Program) (inKernel bool, err error) {
+	p.setMu.Lock()
+	defer p.setMu.Unlock()
+	if p.halted {
+		return false, fmt.Errorf("set filter: capture has ended: %w", net.ErrClosed)
+	}
+	old := p.program.Load()
+	// While the kernel changes programs, frames of the old and of the new one
+	// come out of the ring side by side, so the new one is run on all of them.
+	p.program.Store(&program{p: filter, always: true})
+	inKernel, err = p.in.Filter.Set(filter)
+	if err != nil {
+		p.program.Store(old)
+		return false, fmt.Errorf("set filter: %w", err)
+	}
+	// If the old program ran here, frames that nobody has judged may still be
+	// in the ring; then the new one goes on running on every frame.
+	if inKernel && !old.always {
+		p.program.Store(&program{p: filter})
+	}
+	return inKernel, nil
+}
+
+// halt makes the kernel pass nothing any more. If that fails, frames go on
+// filling the ring until it is closed, and count as undelivered.
+func (p *Pump) halt() {
+	p.setMu.Lock()
+	defer p.setMu.Unlock()
+	p.halted = true
+	_ = p.in.Filter.Stop()
+}
+
+// Done is closed when the pump has ended by itself or by Stop or Close.
+func (p *Pump) Done() <-chan struct{} { return p.done }
+
+// Err tells why the pump ended; valid after Done. Nil: Stop or Close.
+// *afpacket.InterfaceGoneError: the device vanished. [ErrConnectionLost]: the
+// data connection failed.
+func (p *Pump) Err() error { return p.err }
+
+// ErrConnectionLost is wrapped by the error of a failed data connection.
+var ErrConnectionLost = errors.New("data connection lost")
+
+// Stop ends the capture in an orderly way: nothing more passes the filter,
+// what the ring holds is written, and the data connection is closed. It takes
+// at most a second (or the block timeout and a little, if that is longer),
+// even if the client doesn't read. What could not be written is counted as
+// undelivered.
+func (p *Pump) Stop() {
+	p.stopOnce.Do(func() {
+		if !p.started.Load() {
+			return
+		}
+		p.halt()
+		now := time.Now()
+		p.stopAt.Store(now.UnixNano())
+		_ = p.conn.SetWriteDeadline(now.Add(p.drainLimit()))
+		p.stopping.Store(true)
+	})
+	p.Close()
+}
+
+func (p *Pump) drainLimit() time.Duration {
+	return max(drainLimit, p.cfg.BlockTimeout+5*retireSlack)
+}
+
+// Close ends the pump and releases everything. Unless Stop came first it does
+// so at once. It is idempotent, safe from any goroutine, and returns when
+// nothing touches the ring any more; the counters stay.
+func (p *Pump) Close() {
+	if !p.stopping.Load() {
+		p.aborted.Store(true)
+	}
+	p.startOnce.Do(func() { close(p.done) }) // never started: nothing to wait for
+	if p.aborted.Load() && p.conn != nil {
+		p.conn.Close() // unblocks a write
+	}
+	<-p.done
+	p.closeOnce.Do(p.release)
+}
+
+func (p *Pump) release() {
+	if p.conn != nil {
+		p.conn.Close()
+	}
+	p.halt()
+	p.statsMu.Lock()
+	defer p.statsMu.Unlock()
+	final, _ := p.read(true) // counters that can't be read stay zero
+	p.final = &final
+	p.in.Source.Close()
+	p.in.Filter.Close()
+}

@@ -1,0 +1,182 @@
+// Package pumptest is a capture device for tests: a ring and a filter without
+// a kernel, which count as the kernel does.
+package pumptest
+
+import (
+	"os"
+	"sync"
+	"time"
+
+	"capstan/pkg/afpacket"
+	"capstan/pkg/sockfilter"
+	"capstan/rpcapd/internal/pump"
+)
+
+// Device is the fake. It implements pump.Source and pump.Filter. The zero
+// value is ready: a ring without end whose filters run "in the kernel".
+type Device struct {
+	// UserSpace makes Set say that the kernel passes everything.
+	UserSpace bool
+	// Capacity is how many frames the ring holds; 0 is any number.
+	Capacity int
+	// SetError is what Set fails with.
+	SetError error
+
+	mu      sync.Mutex
+	queue   []afpacket.Frame
+	active  bool
+	program *sockfilter.Program
+	counts  sockfilter.Counts
+	ring    afpacket.Stats
+	err     error
+	change  chan struct{} // closed at each change; nil if nobody waits
+	closed  bool
+}
+
+// Input returns the device as a pump takes it.
+func (d *Device) Input(layout pump.Layout) pump.Input {
+	return pump.Input{Source: d, Filter: (*filter)(d), Layout: layout}
+}
+
+// Push lets frames arrive at the interface. Whether they get into the ring is
+// up to the filter.
+func (d *Device) Push(frames ...afpacket.Frame) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, f := range frames {
+		d.counts.Seen++
+		if !d.active {
+			d.counts.Excluded++
+			d.counts.Inactive++
+			continue
+		}
+		if !d.UserSpace && !f.VLANPresent && d.program != nil && d.program.Run(f.Data, f.Len) == 0 {
+			continue // refused by the program, which nothing counts
+		}
+		d.ring.Packets++
+		if d.Capacity > 0 && len(d.queue) >= d.Capacity {
+			d.ring.Drops++
+			continue
+		}
+		d.queue = append(d.queue, f)
+	}
+	d.notify()
+}
+
+// Fail makes Read fail once the ring is empty.
+func (d *Device) Fail(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.err = err
+	d.notify()
+}
+
+// Active reports whether a filter is set, so that frames pass.
+func (d *Device) Active() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.active
+}
+
+// Closed reports whether the ring has been closed.
+func (d *Device) Closed() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.closed
+}
+
+// notify is called with mu held.
+func (d *Device) notify() {
+	if d.change != nil {
+		close(d.change)
+		d.change = nil
+	}
+}
+
+// Read implements pump.Source.
+func (d *Device) Read(frames []afpacket.Frame, timeout time.Duration) (int, error) {
+	var expired <-chan time.Time
+	for {
+		n, change, err := d.take(frames)
+		if n > 0 || err != nil {
+			return n, err
+		}
+		if timeout == 0 {
+			return 0, os.ErrDeadlineExceeded
+		}
+		if expired == nil {
+			timer := time.NewTimer(timeout)
+			defer timer.Stop()
+			expired = timer.C
+		}
+		select {
+		case <-change:
+		case <-expired:
+			return 0, os.ErrDeadlineExceeded
+		}
+	}
+}
+
+func (d *Device) take(frames []afpacket.Frame) (int, <-chan struct{}, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return 0, nil, os.ErrClosed
+	}
+	n := copy(frames, d.queue)
+	d.queue = d.queue[n:]
+	if n > 0 {
+		return n, nil, nil
+	}
+	if d.change == nil {
+		d.change = make(chan struct{})
+	}
+	return 0, d.change, d.err
+}
+
+// Stats implements pump.Source.
+func (d *Device) Stats() (afpacket.Stats, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return afpacket.Stats{}, os.ErrClosed
+	}
+	return d.ring, nil
+}
+
+// Close implements pump.Source.
+func (d *Device) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.closed = true
+	d.notify()
+	return nil
+}
+
+// filter is the device's other face.
+type filter Device
+
+func (f *filter) Set(p *sockfilter.Program) (inKernel bool, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.SetError != nil {
+		return false, f.SetError
+	}
+	f.active, f.program = true, p
+	return !f.UserSpace, nil
+}
+
+func (f *filter) Stop() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.active = false
+	return nil
+}
+
+func (f *filter) Counts() (sockfilter.Counts, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.counts, nil
+}
+
+func (f *filter) Close() error { return nil }

@@ -1,0 +1,100 @@
+package session
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"capstan/pkg/rpcap"
+)
+
+// control is the control connection. Its methods are for the session's
+// goroutine, except wake.
+type control struct {
+	conn   net.Conn
+	reader *rpcap.Reader
+
+	mu    sync.Mutex // guards woken and orders changes of the read deadline
+	woken bool
+}
+
+// errWoken is returned by a read that wake interrupted; nothing is lost.
+var errWoken = errors.New("read interrupted")
+
+// past is a deadline that has expired in any clock.
+var past = time.Unix(1, 0)
+
+// wake interrupts the read that waits, or else the next one.
+func (c *control) wake() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.woken = true
+	_ = c.conn.SetReadDeadline(past)
+}
+
+// arm sets the deadline of the next read; the zero time is none.
+func (c *control) arm(deadline time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.woken {
+		_ = c.conn.SetReadDeadline(deadline)
+	}
+}
+
+// interrupted turns a timeout that wake caused into errWoken.
+func (c *control) interrupted(err error) error {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.woken {
+		c.woken = false
+		return errWoken
+	}
+	return err
+}
+
+// peek waits for n bytes beyond the last message. Beside errWoken it fails with
+// os.ErrDeadlineExceeded and io.EOF.
+func (c *control) peek(n int, deadline time.Time) ([]byte, error) {
+	c.arm(deadline)
+	b, err := c.reader.Peek(n)
+	if err != nil {
+		return b, c.interrupted(err)
+	}
+	return b, nil
+}
+
+// next reads the message that has begun to arrive; see [rpcap.Reader.Next].
+func (c *control) next(deadline time.Time) (rpcap.Header, []byte, error) {
+	c.arm(deadline)
+	h, body, err := c.reader.Next()
+	if err != nil {
+		return h, nil, c.interrupted(err)
+	}
+	return h, body, nil
+}
+
+// write writes b whole or fails.
+func (c *control) write(b []byte, timeout time.Duration) error {
+	_ = c.conn.SetWriteDeadline(time.Now().Add(timeout))
+	_, err := c.conn.Write(b)
+	return err
+}
+
+// lingerLen bounds what is read from a client that has been told to go.
+const lingerLen = 1 << 20
+
+// close closes the connection, after giving the client up to linger to read
+// what was sent last.
+func (c *control) close(linger time.Duration) {
+	if half, ok := c.conn.(interface{ CloseWrite() error }); ok && linger > 0 && half.CloseWrite() == nil {
+		_ = c.conn.SetReadDeadline(time.Now().Add(linger))
+		_, _ = io.CopyN(io.Discard, c.conn, lingerLen)
+	}
+	c.conn.Close()
+}

@@ -1,0 +1,74 @@
+package session
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// SelfEndpoints keeps own data connections out of captures;
+// device.Endpoints is the real one.
+type SelfEndpoints interface {
+	Add(netip.AddrPort) error
+	Release(netip.AddrPort)
+}
+
+// TCPData opens the data listeners of a TCP session: on the address that the
+// client reached the control connection at, on a port the kernel chooses.
+// Deviation: the reference listens on all addresses, takes whoever comes first
+// and waits for ever.
+type TCPData struct {
+	Local, Peer netip.Addr // of the control connection
+	Self        SelfEndpoints
+}
+
+// NewTCPData returns the opener for the session of control connection conn.
+func NewTCPData(conn *net.TCPConn, self SelfEndpoints) *TCPData {
+	local, _ := conn.LocalAddr().(*net.TCPAddr)
+	peer, _ := conn.RemoteAddr().(*net.TCPAddr)
+	return &TCPData{Local: local.AddrPort().Addr().Unmap(), Peer: peer.AddrPort().Addr().Unmap(), Self: self}
+}
+
+// ListenData implements [DataOpener].
+func (d *TCPData) ListenData(deadline time.Time, refused func()) (DataListener, error) {
+	l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(d.Local, 0)))
+	if err != nil {
+		return nil, fmt.Errorf("data listener: %w", err)
+	}
+	_ = l.SetDeadline(deadline)
+	endpoint := l.Addr().(*net.TCPAddr).AddrPort()
+	endpoint = netip.AddrPortFrom(endpoint.Addr().Unmap(), endpoint.Port())
+	if err := d.Self.Add(endpoint); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return &tcpListener{opener: d, listener: l, endpoint: endpoint, refused: refused}, nil
+}
+
+type tcpListener struct {
+	opener   *TCPData
+	listener *net.TCPListener
+	endpoint netip.AddrPort
+	refused  func()
+}
+
+func (l *tcpListener) Port() uint16 { return l.endpoint.Port() }
+
+func (l *tcpListener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.listener.AcceptTCP()
+		if err != nil {
+			return nil, err
+		}
+		if peer, ok := conn.RemoteAddr().(*net.TCPAddr); ok && peer.AddrPort().Addr().Unmap().WithZone("") == l.opener.Peer.WithZone("") {
+			return conn, nil
+		}
+		l.refused()
+		conn.Close()
+	}
+}
+
+func (l *tcpListener) Close() { l.listener.Close() }
+
+func (l *tcpListener) Release() { l.opener.Self.Release(l.endpoint) }
