@@ -1,0 +1,61 @@
+# Capstan. `make help` lists the targets.
+
+GO       ?= go
+BIN      := bin
+TOOL     := $(GO) tool -modfile=tools/go.mod
+BUF      := $(GO) tool -modfile=tools/buf/go.mod buf
+FUZZTIME ?= 5s
+ARGS     ?=
+
+export CGO_ENABLED = 0
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/rpcapd, bin/interceptor and bin/bench
+	$(GO) build -trimpath -o $(BIN)/ ./rpcapd ./interceptor ./bench
+
+.PHONY: run
+run: build ## capture on all interfaces of this host and print each exchange; ARGS="--output json"
+	@$(BIN)/bench host -- $(ARGS)
+
+.PHONY: demo
+demo: build ## the same on traffic of its own, in network namespaces; ARGS="--output json"
+	@$(BIN)/bench demo -- $(ARGS)
+
+.PHONY: test
+test: build ## run every test; as root those too that need the kernel
+	$(GO) test ./...
+
+.PHONY: test-race
+test-race: ## run every test under the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race ./...
+
+.PHONY: fuzz
+fuzz: ## run each fuzz target for FUZZTIME
+	@GO="$(GO)" FUZZTIME="$(FUZZTIME)" sh .ci/fuzz
+
+.PHONY: bench
+bench: build ## run the benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: lint
+lint: ## gofmt, vet, staticcheck, buf; vet for another system too
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -d $$(git ls-files '*.go'); exit 1; }
+	$(GO) vet ./...
+	$(TOOL) staticcheck ./...
+	$(BUF) lint
+
+.PHONY: generate
+generate: ## regenerate the code of proto/
+	$(BUF) generate
+
+.PHONY: generate-check
+generate-check: generate ## regenerate and fail if anything changed
+	git diff --exit-code -- proto
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf $(BIN)

@@ -1,0 +1,136 @@
+// Package pair starts the two processes of the pipeline, an rpcapd and an
+// interceptor attached to it, and stops them in the right order.
+package pair
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Starter starts a command: [exec.Cmd.Start], or one that starts it inside a
+// network namespace.
+type Starter func(*exec.Cmd) error
+
+// Config tells what to start.
+type Config struct {
+	Rpcapd, Interceptor string   // paths of the binaries
+	RpcapdArgs          []string // where to listen
+	Source              string   // the interceptor's source URL
+	InterceptorArgs     []string // more arguments of "interceptor run"
+	Start               Starter
+	Stdout, Stderr      io.Writer
+}
+
+const (
+	readyLine    = "Press CTRL + C to stop the server..."
+	readyTimeout = 10 * time.Second
+	stopTimeout  = 15 * time.Second
+)
+
+// ErrNotReady is an rpcapd that ended, or said nothing, before it was ready;
+// it has told why on stderr.
+var ErrNotReady = errors.New("rpcapd did not start")
+
+// Run starts both, waits until ctx is cancelled or one of them ends, and stops
+// the interceptor first, so that it takes what rpcapd still holds. It returns
+// the exit status of the interceptor.
+func Run(ctx context.Context, cfg Config) (status int, err error) {
+	rpcapd := command(cfg.Rpcapd, cfg.RpcapdArgs...)
+	rpcapd.Stderr = cfg.Stderr
+	out, err := rpcapd.StdoutPipe()
+	if err != nil {
+		return 0, err
+	}
+	if err := cfg.Start(rpcapd); err != nil {
+		return 0, fmt.Errorf("start rpcapd: %w", err)
+	}
+	rpcapdDone := waiter(rpcapd)
+	defer func() { err = errors.Join(err, stop(rpcapd, rpcapdDone)) }()
+	if err := awaitReady(ctx, out); err != nil {
+		return 0, err
+	}
+
+	interceptor := command(cfg.Interceptor, append([]string{"run", "--source", cfg.Source}, cfg.InterceptorArgs...)...)
+	interceptor.Stdout, interceptor.Stderr = cfg.Stdout, cfg.Stderr
+	if err := cfg.Start(interceptor); err != nil {
+		return 0, fmt.Errorf("start interceptor: %w", err)
+	}
+	interceptorDone := waiter(interceptor)
+	select {
+	case <-ctx.Done():
+		err = stop(interceptor, interceptorDone)
+	case <-interceptorDone:
+	case <-rpcapdDone:
+		err = errors.Join(errors.New("rpcapd ended by itself"), stop(interceptor, interceptorDone))
+	}
+	return interceptor.ProcessState.ExitCode(), err
+}
+
+// command makes a command in a process group of its own, so that a Ctrl-C of
+// the terminal reaches us alone and we decide who stops first. If we die, even
+// by SIGKILL, the kernel ends it.
+func command(path string, args ...string) *exec.Cmd {
+	cmd := exec.Command(path, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	return cmd
+}
+
+// waiter returns a channel that is closed when cmd, which runs, has ended.
+func waiter(cmd *exec.Cmd) <-chan struct{} {
+	done := make(chan struct{})
+	go func() { // ends with the process, which stop sees to
+		defer close(done)
+		_ = cmd.Wait() // the status is read from ProcessState
+	}()
+	return done
+}
+
+// stop asks a process to end and insists after a while.
+func stop(cmd *exec.Cmd, done <-chan struct{}) error {
+	_ = cmd.Process.Signal(os.Interrupt) // fails if it has ended
+	select {
+	case <-done:
+		return nil
+	case <-time.After(stopTimeout):
+	}
+	_ = cmd.Process.Kill()
+	<-done
+	return fmt.Errorf("%s did not stop within %v and was killed", cmd.Path, stopTimeout)
+}
+
+// awaitReady waits for rpcapd's console line and leaves a reader on its stdout,
+// which ends with the process.
+func awaitReady(ctx context.Context, out io.Reader) error {
+	ready := make(chan bool, 1)
+	go func() {
+		lines := bufio.NewScanner(out)
+		for lines.Scan() {
+			if strings.TrimSpace(lines.Text()) == readyLine {
+				ready <- true
+			}
+		}
+		select {
+		case ready <- false:
+		default:
+		}
+	}()
+	select {
+	case ok := <-ready:
+		if ok {
+			return nil
+		}
+		return ErrNotReady
+	case <-time.After(readyTimeout):
+		return fmt.Errorf("%w within %v", ErrNotReady, readyTimeout)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

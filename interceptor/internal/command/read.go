@@ -1,0 +1,82 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+
+	"github.com/spf13/cobra"
+
+	"capstan/interceptor/internal/ledger"
+	"capstan/interceptor/internal/source"
+)
+
+func readCommand(s streams) *cobra.Command {
+	var flags recordFlags
+	var full bool
+	cmd := &cobra.Command{
+		Use:   "read FILE…",
+		Short: "Tell the exchanges in capture files",
+		Long: `read takes pcap and pcapng files, one after the other; - is standard input.
+A file that ends in the middle of a frame yields all exchanges up to there and
+a warning.
+` + exitHelp,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usageError{errors.New("no file given; - is standard input")}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return read(cmd.Context(), s, &flags, full, args)
+		},
+	}
+	flags.register(cmd.Flags())
+	cmd.Flags().BoolVar(&full, "ledger", false, "print what became of every frame and byte to standard error")
+	return cmd
+}
+
+func read(ctx context.Context, s streams, flags *recordFlags, full bool, files []string) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	log, err := newLogger(s.err, flags.logFormat)
+	if err != nil {
+		return err
+	}
+	out, err := newOutput(s.out, flags.output, cancel)
+	if err != nil {
+		return err
+	}
+	var ledgers []ledger.Ledger
+	var first error
+	for _, name := range files {
+		p := newPipeline(name, flags, out)
+		err := source.ReadFile(ctx, name, s.in, p)
+		p.finish()
+		ledgers = append(ledgers, p.ledger())
+		var cut *source.CutShortError
+		switch {
+		case err == nil:
+		case errors.As(err, &cut):
+			log.Warn("the capture file is cut short", "file", name, "frames", cut.Frames, "reason", cut.Err.Error())
+		default:
+			first = errors.Join(first, readError(err, p))
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	if full {
+		ledger.WriteTable(s.err, ledgers, out.snapshot())
+	}
+	return first
+}
+
+// readError tells a file that can't be opened from one that can't be finished.
+func readError(err error, p *pipeline) error {
+	var path *fs.PathError
+	if errors.As(err, &path) || p.ledger().Engine.Frames == 0 {
+		return cannotStartError{err}
+	}
+	return &endedEarlyError{err}
+}

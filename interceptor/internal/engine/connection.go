@@ -1,0 +1,168 @@
+package engine
+
+import (
+	"capstan/interceptor/internal/l7/http1"
+	"capstan/pkg/flow"
+	"capstan/pkg/reassembly"
+)
+
+// maxHeld bounds the bytes kept while the protocol of a connection is
+// undecided: twice what it takes to recognise the longest start line.
+const maxHeld = 16 << 10
+
+// connection decides what a TCP connection carries and hands its bytes to
+// that protocol. It is made with the first payload byte.
+type connection struct {
+	engine   *Engine
+	conn     *reassembly.Conn
+	protocol Protocol
+	http     *http1.Conn // set once protocol is HTTP1
+	held     []held      // what came before the decision, in order
+	heldLen  int
+	// lenient: the connection's start was not seen, so bytes that make no
+	// sense may be the middle of a message and a start may still come.
+	lenient bool
+}
+
+// held is a chunk or gap that arrived before the protocol was known.
+type held struct {
+	d       flow.Direction
+	gap     bool
+	skipped bool             // chunk is the last byte of some that made no sense
+	chunk   reassembly.Chunk // its Bytes are owned by this value
+	lost    reassembly.Gap
+}
+
+func (e *Engine) newConnection(c *reassembly.Conn) reassembly.Handler {
+	e.protocols[Undecided].Connections++
+	e.protocols[Undecided].Active++
+	return &connection{engine: e, conn: c, lenient: c.Midstream}
+}
+
+// Data implements reassembly.Handler.
+// Next: http1.Conn.Data.
+func (c *connection) Data(d flow.Direction, chunk reassembly.Chunk) {
+	c.engine.protocols[c.protocol].Bytes += uint64(len(chunk.Bytes))
+	switch {
+	case c.http != nil:
+		c.http.Data(d, chunk)
+	case c.protocol == Undecided:
+		c.decide(d, chunk)
+	}
+}
+
+// decide looks at the first bytes of a direction.
+func (c *connection) decide(d flow.Direction, chunk reassembly.Chunk) {
+	protocol := detect(c.prefix(d, chunk.Bytes))
+	if protocol == Unknown && c.lenient {
+		// The middle of something. Its bytes can't be understood, the next
+		// segment may start a message.
+		c.skip(d, chunk)
+		return
+	}
+	if protocol == Undecided && c.heldLen+len(chunk.Bytes) > maxHeld {
+		protocol = Unknown
+	}
+	if protocol == Undecided {
+		c.hold(d, chunk)
+		return
+	}
+	c.become(protocol)
+	if c.http != nil {
+		c.http.Data(d, chunk)
+	}
+}
+
+// prefix returns the bytes of d held so far followed by b.
+func (c *connection) prefix(d flow.Direction, b []byte) []byte {
+	var whole []byte
+	for i := range c.held {
+		if h := &c.held[i]; h.d == d && !h.gap && !h.skipped {
+			whole = append(whole, h.chunk.Bytes...)
+		}
+	}
+	if whole == nil {
+		return b
+	}
+	return append(whole, b...)
+}
+
+func (c *connection) hold(d flow.Direction, chunk reassembly.Chunk) {
+	chunk.Bytes = append([]byte(nil), chunk.Bytes...) // copied because the frame's buffer is reused
+	c.held = append(c.held, held{d: d, chunk: chunk})
+	c.heldLen += len(chunk.Bytes)
+}
+
+// forget drops what is held of direction d.
+func (c *connection) forget(d flow.Direction) {
+	kept := c.held[:0]
+	for _, h := range c.held {
+		if h.d == d && !h.gap {
+			c.heldLen -= len(h.chunk.Bytes)
+			continue
+		}
+		kept = append(kept, h)
+	}
+	c.held = kept
+}
+
+// skip passes over a chunk that can't be understood. Its last byte is kept:
+// what its sender had received by then tells a protocol which messages belong
+// together.
+func (c *connection) skip(d flow.Direction, chunk reassembly.Chunk) {
+	c.forget(d)
+	last := len(chunk.Bytes) - 1
+	chunk.Bytes, chunk.Offset = chunk.Bytes[last:], chunk.Offset+int64(last)
+	c.hold(d, chunk)
+	c.held[len(c.held)-1].skipped = true
+}
+
+// become settles the protocol and hands over what was held.
+func (c *connection) become(p Protocol) {
+	e := c.engine
+	e.protocols[Undecided].Connections--
+	e.protocols[Undecided].Active--
+	e.protocols[p].Connections++
+	e.protocols[p].Active++
+	c.protocol = p
+	if p == HTTP1 {
+		c.http = http1.New(e.cfg.HTTP1, c.conn, e.recorder)
+		for i := range c.held {
+			if h := &c.held[i]; h.gap {
+				c.http.Gap(h.d, h.lost)
+			} else {
+				c.http.Data(h.d, h.chunk)
+			}
+		}
+	}
+	c.held, c.heldLen = nil, 0
+}
+
+// Gap implements reassembly.Handler.
+func (c *connection) Gap(d flow.Direction, g reassembly.Gap) {
+	switch {
+	case c.http != nil:
+		c.http.Gap(d, g)
+	case c.protocol == Undecided:
+		c.lenient = true
+		c.forget(d)
+		if len(c.held) < 16 { // more of them say nothing new
+			c.held = append(c.held, held{d: d, gap: true, lost: g})
+		}
+	}
+}
+
+// End implements reassembly.Handler.
+func (c *connection) End(d flow.Direction, time int64) {
+	if c.http != nil {
+		c.http.End(d, time)
+	}
+}
+
+// Close implements reassembly.Handler.
+func (c *connection) Close(time int64, r reassembly.CloseReason) {
+	c.engine.protocols[c.protocol].Active--
+	if c.http != nil {
+		c.http.Close(time, r)
+	}
+}

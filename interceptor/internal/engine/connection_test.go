@@ -1,0 +1,144 @@
+package engine
+
+import (
+	"strings"
+	"testing"
+
+	"capstan/interceptor/internal/exchange"
+	"capstan/pkg/flow"
+	"capstan/pkg/reassembly"
+	capstanv1 "capstan/proto/capstan/v1"
+)
+
+const (
+	request  = "GET /x HTTP/1.1\r\nHost: h\r\n\r\n"
+	response = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+)
+
+func TestDetect(t *testing.T) {
+	clientHello := "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
+	tests := []struct {
+		bytes string
+		want  Protocol
+	}{
+		{request, HTTP1},
+		{response, HTTP1},
+		{"POST /long/path", Undecided},
+		{"POST /long/path HTTP/1.1", HTTP1},
+		{"POST /" + strings.Repeat("long", 1000), HTTP1},
+		{string(http2Preface), HTTP2},
+		{"PRI * HTTP/2.0", HTTP2},
+		{"PR", Undecided},
+		{clientHello, TLS},
+		{clientHello[:5], TLS},
+		{clientHello[:4], Undecided},
+		{"\x17\x03\x03\x00\x45rest", TLS},
+		{"\x16\x03\x01\x00\x00", Unknown},    // a record is never empty
+		{"\x16\x03\x01\xff\xff", Unknown},    // nor that long
+		{"\x18\x03\x01\x00\x45", Unknown},    // no such content type
+		{"SSH-2.0-OpenSSH_9.2\r\n", Unknown}, // no method ends in a dash
+		{"220 mail.example ESMTP", Unknown},  // digits start no request
+		{"\x00\x00\x00\x10binary", Unknown},
+	}
+	for _, tt := range tests {
+		if got := detect([]byte(tt.bytes)); got != tt.want {
+			t.Errorf("%q: %v, want %v", tt.bytes, got, tt.want)
+		}
+	}
+}
+
+// play hands pieces to a connection: "C:" from the client, "S:" from the
+// server, "c:"/"s:" a gap of as many bytes.
+func play(t *testing.T, midstream bool, pieces ...string) ([]*capstanv1.Exchange, *Engine) {
+	t.Helper()
+	var records []*capstanv1.Exchange
+	e := New(Config{Exchange: exchange.Config{Emit: func(x *capstanv1.Exchange) { records = append(records, x) }}})
+	conn := &reassembly.Conn{Midstream: midstream, ClientKnown: !midstream, Client: flow.AToB}
+	c := e.newConnection(conn)
+	var offset [2]int64
+	for i, p := range pieces {
+		d, body := flow.AToB, p[2:]
+		if strings.EqualFold(p[:1], "s") {
+			d = flow.BToA
+		}
+		time := int64(i+1) * 1000
+		if p[0] >= 'a' {
+			c.Gap(d, reassembly.Gap{Time: time, Offset: offset[d], Acked: -1, Len: int64(len(body))})
+		} else {
+			c.Data(d, reassembly.Chunk{Time: time, Offset: offset[d], Acked: offset[d.Reverse()], Bytes: []byte(body)})
+		}
+		offset[d] += int64(len(body))
+	}
+	c.Close(1_000_000, reassembly.CloseEndOfCapture)
+	return records, e
+}
+
+func TestConnectionDecides(t *testing.T) {
+	tests := []struct {
+		name      string
+		midstream bool
+		pieces    []string
+		protocol  Protocol
+		complete  int // exchanges
+	}{
+		{"whole", false, []string{"C:" + request, "S:" + response}, HTTP1, 1},
+		{"request byte by byte", false, append(split("C:", request), "S:"+response), HTTP1, 1},
+		{"both byte by byte", false, append(split("C:", request), split("S:", response)...), HTTP1, 1},
+		{"two exchanges", false, []string{"C:" + request, "S:" + response, "C:" + request, "S:" + response}, HTTP1, 2},
+		{"encrypted", false, []string{"C:\x16\x03\x01\x02\x00\x01", "S:\x16\x03\x03\x00\x7a\x02"}, TLS, 0},
+		{"prior knowledge", false, []string{"C:" + string(http2Preface)}, HTTP2, 0},
+		{"server speaks first", false, []string{"S:220 mail.example ESMTP\r\n", "C:EHLO me\r\n"}, Unknown, 0},
+		{"joined inside a body", true, []string{"S:...the rest of a body", "C:" + request, "S:" + response}, HTTP1, 1},
+		{"joined inside something else", true, []string{"S:\x00\x01\x02", "C:\x00\x01"}, Undecided, 0},
+		{"first bytes lost", false, []string{"c:lost", "C:mething else", "S:" + "xyz", "C:" + request, "S:" + response}, HTTP1, 1},
+		{"too little", false, []string{"C:GE"}, Undecided, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			records, e := play(t, tt.midstream, tt.pieces...)
+			if e.protocols[tt.protocol].Connections != 1 {
+				t.Errorf("counted as %+v, want one %v", e.protocols, tt.protocol)
+			}
+			complete, bytes := 0, uint64(0)
+			for _, x := range records {
+				if x.Complete {
+					complete++
+				}
+			}
+			for _, p := range e.protocols {
+				bytes += p.Bytes
+				if p.Active != 0 {
+					t.Errorf("still open: %+v", e.protocols)
+				}
+			}
+			want := uint64(0)
+			for _, p := range tt.pieces {
+				if p[0] < 'a' {
+					want += uint64(len(p) - 2)
+				}
+			}
+			if bytes != want {
+				t.Errorf("%d bytes counted of %d", bytes, want)
+			}
+			if complete != tt.complete {
+				t.Errorf("%d complete exchanges, want %d: %v", complete, tt.complete, records)
+			}
+		})
+	}
+}
+
+func split(prefix, s string) (pieces []string) {
+	for i := range len(s) {
+		pieces = append(pieces, prefix+s[i:i+1])
+	}
+	return pieces
+}
+
+// TestUndecidedIsBounded sends endless bytes that could still become a
+// protocol.
+func TestUndecidedIsBounded(t *testing.T) {
+	_, e := play(t, true, split("C:", strings.Repeat("A", 3*maxHeld))...)
+	if n := e.protocols[Undecided].Connections + e.protocols[Unknown].Connections; n != 1 {
+		t.Errorf("%+v", e.protocols)
+	}
+}

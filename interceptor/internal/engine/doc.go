@@ -1,0 +1,14 @@
+// Package engine turns frames into exchanges: one goroutine per source owns
+// everything between a frame and its record, without locks, channels or copies
+// of in-order payload.
+//
+// A frame's way through the engine, one file each:
+//
+//	engine.go      Engine.Frame: count, decode (pkg/packet)
+//	               Assembler.Segment: order, gaps (pkg/reassembly)
+//	connection.go  connection.Data: which protocol is it?
+//	detect.go      the first bytes of each protocol
+//	               http1.Conn.Data: messages, pairing (internal/l7/http1)
+//	               exchange.Recorder: ids, masks (internal/exchange)
+//	               Config.Emit: the record leaves
+package engine

@@ -1,0 +1,33 @@
+package exchange
+
+import capstanv1 "capstan/proto/capstan/v1"
+
+// Config tells a [Recorder] what to put into records and where they go.
+type Config struct {
+	// Source is the URL or file name that every record carries.
+	Source string
+	// BodyLimit is how many bytes of a body a record may keep; 0 keeps none.
+	// The recorder doesn't cut, the parsers ask for it and don't copy more.
+	BodyLimit int
+	// MaskHeaders names the header and trailer fields whose values are masked,
+	// in any spelling. Nil stands for [DefaultMaskHeaders]; an empty list masks
+	// nothing.
+	MaskHeaders []string
+	// Emit takes a finished record. The record is its to keep, but must not be
+	// changed: records of one connection share their endpoints.
+	Emit func(*capstanv1.Exchange)
+}
+
+// DefaultMaskHeaders returns the fields masked unless configured otherwise:
+// those that carry credentials or session identifiers.
+func DefaultMaskHeaders() []string {
+	return []string{
+		"Authorization", "Proxy-Authorization", "Authentication-Info", "Proxy-Authentication-Info",
+		"Cookie", "Cookie2", "Set-Cookie", "Set-Cookie2",
+		"X-Api-Key", "Api-Key", "Apikey", "X-Auth-Token", "X-Access-Token", "X-Auth-Key", "X-Session-Token",
+		"X-Amz-Security-Token", "X-Goog-Api-Key", "X-Goog-Iam-Authorization-Token", "Ocp-Apim-Subscription-Key",
+		"X-Vault-Token", "X-Consul-Token", "X-Gitlab-Token", "Private-Token", "Job-Token", "X-Functions-Key",
+		"X-Csrf-Token", "X-Xsrf-Token", "X-Forwarded-Access-Token", "X-Subject-Token", "X-Original-Authorization",
+		"X-Forwarded-Authorization",
+	}
+}

@@ -1,0 +1,52 @@
+package exchange
+
+import (
+	"strings"
+
+	capstanv1 "capstan/proto/capstan/v1"
+)
+
+// masked replaces the whole value of a credential field, so that not even its
+// length is told.
+const masked = "***"
+
+// maskNameLimit bounds the names that can be configured; longer ones are kept
+// in one list.
+const maskNameLimit = 48
+
+// maskSet answers whether a field is to be masked. Names are found by length
+// first, since that settles nearly every field without comparing bytes.
+type maskSet struct {
+	byLen [maskNameLimit + 1][]string
+}
+
+func newMaskSet(names []string) *maskSet {
+	m := new(maskSet)
+	for _, n := range names {
+		if n = strings.TrimSpace(n); n != "" {
+			at := min(len(n), maskNameLimit)
+			m.byLen[at] = append(m.byLen[at], n)
+		}
+	}
+	return m
+}
+
+func (m *maskSet) has(name string) bool {
+	for _, n := range m.byLen[min(len(name), maskNameLimit)] {
+		if strings.EqualFold(n, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// apply masks fields in place and returns how many it masked.
+func (m *maskSet) apply(fields []*capstanv1.Header) (count uint64) {
+	for _, f := range fields {
+		if m.has(f.Name) {
+			f.Value = masked
+			count++
+		}
+	}
+	return count
+}

@@ -1,0 +1,114 @@
+package exchange
+
+import (
+	"slices"
+
+	capstanv1 "capstan/proto/capstan/v1"
+)
+
+// Recorder finishes records. It belongs to one goroutine, the engine's that
+// owns the connections.
+type Recorder struct {
+	cfg   Config
+	mask  *maskSet
+	stats Stats
+}
+
+// Stats counts records. Each is in exactly one of the first four.
+type Stats struct {
+	Complete   uint64 // both halves seen whole
+	Incomplete uint64 // both halves seen, not whole
+	NoRequest  uint64 // only a response
+	NoResponse uint64 // only a request
+
+	MaskedHeaders uint64 // header and trailer values masked
+}
+
+// Total returns the number of records made.
+func (s *Stats) Total() uint64 { return s.Complete + s.Incomplete + s.NoRequest + s.NoResponse }
+
+// NewRecorder returns a recorder for cfg.
+func NewRecorder(cfg Config) *Recorder {
+	names := cfg.MaskHeaders
+	if names == nil {
+		names = DefaultMaskHeaders()
+	}
+	return &Recorder{cfg: cfg, mask: newMaskSet(names)}
+}
+
+// BodyLimit returns how many bytes of a body to keep.
+func (r *Recorder) BodyLimit() int { return max(r.cfg.BodyLimit, 0) }
+
+// Stats returns the counts so far.
+func (r *Recorder) Stats() Stats { return r.stats }
+
+// Emit finishes x, a record of connection c, and hands it to Config.Emit; x is
+// not the caller's any more.
+//
+// The caller has set protocol, halves (nil: not seen) with their times, flaws
+// in any order, and complete if every half it set was seen to the end. Emit
+// adds NO_REQUEST and NO_RESPONSE, and takes complete back where a half is
+// missing or a flaw says that something is.
+// Next: a sink's queue, by way of Config.Emit.
+func (r *Recorder) Emit(c *Connection, x *capstanv1.Exchange) {
+	x.Id = c.nextID()
+	x.Client, x.Server = c.client, c.server
+	x.Source = r.cfg.Source
+	setTimes(x)
+	if x.Request == nil {
+		x.Flaws = append(x.Flaws, capstanv1.Flaw_FLAW_NO_REQUEST)
+	}
+	if x.Response == nil {
+		x.Flaws = append(x.Flaws, capstanv1.Flaw_FLAW_NO_RESPONSE)
+	}
+	slices.Sort(x.Flaws)
+	x.Flaws = slices.Compact(x.Flaws)
+	for _, f := range x.Flaws {
+		// A malformed message may still have been seen whole.
+		if f != capstanv1.Flaw_FLAW_MALFORMED {
+			x.Complete = false
+		}
+	}
+	r.maskAll(x)
+	r.count(x)
+	r.cfg.Emit(x)
+}
+
+func (r *Recorder) maskAll(x *capstanv1.Exchange) {
+	if q := x.Request; q != nil {
+		r.stats.MaskedHeaders += r.mask.apply(q.Headers) + r.mask.apply(q.Trailers)
+	}
+	if s := x.Response; s != nil {
+		r.stats.MaskedHeaders += r.mask.apply(s.Headers) + r.mask.apply(s.Trailers)
+	}
+}
+
+func (r *Recorder) count(x *capstanv1.Exchange) {
+	switch {
+	case x.Request == nil:
+		r.stats.NoRequest++
+	case x.Response == nil:
+		r.stats.NoResponse++
+	case x.Complete:
+		r.stats.Complete++
+	default:
+		r.stats.Incomplete++
+	}
+}
+
+// setTimes derives start and duration from the halves. A clock that stepped
+// back makes no negative duration.
+func setTimes(x *capstanv1.Exchange) {
+	var first, last uint64
+	if q := x.Request; q != nil {
+		first, last = q.FirstByteUnixNs, q.LastByteUnixNs
+	}
+	if s := x.Response; s != nil {
+		if x.Request == nil || s.FirstByteUnixNs < first {
+			first = s.FirstByteUnixNs
+		}
+		last = max(last, s.LastByteUnixNs)
+	}
+	x.StartTimeUnixNs = first
+	x.DurationNs = int64(max(last, first) - first)
+}

@@ -1,0 +1,201 @@
+package exchange
+
+import (
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"capstan/pkg/flow"
+	capstanv1 "capstan/proto/capstan/v1"
+)
+
+func testIdentity() Identity {
+	return Identity{
+		Client:    flow.EndpointFrom(netip.MustParseAddrPort("192.0.2.1:40000")),
+		Server:    flow.EndpointFrom(netip.MustParseAddrPort("[2001:db8::1]:80")),
+		ClientSeq: 1, ClientSeqKnown: true, ServerSeq: 2, ServerSeqKnown: true,
+	}
+}
+
+// record emits x through a recorder of cfg and returns what came out.
+func record(t *testing.T, cfg Config, c *Connection, x *capstanv1.Exchange) (*capstanv1.Exchange, Stats) {
+	t.Helper()
+	var got []*capstanv1.Exchange
+	cfg.Emit = func(x *capstanv1.Exchange) { got = append(got, x) }
+	r := NewRecorder(cfg)
+	r.Emit(c, x)
+	if len(got) != 1 {
+		t.Fatalf("%d records from one Emit", len(got))
+	}
+	return got[0], r.Stats()
+}
+
+func TestIDsNameConnectionAndOrdinal(t *testing.T) {
+	c := NewConnection(testIdentity())
+	first, _ := record(t, Config{}, c, &capstanv1.Exchange{})
+	second, _ := record(t, Config{}, c, &capstanv1.Exchange{})
+	if !regexp.MustCompile(`^[0-9a-f]{32}-0$`).MatchString(first.Id) {
+		t.Errorf("id %q is not 32 hexadecimal digits and -0", first.Id)
+	}
+	if want := strings.TrimSuffix(first.Id, "0") + "1"; second.Id != want {
+		t.Errorf("second id %q, want %q", second.Id, want)
+	}
+	// The published form: changing it changes every stored id.
+	if want := "3420e26d2d2768a400e1c318cd7b83b3-0"; first.Id != want {
+		t.Errorf("id of the test connection %q, want %q", first.Id, want)
+	}
+	if first.Client.Address != "192.0.2.1" || first.Client.Port != 40000 || first.Server.Address != "2001:db8::1" || first.Server.Port != 80 {
+		t.Errorf("endpoints %v and %v", first.Client, first.Server)
+	}
+}
+
+func TestIDsDependOnEveryPartOfTheIdentity(t *testing.T) {
+	seen := map[[2 * idLen]byte]string{NewConnection(testIdentity()).prefix: "unchanged"}
+	for name, change := range map[string]func(*Identity){
+		"client port":       func(i *Identity) { i.Client.Port++ },
+		"client address":    func(i *Identity) { i.Client.Addr[15]++ },
+		"server port":       func(i *Identity) { i.Server.Port++ },
+		"server address":    func(i *Identity) { i.Server.Addr[0]++ },
+		"swapped ends":      func(i *Identity) { i.Client, i.Server = i.Server, i.Client },
+		"client seq":        func(i *Identity) { i.ClientSeq++ },
+		"server seq":        func(i *Identity) { i.ServerSeq++ },
+		"client seq zero":   func(i *Identity) { i.ClientSeq = 0 },
+		"client seq hidden": func(i *Identity) { i.ClientSeqKnown = false },
+		"server seq hidden": func(i *Identity) { i.ServerSeqKnown = false },
+	} {
+		id := testIdentity()
+		change(&id)
+		p := NewConnection(id).prefix
+		if other, ok := seen[p]; ok {
+			t.Errorf("%s and %s give the same id", name, other)
+		}
+		seen[p] = name
+	}
+}
+
+func TestConnectionsWithoutSequenceNumbersAreToldApart(t *testing.T) {
+	id := testIdentity()
+	id.Start = 1_700_000_000_000_001_999
+	later := id
+	later.Start += 1000
+	if NewConnection(id).prefix != NewConnection(later).prefix {
+		t.Error("the same handshake gives two names")
+	}
+	id.ServerSeqKnown, later.ServerSeqKnown = false, false
+	if NewConnection(id).prefix == NewConnection(later).prefix {
+		t.Error("two connections joined midstream have one name")
+	}
+	coarse := id
+	coarse.Start = id.Start / 1000 * 1000
+	if NewConnection(id).prefix != NewConnection(coarse).prefix {
+		t.Error("a source of microseconds gives another name")
+	}
+}
+
+func TestMaskReplacesCredentialValues(t *testing.T) {
+	fields := func() []*capstanv1.Header {
+		return []*capstanv1.Header{
+			{Name: "Host", Value: "a"}, {Name: "aUTHORIZATION", Value: "Basic c2VjcmV0"}, {Name: "X-Custom", Value: "secret"},
+			{Name: "Set-Cookie", Value: "secret"}, {Name: "X-Api-Key", Value: ""}, {Name: "Authorization2", Value: "b"},
+		}
+	}
+	values := func(hs []*capstanv1.Header) (vs []string) {
+		for _, h := range hs {
+			vs = append(vs, h.Value)
+		}
+		return vs
+	}
+	for _, tc := range []struct {
+		name string
+		mask []string
+		want []string
+	}{
+		{"default", nil, []string{"a", masked, "secret", masked, masked, "b"}},
+		{"configured", []string{"x-custom", " HOST "}, []string{masked, "Basic c2VjcmV0", masked, "secret", "", "b"}},
+		{"none", []string{}, []string{"a", "Basic c2VjcmV0", "secret", "secret", "", "b"}},
+		{"long name", []string{strings.Repeat("x", 99)}, []string{"a", "Basic c2VjcmV0", "secret", "secret", "", "b"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			x := &capstanv1.Exchange{
+				Request:  &capstanv1.HttpRequest{Headers: fields(), Trailers: fields()},
+				Response: &capstanv1.HttpResponse{Headers: fields(), Trailers: fields()},
+			}
+			got, stats := record(t, Config{MaskHeaders: tc.mask}, NewConnection(testIdentity()), x)
+			for _, hs := range [][]*capstanv1.Header{got.Request.Headers, got.Request.Trailers, got.Response.Headers, got.Response.Trailers} {
+				if v := values(hs); !slices.Equal(v, tc.want) {
+					t.Errorf("values %q, want %q", v, tc.want)
+				}
+			}
+			var want uint64
+			for _, v := range tc.want {
+				if v == masked {
+					want += 4
+				}
+			}
+			if stats.MaskedHeaders != want {
+				t.Errorf("%d masked, want %d", stats.MaskedHeaders, want)
+			}
+		})
+	}
+}
+
+func TestEmitTimesFlawsAndOutcome(t *testing.T) {
+	const (
+		gap, noReq, noResp = capstanv1.Flaw_FLAW_GAP, capstanv1.Flaw_FLAW_NO_REQUEST, capstanv1.Flaw_FLAW_NO_RESPONSE
+		malformed, timeout = capstanv1.Flaw_FLAW_MALFORMED, capstanv1.Flaw_FLAW_TIMEOUT
+	)
+	req := func(first, last uint64) *capstanv1.HttpRequest {
+		return &capstanv1.HttpRequest{FirstByteUnixNs: first, LastByteUnixNs: last}
+	}
+	resp := func(first, last uint64) *capstanv1.HttpResponse {
+		return &capstanv1.HttpResponse{FirstByteUnixNs: first, LastByteUnixNs: last}
+	}
+	for _, tc := range []struct {
+		name     string
+		x        *capstanv1.Exchange
+		start    uint64
+		duration int64
+		complete bool
+		flaws    []capstanv1.Flaw
+		stats    Stats
+	}{
+		{"whole", &capstanv1.Exchange{Complete: true, Request: req(10, 20), Response: resp(30, 45)}, 10, 35, true, nil, Stats{Complete: 1}},
+		{"malformed but whole", &capstanv1.Exchange{Complete: true, Flaws: []capstanv1.Flaw{malformed}, Request: req(10, 20), Response: resp(30, 45)},
+			10, 35, true, []capstanv1.Flaw{malformed}, Stats{Complete: 1}},
+		{"sorted and unique", &capstanv1.Exchange{Complete: true, Flaws: []capstanv1.Flaw{timeout, gap, timeout, gap}, Request: req(10, 20), Response: resp(30, 45)},
+			10, 35, false, []capstanv1.Flaw{gap, timeout}, Stats{Incomplete: 1}},
+		{"not to the end", &capstanv1.Exchange{Flaws: []capstanv1.Flaw{malformed}, Request: req(10, 20), Response: resp(30, 45)},
+			10, 35, false, []capstanv1.Flaw{malformed}, Stats{Incomplete: 1}},
+		{"no request", &capstanv1.Exchange{Complete: true, Response: resp(30, 45)}, 30, 15, false, []capstanv1.Flaw{noReq}, Stats{NoRequest: 1}},
+		{"no response", &capstanv1.Exchange{Complete: true, Flaws: []capstanv1.Flaw{noResp}, Request: req(10, 20)}, 10, 10, false, []capstanv1.Flaw{noResp}, Stats{NoResponse: 1}},
+		{"response before request", &capstanv1.Exchange{Complete: true, Request: req(50, 60), Response: resp(30, 45)}, 30, 30, true, nil, Stats{Complete: 1}},
+		{"clock stepped back", &capstanv1.Exchange{Complete: true, Request: req(50, 40)}, 50, 0, false, []capstanv1.Flaw{noResp}, Stats{NoResponse: 1}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			x, stats := record(t, Config{Source: "s"}, NewConnection(testIdentity()), tc.x)
+			if x.StartTimeUnixNs != tc.start || x.DurationNs != tc.duration || x.Complete != tc.complete || !slices.Equal(x.Flaws, tc.flaws) {
+				t.Errorf("start %d duration %d complete %v flaws %v", x.StartTimeUnixNs, x.DurationNs, x.Complete, x.Flaws)
+			}
+			if stats != tc.stats {
+				t.Errorf("stats %+v, want %+v", stats, tc.stats)
+			}
+			if x.Source != "s" {
+				t.Errorf("source %q", x.Source)
+			}
+		})
+	}
+}
+
+func TestEmitAllocatesOnlyTheID(t *testing.T) {
+	r := NewRecorder(Config{Emit: func(*capstanv1.Exchange) {}})
+	c := NewConnection(testIdentity())
+	x := &capstanv1.Exchange{
+		Request:  &capstanv1.HttpRequest{Headers: []*capstanv1.Header{{Name: "Host"}, {Name: "Cookie"}}},
+		Response: &capstanv1.HttpResponse{Headers: []*capstanv1.Header{{Name: "Content-Length"}, {Name: "Set-Cookie"}}},
+	}
+	if n := testing.AllocsPerRun(100, func() { r.Emit(c, x) }); n != 1 {
+		t.Errorf("%v allocations, want 1", n)
+	}
+}

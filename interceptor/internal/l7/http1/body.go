@@ -1,0 +1,126 @@
+package http1
+
+import (
+	"math"
+
+	capstanv1 "capstan/proto/capstan/v1"
+)
+
+// bodyRecord returns where the body in progress is recorded.
+func (h *half) bodyRecord() *capstanv1.Body {
+	if h.request {
+		return &h.x.reqBody
+	}
+	return &h.a.body
+}
+
+// startBody goes to the body that a header section announced.
+func (h *half) startBody(kind bodyKind) {
+	h.keep = h.c.rec.BodyLimit() > 0
+	switch kind {
+	case bodyNone:
+		h.endMessage(true)
+	case bodyLength:
+		h.state, h.remaining = stateBody, h.frame.length
+	case bodyChunked:
+		h.state, h.chunk = stateChunkSize, chunkLine{}
+	case bodyUntilClose:
+		h.state, h.remaining = stateUntilClose, math.MaxInt64
+	case bodyUnknown:
+		h.lost(capstanv1.Flaw_FLAW_MALFORMED)
+		// What follows may be the next message, if there is no body.
+		h.tryHere = true
+	}
+}
+
+// body takes bytes of a body.
+func (h *half) body(b []byte, boundary bool) int {
+	if boundary && h.headAfterAll(b) {
+		h.endMessage(true)
+		return 0
+	}
+	if int64(len(b)) > h.remaining {
+		b = b[:h.remaining]
+	}
+	h.msgLast = max(h.msgLast, h.time)
+	h.c.cfg.Stats.BodyBytes += uint64(len(b))
+	r := h.bodyRecord()
+	r.Size += uint64(len(b))
+	if h.keep {
+		h.keepContent(r, b)
+	}
+	if h.state != stateUntilClose {
+		h.offset += int64(len(b)) // endMessage notes where the message ends
+		h.advance(int64(len(b)))
+		h.offset -= int64(len(b))
+	}
+	return len(b)
+}
+
+// headAfterAll reports whether b, the start of a segment, is the next response
+// where the body of one should start whose request wasn't seen: that was HEAD.
+func (h *half) headAfterAll(b []byte) bool {
+	if h.request || h.state != stateBody || h.remaining != h.frame.length || h.c.group.rec.Request != nil {
+		return false
+	}
+	ok, _ := LooksLikeResponse(b)
+	return ok
+}
+
+// keepContent copies b, since the record outlives the frame, up to the limit.
+func (h *half) keepContent(r *capstanv1.Body, b []byte) {
+	room := h.c.rec.BodyLimit() - len(r.Content)
+	if len(b) >= room {
+		b = b[:room]
+		h.keep = false
+	}
+	if r.Content == nil && len(b) > 0 {
+		// remaining still counts b.
+		first := min(h.remaining, int64(room), firstBodyLen)
+		if h.state != stateBody {
+			first = 0
+		}
+		r.Content = make([]byte, 0, max(int(first), len(b)))
+	}
+	r.Content = append(r.Content, b...)
+}
+
+// advance counts n bytes of a body or chunk of known length as done.
+func (h *half) advance(n int64) {
+	h.remaining -= n
+	if h.remaining > 0 {
+		return
+	}
+	if h.state == stateChunkData {
+		h.state = stateChunkEnd
+		return
+	}
+	h.endMessage(true)
+}
+
+// missBody records n missing bytes of the body.
+func (h *half) missBody(n int64) {
+	r := h.bodyRecord()
+	r.Size += uint64(n)
+	r.GapBytes += uint64(n)
+	h.keep = false
+	if h.request {
+		h.x.flaws.add(capstanv1.Flaw_FLAW_GAP)
+	} else {
+		h.a.flaws.add(capstanv1.Flaw_FLAW_GAP)
+	}
+}
+
+// gapInBody takes n missing bytes in a body or chunk of known length: exact
+// when they fit.
+func (h *half) gapInBody(n int64) {
+	inside := min(n, h.remaining)
+	h.missBody(inside)
+	if n <= h.remaining {
+		h.offset += n // endMessage notes where the message ends
+		h.advance(n)
+		return
+	}
+	h.offset += inside
+	h.lost(capstanv1.Flaw_FLAW_GAP)
+}

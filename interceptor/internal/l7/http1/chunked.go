@@ -1,0 +1,107 @@
+package http1
+
+import (
+	"bytes"
+
+	capstanv1 "capstan/proto/capstan/v1"
+)
+
+// maxChunkDigits bounds the size of a chunk to 60 bits; more digits than that
+// are an attack or garbage.
+const maxChunkDigits = 15
+
+// chunkLine is the line before a chunk (RFC 9112 §7.1), as far as it was seen.
+type chunkLine struct {
+	size   int64
+	digits int  // significant ones
+	any    bool // at least one digit was there
+	ended  bool // only extensions and the line end can follow
+	cr     bool // of the line end behind a chunk
+}
+
+// chunkSize takes bytes of the line with the size of a chunk.
+func (h *half) chunkSize(b []byte) int {
+	l := &h.chunk
+	for i, c := range b {
+		if l.ended {
+			j := bytes.IndexByte(b[i:], '\n')
+			if j < 0 {
+				return h.framingBytes(len(b))
+			}
+			return h.chunkLineDone(i + j + 1)
+		}
+		switch d, ok := hexDigit(c); {
+		case ok:
+			l.any = true
+			if l.digits > 0 || d > 0 {
+				l.digits++
+			}
+			if l.digits > maxChunkDigits {
+				return h.badChunk(i)
+			}
+			l.size = l.size<<4 | int64(d)
+		case !l.any:
+			return h.badChunk(i)
+		case c == '\n':
+			return h.chunkLineDone(i + 1)
+		case c == ';' || c == '\r' || c == ' ' || c == '\t':
+			l.ended = true
+		default:
+			return h.badChunk(i)
+		}
+	}
+	return h.framingBytes(len(b))
+}
+
+// chunkLineDone goes to the chunk, or behind the last one to the trailers.
+func (h *half) chunkLineDone(n int) int {
+	h.framingBytes(n)
+	size := h.chunk.size
+	h.chunk = chunkLine{}
+	if size > 0 {
+		h.state, h.remaining = stateChunkData, size
+		return n
+	}
+	h.state = stateHead
+	h.section.reset()
+	h.lined, h.trailers = true, true
+	return n
+}
+
+// chunkEnd takes the line end behind a chunk.
+func (h *half) chunkEnd(b []byte) int {
+	switch c := b[0]; {
+	case c == '\r' && !h.chunk.cr:
+		h.chunk.cr = true
+	case c == '\n':
+		h.state, h.chunk = stateChunkSize, chunkLine{}
+	default:
+		return h.badChunk(0)
+	}
+	return h.framingBytes(1)
+}
+
+// badChunk gives up the body after n good bytes.
+func (h *half) badChunk(n int) int {
+	h.framingBytes(n)
+	h.lost(capstanv1.Flaw_FLAW_MALFORMED)
+	return n
+}
+
+func (h *half) framingBytes(n int) int {
+	h.msgLast = max(h.msgLast, h.time)
+	h.c.cfg.Stats.FramingBytes += uint64(n)
+	return n
+}
+
+func hexDigit(c byte) (v byte, ok bool) {
+	switch {
+	case c >= '0' && c <= '9':
+		return c - '0', true
+	case c >= 'a' && c <= 'f':
+		return c - 'a' + 10, true
+	case c >= 'A' && c <= 'F':
+		return c - 'A' + 10, true
+	}
+	return 0, false
+}

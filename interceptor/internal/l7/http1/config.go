@@ -1,0 +1,80 @@
+package http1
+
+// Config bounds the parser. The zero value of a field stands for its default.
+type Config struct {
+	// MaxHeadLen is how many bytes of a header section, start line included,
+	// and of a trailer section are read for the record. What is beyond is
+	// looked at for framing only. Default 64 KiB.
+	MaxHeadLen int
+	// MaxPending is how many requests of a connection may wait for their
+	// responses. Default 1,024.
+	MaxPending int
+	// MaxUnparsed is how many bytes that are not HTTP a direction may carry
+	// where a message should start before it is given up. Default 64 KiB.
+	MaxUnparsed int64
+	// Stats are counted into; connections of one goroutine share them. Nil
+	// stands for counters of the connection's own.
+	Stats *Stats
+}
+
+const (
+	defaultMaxHeadLen  = 64 << 10
+	defaultMaxPending  = 1024
+	defaultMaxUnparsed = 64 << 10
+
+	// minHeadLen keeps a configured limit above any sensible start line.
+	minHeadLen = 256
+	// maxFields bounds the fields kept of one section: an empty field costs
+	// two bytes on the wire and a hundred here.
+	maxFields = 1024
+	// maxInterim bounds the interim statuses kept of one exchange.
+	maxInterim = 64
+	// maxFloating bounds the responses that wait for a request which the
+	// other direction has not delivered yet.
+	maxFloating = 64
+	// maxCutFieldLen is how much of a field beyond MaxHeadLen is looked at.
+	maxCutFieldLen = 1 << 10
+	// keepBufLen is the largest buffer an idle direction keeps.
+	keepBufLen = 2 << 10
+	// firstBodyLen is the most that is allocated for a body before its bytes
+	// have come, whatever Content-Length promises.
+	firstBodyLen = 4 << 10
+)
+
+func (c Config) withDefaults() Config {
+	if c.MaxHeadLen <= 0 {
+		c.MaxHeadLen = defaultMaxHeadLen
+	}
+	c.MaxHeadLen = max(c.MaxHeadLen, minHeadLen)
+	if c.MaxPending <= 0 {
+		c.MaxPending = defaultMaxPending
+	}
+	if c.MaxUnparsed <= 0 {
+		c.MaxUnparsed = defaultMaxUnparsed
+	}
+	if c.Stats == nil {
+		c.Stats = new(Stats)
+	}
+	return c
+}
+
+// Stats counts what connections carried. Every byte handed to [Conn.Data] is in
+// exactly one of HeadBytes, FramingBytes, BodyBytes, SkippedBytes and
+// TunnelledBytes as soon as Data returns.
+type Stats struct {
+	Requests  uint64 // request lines seen
+	Responses uint64 // status lines of final responses seen
+	Interim   uint64 // status lines of interim (1xx) responses seen
+
+	HeadBytes      uint64 // start lines, header and trailer sections, empty lines between messages
+	FramingBytes   uint64 // chunk sizes, chunk extensions and the line ends of chunks
+	BodyBytes      uint64 // after transfer decoding
+	SkippedBytes   uint64 // passed over while looking for the start of a message, or not HTTP
+	TunnelledBytes uint64 // after CONNECT or a switch of protocols
+
+	GapBytes uint64 // never captured, whatever they held
+
+	Resyncs  uint64 // times a direction lost its place
+	Doubtful uint64 // responses that no request could be told for without risk
+	GivenUp  uint64 // directions given up as not HTTP
+}

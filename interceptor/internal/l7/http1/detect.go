@@ -1,0 +1,83 @@
+package http1
+
+import "bytes"
+
+// Limits of what is looked at to recognise a request line.
+const (
+	minDetectMethodLen = 3
+	maxDetectMethodLen = 20
+	// certainTargetLen is the length from which the path behind a known method
+	// is believed without the version behind it.
+	certainTargetLen = 512
+	// maxDetectLen is where an unknown method stops to be believed.
+	maxDetectLen = 8 << 10
+)
+
+// LooksLikeRequest reports whether b starts like an HTTP/1 request: a method of
+// 3 to 20 capital letters, dashes and underscores, a space, a target and
+// " HTTP/1.". Behind a known method a path is enough, if it is long or ends the
+// line, and so is the version alone. Empty lines may stand in front (RFC 9112 §2.2).
+// With ok false, needMore tells that more bytes could still make it true.
+func LooksLikeRequest(b []byte) (ok, needMore bool) {
+	b = bytes.TrimLeft(b, "\r\n")
+	n := 0
+	for n < len(b) && n <= maxDetectMethodLen && (b[n] >= 'A' && b[n] <= 'Z' || (b[n] == '-' || b[n] == '_') && n > 0) {
+		n++
+	}
+	if n == len(b) {
+		return false, n <= maxDetectMethodLen
+	}
+	if n < minDetectMethodLen || n > maxDetectMethodLen || b[n] != ' ' {
+		return false, false
+	}
+	target := b[n+1:]
+	for i, c := range target {
+		if c > ' ' && c != 0x7f {
+			continue
+		}
+		if (c == '\r' || c == '\n') && i > 0 && knownMethod(b[:n]) {
+			version, _ := startsWith(target, "HTTP/1.")
+			return version || target[0] == '/', false
+		}
+		if c != ' ' || i == 0 {
+			return false, false
+		}
+		return startsWith(target[i+1:], "HTTP/1.")
+	}
+	if len(target) >= certainTargetLen && target[0] == '/' && knownMethod(b[:n]) {
+		return true, false
+	}
+	return false, len(target) < maxDetectLen
+}
+
+// LooksLikeResponse reports whether b starts like an HTTP/1 response:
+// "HTTP/1.", a digit, a space, three digits and a space or the line's end. With
+// ok false, needMore tells that more bytes could still make it true.
+func LooksLikeResponse(b []byte) (ok, needMore bool) {
+	const form = "HTTP/1.0 000"
+	for i := range min(len(b), len(form)) {
+		if form[i] == '0' {
+			if b[i] < '0' || b[i] > '9' {
+				return false, false
+			}
+		} else if b[i] != form[i] {
+			return false, false
+		}
+	}
+	if len(b) <= len(form) {
+		return false, true
+	}
+	switch b[len(form)] {
+	case ' ', '\r', '\n':
+		return true, false
+	}
+	return false, false
+}
+
+func startsWith(b []byte, prefix string) (ok, needMore bool) {
+	n := min(len(b), len(prefix))
+	if string(b[:n]) != prefix[:n] {
+		return false, false
+	}
+	return n == len(prefix), n < len(prefix)
+}

@@ -1,0 +1,93 @@
+// Package http1 turns the ordered bytes and gaps of a connection into HTTP/1
+// exchanges (RFC 9110, RFC 9112).
+//
+// [Conn] is a push parser: it is fed whatever a segment carried, may stop at
+// any byte, starts no goroutine, copies nothing but heads and the bodies that
+// are to be kept, and never refuses: a passive observer has to guess what the
+// two ends made of a message, say so (MALFORMED), and go on.
+//
+// # A direction
+//
+// Each direction is a half that knows what it expects next: the start of a
+// message, more of a head, bytes of a body framed by length, by chunks or by
+// the end of the stream (RFC 9112 §6.3), another protocol after 101 or CONNECT.
+// A gap inside a body or chunk of known length is skipped exactly. After any
+// other gap, and after bytes that can't be HTTP, the half has lost its place: it
+// ends the message in progress and passes over everything until a start line
+// shows at the start of a segment (see [LooksLikeRequest]). Each time that
+// happens a new epoch of the half begins.
+//
+// Without a handshake the roles come from the content: whoever sends a request
+// line first is the client. A connection joined in the middle of a body that
+// holds a request line at the start of a segment can be read the wrong way
+// round; its records then have one half each.
+//
+// What the records hold does not depend on how the streams are cut into
+// segments, as long as no half loses its place.
+//
+// # Pairing
+//
+// A wrong pair is worse than none. As long as nothing was missed, the n-th
+// response answers the n-th request. After a loss that may have held the start
+// of a message, and on a connection joined midstream, counting is of no use, and
+// the acknowledgement numbers bear witness instead: each segment tells how many
+// bytes of the other stream its sender had received (Chunk.Acked). With
+//
+//	Q.start   offset of the first byte of request Q
+//	Q.acked   response bytes the client had received when it sent that
+//	S         offset of the first byte of a response, its 1xx responses included
+//	R.acked   request bytes the server had received when it sent that
+//	R.prior   the same for the byte before it, S-1
+//
+// these hold always, and a response that violates them is not paired with the
+// first pending request, whatever the count says:
+//
+//	R.acked > Q.start    nobody answers what he has not received
+//	Q.acked ≤ S          nobody asks for what he is being told already
+//
+// In doubt a response is paired with request Q only by the exact rule:
+//
+//	Q.acked = S and R.acked > Q.start, the client was not seen to pipeline, and
+//	R.prior = Q.start, or no request can have been missed just before Q.
+//
+// For a client that waits for each response before it asks again, Q.acked = S
+// says that Q was sent after exactly the responses before S. R.prior = Q.start
+// says that the server had received all that comes before Q when it sent the
+// last byte before S. That refutes a request, lost to us, which was sent in one
+// burst with Q (it would have been sent, and received, after S-1 had arrived at
+// the client), and it refutes request lines inside the body of an upload. The
+// requests before Q then certainly have no response that could still come, and
+// from Q on the count is good again.
+//
+// A client is known to pipeline when a request has the acked of the one before
+// it, or less; when it was sent before the end of an earlier request's response;
+// when a response was sent by a server that had received more than the request
+// it answers; when the first rule above is violated by a request that was sent
+// before the response. It is then never again believed in doubt: what can't be
+// counted is emitted in halves, and at once.
+//
+// Where the byte before S was not seen, as with the first exchange of a
+// connection joined midstream, the request must be the only one pending and
+// R.acked its very end. Such a pair is withheld until the next response confirms
+// that the client works in lockstep, or a FIN that nothing more was owed. If
+// something else comes, its halves are emitted apart. If the connection ends
+// with nothing else seen of it at all, the pair is emitted, not as complete, and
+// with the flaw that the end has: it is wrong if the capture began within a
+// pipelined burst and ended within the responses to it.
+//
+// A response may be delivered before its request, when the request waits behind
+// a hole in its own direction; R.acked tells. Up to 64 such responses wait.
+//
+// One case is beyond any observer: a client that keeps several requests under
+// way all the time, sending the next whenever a response has come, to a server
+// that is always slower than that next request. Without the beginning, its
+// streams are byte for byte those of a client that waits, shifted. Whoever joins
+// such a connection midstream, or misses its first requests, gets shifted pairs.
+//
+// # Text
+//
+// Strings are what was sent. Bytes that are not UTF-8, which records can't hold,
+// become U+FFFD, one for each run of them. A folded value has its folds replaced
+// by one space each. Lines of a head that are no fields are left out, and the
+// exchange is marked MALFORMED.
+package http1

@@ -1,0 +1,124 @@
+package http1
+
+import (
+	"strings"
+	"unicode/utf8"
+
+	capstanv1 "capstan/proto/capstan/v1"
+)
+
+// parseFields turns the lines of a header or trailer section into fields (RFC
+// 9112 §5) and tells framing of each. s may end with the empty line or in the
+// middle of the section, but not in the middle of a line. The fields share the
+// memory of s.
+func parseFields(s string, f *framing) (fields []*capstanv1.Header, cut bool) {
+	n := strings.Count(s, "\n")
+	if n <= 1 && (s == "\r\n" || s == "\n" || s == "") {
+		return nil, false
+	}
+	n = min(n, maxFields)
+	room := make([]capstanv1.Header, n)
+	fields = make([]*capstanv1.Header, 0, n)
+	valid := utf8.ValidString(s)
+	for s != "" {
+		var field string
+		var folded bool
+		field, s, folded = cutField(s)
+		if field == "" {
+			continue
+		}
+		name, value, ok := splitField(field, folded, f)
+		if !ok {
+			continue
+		}
+		f.field(name, value, folded)
+		if len(fields) == n {
+			cut = true
+			continue
+		}
+		h := &room[len(fields)]
+		h.Name, h.Value = name, value
+		if !valid {
+			h.Name, h.Value = clean(name), clean(value)
+		}
+		fields = append(fields, h)
+	}
+	return fields, cut
+}
+
+// cutField takes the next field off s, with its line ends inside when it is
+// folded.
+func cutField(s string) (field, rest string, folded bool) {
+	end := 0
+	for {
+		i := strings.IndexByte(s[end:], '\n')
+		if i < 0 {
+			return s, "", folded
+		}
+		end += i + 1
+		if end == len(s) || s[end] != ' ' && s[end] != '\t' || trimEnd(s[:end]) == "" {
+			return trimEnd(s[:end]), s[end:], folded
+		}
+		folded = true
+	}
+}
+
+// trimEnd takes one line end off s.
+func trimEnd(s string) string {
+	return strings.TrimSuffix(strings.TrimSuffix(s, "\n"), "\r")
+}
+
+// splitField splits a field at its colon. A line that is no field is dropped
+// and marks the message malformed; so does space around the name, which is
+// taken off.
+func splitField(field string, folded bool, f *framing) (name, value string, ok bool) {
+	name, value, ok = strings.Cut(field, ":")
+	trimmed := strings.Trim(name, " \t\r\n")
+	if !ok || trimmed == "" {
+		f.malformed = true
+		return "", "", false
+	}
+	if len(trimmed) != len(name) || folded && strings.Contains(trimmed, "\n") {
+		f.malformed = true
+	}
+	value = strings.Trim(value, " \t\r\n")
+	if folded {
+		value = unfold(value)
+	}
+	return trimmed, value, true
+}
+
+// unfold replaces each fold by one space (RFC 9112 §5.2).
+func unfold(value string) string {
+	lines := strings.Split(value, "\n")
+	for i, l := range lines {
+		lines[i] = strings.Trim(l, " \t\r")
+	}
+	return strings.Join(lines, " ")
+}
+
+// clean makes s valid UTF-8, as protobuf strings must be: each run of bad bytes
+// becomes one U+FFFD.
+func clean(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+
+// authority returns who is asked: the authority of an absolute target, the
+// target of CONNECT, else the Host field (RFC 9112 §3.3). User information is
+// left out, since it is a credential.
+func authority(method, target string, fields []*capstanv1.Header) string {
+	a := ""
+	if method == "CONNECT" {
+		a = target
+	} else if i := strings.Index(target, "://"); i > 0 && !strings.ContainsAny(target[:i], "/?#") {
+		a = target[i+len("://"):]
+		if end := strings.IndexAny(a, "/?#"); end >= 0 {
+			a = a[:end]
+		}
+	} else {
+		for _, f := range fields {
+			if strings.EqualFold(f.Name, "Host") {
+				return f.Value
+			}
+		}
+	}
+	return a[strings.LastIndexByte(a, '@')+1:]
+}

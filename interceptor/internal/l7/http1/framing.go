@@ -1,0 +1,161 @@
+package http1
+
+import (
+	"math"
+	"strings"
+)
+
+// framing collects what the fields of one message say about its length.
+type framing struct {
+	lengthSeen bool
+	lengthBad  bool // not a number, too large, or two that differ
+	length     int64
+
+	coded      bool // Transfer-Encoding is there
+	chunked    bool // chunked is the last coding
+	codingBad  bool // chunked is there and not last, or applied twice
+	close      bool // Connection: close
+	keepAlive  bool // Connection: keep-alive
+	malformed  bool
+	cutTooLong bool // a framing field longer than what is looked at
+}
+
+// bodyKind is how the end of a body is told.
+type bodyKind uint8
+
+const (
+	bodyNone bodyKind = iota
+	bodyLength
+	bodyChunked
+	bodyUntilClose
+	bodyUnknown // the message contradicts itself
+)
+
+// field looks at one field.
+func (f *framing) field(name, value string, folded bool) {
+	switch len(name) {
+	case len("Content-Length"):
+		if strings.EqualFold(name, "Content-Length") {
+			f.contentLength(value)
+			f.malformed = f.malformed || folded
+		}
+	case len("Transfer-Encoding"):
+		if strings.EqualFold(name, "Transfer-Encoding") {
+			f.transferEncoding(value)
+			f.malformed = f.malformed || folded
+		}
+	case len("Connection"):
+		if strings.EqualFold(name, "Connection") {
+			f.close = f.close || hasToken(value, "close")
+			f.keepAlive = f.keepAlive || hasToken(value, "keep-alive")
+		}
+	}
+}
+
+// contentLength takes a value of Content-Length (RFC 9110 §8.6). A list of
+// equal numbers counts as one; leading zeros are grammatical, but a known means
+// to confuse, so they are flagged.
+func (f *framing) contentLength(value string) {
+	for {
+		one, rest, more := strings.Cut(value, ",")
+		one = strings.Trim(one, " \t")
+		n, ok := parseLength(one)
+		if !ok || f.lengthSeen && n != f.length {
+			f.lengthBad, f.malformed = true, true
+		}
+		if len(one) > 1 && one[0] == '0' {
+			f.malformed = true
+		}
+		f.lengthSeen, f.length = true, n
+		if !more {
+			return
+		}
+		value = rest
+	}
+}
+
+func parseLength(s string) (n int64, ok bool) {
+	if s == "" {
+		return 0, false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if c < '0' || c > '9' || n > (math.MaxInt64-9)/10 {
+			return 0, false
+		}
+		n = n*10 + int64(c-'0')
+	}
+	return n, true
+}
+
+// transferEncoding takes a value of Transfer-Encoding (RFC 9112 §6.1).
+func (f *framing) transferEncoding(value string) {
+	f.coded = true
+	for more := true; more; {
+		var one string
+		one, value, more = strings.Cut(value, ",")
+		one, _, _ = strings.Cut(one, ";")
+		one = strings.Trim(one, " \t")
+		if f.chunked {
+			f.codingBad, f.malformed = true, true
+		}
+		f.chunked = strings.EqualFold(one, "chunked")
+	}
+}
+
+func hasToken(value, token string) bool {
+	for more := true; more; {
+		var one string
+		one, value, more = strings.Cut(value, ",")
+		if strings.EqualFold(strings.Trim(one, " \t"), token) {
+			return true
+		}
+	}
+	return false
+}
+
+// request returns how the body of a request is framed (RFC 9112 §6.3).
+func (f *framing) request(http10 bool) bodyKind {
+	switch {
+	case f.cutTooLong:
+		f.malformed = true
+		return bodyUnknown
+	case f.coded:
+		f.malformed = f.malformed || f.lengthSeen || http10
+		if !f.chunked {
+			f.malformed = true
+			return bodyUnknown
+		}
+		return bodyChunked
+	case f.lengthBad:
+		return bodyUnknown
+	case f.length > 0:
+		return bodyLength
+	}
+	return bodyNone
+}
+
+// response returns how the body of a final response is framed; toHead tells
+// that it answers HEAD (RFC 9112 §6.3). Tunnels are the caller's to find.
+func (f *framing) response(status int, toHead, http10 bool) bodyKind {
+	switch {
+	case toHead || status == 204 || status == 304 || status < 200:
+		return bodyNone
+	case f.cutTooLong:
+		f.malformed = true
+		return bodyUnknown
+	case f.coded:
+		f.malformed = f.malformed || f.lengthSeen || http10
+		if !f.chunked {
+			return bodyUntilClose
+		}
+		return bodyChunked
+	case f.lengthBad:
+		return bodyUnknown
+	case f.lengthSeen && f.length > 0:
+		return bodyLength
+	case f.lengthSeen:
+		return bodyNone
+	}
+	return bodyUntilClose
+}

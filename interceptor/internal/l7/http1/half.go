@@ -1,0 +1,188 @@
+package http1
+
+import (
+	"capstan/pkg/flow"
+	"capstan/pkg/reassembly"
+	capstanv1 "capstan/proto/capstan/v1"
+)
+
+// state is what a half expects next.
+type state uint8
+
+const (
+	stateStart      state = iota // the first byte of a message
+	stateHead                    // the rest of a header or trailer section
+	stateHeadCut                 // the same, beyond the limit
+	stateBody                    // remaining bytes of a body of known length
+	stateChunkSize               // a line with the size of a chunk
+	stateChunkData               // remaining bytes of a chunk
+	stateChunkEnd                // the line end behind a chunk
+	stateUntilClose              // a body that the end of the stream ends
+	stateHold                    // after CONNECT, until its response tells what follows
+	stateTunnel                  // another protocol
+	stateResync                  // whatever, until a start line shows at the start of a segment
+	stateDead                    // nothing any more
+)
+
+// half parses one direction: a push parser that may stop at every byte.
+type half struct {
+	c       *Conn
+	dir     flow.Direction
+	request bool // this is the client's direction
+	state   state
+
+	// The chunk in hand.
+	offset    int64 // behind the last byte taken
+	time      int64
+	acked     int64
+	lastAcked int64 // acked of the segment that carried the byte at offset-1, -1 unknown
+
+	// The message in progress, or the candidate for one.
+	msgOffset int64
+	msgTime   int64
+	msgLast   int64 // latest time of its bytes
+	msgAcked  int64
+	prior     int64 // lastAcked at its first byte
+	x         *roundTrip
+	a         *answer
+	interim   bool // the response in progress is a 1xx
+	frame     framing
+	keep      bool  // its body's content is kept (up to the limit and the first gap)
+	remaining int64 // of the body or chunk
+
+	section // of a head or of trailers, until it is complete
+	chunk   chunkLine
+
+	epoch    int   // counts the times the place was lost
+	follows  bool  // the next message directly follows the one before
+	tryHere  bool  // resync may look at the next byte too
+	garbage  bool  // resync because of bytes that are not HTTP
+	unparsed int64 // such bytes since the last message
+}
+
+// data takes a chunk.
+func (h *half) data(ch *reassembly.Chunk) {
+	b := ch.Bytes
+	if ch.Offset != h.offset {
+		h.lastAcked = -1 // the caller kept what came before to himself
+	}
+	h.offset = ch.Offset
+	h.time, h.acked = ch.Time, ch.Acked
+	boundary := true
+	for len(b) > 0 {
+		n := h.step(b, boundary)
+		if n == 0 {
+			continue // a change of state
+		}
+		boundary = false
+		b = b[n:]
+		h.offset += int64(n)
+		h.lastAcked = ch.Acked
+	}
+}
+
+// step takes at least one of the bytes of b, or changes the state.
+func (h *half) step(b []byte, boundary bool) int {
+	switch h.state {
+	case stateStart:
+		return h.start(b)
+	case stateHead:
+		return h.head(b)
+	case stateHeadCut:
+		return h.cutHead(b)
+	case stateBody, stateUntilClose, stateChunkData:
+		return h.body(b, boundary)
+	case stateChunkSize:
+		return h.chunkSize(b)
+	case stateChunkEnd:
+		return h.chunkEnd(b)
+	case stateHold, stateTunnel:
+		h.c.cfg.Stats.TunnelledBytes += uint64(len(b))
+		h.follows = false
+		return len(b)
+	case stateResync:
+		return h.resync(b, boundary)
+	default:
+		h.c.cfg.Stats.SkippedBytes += uint64(len(b))
+		return len(b)
+	}
+}
+
+// start skips empty lines (RFC 9112 §2.2) up to the first byte of a message.
+func (h *half) start(b []byte) int {
+	n := 0
+	for n < len(b) && (b[n] == '\r' || b[n] == '\n') {
+		n++
+	}
+	if n > 0 {
+		h.c.cfg.Stats.HeadBytes += uint64(n)
+		return n
+	}
+	h.mark()
+	h.state = stateHead
+	return 0
+}
+
+// mark notes that a message, or a candidate, starts with the next byte.
+func (h *half) mark() {
+	h.msgOffset, h.msgTime, h.msgLast = h.offset, h.time, h.time
+	h.msgAcked, h.prior = h.acked, h.lastAcked
+	h.section.reset()
+	h.frame = framing{}
+}
+
+// gap takes n missing bytes.
+func (h *half) gap(g *reassembly.Gap) {
+	n := g.Len
+	h.c.cfg.Stats.GapBytes += uint64(n)
+	h.offset, h.time, h.lastAcked = g.Offset, g.Time, -1
+	switch h.state {
+	case stateBody, stateChunkData:
+		h.gapInBody(n)
+	case stateUntilClose:
+		h.missBody(n)
+	case stateHold:
+		// The bytes may be a tunnel's or the next request.
+		h.follows = false
+	case stateTunnel, stateDead:
+	default:
+		h.lost(capstanv1.Flaw_FLAW_GAP)
+	}
+	h.offset = g.Offset + n
+}
+
+// lost ends what is in progress for the given flaw and looks for the next
+// start line.
+func (h *half) lost(f capstanv1.Flaw) {
+	h.abort(f)
+	h.give(stateResync)
+	h.epoch++
+	h.follows = false
+	h.garbage = f == capstanv1.Flaw_FLAW_MALFORMED
+	h.c.cfg.Stats.Resyncs++
+	if !h.request {
+		h.c.pairing.lostResponses()
+	}
+}
+
+// give drops what is buffered and goes to state s.
+func (h *half) give(s state) {
+	h.section.reset()
+	h.section.release()
+	h.state = s
+	h.tryHere = false
+}
+
+// abort ends the message in progress, if there is one, before its end.
+func (h *half) abort(f capstanv1.Flaw) {
+	if h.state == stateHead && h.lined {
+		h.partialSection()
+	}
+	if !h.request && h.c.group != nil {
+		h.c.group.answer.flaws.add(f)
+	}
+	if h.x != nil && h.request {
+		h.x.flaws.add(f)
+	}
+	h.endMessage(false)
+}

@@ -1,0 +1,104 @@
+package http1
+
+import (
+	"net/netip"
+	"testing"
+
+	"capstan/interceptor/internal/exchange"
+	"capstan/pkg/flow"
+	"capstan/pkg/reassembly"
+	capstanv1 "capstan/proto/capstan/v1"
+)
+
+// The client is the lower endpoint in all tests.
+const (
+	fromClient = flow.AToB
+	fromServer = flow.BToA
+)
+
+// harness feeds one Conn as an assembler would and collects its records.
+type harness struct {
+	t       testing.TB
+	c       *Conn
+	conn    *reassembly.Conn
+	stats   Stats
+	records []*capstanv1.Exchange
+	fed     uint64
+	offset  [2]int64
+	time    int64
+	ended   [2]bool
+}
+
+func testConn() *reassembly.Conn {
+	key, _ := flow.NewKey(flow.EndpointFrom(netip.MustParseAddrPort("10.0.0.1:40000")), flow.EndpointFrom(netip.MustParseAddrPort("10.0.0.2:80")))
+	return &reassembly.Conn{
+		Key: key, Client: fromClient, ClientKnown: true,
+		InitialSeq: [2]uint32{100, 200}, InitialSeqKnown: [2]bool{true, true},
+	}
+}
+
+func newHarness(t testing.TB, cfg Config, bodyLimit int, conn *reassembly.Conn) *harness {
+	h := &harness{t: t, conn: conn, time: 1_000_000}
+	if cfg.Stats == nil {
+		cfg.Stats = &h.stats
+	}
+	rec := exchange.NewRecorder(exchange.Config{BodyLimit: bodyLimit, Emit: func(x *capstanv1.Exchange) { h.records = append(h.records, x) }})
+	h.c = New(cfg, conn, rec)
+	return h
+}
+
+// chunk delivers b at the direction's current offset.
+func (h *harness) chunk(d flow.Direction, b []byte, acked int64) {
+	h.time += 1000
+	// A copy that is spoilt afterwards: nothing may refer to it.
+	own := append([]byte(nil), b...)
+	h.c.Data(d, reassembly.Chunk{Time: h.time, Offset: h.offset[d], Acked: acked, Bytes: own})
+	for i := range own {
+		own[i] = 0xEE
+	}
+	h.offset[d] += int64(len(b))
+	h.fed += uint64(len(b))
+}
+
+// send delivers s in one segment whose sender has received everything
+// delivered so far.
+func (h *harness) send(d flow.Direction, s string) { h.chunk(d, []byte(s), h.offset[d.Reverse()]) }
+
+func (h *harness) client(s string) { h.send(fromClient, s) }
+func (h *harness) server(s string) { h.send(fromServer, s) }
+
+func (h *harness) gap(d flow.Direction, n int64) {
+	h.time += 1000
+	h.c.Gap(d, reassembly.Gap{Time: h.time, Offset: h.offset[d], Acked: -1, Len: n})
+	h.offset[d] += n
+}
+
+func (h *harness) end(d flow.Direction) {
+	h.ended[d] = true
+	h.c.End(d, h.time)
+}
+
+// close closes the connection, with both FINs if the reason says so, checks
+// that every byte was counted once, and returns the records.
+func (h *harness) close(r reassembly.CloseReason) []*capstanv1.Exchange {
+	h.t.Helper()
+	if r == reassembly.CloseFIN {
+		for _, d := range []flow.Direction{fromClient, fromServer} {
+			if !h.ended[d] {
+				h.end(d)
+			}
+		}
+	}
+	h.c.Close(h.time, r)
+	h.c.Close(h.time, r) // a second close must not emit anything
+	h.balance()
+	return h.records
+}
+
+func (h *harness) balance() {
+	h.t.Helper()
+	s := h.stats
+	if sum := s.HeadBytes + s.FramingBytes + s.BodyBytes + s.SkippedBytes + s.TunnelledBytes; sum != h.fed {
+		h.t.Errorf("%d bytes delivered, %d counted: %+v", h.fed, sum, s)
+	}
+}

@@ -1,0 +1,336 @@
+package http1
+
+import (
+	"bytes"
+	"strings"
+
+	capstanv1 "capstan/proto/capstan/v1"
+)
+
+// section is a header section with its start line, or a trailer section, on
+// its way in. A section that one segment holds is never copied here.
+type section struct {
+	buf       []byte // what earlier segments brought
+	lineStart int    // of the line in progress
+	scanned   int    // no line end before this but those passed
+	lined     bool   // the start line is complete
+	trailers  bool
+	reqLine   requestLine
+	status    statusLine
+
+	// Beyond the limit buf holds the field in progress only.
+	column   int  // bytes of the line in progress
+	firstCR  bool // its first byte is a CR
+	skipLine bool // it is the rest of the start line
+}
+
+func (s *section) reset() { *s = section{buf: s.buf[:0]} }
+
+// release gives a large buffer back.
+func (s *section) release() {
+	if cap(s.buf) > keepBufLen {
+		s.buf = nil
+	}
+}
+
+// head takes bytes of a section.
+func (h *half) head(b []byte) int {
+	limit, held := h.c.cfg.MaxHeadLen, len(h.buf)
+	src := b[:min(len(b), limit-held)]
+	if held > 0 {
+		// Copied because the section began in an earlier segment.
+		h.buf = append(h.buf, src...)
+		src = h.buf
+	}
+	h.msgLast = max(h.msgLast, h.time)
+	end, ok := h.scan(src)
+	if !ok {
+		h.c.cfg.Stats.HeadBytes -= uint64(held)
+		h.c.cfg.Stats.SkippedBytes += uint64(held)
+		h.lost(capstanv1.Flaw_FLAW_MALFORMED)
+		if held > 0 {
+			return 0 // b starts a segment, so it may start a message
+		}
+		return h.skip(len(b))
+	}
+	n := len(src) - held
+	switch {
+	case end >= 0:
+		n = end - held
+		h.offset += int64(n) // endMessage notes where the message ends
+		h.c.cfg.Stats.HeadBytes += uint64(n)
+		h.wholeSection(src[:end])
+		h.offset -= int64(n)
+		return n
+	case len(src) == limit:
+		if !h.cut(src) {
+			h.lost(capstanv1.Flaw_FLAW_MALFORMED)
+		}
+	case held == 0:
+		h.buf = append(h.buf, src...)
+	}
+	h.c.cfg.Stats.HeadBytes += uint64(n)
+	return n
+}
+
+// scan goes on through src, the section so far. It takes the start line when
+// that is complete and returns the offset behind the empty line, or -1. ok is
+// false if src is not HTTP.
+func (h *half) scan(src []byte) (end int, ok bool) {
+	for {
+		i := bytes.IndexByte(src[h.scanned:], '\n')
+		if i < 0 {
+			h.scanned = len(src)
+			return -1, h.lined || h.couldBeStartLine(src)
+		}
+		lf := h.scanned + i
+		line := bytes.TrimSuffix(src[h.lineStart:lf], []byte("\r"))
+		h.scanned, h.lineStart = lf+1, lf+1
+		switch {
+		case !h.lined:
+			if !h.startLine(line) {
+				return -1, false
+			}
+			h.lined = true
+		case len(line) == 0:
+			return lf + 1, true
+		}
+	}
+}
+
+func (h *half) couldBeStartLine(b []byte) bool {
+	if h.request {
+		return couldBeRequestLine(b)
+	}
+	return couldBeStatusLine(b)
+}
+
+// startLine takes a whole start line.
+func (h *half) startLine(line []byte) (ok bool) {
+	if h.request {
+		if h.reqLine, ok = parseRequestLine(line); ok {
+			h.beginRequest(line)
+		}
+		return ok
+	}
+	if h.status, ok = parseStatusLine(line); ok {
+		h.beginResponse()
+	}
+	return ok
+}
+
+// wholeSection takes a complete section, the empty line included.
+func (h *half) wholeSection(b []byte) {
+	h.unparsed = 0
+	if h.interim {
+		h.endInterim()
+		return
+	}
+	h.keepSection(string(b))
+	h.endSection()
+}
+
+// partialSection records the whole lines of a section that ends early.
+func (h *half) partialSection() {
+	if !h.interim {
+		h.keepSection(string(h.buf[:h.lineStart]))
+	}
+}
+
+// keepSection records a start line and fields, or trailers. The record shares
+// the memory of s.
+func (h *half) keepSection(s string) {
+	rest := s
+	if !h.trailers {
+		if i := strings.IndexByte(s, '\n'); i >= 0 {
+			rest = s[i+1:]
+		} else {
+			rest = ""
+		}
+	}
+	frame := &h.frame
+	if h.trailers {
+		frame = new(framing) // what trailers say about framing doesn't count (RFC 9110 §6.5.1)
+	}
+	fields, cut := parseFields(rest, frame)
+	if cut {
+		h.messageFlaws().add(capstanv1.Flaw_FLAW_HEADERS_CUT)
+	}
+	if h.trailers {
+		if frame.malformed {
+			h.messageFlaws().add(capstanv1.Flaw_FLAW_MALFORMED)
+		}
+		if h.request {
+			h.x.req.Trailers = fields
+		} else {
+			h.a.msg.Trailers = fields
+		}
+		return
+	}
+	if h.request {
+		q, l := &h.x.req, &h.reqLine
+		q.Method, q.Target, q.Version = clean(s[:l.methodEnd]), clean(s[l.targetStart:l.targetEnd]), clean(s[l.versionStart:l.versionEnd])
+		q.Headers = fields
+		q.Authority = authority(q.Method, q.Target, fields)
+		return
+	}
+	m, l := &h.a.msg, &h.status
+	m.Version, m.Reason = s[:l.versionEnd], clean(s[l.reasonStart:l.reasonEnd])
+	m.Headers = fields
+}
+
+// messageFlaws returns the flaws of the message in progress.
+func (h *half) messageFlaws() *flaws {
+	if h.request {
+		return &h.x.flaws
+	}
+	return &h.a.flaws
+}
+
+// endSection goes on behind a section: to the body, or to the next message.
+func (h *half) endSection() {
+	trailers := h.trailers
+	h.section.reset()
+	h.section.release()
+	if trailers {
+		h.endMessage(true)
+		return
+	}
+	if h.request {
+		h.endRequestHead()
+	} else {
+		h.endResponseHead()
+	}
+}
+
+// cut takes the first MaxHeadLen bytes of a section that is longer: its whole
+// fields go into the record, the last one is looked at for framing as far as
+// it will be.
+func (h *half) cut(src []byte) bool {
+	at := 0
+	if !h.lined {
+		if !h.startLineCut(src) {
+			return false
+		}
+		h.lined, h.skipLine = true, true
+		at = len(src)
+	} else {
+		at = lastFieldStart(src, h.lineStart)
+	}
+	if !h.interim {
+		h.keepSection(string(src[:at]))
+		h.messageFlaws().add(capstanv1.Flaw_FLAW_HEADERS_CUT)
+	}
+	rest := bytes.Clone(src[at:])
+	h.buf = make([]byte, 0, maxCutFieldLen)
+	h.state = stateHeadCut
+	for len(rest) > 0 {
+		rest = rest[h.cutLine(rest):]
+	}
+	return true
+}
+
+// lastFieldStart returns where the last field of src starts, given the start
+// of its last line: folded lines belong to the field before.
+func lastFieldStart(src []byte, line int) int {
+	for line > 0 && (line == len(src) || src[line] == ' ' || src[line] == '\t') {
+		prev := bytes.LastIndexByte(src[:line-1], '\n') + 1
+		if prev == 0 {
+			break // line follows the start line
+		}
+		line = prev
+	}
+	return line
+}
+
+// startLineCut takes the start of a start line that is longer than the limit.
+func (h *half) startLineCut(b []byte) (ok bool) {
+	if h.request {
+		if h.reqLine, ok = cutRequestLine(b); ok {
+			h.beginRequest(b)
+		}
+		return ok
+	}
+	return h.startLine(b)
+}
+
+// cutHead takes bytes of a section beyond the limit.
+func (h *half) cutHead(b []byte) int {
+	h.msgLast = max(h.msgLast, h.time)
+	n, before := 0, h.offset
+	for n < len(b) && h.state == stateHeadCut {
+		n += h.cutLine(b[n:])
+		h.offset = before + int64(n)
+		if h.column < 0 {
+			h.endCutHead()
+			break
+		}
+	}
+	h.offset = before
+	h.c.cfg.Stats.HeadBytes += uint64(n)
+	return n
+}
+
+// cutLine takes bytes up to the end of the line or of b. It sets column to -1
+// behind the empty line.
+func (h *half) cutLine(b []byte) int {
+	n, ended := len(b), false
+	if i := bytes.IndexByte(b, '\n'); i >= 0 {
+		n, ended = i+1, true
+	}
+	line := b[:n]
+	if h.column == 0 {
+		h.firstCR = line[0] == '\r'
+		if line[0] != ' ' && line[0] != '\t' {
+			h.cutField()
+		}
+	}
+	if !h.skipLine {
+		h.buf = append(h.buf, line[:min(len(line), maxCutFieldLen-len(h.buf))]...)
+	}
+	h.column += n
+	if !ended {
+		return n
+	}
+	empty := h.column == 1 || h.column == 2 && h.firstCR
+	h.column = 0
+	if empty && !h.skipLine {
+		h.cutField()
+		h.column = -1
+	}
+	h.skipLine = false
+	return n
+}
+
+// cutField looks at the field in progress, which isn't recorded.
+func (h *half) cutField() {
+	if len(h.buf) == 0 {
+		return
+	}
+	field := strings.TrimRight(string(h.buf), "\r\n")
+	full := len(h.buf) == maxCutFieldLen
+	h.buf = h.buf[:0]
+	if h.interim || h.trailers || field == "" {
+		return
+	}
+	folded := strings.Contains(field, "\n")
+	name, value, ok := splitField(field, folded, &h.frame)
+	if !ok {
+		return
+	}
+	if full && (strings.EqualFold(name, "Content-Length") || strings.EqualFold(name, "Transfer-Encoding")) {
+		h.frame.cutTooLong = true
+		return
+	}
+	h.frame.field(name, value, folded)
+}
+
+// endCutHead goes on behind the empty line.
+func (h *half) endCutHead() {
+	h.unparsed = 0
+	if h.interim {
+		h.endInterim()
+		return
+	}
+	h.endSection()
+}

@@ -1,0 +1,368 @@
+package http1
+
+import (
+	"slices"
+
+	"capstan/pkg/reassembly"
+	capstanv1 "capstan/proto/capstan/v1"
+)
+
+// pairing decides which response answers which request; the package comment
+// tells by which rules and why.
+type pairing struct {
+	pending  []*roundTrip // requests without a response, in order
+	group    *roundTrip   // of the response in progress
+	floating []*roundTrip // responses whose request may not have been delivered yet
+	probable *roundTrip   // a pair that offsets suggest and nothing refutes, until something confirms it
+
+	unaligned bool // responses may have been missed since the last pair
+	pipelined bool // the client sends requests before it has all responses
+	anchored  int  // epoch of the client's half whose message starts are certain; -1 none
+
+	lastAcked              int64 // of the request before, -1 unknown
+	answerStart, answerEnd int64 // of the last response that ended
+	answerPaired           bool  // and whether it has a request for certain
+}
+
+func (p *pairing) init(midstream bool) {
+	p.lastAcked = -1
+	p.unaligned = midstream
+	if midstream {
+		p.anchored = -1
+	}
+}
+
+// addRequest takes a request whose line was seen.
+func (p *pairing) addRequest(c *Conn, x *roundTrip) {
+	x.before = p.lastAcked
+	p.lastAcked = x.acked
+	if x.acked >= 0 && (x.acked <= x.before || x.acked < p.answerEnd && (p.answerPaired || x.acked > p.answerStart)) {
+		p.pipelined = true
+	}
+	if y := p.probable; p.pipelined && y != nil && y.answer.done {
+		p.probable = nil
+		p.split(c, y)
+	}
+	if len(p.pending) >= c.cfg.MaxPending {
+		p.giveUp(c, p.takePending(0))
+		if len(p.pending) > 0 {
+			p.pending[0].follows = false
+		} else {
+			x.follows = false
+		}
+	}
+	p.pending = append(p.pending, x)
+	p.matchFloating(c, x)
+}
+
+// pair returns the round trip that the response starting at h's mark belongs
+// to: that of a pending request, or a new one without a request.
+func (p *pairing) pair(c *Conn, h *half) *roundTrip {
+	if p.probable != nil {
+		p.settle(c, h)
+	}
+	x := p.request(c, h)
+	if x == nil {
+		x = new(roundTrip)
+		x.reqDone, x.reqWhole = true, true
+	}
+	x.answer = &x.own
+	a := x.answer
+	a.msg.FirstByteUnixNs = uint64(h.msgTime)
+	a.start, a.acked, a.prior, a.epoch = h.msgOffset, h.msgAcked, h.prior, h.epoch
+	if x.rec.Request == nil && a.acked > c.clientHalf().offset && !p.pipelined {
+		p.float(c, x)
+	}
+	return x
+}
+
+// request takes the request out of pending that the response starting at h's
+// mark answers, or returns nil.
+func (p *pairing) request(c *Conn, h *half) *roundTrip {
+	if len(p.pending) == 0 {
+		p.unaligned = true
+		return nil
+	}
+	head := p.pending[0]
+	// What no doubt is needed for: nobody answers what he has not received,
+	// and nobody asks who is being answered already.
+	unheard := h.msgAcked >= 0 && h.msgAcked <= head.start
+	if unheard || head.acked > h.msgOffset {
+		p.unaligned = true
+		if unheard && head.acked >= 0 && head.acked <= h.msgOffset {
+			p.pipelined = true // head was sent before this response, to an earlier request
+		}
+		p.shed(c)
+		return nil
+	}
+	if !p.unaligned && head.follows {
+		return p.takePending(0)
+	}
+	if i := p.exact(h.msgOffset, h.msgAcked, h.prior); i >= 0 {
+		p.dropBefore(c, i)
+		p.floatAway(c, len(p.floating))
+		x := p.takePending(0)
+		p.align(x.epoch)
+		return x
+	}
+	if p.likely(h) {
+		p.probable = p.takePending(0)
+		return p.probable
+	}
+	c.cfg.Stats.Doubtful++
+	p.unaligned = true
+	p.shed(c)
+	return nil
+}
+
+// exact returns the index in pending of the request that the response at
+// offset start answers according to the offsets alone, or -1.
+func (p *pairing) exact(start, acked, prior int64) int {
+	if p.pipelined {
+		return -1
+	}
+	for i, x := range p.pending {
+		if x.acked == start {
+			if p.fits(x, start, acked, prior) {
+				return i
+			}
+			return -1
+		}
+	}
+	return -1
+}
+
+// fits is the exact rule for one request.
+func (p *pairing) fits(x *roundTrip, start, acked, prior int64) bool {
+	if x.acked != start || acked <= x.start {
+		return false
+	}
+	return prior == x.start || x.epoch == p.anchored && (x.start == 0 || x.follows && x.before >= 0)
+}
+
+// likely reports whether the response at h's mark fits the one pending request
+// but for the witness of the byte before it, which wasn't seen, and was sent by
+// a server that had received just that request.
+func (p *pairing) likely(h *half) bool {
+	x := p.pending[0]
+	return len(p.pending) == 1 && !p.pipelined && len(p.floating) == 0 && x.reqWhole && h.prior < 0 && h.msgAcked == x.end &&
+		(x.acked == h.msgOffset || x.acked < 0 && x.start == 0 && h.msgOffset == 0)
+}
+
+// align ends the doubt: the request just paired, of the given epoch, is known
+// to be answered by the response just paired.
+func (p *pairing) align(epoch int) {
+	p.unaligned = false
+	p.anchored = epoch
+}
+
+// lostResponses notes that the server's half lost its place.
+func (p *pairing) lostResponses() { p.unaligned = true }
+
+// float keeps a response that may answer a request not delivered yet.
+func (p *pairing) float(c *Conn, x *roundTrip) {
+	if len(p.floating) >= maxFloating {
+		p.floatAway(c, 1)
+	}
+	x.floats = true
+	p.floating = append(p.floating, x)
+}
+
+// matchFloating tries the responses that wait for a request on x, the request
+// just added.
+func (p *pairing) matchFloating(c *Conn, x *roundTrip) {
+	n := 0
+	for n < len(p.floating) && p.floating[n].answer.acked <= x.start {
+		n++ // answers an earlier request, which is not coming any more
+	}
+	p.floatAway(c, n)
+	if p.pipelined {
+		p.floatAway(c, len(p.floating))
+		return
+	}
+	if x.method != methodOther {
+		return // the response was read as one with a body of its own
+	}
+	for i, y := range p.floating {
+		a := y.answer
+		if !p.fits(x, a.start, a.acked, a.prior) {
+			continue
+		}
+		p.floatAway(c, i)
+		p.floating = slices.Delete(p.floating, 0, 1)
+		p.dropBefore(c, len(p.pending)-1)
+		p.takePending(0)
+		x.answer, y.answer = a, nil
+		if p.group == y {
+			p.group = x
+		}
+		p.anchored = x.epoch
+		if len(p.floating) == 0 && a.epoch == c.serverHalf().epoch {
+			p.unaligned = false
+		}
+		p.finish(c, x)
+		return
+	}
+}
+
+// floatAway gives up waiting for the requests of the first n floating
+// responses.
+func (p *pairing) floatAway(c *Conn, n int) {
+	for _, y := range p.floating[:n] {
+		y.floats = false
+		p.finish(c, y)
+	}
+	p.floating = slices.Delete(p.floating, 0, n)
+}
+
+// settle confirms or takes back the probable pair when the response at h's mark
+// starts: it must follow the probable one at once and answer a request that was
+// sent after just that.
+func (p *pairing) settle(c *Conn, h *half) {
+	x := p.probable
+	p.probable = nil
+	a := x.answer
+	if len(p.pending) > 0 && !p.pipelined && h.epoch == a.epoch {
+		next := p.pending[0]
+		if next.follows && next.acked == a.end && h.msgOffset == a.end && h.msgAcked > next.start {
+			p.align(x.epoch)
+			c.emit(x)
+			return
+		}
+	}
+	p.split(c, x)
+}
+
+// split takes a pair apart.
+func (p *pairing) split(c *Conn, x *roundTrip) {
+	y := new(roundTrip)
+	y.reqDone, y.reqWhole, y.alone = true, true, true
+	y.answer, x.answer = x.answer, nil
+	if p.group == x {
+		p.group = y
+	}
+	p.giveUp(c, x)
+	p.finish(c, y)
+}
+
+// endRequest takes the news that x's request is over.
+func (p *pairing) endRequest(c *Conn, x *roundTrip) {
+	p.ahead(x)
+	p.finish(c, x)
+	p.shed(c)
+}
+
+// endResponse takes the news that x's response is over.
+func (p *pairing) endResponse(c *Conn, x *roundTrip) {
+	a := x.answer
+	p.answerStart, p.answerEnd = a.start, a.end
+	p.ahead(x)
+	p.answerPaired = x.rec.Request != nil && x != p.probable
+	if !p.pipelined {
+		for _, y := range p.pending {
+			if y.acked >= 0 && y.acked < a.end && (p.answerPaired || y.acked > a.start) {
+				p.pipelined = true
+				break
+			}
+		}
+	}
+	if x == p.probable {
+		if !a.whole || a.msg.Status == 101 {
+			p.probable = nil
+			p.split(c, x)
+		}
+		return
+	}
+	p.finish(c, x)
+}
+
+// lineEndsLen is the length of two line ends.
+const lineEndsLen = 4
+
+// ahead looks for requests that were sent while x was being answered: the
+// server had received more than x when it sent the response, and more than the
+// line ends that some clients put behind a body (RFC 9112 §2.2).
+func (p *pairing) ahead(x *roundTrip) {
+	if a := x.answer; a != nil && x.rec.Request != nil && x.reqWhole && max(a.acked, a.latest) > x.end+lineEndsLen {
+		p.pipelined = true
+	}
+}
+
+// finish emits x if nothing of it is to come.
+func (p *pairing) finish(c *Conn, x *roundTrip) {
+	if !x.reqDone {
+		return
+	}
+	if x.answer == nil && !x.alone || x.answer != nil && !x.answer.done {
+		return
+	}
+	if x.floats || x == p.probable {
+		return
+	}
+	c.emit(x)
+}
+
+// giveUp takes x, no longer pending, as a request without response.
+func (p *pairing) giveUp(c *Conn, x *roundTrip) {
+	x.alone = true
+	if h := c.clientHalf(); x.method == methodConnect && h.state == stateHold {
+		h.give(stateResync)
+		h.epoch++
+		h.follows = false
+	}
+	p.finish(c, x)
+}
+
+// shed gives up all pending requests once none can be paired any more.
+func (p *pairing) shed(c *Conn) {
+	if !p.pipelined || len(p.pending) == 0 || !p.unaligned && p.pending[0].follows {
+		return
+	}
+	p.unaligned = true
+	p.dropBefore(c, len(p.pending))
+}
+
+// dropBefore gives up the first n pending requests.
+func (p *pairing) dropBefore(c *Conn, n int) {
+	for range n {
+		p.giveUp(c, p.takePending(0))
+	}
+}
+
+// takePending removes and returns the i-th pending request.
+func (p *pairing) takePending(i int) *roundTrip {
+	x := p.pending[i]
+	p.pending = slices.Delete(p.pending, i, i+1)
+	return x
+}
+
+// close emits what is left when the connection closes, after both halves have
+// ended what they had in progress.
+func (p *pairing) close(c *Conn, r reassembly.CloseReason) {
+	if x := p.probable; x != nil {
+		p.probable = nil
+		switch undisturbed := x.answer.whole && !p.pipelined && x.answer.epoch == c.serverHalf().epoch; {
+		case undisturbed && len(p.pending) == 0 && r == reassembly.CloseFIN && (x.asksClose || !x.answer.closes):
+			// The client wanted no more than this, or the server would have
+			// gone on.
+			c.emit(x)
+		case undisturbed && x.start == 0 && x.answer.start == 0 && (len(p.pending) == 0 || p.pending[0].acked == x.answer.end):
+			// Nothing else was seen, so nothing could confirm it.
+			x.flaws.add(closeFlaw(r))
+			c.emit(x)
+		default:
+			p.split(c, x)
+		}
+	}
+	p.floatAway(c, len(p.floating))
+	f := closeFlaw(r)
+	for _, x := range p.pending {
+		if f != capstanv1.Flaw_FLAW_CLOSED_EARLY {
+			x.flaws.add(f)
+		}
+		x.alone = true
+		x.reqDone = true
+		p.finish(c, x)
+	}
+	p.pending = nil
+}

@@ -1,0 +1,116 @@
+package http1
+
+import (
+	"capstan/pkg/reassembly"
+	capstanv1 "capstan/proto/capstan/v1"
+)
+
+// roundTrip is a request, a response, or both, on the way to a record. It is
+// one allocation with everything of fixed size that a record needs.
+type roundTrip struct {
+	rec     capstanv1.Exchange
+	req     capstanv1.HttpRequest
+	reqBody capstanv1.Body
+
+	// The request, if rec.Request is set.
+	method    methodKind
+	asksClose bool  // nothing follows this request
+	reqDone   bool  // it ended, whole or not
+	reqWhole  bool  // it ended where it says
+	alone     bool  // no response will be paired with it
+	floats    bool  // it is a response that waits for its request
+	start     int64 // stream offset of its first byte
+	end       int64 // and behind its last, once it is done
+	acked     int64 // response bytes the client had received when it sent it, -1 unknown
+	before    int64 // acked of the request before it, -1 unknown
+	epoch     int   // of the client's half: changes when that loses its place
+	follows   bool  // no request can have been missed between it and the one before
+
+	answer *answer // its response; own, or one that had waited for it
+	own    answer
+
+	flaws flaws
+}
+
+// answer is a response with the interim ones before it.
+type answer struct {
+	msg  capstanv1.HttpResponse
+	body capstanv1.Body
+
+	final  bool // the status line of the final response was seen
+	done   bool
+	whole  bool
+	closes bool  // the server closes after it
+	start  int64 // stream offset of its first byte, interim responses included
+	end    int64
+	acked  int64 // request bytes the server had received when it sent the first byte, -1 unknown
+	prior  int64 // the same for the byte before, -1 unknown
+	latest int64 // and for its last byte
+	epoch  int   // of the server's half
+
+	flaws flaws
+}
+
+// methodKind tells the methods that change how the response is framed.
+type methodKind uint8
+
+const (
+	methodOther methodKind = iota
+	methodHead
+	methodConnect
+)
+
+// flaws is a set of capstanv1.Flaw, bit n for value n.
+type flaws uint16
+
+func (s *flaws) add(f capstanv1.Flaw) { *s |= 1 << f }
+
+func (s flaws) append(dst []capstanv1.Flaw) []capstanv1.Flaw {
+	for f := range 16 {
+		if s&(1<<f) != 0 {
+			dst = append(dst, capstanv1.Flaw(f))
+		}
+	}
+	return dst
+}
+
+// closeFlaw is what a message lacks that the close of its connection cut off.
+func closeFlaw(r reassembly.CloseReason) capstanv1.Flaw {
+	switch r {
+	case reassembly.CloseTimeout:
+		return capstanv1.Flaw_FLAW_TIMEOUT
+	case reassembly.CloseEvicted:
+		return capstanv1.Flaw_FLAW_EVICTED
+	case reassembly.CloseEndOfCapture, reassembly.CloseSourceLost:
+		return capstanv1.Flaw_FLAW_CAPTURE_ENDED
+	default:
+		return capstanv1.Flaw_FLAW_CLOSED_EARLY
+	}
+}
+
+// emit turns x into a record. Nothing refers to x afterwards.
+func (c *Conn) emit(x *roundTrip) {
+	x.rec.Protocol = capstanv1.Protocol_PROTOCOL_HTTP1
+	all := x.flaws
+	x.rec.Complete = x.reqWhole
+	if a := x.answer; a != nil {
+		if a.final {
+			x.rec.Response = &a.msg
+			a.msg.Body = &a.body
+			a.body.Truncated = uint64(len(a.body.Content)) < a.body.Size
+		}
+		all |= a.flaws
+		x.rec.Complete = x.rec.Complete && a.whole
+	}
+	if x.rec.Request != nil {
+		x.req.Body = &x.reqBody
+		x.reqBody.Truncated = uint64(len(x.reqBody.Content)) < x.reqBody.Size
+	}
+	if x.rec.Request == nil && x.rec.Response == nil {
+		return // only an interim response of no known request
+	}
+	if all != 0 {
+		x.rec.Flaws = all.append(make([]capstanv1.Flaw, 0, 4))
+	}
+	c.rec.Emit(c.identity(), &x.rec)
+}

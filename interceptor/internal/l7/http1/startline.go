@@ -1,0 +1,173 @@
+package http1
+
+import "bytes"
+
+// maxMethodLen bounds a method; the longest registered one has 17 bytes.
+const maxMethodLen = 32
+
+// requestLine holds the parts of a request line (RFC 9112 §3) as offsets into
+// the header section that it starts.
+type requestLine struct {
+	methodEnd                int
+	targetStart, targetEnd   int
+	versionStart, versionEnd int
+	malformed                bool
+}
+
+// parseRequestLine takes a line without its end. It accepts what servers are
+// known to forgive, and marks it malformed: a misspelt version, a missing one
+// behind a known method, a missing target, white space in the target, repeated spaces.
+func parseRequestLine(line []byte) (l requestLine, ok bool) {
+	l.methodEnd = bytes.IndexByte(line, ' ')
+	if l.methodEnd < 1 || l.methodEnd > maxMethodLen || !isToken(line[:l.methodEnd]) {
+		return l, false
+	}
+	end := len(bytes.TrimRight(line, " \t"))
+	l.malformed = end != len(line)
+	l.targetEnd = end
+	last := bytes.LastIndexByte(line[:end], ' ')
+	version := line[last+1 : end]
+	if last >= l.methodEnd && bytes.HasPrefix(version, []byte("HTTP/")) {
+		l.versionStart, l.versionEnd = last+1, end
+		l.targetEnd = last
+	}
+	switch {
+	case l.versionEnd == 0 || !isVersion(version):
+		if !knownMethod(line[:l.methodEnd]) && !bytes.HasPrefix(version, []byte("HTTP/1.")) {
+			return l, false
+		}
+		l.malformed = true
+	case version[len("HTTP/")] != '1':
+		l.malformed = true
+		if string(line[:l.methodEnd]) == "PRI" {
+			return l, false // the preface of HTTP/2 (RFC 9113 §3.4)
+		}
+	}
+	l.targetStart = min(l.methodEnd+1, l.targetEnd)
+	for l.targetStart < l.targetEnd && line[l.targetStart] == ' ' {
+		l.targetStart++
+		l.malformed = true
+	}
+	if l.targetStart == l.targetEnd || !isTarget(line[l.targetStart:l.targetEnd]) {
+		l.malformed = true
+	}
+	return l, true
+}
+
+// cutRequestLine takes the start of a request line whose end is beyond the
+// limit.
+func cutRequestLine(b []byte) (l requestLine, ok bool) {
+	l.methodEnd = bytes.IndexByte(b, ' ')
+	if l.methodEnd < 1 || l.methodEnd > maxMethodLen || !isToken(b[:l.methodEnd]) {
+		return l, false
+	}
+	l.targetStart, l.targetEnd = l.methodEnd+1, len(b)
+	return l, true
+}
+
+// statusLine holds the parts of a status line (RFC 9112 §4), as requestLine
+// does.
+type statusLine struct {
+	status                 int
+	versionEnd             int
+	reasonStart, reasonEnd int
+	malformed              bool
+}
+
+// parseStatusLine takes a line without its end, or the start of one.
+func parseStatusLine(line []byte) (l statusLine, ok bool) {
+	l.versionEnd = bytes.IndexByte(line, ' ')
+	if l.versionEnd < 0 || !isVersion(line[:l.versionEnd]) {
+		return l, false
+	}
+	l.malformed = line[len("HTTP/")] != '1'
+	at := l.versionEnd + 1
+	for at < len(line) && line[at] == ' ' {
+		at++
+		l.malformed = true
+	}
+	if len(line) < at+3 || (len(line) > at+3 && line[at+3] != ' ') {
+		return l, false
+	}
+	for _, c := range line[at : at+3] {
+		if c < '0' || c > '9' {
+			return l, false
+		}
+		l.status = l.status*10 + int(c-'0')
+	}
+	if l.status < 100 || l.status > 599 {
+		l.malformed = true
+	}
+	l.reasonStart = min(at+4, len(line))
+	l.reasonEnd = len(line)
+	return l, true
+}
+
+// couldBeRequestLine reports whether b, which has no line end yet, may become
+// a request line.
+func couldBeRequestLine(b []byte) bool {
+	sp := bytes.IndexByte(b, ' ')
+	if sp < 0 {
+		sp = len(b)
+	}
+	return sp > 0 && sp <= maxMethodLen && isToken(bytes.TrimSuffix(b[:sp], []byte("\r")))
+}
+
+// couldBeStatusLine is couldBeRequestLine for status lines.
+func couldBeStatusLine(b []byte) bool {
+	const form = "HTTP/0.0 "
+	for i := range min(len(b), len(form)) {
+		if form[i] == '0' {
+			if b[i] < '0' || b[i] > '9' {
+				return false
+			}
+		} else if b[i] != form[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// isVersion reports whether b has the form of HTTP-version (RFC 9112 §2.3).
+func isVersion(b []byte) bool {
+	return len(b) == len("HTTP/1.1") && couldBeStatusLine(b)
+}
+
+func isTarget(b []byte) bool {
+	for _, c := range b {
+		if c <= ' ' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// isToken reports whether b consists of tchar (RFC 9110 §5.6.2).
+func isToken(b []byte) bool {
+	for _, c := range b {
+		if !tchar[c] {
+			return false
+		}
+	}
+	return true
+}
+
+// tchar is read only.
+var tchar = func() (t [256]bool) {
+	for _, c := range []byte("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") {
+		t[c] = true
+	}
+	return t
+}()
+
+// knownMethod tells the methods of RFC 9110, PATCH, WebDAV and UPnP: those that
+// are believed without a version behind them.
+func knownMethod(b []byte) bool {
+	switch string(b) {
+	case "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
+		"PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "SEARCH", "REPORT",
+		"NOTIFY", "SUBSCRIBE", "UNSUBSCRIBE", "M-SEARCH", "PURGE", "QUERY":
+		return true
+	}
+	return false
+}

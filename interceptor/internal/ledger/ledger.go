@@ -1,0 +1,62 @@
+// Package ledger gathers the counters of an interceptor's rooms into one
+// account: every frame and every payload byte ends in exactly one line of it.
+package ledger
+
+import (
+	"capstan/interceptor/internal/engine"
+	"capstan/interceptor/internal/source"
+)
+
+// Ledger is the account of one source: what its server captured, what arrived,
+// what became of it.
+type Ledger struct {
+	Name   string
+	Live   bool                   // whether Source means anything
+	Source source.CounterSnapshot // zero for a file
+	Engine engine.Snapshot
+}
+
+// Output counts what left the interceptor.
+type Output struct {
+	Emitted uint64 // records written
+	Failed  uint64 // records that could not be written
+	Bytes   uint64
+}
+
+// Imbalance is an equation of the account that does not hold.
+type Imbalance struct {
+	Equation    string
+	Left, Right uint64
+}
+
+// Check returns the equations that don't hold. They are exact after a source
+// has ended; while frames flow, the counters are of different moments.
+func (l *Ledger) Check() []Imbalance {
+	e := &l.Engine
+	var bad []Imbalance
+	check := func(equation string, left, right uint64) {
+		if left != right {
+			bad = append(bad, Imbalance{equation, left, right})
+		}
+	}
+	if l.Live {
+		check("frames arrived = frames decoded", l.Source.Frames, e.Frames)
+	}
+	var outcomes, byProtocol, closed uint64
+	for _, n := range e.Outcomes {
+		outcomes += n
+	}
+	for _, p := range e.Protocols {
+		byProtocol += p.Bytes
+	}
+	for _, n := range e.Reassembly.Closed {
+		closed += n
+	}
+	r := &e.Reassembly
+	check("frames decoded = sum of outcomes", e.Frames, outcomes)
+	check("payload = in order + repeated + waiting + dropped", r.PayloadBytes,
+		r.DeliveredBytes+r.DuplicateBytes+uint64(r.QueuedBytes)+r.Dropped())
+	check("bytes in order = sum over protocols", r.DeliveredBytes, byProtocol)
+	check("connections = open + closed", r.Opened, uint64(r.Active)+closed)
+	return bad
+}

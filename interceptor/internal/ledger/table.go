@@ -1,0 +1,174 @@
+package ledger
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"capstan/interceptor/internal/engine"
+	"capstan/pkg/packet"
+	"capstan/pkg/reassembly"
+)
+
+// WriteTable prints the whole account: a block for each source, then the
+// output, then any equation that does not hold. Lines of zeros that tell
+// nothing are left out, losses never are.
+func WriteTable(to io.Writer, ledgers []Ledger, out Output) {
+	w := new(bytes.Buffer) // one write, so that no other process's lines come between
+	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', tabwriter.AlignRight)
+	for i := range ledgers {
+		fmt.Fprintf(w, "\n%s\n", ledgers[i].Name)
+		t := table{tw}
+		if ledgers[i].Live {
+			t.capture(&ledgers[i])
+		}
+		t.frames(&ledgers[i].Engine)
+		t.streams(&ledgers[i].Engine)
+		t.exchanges(&ledgers[i].Engine)
+		_ = tw.Flush() // a buffer takes everything
+	}
+	fmt.Fprintf(w, "\nrecords written: %s (%s)", count(out.Emitted), size(out.Bytes))
+	if out.Failed > 0 {
+		fmt.Fprintf(w, ", not written: %s", count(out.Failed))
+	}
+	fmt.Fprintln(w)
+	for i := range ledgers {
+		for _, bad := range ledgers[i].Check() {
+			fmt.Fprintf(w, "%s: the account does not balance: %s: %d ≠ %d\n", ledgers[i].Name, bad.Equation, bad.Left, bad.Right)
+		}
+	}
+	_, _ = to.Write(w.Bytes()) // standard error is gone: nobody is left to be told
+}
+
+// table writes lines of a number and what it counts.
+type table struct{ w io.Writer }
+
+func (t table) line(n uint64, format string, args ...any) {
+	fmt.Fprintf(t.w, "%s\t  %s\n", count(n), fmt.Sprintf(format, args...))
+}
+
+// some is line for a count that tells nothing when it is 0.
+func (t table) some(n uint64, format string, args ...any) {
+	if n != 0 {
+		t.line(n, format, args...)
+	}
+}
+
+func (t table) capture(l *Ledger) {
+	s := &l.Source
+	t.line(s.ServerReceived, "frames captured by the server")
+	t.line(s.ServerDropped, "  lost in its ring")
+	t.some(s.ServerInterfaceDropped, "  lost by the interface before")
+	t.line(s.ServerSent, "  sent by it")
+	t.line(s.Frames, "frames arrived (%s)", size(s.Bytes))
+	t.some(s.Missing, "  missing in the server's numbering")
+	if s.OutageCount > 0 {
+		t.line(s.OutageCount, "outages, %v without capture", s.OutageTime.Round(time.Millisecond))
+		for _, o := range s.Outages {
+			to := "still out"
+			if !o.To.IsZero() {
+				to = fmt.Sprintf("to %s (%v)", o.To.Format(time.RFC3339Nano), o.To.Sub(o.From).Round(time.Millisecond))
+			}
+			fmt.Fprintf(t.w, "\t    outage from %s %s\n", o.From.Format(time.RFC3339Nano), to)
+		}
+	}
+}
+
+func (t table) frames(e *engine.Snapshot) {
+	t.line(e.Frames, "frames decoded (%s)", size(e.Bytes))
+	t.line(e.Outcomes[packet.OutcomeTCP], "  TCP")
+	for o, n := range e.Outcomes {
+		if packet.Outcome(o) != packet.OutcomeTCP {
+			t.some(n, "  %s", strings.ReplaceAll(packet.Outcome(o).String(), "-", " "))
+		}
+	}
+	t.some(e.Truncated, "  cut by the snap length (also counted above)")
+}
+
+func (t table) streams(e *engine.Snapshot) {
+	r := &e.Reassembly
+	t.line(r.PayloadBytes, "bytes of TCP payload")
+	t.line(r.DeliveredBytes, "  in order")
+	t.some(r.DuplicateBytes, "  repeated")
+	for reason, n := range r.DroppedBytes {
+		t.some(n, "  dropped: %s", strings.ReplaceAll(reassembly.DropReason(reason).String(), "-", " "))
+	}
+	t.some(uint64(r.QueuedBytes), "  waiting for bytes before them")
+	t.line(r.GapBytes, "bytes never captured, in %s gaps", count(r.Gaps))
+	t.line(r.Opened, "connections")
+	for p, s := range e.Protocols {
+		t.some(s.Connections, "  %s (%s)", engine.Protocol(p).Describe(), size(s.Bytes))
+	}
+}
+
+func (t table) exchanges(e *engine.Snapshot) {
+	x := &e.Exchange
+	t.line(x.Total(), "exchanges")
+	t.line(x.Complete, "  complete")
+	t.some(x.Incomplete, "  incomplete")
+	t.some(x.NoRequest, "  without request")
+	t.some(x.NoResponse, "  without response")
+}
+
+// StatusLine tells in one line how things stand, and why nothing shows if
+// nothing does.
+func StatusLine(ledgers []Ledger, out Output) string {
+	var frames, lost, gaps uint64
+	var active [engine.NumProtocols]uint64
+	var ever [engine.NumProtocols]uint64
+	disconnected := 0
+	for i := range ledgers {
+		l := &ledgers[i]
+		frames += l.Engine.Frames
+		lost += l.Source.ServerDropped + l.Source.ServerInterfaceDropped + l.Source.Missing
+		gaps += l.Engine.Reassembly.GapBytes
+		for p, s := range l.Engine.Protocols {
+			active[p] += s.Active
+			ever[p] += s.Connections
+		}
+		if l.Live && !l.Source.Connected {
+			disconnected++
+		}
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "status: %s frames, %s lost; connections open: %s HTTP/1, %s encrypted, %s HTTP/2, %s unknown, %s undecided; %s not captured; %s exchanges",
+		count(frames), count(lost), count(active[engine.HTTP1]), count(active[engine.TLS]), count(active[engine.HTTP2]),
+		count(active[engine.Unknown]), count(active[engine.Undecided]), size(gaps), count(out.Emitted))
+	switch {
+	case disconnected > 0:
+		fmt.Fprintf(&b, " (%d of %d sources lost)", disconnected, len(ledgers))
+	case out.Emitted > 0:
+	case frames == 0:
+		b.WriteString(" (no frame has arrived: is there traffic on the device?)")
+	case ever[engine.HTTP1] == 0 && ever[engine.TLS] > 0:
+		b.WriteString(" (no plain HTTP/1 so far: what there is, is encrypted)")
+	case ever[engine.HTTP1] == 0:
+		b.WriteString(" (no plain HTTP/1 so far)")
+	}
+	return b.String()
+}
+
+// count writes a number with its thousands apart.
+func count(n uint64) string {
+	s := fmt.Sprint(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// size writes a number of bytes in binary units.
+func size(n uint64) string {
+	if n < 1024 {
+		return fmt.Sprintf("%d B", n)
+	}
+	f, unit := float64(n), -1
+	for f >= 1024 && unit < 5 {
+		f /= 1024
+		unit++
+	}
+	return fmt.Sprintf("%.1f %ciB", f, "KMGTPE"[unit])
+}

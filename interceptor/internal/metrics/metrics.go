@@ -1,0 +1,178 @@
+// Package metrics serves the ledger to Prometheus.
+package metrics
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"capstan/interceptor/internal/engine"
+	"capstan/interceptor/internal/ledger"
+	"capstan/pkg/packet"
+	"capstan/pkg/reassembly"
+)
+
+// Serve serves /metrics and /healthz on address until the function that it
+// returns is called. An empty address serves nothing.
+func Serve(address string, ledgers func() []ledger.Ledger, output func() ledger.Output) (stop func(), err error) {
+	if address == "" {
+		return func() {}, nil
+	}
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("serve metrics: %w", err)
+	}
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(&collector{ledgers: ledgers, output: output}, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { health(w, ledgers()) })
+	server := &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10}
+	done := make(chan struct{})
+	go func() { // ends with Shutdown or Close
+		defer close(done)
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			_ = listener.Close()
+		}
+	}()
+	return func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if server.Shutdown(ctx) != nil {
+			_ = server.Close()
+		}
+		<-done
+	}, nil
+}
+
+// health answers 200 while every source is connected, else 503 and which isn't.
+func health(w http.ResponseWriter, ledgers []ledger.Ledger) {
+	for _, l := range ledgers {
+		if l.Live && !l.Source.Connected {
+			http.Error(w, "not connected to "+l.Name, http.StatusServiceUnavailable)
+			return
+		}
+	}
+	fmt.Fprintln(w, "ok")
+}
+
+// collector turns the ledger into metrics each time it is asked.
+type collector struct {
+	ledgers func() []ledger.Ledger
+	output  func() ledger.Output
+}
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("interceptor_"+name, help, labels, nil)
+}
+
+// metric is one family whose samples come from a ledger.
+type metric struct {
+	desc  *prometheus.Desc
+	kind  prometheus.ValueType
+	yield func(l *ledger.Ledger, sample func(value float64, labels ...string))
+}
+
+// perSource are the families with a source label.
+func perSource() []metric {
+	const counter, gauge = prometheus.CounterValue, prometheus.GaugeValue
+	one := func(value func(*ledger.Ledger) float64) func(*ledger.Ledger, func(float64, ...string)) {
+		return func(l *ledger.Ledger, sample func(float64, ...string)) { sample(value(l)) }
+	}
+	return []metric{
+		{desc("source_connected", "1 while frames can arrive from the source.", "source"), gauge, one(func(l *ledger.Ledger) float64 {
+			if l.Source.Connected {
+				return 1
+			}
+			return 0
+		})},
+		{desc("source_outages_total", "Intervals without capture.", "source"), counter, one(func(l *ledger.Ledger) float64 { return float64(l.Source.OutageCount) })},
+		{desc("source_outage_seconds_total", "Time without capture.", "source"), counter, one(func(l *ledger.Ledger) float64 { return l.Source.OutageTime.Seconds() })},
+		{desc("server_frames_total", "Frames by what the capture server says of them.", "source", "outcome"), counter, serverFrames},
+		{desc("frames_total", "Frames that arrived, by what they were found to be.", "source", "outcome"), counter, frames},
+		{desc("frame_bytes_total", "Captured bytes of the frames that arrived.", "source"), counter, one(func(l *ledger.Ledger) float64 { return float64(l.Engine.Bytes) })},
+		{desc("payload_bytes_total", "TCP payload by what became of it.", "source", "outcome"), counter, payload},
+		{desc("gap_bytes_total", "TCP payload that was never captured.", "source"), counter, one(func(l *ledger.Ledger) float64 { return float64(l.Engine.Reassembly.GapBytes) })},
+		{desc("gaps_total", "Holes in TCP streams.", "source"), counter, one(func(l *ledger.Ledger) float64 { return float64(l.Engine.Reassembly.Gaps) })},
+		{desc("connections", "Open TCP connections that carried payload, by protocol.", "source", "protocol"), gauge, connections},
+		{desc("connections_closed_total", "TCP connections closed, by reason.", "source", "reason"), counter, closed},
+		{desc("queued_bytes", "TCP payload that waits for bytes before it.", "source"), gauge, one(func(l *ledger.Ledger) float64 { return float64(l.Engine.Reassembly.QueuedBytes) })},
+		{desc("exchanges_total", "Exchanges by how much of them was seen.", "source", "outcome"), counter, exchanges},
+		{desc("masked_headers_total", "Header values masked.", "source"), counter, one(func(l *ledger.Ledger) float64 { return float64(l.Engine.Exchange.MaskedHeaders) })},
+	}
+}
+
+func serverFrames(l *ledger.Ledger, sample func(float64, ...string)) {
+	sample(float64(l.Source.ServerSent), "sent")
+	sample(float64(l.Source.ServerDropped), "dropped")
+	sample(float64(l.Source.ServerInterfaceDropped), "interface_dropped")
+	sample(float64(l.Source.Missing), "missing")
+}
+
+func frames(l *ledger.Ledger, sample func(float64, ...string)) {
+	for o, n := range l.Engine.Outcomes {
+		sample(float64(n), packet.Outcome(o).String())
+	}
+}
+
+func payload(l *ledger.Ledger, sample func(float64, ...string)) {
+	r := &l.Engine.Reassembly
+	sample(float64(r.DeliveredBytes), "in-order")
+	sample(float64(r.DuplicateBytes), "repeated")
+	for reason, n := range r.DroppedBytes {
+		sample(float64(n), "dropped-"+reassembly.DropReason(reason).String())
+	}
+}
+
+func connections(l *ledger.Ledger, sample func(float64, ...string)) {
+	for p, s := range l.Engine.Protocols {
+		sample(float64(s.Active), engine.Protocol(p).String())
+	}
+}
+
+func closed(l *ledger.Ledger, sample func(float64, ...string)) {
+	for reason, n := range l.Engine.Reassembly.Closed {
+		sample(float64(n), reassembly.CloseReason(reason).String())
+	}
+}
+
+func exchanges(l *ledger.Ledger, sample func(float64, ...string)) {
+	x := &l.Engine.Exchange
+	sample(float64(x.Complete), "complete")
+	sample(float64(x.Incomplete), "incomplete")
+	sample(float64(x.NoRequest), "no-request")
+	sample(float64(x.NoResponse), "no-response")
+}
+
+var recordsDesc = desc("records_total", "Records by what became of them.", "outcome")
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- recordsDesc
+	for _, m := range perSource() {
+		ch <- m.desc
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	out := c.output()
+	ch <- prometheus.MustNewConstMetric(recordsDesc, prometheus.CounterValue, float64(out.Emitted), "written")
+	ch <- prometheus.MustNewConstMetric(recordsDesc, prometheus.CounterValue, float64(out.Failed), "failed")
+	ledgers := c.ledgers()
+	for _, m := range perSource() {
+		for i := range ledgers {
+			m.yield(&ledgers[i], func(value float64, labels ...string) {
+				ch <- prometheus.MustNewConstMetric(m.desc, m.kind, value, append([]string{ledgers[i].Name}, labels...)...)
+			})
+		}
+	}
+}

@@ -1,0 +1,169 @@
+// Package ndjson writes records as JSON, one object per line.
+//
+// The object of an exchange, field by field, in this order; Exchange is the
+// message of proto/capstan/v1. Every field is always there unless it says "if":
+//
+//	id           string   Exchange.id
+//	protocol     string   Exchange.protocol: HTTP1, HTTP2, GRPC
+//	client       object   Exchange.client: address (string), port (number)
+//	server       object   Exchange.server, likewise
+//	startTime    string   Exchange.start_time_unix_ns: RFC 3339, UTC, nine fractional digits
+//	durationNs   number   Exchange.duration_ns
+//	complete     boolean  Exchange.complete
+//	flaws        array    Exchange.flaws: gap, noRequest, noResponse, closedEarly, captureEnded, timeout, evicted, headersCut, malformed
+//	source       string   Exchange.source
+//	request      object   if the request was seen
+//	response     object   if the response was seen
+//
+// request:
+//
+//	method, target, authority, version   strings
+//	headers, trailers   arrays of {name, value}, in the order seen
+//	bodySize            number   after transfer decoding, before content decoding
+//	bodyGapBytes        number   bytes of it that were never captured
+//	body                string   base64 of its first bytes, if any were kept
+//	bodyTruncated       boolean  whether body is not all of it
+//	firstByteNs         number   first byte's time, nanoseconds after startTime
+//	lastByteNs          number   last byte's time, likewise
+//
+// response: status (number), reason, version, then headers to bodyTruncated as
+// above, interimStatuses (array of numbers), firstByteNs, lastByteNs.
+package ndjson
+
+import (
+	"encoding/base64"
+	"strconv"
+	"time"
+
+	capstanv1 "capstan/proto/capstan/v1"
+)
+
+// Append appends the line of x, newline included, to dst. It allocates only to
+// grow dst.
+func Append(dst []byte, x *capstanv1.Exchange) []byte {
+	dst = appendString(append(dst, `{"id":`...), x.GetId())
+	dst = appendString(append(dst, `,"protocol":`...), protocolName(x.GetProtocol()))
+	dst = appendEndpoint(append(dst, `,"client":`...), x.GetClient())
+	dst = appendEndpoint(append(dst, `,"server":`...), x.GetServer())
+	start := x.GetStartTimeUnixNs()
+	dst = append(dst, `,"startTime":"`...)
+	dst = time.Unix(0, int64(start)).UTC().AppendFormat(dst, "2006-01-02T15:04:05.000000000Z")
+	dst = strconv.AppendInt(append(dst, `","durationNs":`...), x.GetDurationNs(), 10)
+	dst = strconv.AppendBool(append(dst, `,"complete":`...), x.GetComplete())
+	dst = appendFlaws(append(dst, `,"flaws":`...), x.GetFlaws())
+	dst = appendString(append(dst, `,"source":`...), x.GetSource())
+	if q := x.GetRequest(); q != nil {
+		dst = appendRequest(append(dst, `,"request":`...), q, start)
+	}
+	if p := x.GetResponse(); p != nil {
+		dst = appendResponse(append(dst, `,"response":`...), p, start)
+	}
+	return append(dst, "}\n"...)
+}
+
+func appendRequest(dst []byte, q *capstanv1.HttpRequest, start uint64) []byte {
+	dst = appendString(append(dst, `{"method":`...), q.GetMethod())
+	dst = appendString(append(dst, `,"target":`...), q.GetTarget())
+	dst = appendString(append(dst, `,"authority":`...), q.GetAuthority())
+	dst = appendString(append(dst, `,"version":`...), q.GetVersion())
+	dst = appendContent(dst, q.GetHeaders(), q.GetTrailers(), q.GetBody())
+	return append(appendTimes(dst, q.GetFirstByteUnixNs(), q.GetLastByteUnixNs(), start), '}')
+}
+
+func appendResponse(dst []byte, p *capstanv1.HttpResponse, start uint64) []byte {
+	dst = strconv.AppendUint(append(dst, `{"status":`...), uint64(p.GetStatus()), 10)
+	dst = appendString(append(dst, `,"reason":`...), p.GetReason())
+	dst = appendString(append(dst, `,"version":`...), p.GetVersion())
+	dst = appendContent(dst, p.GetHeaders(), p.GetTrailers(), p.GetBody())
+	dst = append(dst, `,"interimStatuses":[`...)
+	for i, s := range p.GetInterimStatuses() {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = strconv.AppendUint(dst, uint64(s), 10)
+	}
+	dst = append(dst, ']')
+	return append(appendTimes(dst, p.GetFirstByteUnixNs(), p.GetLastByteUnixNs(), start), '}')
+}
+
+// appendContent appends what requests and responses have alike.
+func appendContent(dst []byte, headers, trailers []*capstanv1.Header, b *capstanv1.Body) []byte {
+	dst = appendHeaders(append(dst, `,"headers":`...), headers)
+	dst = appendHeaders(append(dst, `,"trailers":`...), trailers)
+	dst = strconv.AppendUint(append(dst, `,"bodySize":`...), b.GetSize(), 10)
+	dst = strconv.AppendUint(append(dst, `,"bodyGapBytes":`...), b.GetGapBytes(), 10)
+	if content := b.GetContent(); len(content) > 0 {
+		dst = append(dst, `,"body":"`...)
+		dst = base64.StdEncoding.AppendEncode(dst, content)
+		dst = append(dst, '"')
+	}
+	return strconv.AppendBool(append(dst, `,"bodyTruncated":`...), b.GetTruncated())
+}
+
+func appendTimes(dst []byte, first, last, start uint64) []byte {
+	dst = strconv.AppendInt(append(dst, `,"firstByteNs":`...), int64(first-start), 10)
+	return strconv.AppendInt(append(dst, `,"lastByteNs":`...), int64(last-start), 10)
+}
+
+func appendHeaders(dst []byte, headers []*capstanv1.Header) []byte {
+	dst = append(dst, '[')
+	for i, h := range headers {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendString(append(dst, `{"name":`...), h.GetName())
+		dst = appendString(append(dst, `,"value":`...), h.GetValue())
+		dst = append(dst, '}')
+	}
+	return append(dst, ']')
+}
+
+func appendEndpoint(dst []byte, e *capstanv1.Endpoint) []byte {
+	dst = appendString(append(dst, `{"address":`...), e.GetAddress())
+	dst = strconv.AppendUint(append(dst, `,"port":`...), uint64(e.GetPort()), 10)
+	return append(dst, '}')
+}
+
+// protocolName is the enum's name without its prefix.
+func protocolName(p capstanv1.Protocol) string {
+	switch p {
+	case capstanv1.Protocol_PROTOCOL_HTTP1:
+		return "HTTP1"
+	case capstanv1.Protocol_PROTOCOL_HTTP2:
+		return "HTTP2"
+	case capstanv1.Protocol_PROTOCOL_GRPC:
+		return "GRPC"
+	}
+	return "UNSPECIFIED"
+}
+
+// flawNames are the enum's names without their prefix, in lowerCamelCase.
+var flawNames = [...]string{
+	capstanv1.Flaw_FLAW_UNSPECIFIED:   "unspecified",
+	capstanv1.Flaw_FLAW_GAP:           "gap",
+	capstanv1.Flaw_FLAW_NO_REQUEST:    "noRequest",
+	capstanv1.Flaw_FLAW_NO_RESPONSE:   "noResponse",
+	capstanv1.Flaw_FLAW_CLOSED_EARLY:  "closedEarly",
+	capstanv1.Flaw_FLAW_CAPTURE_ENDED: "captureEnded",
+	capstanv1.Flaw_FLAW_TIMEOUT:       "timeout",
+	capstanv1.Flaw_FLAW_EVICTED:       "evicted",
+	capstanv1.Flaw_FLAW_HEADERS_CUT:   "headersCut",
+	capstanv1.Flaw_FLAW_MALFORMED:     "malformed",
+}
+
+func appendFlaws(dst []byte, flaws []capstanv1.Flaw) []byte {
+	dst = append(dst, '[')
+	for i, f := range flaws {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		name := flawNames[0]
+		if int(f) > 0 && int(f) < len(flawNames) {
+			name = flawNames[f]
+		}
+		dst = append(dst, '"')
+		dst = append(dst, name...)
+		dst = append(dst, '"')
+	}
+	return append(dst, ']')
+}

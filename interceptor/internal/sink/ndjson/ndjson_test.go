@@ -1,0 +1,283 @@
+package ndjson
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	capstanv1 "capstan/proto/capstan/v1"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// The shape of a line as encoding/json reads it.
+type line struct {
+	ID         string    `json:"id"`
+	Protocol   string    `json:"protocol"`
+	Client     endpoint  `json:"client"`
+	Server     endpoint  `json:"server"`
+	StartTime  string    `json:"startTime"`
+	DurationNs int64     `json:"durationNs"`
+	Complete   bool      `json:"complete"`
+	Flaws      []string  `json:"flaws"`
+	Source     string    `json:"source"`
+	Request    *request  `json:"request"`
+	Response   *response `json:"response"`
+}
+
+type endpoint struct {
+	Address string `json:"address"`
+	Port    uint32 `json:"port"`
+}
+
+type field struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+type common struct {
+	Version       string  `json:"version"`
+	Headers       []field `json:"headers"`
+	Trailers      []field `json:"trailers"`
+	BodySize      uint64  `json:"bodySize"`
+	BodyGapBytes  uint64  `json:"bodyGapBytes"`
+	Body          []byte  `json:"body"`
+	BodyTruncated bool    `json:"bodyTruncated"`
+	FirstByteNs   int64   `json:"firstByteNs"`
+	LastByteNs    int64   `json:"lastByteNs"`
+}
+
+type request struct {
+	Method    string `json:"method"`
+	Target    string `json:"target"`
+	Authority string `json:"authority"`
+	common
+}
+
+type response struct {
+	Status          uint32   `json:"status"`
+	Reason          string   `json:"reason"`
+	InterimStatuses []uint32 `json:"interimStatuses"`
+	common
+}
+
+// expected says what x should read as, by other means than the encoder's.
+func expected(x *capstanv1.Exchange) line {
+	l := line{
+		ID: x.GetId(), Protocol: strings.TrimPrefix(x.GetProtocol().String(), "PROTOCOL_"), Source: x.GetSource(),
+		Client:     endpoint{x.GetClient().GetAddress(), x.GetClient().GetPort()},
+		Server:     endpoint{x.GetServer().GetAddress(), x.GetServer().GetPort()},
+		StartTime:  time.Unix(0, 0).Add(time.Duration(x.GetStartTimeUnixNs())).UTC().Format("2006-01-02T15:04:05.000000000Z07:00"),
+		DurationNs: x.GetDurationNs(), Complete: x.GetComplete(), Flaws: []string{},
+	}
+	for _, f := range x.GetFlaws() {
+		words := strings.Split(strings.ToLower(strings.TrimPrefix(f.String(), "FLAW_")), "_")
+		for i := 1; i < len(words); i++ {
+			words[i] = strings.ToUpper(words[i][:1]) + words[i][1:]
+		}
+		l.Flaws = append(l.Flaws, strings.Join(words, ""))
+	}
+	start := x.GetStartTimeUnixNs()
+	shared := func(version string, hs, ts []*capstanv1.Header, b *capstanv1.Body, first, last uint64) common {
+		return common{version, fields(hs), fields(ts), b.GetSize(), b.GetGapBytes(), b.GetContent(), b.GetTruncated(), int64(first - start), int64(last - start)}
+	}
+	if q := x.GetRequest(); q != nil {
+		l.Request = &request{q.Method, q.Target, q.Authority, shared(q.Version, q.Headers, q.Trailers, q.Body, q.FirstByteUnixNs, q.LastByteUnixNs)}
+	}
+	if s := x.GetResponse(); s != nil {
+		l.Response = &response{s.Status, s.Reason, append([]uint32{}, s.InterimStatuses...), shared(s.Version, s.Headers, s.Trailers, s.Body, s.FirstByteUnixNs, s.LastByteUnixNs)}
+	}
+	return l
+}
+
+func fields(hs []*capstanv1.Header) []field {
+	fs := []field{}
+	for _, h := range hs {
+		fs = append(fs, field{h.Name, h.Value})
+	}
+	return fs
+}
+
+// decode reads a line strictly: one object, known members only, one line feed.
+func decode(t *testing.T, b []byte) (l line) {
+	t.Helper()
+	if n := bytes.Count(b, []byte("\n")); n != 1 || b[len(b)-1] != '\n' {
+		t.Fatalf("%d line feeds in %q", n, b)
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&l); err != nil {
+		t.Fatalf("%v in %s", err, b)
+	}
+	if d.More() {
+		t.Fatalf("more than one value in %s", b)
+	}
+	return l
+}
+
+// nasty is what strings are made of in random records.
+var nasty = func() (s []string) {
+	for r := rune(0); r < 0xa1; r++ {
+		s = append(s, string(r))
+	}
+	return append(s, "\u2028", "\u2029", "\u202e", "\u2066", "\u061c", "\uFFFD", "\U0001F600", "ä", "日本", "</script>", `\u0041`, "plain text", "\x1b[31m", "")
+}()
+
+func randomString(r *rand.Rand) string {
+	var b strings.Builder
+	for range r.IntN(8) {
+		b.WriteString(nasty[r.IntN(len(nasty))])
+	}
+	return b.String()
+}
+
+func randomFields(r *rand.Rand) (hs []*capstanv1.Header) {
+	for range r.IntN(4) {
+		hs = append(hs, &capstanv1.Header{Name: randomString(r), Value: randomString(r)})
+	}
+	return hs
+}
+
+func randomBody(r *rand.Rand) *capstanv1.Body {
+	if r.IntN(4) == 0 {
+		return nil
+	}
+	b := &capstanv1.Body{Size: r.Uint64() >> r.IntN(64), GapBytes: r.Uint64() >> r.IntN(64), Truncated: r.IntN(2) == 0}
+	for range r.IntN(20) {
+		b.Content = append(b.Content, byte(r.Uint32()))
+	}
+	return b
+}
+
+func randomRecord(r *rand.Rand) *capstanv1.Exchange {
+	start := r.Uint64N(math.MaxInt64 / 2)
+	x := &capstanv1.Exchange{
+		Id: randomString(r), Protocol: capstanv1.Protocol(r.IntN(4)), Source: randomString(r), Complete: r.IntN(2) == 0,
+		Client: &capstanv1.Endpoint{Address: "192.0.2.1", Port: r.Uint32()}, StartTimeUnixNs: start, DurationNs: r.Int64(),
+	}
+	for range r.IntN(4) {
+		x.Flaws = append(x.Flaws, capstanv1.Flaw(r.IntN(10)))
+	}
+	if r.IntN(3) > 0 {
+		x.Server = &capstanv1.Endpoint{Address: "2001:db8::1", Port: 80}
+		x.Request = &capstanv1.HttpRequest{
+			Method: randomString(r), Target: randomString(r), Authority: randomString(r), Version: randomString(r),
+			Headers: randomFields(r), Trailers: randomFields(r), Body: randomBody(r), FirstByteUnixNs: start, LastByteUnixNs: start + r.Uint64N(1e9),
+		}
+	}
+	if r.IntN(3) > 0 {
+		x.Response = &capstanv1.HttpResponse{
+			Status: r.Uint32(), Reason: randomString(r), Version: randomString(r), Headers: randomFields(r), Trailers: randomFields(r),
+			Body: randomBody(r), FirstByteUnixNs: start + r.Uint64N(1e9), LastByteUnixNs: start,
+		}
+		for range r.IntN(3) {
+			x.Response.InterimStatuses = append(x.Response.InterimStatuses, 100+r.Uint32N(100))
+		}
+	}
+	return x
+}
+
+func TestEncodingJSONReadsTheSameValues(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 5000 {
+		x := randomRecord(r)
+		b := Append(nil, x)
+		if d := cmp.Diff(expected(x), decode(t, b), cmp.AllowUnexported(request{}, response{})); d != "" {
+			t.Fatalf("%s\n%s", b, d)
+		}
+		for _, c := range string(b[:len(b)-1]) {
+			if c < ' ' || c == 0x7f || c == 0x2028 || c == 0x2029 {
+				t.Fatalf("character %U is not escaped in %q", c, b)
+			}
+		}
+	}
+}
+
+func TestLineIsAsDocumented(t *testing.T) {
+	x := &capstanv1.Exchange{
+		Id: "ab-0", Protocol: capstanv1.Protocol_PROTOCOL_HTTP1, Client: &capstanv1.Endpoint{Address: "10.0.0.1", Port: 40000},
+		Server: &capstanv1.Endpoint{Address: "::1", Port: 80}, StartTimeUnixNs: 1_700_000_000_000_001_000, DurationNs: 5000,
+		Flaws: []capstanv1.Flaw{capstanv1.Flaw_FLAW_GAP, capstanv1.Flaw_FLAW_CLOSED_EARLY, 77}, Source: "f.pcap",
+		Request: &capstanv1.HttpRequest{
+			Method: "GET", Target: "/", Authority: "h", Version: "HTTP/1.1", Headers: []*capstanv1.Header{{Name: "Host", Value: "h"}},
+			Body: &capstanv1.Body{}, FirstByteUnixNs: 1_700_000_000_000_001_000, LastByteUnixNs: 1_700_000_000_000_002_000,
+		},
+		Response: &capstanv1.HttpResponse{
+			Status: 200, Reason: "OK", Version: "HTTP/1.1", InterimStatuses: []uint32{100, 103},
+			Body:            &capstanv1.Body{Size: 9, GapBytes: 2, Content: []byte("abc"), Truncated: true},
+			FirstByteUnixNs: 1_700_000_000_000_003_000, LastByteUnixNs: 1_700_000_000_000_006_000,
+		},
+	}
+	const want = `{"id":"ab-0","protocol":"HTTP1","client":{"address":"10.0.0.1","port":40000},"server":{"address":"::1","port":80},` +
+		`"startTime":"2023-11-14T22:13:20.000001000Z","durationNs":5000,"complete":false,"flaws":["gap","closedEarly","unspecified"],"source":"f.pcap",` +
+		`"request":{"method":"GET","target":"/","authority":"h","version":"HTTP/1.1","headers":[{"name":"Host","value":"h"}],"trailers":[],` +
+		`"bodySize":0,"bodyGapBytes":0,"bodyTruncated":false,"firstByteNs":0,"lastByteNs":1000},` +
+		`"response":{"status":200,"reason":"OK","version":"HTTP/1.1","headers":[],"trailers":[],"bodySize":9,"bodyGapBytes":2,"body":"YWJj",` +
+		`"bodyTruncated":true,"interimStatuses":[100,103],"firstByteNs":2000,"lastByteNs":5000}}` + "\n"
+	if got := string(Append(nil, x)); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+	x.Request, x.Response, x.Flaws = nil, nil, nil
+	if got := string(Append(nil, x)); !strings.HasSuffix(got, `"flaws":[],"source":"f.pcap"}`+"\n") {
+		t.Errorf("without halves and flaws: %s", got)
+	}
+}
+
+func TestNoAllocationBeyondTheBuffer(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	x := randomRecord(r)
+	for x.Request == nil || x.Response == nil || len(x.Flaws) == 0 {
+		x = randomRecord(r)
+	}
+	buf := make([]byte, 0, 64<<10)
+	if n := testing.AllocsPerRun(100, func() { buf = Append(buf[:0], x) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func FuzzEncode(f *testing.F) {
+	for _, s := range nasty {
+		f.Add(s, []byte(s), uint64(1), true)
+	}
+	f.Add("\xff\xc3(\xed\xa0\x80", []byte{0}, uint64(math.MaxUint64), false)
+	f.Fuzz(func(t *testing.T, s string, content []byte, n uint64, b bool) {
+		x := &capstanv1.Exchange{
+			Id: s, Source: s, DurationNs: int64(n), Complete: b,
+			Request:  &capstanv1.HttpRequest{Method: s, Target: s, Authority: s, Version: s, Headers: []*capstanv1.Header{{Name: s, Value: s}}, LastByteUnixNs: n},
+			Response: &capstanv1.HttpResponse{Status: uint32(n), Reason: s, Body: &capstanv1.Body{Size: n, Content: content, Truncated: b}, FirstByteUnixNs: n},
+		}
+		got := decode(t, Append(nil, x))
+		if !utf8.ValidString(s) {
+			if want := string([]rune(s)); got.Source != want { // each bad byte becomes U+FFFD
+				t.Errorf("%q read as %q, want %q", s, got.Source, want)
+			}
+			return
+		}
+		if len(content) == 0 {
+			x.Response.Body.Content = nil
+		}
+		if d := cmp.Diff(expected(x), got, cmp.AllowUnexported(request{}, response{})); d != "" {
+			t.Error(d)
+		}
+	})
+}
+
+func BenchmarkAppend(b *testing.B) {
+	x := &capstanv1.Exchange{
+		Id: "3420e26d2d2768a400e1c318cd7b83b3-17", Client: &capstanv1.Endpoint{Address: "10.0.0.1", Port: 40000}, Server: &capstanv1.Endpoint{Address: "10.0.0.2", Port: 80},
+		Request: &capstanv1.HttpRequest{Method: "GET", Target: "/index.html?x=1", Authority: "www.example.com", Version: "HTTP/1.1",
+			Headers: []*capstanv1.Header{{Name: "Host", Value: "www.example.com"}, {Name: "User-Agent", Value: "curl/8.5.0"}, {Name: "Accept", Value: "*/*"}}},
+		Response: &capstanv1.HttpResponse{Status: 200, Reason: "OK", Version: "HTTP/1.1", Headers: []*capstanv1.Header{{Name: "Content-Type", Value: "text/plain"}, {Name: "Content-Length", Value: "5"}}},
+	}
+	var buf []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = Append(buf[:0], x)
+	}
+	b.SetBytes(int64(len(buf)))
+}

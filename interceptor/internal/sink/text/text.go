@@ -1,0 +1,182 @@
+// Package text writes records for people: one line per exchange.
+package text
+
+import (
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	capstanv1 "capstan/proto/capstan/v1"
+)
+
+// Encoder writes lines of the form
+//
+//	15:04:05.000 10.0.0.2:4711 → 10.0.0.1:8080 GET http://shop/cart?id=1 200 0 B/1.2 KiB 3.4ms
+//
+// time, client, server, method, URL, status, sizes of the request's and the
+// response's body, duration; then, in parentheses, what the exchange lacks. A
+// half that was not seen is a dash. What could drive a terminal is escaped.
+type Encoder struct {
+	Color    bool           // ANSI colours by method and status
+	Location *time.Location // of the time; nil means local
+}
+
+// ANSI colours (ECMA-48 SGR).
+const (
+	reset  = "\x1b[0m"
+	dim    = "\x1b[2m"
+	bold   = "\x1b[1m"
+	red    = "\x1b[31m"
+	green  = "\x1b[32m"
+	yellow = "\x1b[33m"
+	cyan   = "\x1b[36m"
+)
+
+// Append appends the line of x, newline included, to dst.
+func (e Encoder) Append(dst []byte, x *capstanv1.Exchange) []byte {
+	loc := e.Location
+	if loc == nil {
+		loc = time.Local
+	}
+	dst = e.on(dst, dim)
+	dst = time.Unix(0, int64(x.GetStartTimeUnixNs())).In(loc).AppendFormat(dst, "15:04:05.000")
+	dst = e.off(dst)
+	dst = appendEndpoint(append(dst, ' '), x.GetClient())
+	dst = appendEndpoint(append(dst, " → "...), x.GetServer())
+	dst = e.appendRequest(append(dst, ' '), x.GetRequest())
+	dst = e.appendStatus(append(dst, ' '), x.GetResponse())
+	dst = append(dst, ' ')
+	dst = appendSize(dst, x.GetRequest() != nil, x.GetRequest().GetBody().GetSize())
+	dst = append(dst, '/')
+	dst = appendSize(dst, x.GetResponse() != nil, x.GetResponse().GetBody().GetSize())
+	dst = append(dst, ' ')
+	dst = append(dst, roundDuration(time.Duration(x.GetDurationNs())).String()...)
+	return append(e.appendFlaws(dst, x.GetFlaws()), '\n')
+}
+
+func (e Encoder) on(dst []byte, color string) []byte {
+	if e.Color {
+		dst = append(dst, color...)
+	}
+	return dst
+}
+
+func (e Encoder) off(dst []byte) []byte { return e.on(dst, reset) }
+
+func (e Encoder) appendRequest(dst []byte, q *capstanv1.HttpRequest) []byte {
+	if q == nil {
+		return append(dst, "– –"...)
+	}
+	dst = e.on(dst, bold)
+	dst = appendSafe(dst, q.GetMethod())
+	dst = append(e.off(dst), ' ')
+	// The origin form (RFC 9112 §3.2.1) needs the authority to make a URL.
+	if strings.HasPrefix(q.GetTarget(), "/") && q.GetAuthority() != "" && q.GetMethod() != "CONNECT" {
+		dst = appendSafe(append(dst, "http://"...), q.GetAuthority())
+	}
+	return appendSafe(dst, q.GetTarget())
+}
+
+func (e Encoder) appendStatus(dst []byte, p *capstanv1.HttpResponse) []byte {
+	if p == nil {
+		return append(dst, "–"...)
+	}
+	color := green
+	switch s := p.GetStatus(); {
+	case s >= 500:
+		color = red
+	case s >= 400:
+		color = yellow
+	case s >= 300 || s < 200:
+		color = cyan
+	}
+	dst = e.on(dst, color)
+	dst = strconv.AppendUint(dst, uint64(p.GetStatus()), 10)
+	return e.off(dst)
+}
+
+var flawWords = map[capstanv1.Flaw]string{
+	capstanv1.Flaw_FLAW_GAP:           "bytes missing",
+	capstanv1.Flaw_FLAW_NO_REQUEST:    "request not seen",
+	capstanv1.Flaw_FLAW_NO_RESPONSE:   "response not seen",
+	capstanv1.Flaw_FLAW_CLOSED_EARLY:  "connection closed early",
+	capstanv1.Flaw_FLAW_CAPTURE_ENDED: "capture ended",
+	capstanv1.Flaw_FLAW_TIMEOUT:       "timed out",
+	capstanv1.Flaw_FLAW_EVICTED:       "evicted",
+	capstanv1.Flaw_FLAW_HEADERS_CUT:   "headers cut",
+	capstanv1.Flaw_FLAW_MALFORMED:     "malformed",
+}
+
+func (e Encoder) appendFlaws(dst []byte, flaws []capstanv1.Flaw) []byte {
+	if len(flaws) == 0 {
+		return dst
+	}
+	dst = e.on(append(dst, ' '), yellow)
+	for i, f := range flaws {
+		sep := ", "
+		if i == 0 {
+			sep = "("
+		}
+		dst = append(append(dst, sep...), flawWords[f]...)
+	}
+	return e.off(append(dst, ')'))
+}
+
+func appendEndpoint(dst []byte, ep *capstanv1.Endpoint) []byte {
+	v6 := strings.Contains(ep.GetAddress(), ":")
+	if v6 {
+		dst = append(dst, '[')
+	}
+	dst = append(dst, ep.GetAddress()...)
+	if v6 {
+		dst = append(dst, ']')
+	}
+	return strconv.AppendUint(append(dst, ':'), uint64(ep.GetPort()), 10)
+}
+
+// appendSize writes a number of bytes in binary units.
+func appendSize(dst []byte, seen bool, n uint64) []byte {
+	if !seen {
+		return append(dst, "–"...)
+	}
+	if n < 1024 {
+		return append(strconv.AppendUint(dst, n, 10), " B"...)
+	}
+	f, unit := float64(n)/1024, 0
+	for ; f >= 1024 && unit < 5; unit++ {
+		f /= 1024
+	}
+	dst = strconv.AppendFloat(dst, f, 'f', 1, 64)
+	return append(dst, ' ', "KMGTPE"[unit], 'i', 'B')
+}
+
+// roundDuration keeps three or four digits.
+func roundDuration(d time.Duration) time.Duration {
+	for unit := time.Microsecond; unit <= time.Second; unit *= 1000 {
+		if d < 1000*unit {
+			return d.Round(unit / 100)
+		}
+	}
+	return d.Round(time.Second)
+}
+
+// appendSafe appends s with everything escaped that isn't plainly printable:
+// what was captured must not be able to move a cursor, hide text or turn it
+// around.
+func appendSafe(dst []byte, s string) []byte {
+	for i, r := range s {
+		switch {
+		case r == utf8.RuneError && !strings.HasPrefix(s[i:], "\ufffd"):
+			dst = append(dst, `\x`...)
+			dst = append(dst, "0123456789abcdef"[s[i]>>4], "0123456789abcdef"[s[i]&0xf])
+		case r == '\\' || !unicode.IsPrint(r) || unicode.Is(unicode.Bidi_Control, r):
+			quoted := strconv.QuoteRuneToASCII(r)
+			dst = append(dst, quoted[1:len(quoted)-1]...)
+		default:
+			dst = utf8.AppendRune(dst, r)
+		}
+	}
+	return dst
+}

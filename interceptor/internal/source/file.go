@@ -1,0 +1,68 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"capstan/pkg/capfile"
+	"capstan/pkg/capture"
+)
+
+// CutShortError is a capture file that ends inside a frame: all frames before
+// it were delivered.
+type CutShortError struct {
+	Name   string
+	Frames uint64
+	Err    error
+}
+
+// Error names the file and how far it could be read.
+func (e *CutShortError) Error() string {
+	return fmt.Sprintf("%s: %v (%d whole frames were read)", e.Name, e.Err, e.Frames)
+}
+
+// Unwrap returns the cause.
+func (e *CutShortError) Unwrap() error { return e.Err }
+
+// ReadFile yields the frames of a capture file (pcap or pcapng) in order; the
+// name "-" means stdin. It returns nil at the file's end, a [*CutShortError]
+// if it ends in the middle of a frame, ctx's error if that is cancelled.
+func ReadFile(ctx context.Context, name string, stdin io.Reader, sink Sink) error {
+	in := stdin
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		in = f
+	}
+	r, err := capfile.NewReader(in)
+	switch {
+	case err == io.EOF:
+		return fmt.Errorf("%s: the file is empty", name)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return &CutShortError{Name: name, Err: err}
+	case err != nil:
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	var f capture.Frame
+	for frames := uint64(0); ; frames++ {
+		if frames%1024 == 0 && ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		switch err := r.Next(&f); {
+		case err == nil:
+			sink.Frame(&f)
+		case err == io.EOF:
+			return nil
+		case errors.Is(err, io.ErrUnexpectedEOF):
+			return &CutShortError{Name: name, Frames: frames, Err: err}
+		default:
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+}

@@ -1,0 +1,303 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"capstan/pkg/capture"
+	"capstan/pkg/rpcap"
+	"capstan/pkg/rpcap/rpcapclient"
+)
+
+// RPCAPConfig configures a capture over RPCAP.
+type RPCAPConfig struct {
+	URL         rpcap.URL // with a device
+	SnapLen     int       // bytes per frame; 0 = all
+	Promiscuous bool
+	// ReadTimeout is how long a lone frame may wait at the server for company.
+	// 0 means 20 ms.
+	ReadTimeout time.Duration
+	// StartTimeout is how long Run keeps trying to reach the server for the
+	// first time; 0 means 10 s.
+	StartTimeout time.Duration
+	// ReconnectTimeout is how long Run keeps trying to regain a lost server;
+	// 0 means for ever.
+	ReconnectTimeout time.Duration
+	Client           rpcapclient.Options
+	Log              *slog.Logger
+}
+
+// Intervals of the conversation with a server.
+const (
+	defaultReadTimeout  = 20 * time.Millisecond
+	defaultStartTimeout = 10 * time.Second
+	statsInterval       = time.Second
+	idleInterval        = 100 * time.Millisecond
+	endTimeout          = 5 * time.Second // for ENDCAP and what the server still has to send
+	minBackOff          = 50 * time.Millisecond
+	maxBackOff          = 500 * time.Millisecond // so that a server is regained within a second
+)
+
+// RPCAP captures from one device of one server and regains it when it is lost.
+type RPCAP struct {
+	cfg      RPCAPConfig
+	counters Counters
+}
+
+// NewRPCAP returns a source that Run captures from.
+func NewRPCAP(cfg RPCAPConfig) *RPCAP {
+	if cfg.ReadTimeout == 0 {
+		cfg.ReadTimeout = defaultReadTimeout
+	}
+	if cfg.StartTimeout == 0 {
+		cfg.StartTimeout = defaultStartTimeout
+	}
+	return &RPCAP{cfg: cfg}
+}
+
+// Counters returns the source's counters. Any goroutine may call it.
+func (s *RPCAP) Counters() CounterSnapshot { return s.counters.snapshot() }
+
+// StartError is a capture that never started.
+type StartError struct {
+	Source string
+	Err    error
+}
+
+// Error names the source and the cause.
+func (e *StartError) Error() string {
+	return fmt.Sprintf("cannot capture from %s: %v", e.Source, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *StartError) Unwrap() error { return e.Err }
+
+// LostError is a source that was lost and could not be regained.
+type LostError struct {
+	Source string
+	Err    error
+}
+
+// Error names the source and the last cause.
+func (e *LostError) Error() string { return fmt.Sprintf("lost %s for good: %v", e.Source, e.Err) }
+
+// Unwrap returns the cause.
+func (e *LostError) Unwrap() error { return e.Err }
+
+// Run captures until ctx is cancelled, then ends the capture in good order
+// (what the server had captured by then is still delivered) and returns nil. A
+// lost server is regained with back-off, and Sink.Lost tells of the interval. The
+// error is a [*StartError] or a [*LostError].
+func (s *RPCAP) Run(ctx context.Context, sink Sink) error {
+	sess, err := s.connect(ctx, s.cfg.StartTimeout)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return &StartError{Source: s.cfg.URL.String(), Err: err}
+	}
+	s.cfg.Log.Info("capturing", "source", s.cfg.URL.String(), "link_type", sess.linkType.String())
+	for {
+		err := sess.run(ctx, sink)
+		if err == nil {
+			return nil
+		}
+		lostAt := time.Now()
+		s.counters.lost(lostAt)
+		sink.Lost()
+		s.cfg.Log.Warn("capture lost, trying to regain it", "source", s.cfg.URL.String(), "reason", err.Error())
+		if sess, err = s.connect(ctx, s.cfg.ReconnectTimeout); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return &LostError{Source: s.cfg.URL.String(), Err: err}
+		}
+		now := time.Now()
+		s.counters.regained(now)
+		s.cfg.Log.Warn("capture regained; what passed in between was not seen", "source", s.cfg.URL.String(),
+			"from", lostAt.UTC().Format(time.RFC3339Nano), "to", now.UTC().Format(time.RFC3339Nano),
+			"seconds", now.Sub(lostAt).Seconds())
+	}
+}
+
+// connect opens the device and starts a capture, trying again with back-off
+// until timeout (0 = for ever) has passed or the server's answer is final.
+func (s *RPCAP) connect(ctx context.Context, timeout time.Duration) (*session, error) {
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
+	pause := minBackOff
+	var last error
+	for attempt := 0; ; attempt++ {
+		sess, err := s.open(ctx)
+		if err == nil {
+			return sess, nil
+		}
+		if last == nil || ctx.Err() == nil {
+			last = err // the cause, rather than that time ran out while trying
+		}
+		if final(err) {
+			return nil, err
+		}
+		if attempt == 0 && ctx.Err() == nil {
+			s.cfg.Log.Info("waiting for the capture server", "source", s.cfg.URL.String(), "reason", err.Error())
+		}
+		select {
+		case <-ctx.Done():
+			return nil, last
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, maxBackOff)
+	}
+}
+
+// final reports whether trying again cannot help: the server answered, and
+// what it refused is not a matter of time.
+func final(err error) bool {
+	var remote *rpcap.RemoteError
+	if !errors.As(err, &remote) {
+		return false
+	}
+	switch remote.Code {
+	case rpcap.CodeAuth, rpcap.CodeAuthFailed, rpcap.CodeAuthType, rpcap.CodeHostNoAuth, rpcap.CodeTLSRequired,
+		rpcap.CodeOpen, rpcap.CodeWrongVersion:
+		return true
+	}
+	return false
+}
+
+func (s *RPCAP) open(ctx context.Context) (_ *session, err error) {
+	client, err := rpcapclient.Dial(ctx, s.cfg.URL, s.cfg.Client)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = client.Close() // the first error is the one to tell
+		}
+	}()
+	linkType, err := client.Open(ctx, s.cfg.URL.Device)
+	if err != nil {
+		return nil, err
+	}
+	stream, err := client.Start(ctx, rpcapclient.StartRequest{
+		SnapLen: s.cfg.SnapLen, ReadTimeout: s.cfg.ReadTimeout, Promiscuous: s.cfg.Promiscuous,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &session{source: s, client: client, stream: stream, linkType: linkType}, nil
+}
+
+// session is one connection to the server, from STARTCAP to its end.
+type session struct {
+	source   *RPCAP
+	client   *rpcapclient.Client
+	stream   *rpcapclient.Stream
+	linkType capture.LinkType
+}
+
+// run yields frames until the stream ends. nil means that it ended since ctx
+// was cancelled; any other end is a loss.
+func (s *session) run(ctx context.Context, sink Sink) error {
+	ended := make(chan struct{})
+	controlled := make(chan struct{})
+	go func() { // ends with the stream, waited for below
+		defer close(controlled)
+		s.control(ctx, ended)
+	}()
+	err := s.read(ctx, sink)
+	close(ended)
+	<-controlled
+	s.source.counters.endSession(s.stream.Stats())
+	_ = s.stream.Close() // both are gone already or about to be
+	_ = s.client.Close()
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// read is the data channel's loop.
+func (s *session) read(ctx context.Context, sink Sink) error {
+	var f capture.Frame
+	lastFrame := time.Now()
+	var deadline time.Time
+	for {
+		if !s.stream.Buffered() {
+			s.source.counters.setStream(s.stream.Stats())
+			sink.Drained()
+			if now := time.Now(); deadline.Sub(now) < idleInterval/2 {
+				deadline = now.Add(idleInterval)
+				_ = s.stream.SetReadDeadline(deadline) // a dead connection shows in Next
+			}
+		}
+		err := s.stream.Next(&f)
+		switch {
+		case err == nil:
+			sink.Frame(&f)
+			if !s.stream.Buffered() {
+				lastFrame = time.Now()
+			}
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			deadline = time.Time{}
+			sink.Idle(time.Since(lastFrame))
+		case err == io.EOF:
+			return errors.New("the server ended the data connection")
+		default:
+			return err
+		}
+	}
+}
+
+// control asks for statistics each second and, once ctx is cancelled, ends the
+// capture so that the stream comes to its end.
+func (s *session) control(ctx context.Context, ended <-chan struct{}) {
+	ticker := time.NewTicker(statsInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ended:
+			return
+		case <-ticker.C:
+			s.poll(context.Background())
+		case <-ctx.Done():
+			s.end(ended)
+			return
+		}
+	}
+}
+
+func (s *session) poll(ctx context.Context) {
+	stats, err := s.client.Stats(ctx)
+	if err != nil {
+		return // the stream's end tells that the server is gone
+	}
+	s.source.counters.setServer(stats)
+}
+
+// end stops the capture, waits for the data still under way and takes the
+// final counters.
+func (s *session) end(ended <-chan struct{}) {
+	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
+	defer cancel()
+	s.poll(ctx) // the reference forgets its counters at ENDCAP
+	if err := s.client.EndCapture(ctx); err != nil {
+		_ = s.stream.Close()
+		return
+	}
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		_ = s.stream.Close()
+		return
+	}
+	s.poll(ctx)
+}

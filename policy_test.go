@@ -1,0 +1,187 @@
+package capstan
+
+import (
+	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// room is one package, or a tree of them if its path ends in "/...", and what
+// the packages in it may import besides the standard library.
+type room struct {
+	path string
+	may  []string // of this module and of others; a prefix ends in "..."
+	why  string
+}
+
+// rooms is the map of the house. Adding an import means changing a line here,
+// and giving the reason.
+var rooms = []room{
+	{"capstan", nil, "documents only"},
+	{"capstan/pkg/capture", nil, "the words that all share"},
+	{"capstan/pkg/flow", nil, "the connection key"},
+	{"capstan/pkg/capfile", []string{"capstan/pkg/capture"}, "capture files, pure format"},
+	{"capstan/pkg/rpcap", []string{"capstan/pkg/capture"}, "messages know no sockets"},
+	{"capstan/pkg/rpcap/rpcapclient", []string{"capstan/pkg/rpcap", "capstan/pkg/capture"}, "knows sockets, not the kernel's capture"},
+	{"capstan/pkg/rpcap/rpcaptest", []string{"capstan/pkg/rpcap", "capstan/pkg/capture"}, "for tests and bench"},
+	{"capstan/pkg/sockfilter", []string{"capstan/pkg/capture", "github.com/cilium/ebpf...", "golang.org/x/net/bpf", "golang.org/x/sys/unix"}, "the only one that speaks eBPF"},
+	{"capstan/pkg/afpacket", []string{"golang.org/x/sys/unix"}, "the ring knows no filter language"},
+	{"capstan/pkg/packet", []string{"capstan/pkg/capture", "capstan/pkg/flow"}, "decodes, keeps nothing"},
+	{"capstan/pkg/reassembly", []string{"capstan/pkg/flow", "capstan/pkg/packet"}, "no clock, no goroutine, no gopacket"},
+	{"capstan/pkg/netns", []string{"golang.org/x/sys/unix", "github.com/vishvananda/netlink..."}, "namespaces for tests, demo and bench"},
+	{"capstan/pkg/netns/netnstest", []string{"capstan/pkg/netns", "golang.org/x/sys/unix"}, "asks tests for privileges"},
+	{"capstan/proto/...", []string{"google.golang.org/protobuf..."}, "generated"},
+
+	{"capstan/rpcapd/...", []string{"capstan/pkg/...", "capstan/rpcapd/...", "github.com/spf13/pflag", "github.com/vishvananda/netlink...",
+		"github.com/prometheus/client_golang...", "golang.org/x/net/bpf", "golang.org/x/sys/unix", "golang.org/x/sync/errgroup"}, "the privileged process: no payload, no protobuf, no interceptor"},
+	{"capstan/interceptor", []string{"capstan/interceptor/internal/command"}, "main"},
+	{"capstan/interceptor/internal/command", []string{"capstan/interceptor/internal/...", "capstan/pkg/capfile", "capstan/pkg/capture", "capstan/pkg/rpcap...",
+		"capstan/proto/...", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys/unix"}, "wires the rooms"},
+	{"capstan/interceptor/internal/source", []string{"capstan/pkg/capfile", "capstan/pkg/capture", "capstan/pkg/rpcap..."}, "yields frames"},
+	{"capstan/interceptor/internal/engine", []string{"capstan/interceptor/internal/l7/...", "capstan/interceptor/internal/exchange",
+		"capstan/pkg/capture", "capstan/pkg/flow", "capstan/pkg/packet", "capstan/pkg/reassembly"}, "frames to exchanges"},
+	{"capstan/interceptor/internal/l7/...", []string{"capstan/interceptor/internal/exchange", "capstan/pkg/flow", "capstan/pkg/reassembly", "capstan/proto/..."}, "push parsers"},
+	{"capstan/interceptor/internal/exchange", []string{"capstan/pkg/flow", "capstan/pkg/reassembly", "capstan/proto/..."}, "builds the record"},
+	{"capstan/interceptor/internal/sink/...", []string{"capstan/interceptor/internal/sink/...", "capstan/proto/..."}, "records to bytes"},
+	{"capstan/interceptor/internal/ledger", []string{"capstan/interceptor/internal/...", "capstan/pkg/packet", "capstan/pkg/reassembly"}, "reads every room's counters"},
+	{"capstan/interceptor/internal/metrics", []string{"capstan/interceptor/internal/...", "capstan/pkg/packet", "capstan/pkg/reassembly", "github.com/prometheus/client_golang..."}, "the ledger for Prometheus"},
+	{"capstan/bench", []string{"capstan/bench/...", "capstan/pkg/...", "github.com/spf13/cobra", "golang.org/x/sys/unix"}, "main"},
+	{"capstan/bench/...", []string{"capstan/bench/...", "capstan/pkg/...", "github.com/cilium/ebpf...", "github.com/spf13/cobra", "github.com/vishvananda/netlink...", "golang.org/x/net/...", "golang.org/x/sys/unix"}, "drives the binaries from outside"},
+}
+
+type listedPackage struct {
+	ImportPath, Dir string
+	Standard        bool
+	Imports         []string
+}
+
+func list(t *testing.T) []listedPackage {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Dir,Standard,Imports", "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var packages []listedPackage
+	for dec := json.NewDecoder(strings.NewReader(string(out))); dec.More(); {
+		var p listedPackage
+		if err := dec.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		packages = append(packages, p)
+	}
+	return packages
+}
+
+func matches(pattern, path string) bool {
+	if prefix, ok := strings.CutSuffix(pattern, "..."); ok {
+		return strings.HasPrefix(path, prefix) || path == strings.TrimSuffix(prefix, "/")
+	}
+	return path == pattern
+}
+
+// findRoom returns the room of a package: its own, or the deepest tree it is in.
+func findRoom(path string) *room {
+	var best *room
+	for i := range rooms {
+		if rooms[i].path == path {
+			return &rooms[i]
+		}
+		if matches(rooms[i].path, path) && (best == nil || len(rooms[i].path) > len(best.path)) {
+			best = &rooms[i]
+		}
+	}
+	return best
+}
+
+func TestImportsFollowTheMap(t *testing.T) {
+	for _, p := range list(t) {
+		r := findRoom(p.ImportPath)
+		if r == nil {
+			t.Errorf("%s is in no room: add it to the map", p.ImportPath)
+			continue
+		}
+	imports:
+		for _, i := range p.Imports {
+			if !strings.Contains(strings.Split(i, "/")[0], ".") && !strings.HasPrefix(i, "capstan") {
+				continue // standard library
+			}
+			for _, pattern := range r.may {
+				if matches(pattern, i) {
+					continue imports
+				}
+			}
+			t.Errorf("%s must not import %s (%s)", p.ImportPath, i, r.why)
+		}
+	}
+}
+
+func TestTestHelpersStayInTests(t *testing.T) {
+	for _, p := range list(t) {
+		for _, i := range p.Imports {
+			isTest := strings.HasSuffix(i, "test") && strings.HasPrefix(i, "capstan/")
+			if isTest && !strings.HasPrefix(p.ImportPath, "capstan/bench") && !strings.HasSuffix(p.ImportPath, "test") {
+				t.Errorf("%s imports the test helper %s", p.ImportPath, i)
+			}
+		}
+	}
+}
+
+// TestEachPackageIsDocumentedOnce holds that a package has one package comment
+// and no effects at import.
+func TestEachPackageIsDocumentedOnce(t *testing.T) {
+	for _, p := range list(t) {
+		files, err := filepath.Glob(filepath.Join(p.Dir, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var docs int
+		for _, name := range files {
+			if strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if f.Doc != nil {
+				docs++
+			}
+			for _, d := range f.Decls {
+				if fn, ok := d.(*ast.FuncDecl); ok && fn.Name.Name == "init" && fn.Recv == nil && !ast.IsGenerated(f) {
+					t.Errorf("%s has an init function", name)
+				}
+			}
+		}
+		if docs != 1 && !strings.Contains(p.ImportPath, "/proto/") {
+			t.Errorf("%s has %d package comments, want 1", p.ImportPath, docs)
+		}
+	}
+}
+
+// TestDocumentLinks holds that every relative link of the documents leads
+// somewhere.
+func TestDocumentLinks(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)#:]+)\)`)
+	documents, err := filepath.Glob("*.md")
+	if err != nil || len(documents) == 0 {
+		t.Fatal(documents, err)
+	}
+	for _, name := range documents {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
+			if _, err := os.Stat(m[1]); err != nil {
+				t.Errorf("%s links to %s: %v", name, m[1], err)
+			}
+		}
+	}
+}
