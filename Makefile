@@ -42,9 +42,10 @@ bench: build ## run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 .PHONY: lint
-lint: ## gofmt, vet, staticcheck, buf; vet for another system too
+lint: ## gofmt, vet, staticcheck, buf; the portable packages are vetted for another system too
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -d $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet ./...
+	GOOS=darwin $(GO) vet ./pkg/capture ./pkg/flow ./pkg/capfile ./pkg/rpcap/... ./pkg/packet ./pkg/reassembly
 	$(TOOL) staticcheck ./...
 	$(BUF) lint
 
