@@ -45,16 +45,28 @@ var ErrNotReady = errors.New("rpcapd did not start")
 func Run(ctx context.Context, cfg Config) (status int, err error) {
 	rpcapd := command(cfg.Rpcapd, cfg.RpcapdArgs...)
 	rpcapd.Stderr = cfg.Stderr
-	out, err := rpcapd.StdoutPipe()
+	out, in, err := os.Pipe()
 	if err != nil {
 		return 0, err
 	}
-	if err := cfg.Start(rpcapd); err != nil {
-		return 0, fmt.Errorf("start rpcapd: %w", err)
+	rpcapd.Stdout = in
+	err = cfg.Start(rpcapd)
+	_ = in.Close() // the child has its own
+	if err != nil {
+		return 0, errors.Join(fmt.Errorf("start rpcapd: %w", err), out.Close())
 	}
+	ready, relayed := make(chan struct{}), make(chan struct{})
+	go func() { // ends with rpcapd, waited for below
+		defer close(relayed)
+		defer out.Close()
+		relay(out, ready, cfg.Stderr)
+	}()
 	rpcapdDone := waiter(rpcapd)
-	defer func() { err = errors.Join(err, stop(rpcapd, rpcapdDone)) }()
-	if err := awaitReady(ctx, out); err != nil {
+	defer func() {
+		err = errors.Join(err, stop(rpcapd, rpcapdDone))
+		<-relayed
+	}()
+	if err := awaitReady(ctx, ready, rpcapdDone); err != nil {
 		return 0, err
 	}
 
@@ -106,27 +118,27 @@ func stop(cmd *exec.Cmd, done <-chan struct{}) error {
 	return fmt.Errorf("%s did not stop within %v and was killed", cmd.Path, stopTimeout)
 }
 
-// awaitReady waits for rpcapd's console line and leaves a reader on its stdout,
-// which ends with the process.
-func awaitReady(ctx context.Context, out io.Reader) error {
-	ready := make(chan bool, 1)
-	go func() {
-		lines := bufio.NewScanner(out)
-		for lines.Scan() {
-			if strings.TrimSpace(lines.Text()) == readyLine {
-				ready <- true
-			}
+// relay closes ready at rpcapd's console line and hands on what it prints
+// after that, its summary.
+func relay(out io.Reader, ready chan<- struct{}, to io.Writer) {
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		if strings.TrimSpace(lines.Text()) == readyLine {
+			close(ready)
+			break
 		}
-		select {
-		case ready <- false:
-		default:
-		}
-	}()
+	}
+	for lines.Scan() {
+		fmt.Fprintf(to, "rpcapd: %s\n", lines.Text())
+	}
+}
+
+// awaitReady waits until rpcapd is ready, or never will be.
+func awaitReady(ctx context.Context, ready, ended <-chan struct{}) error {
 	select {
-	case ok := <-ready:
-		if ok {
-			return nil
-		}
+	case <-ready:
+		return nil
+	case <-ended:
 		return ErrNotReady
 	case <-time.After(readyTimeout):
 		return fmt.Errorf("%w within %v", ErrNotReady, readyTimeout)
