@@ -12,8 +12,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"runtime"
-	"runtime/pprof"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,6 +20,7 @@ import (
 
 	"capstan/pkg/afpacket"
 	"capstan/pkg/capture"
+	"capstan/pkg/leaktest"
 	"capstan/pkg/rpcap"
 	"capstan/rpcapd/internal/config"
 	"capstan/rpcapd/internal/device"
@@ -31,17 +30,7 @@ import (
 	"capstan/rpcapd/internal/session"
 )
 
-func TestMain(m *testing.M) {
-	before := runtime.NumGoroutine()
-	code := m.Run()
-	for deadline := time.Now().Add(5 * time.Second); code == 0 && runtime.NumGoroutine() > before; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			_ = pprof.Lookup("goroutine").WriteTo(os.Stderr, 1)
-			code = 1
-		}
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(leaktest.Run(m)) }
 
 // fakeHost has one device, eth0.
 type fakeHost struct {
