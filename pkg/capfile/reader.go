@@ -88,6 +88,10 @@ func (r *Reader) Next(f *capture.Frame) error {
 	return nil
 }
 
+// Buffered returns how many bytes of the file are read and not yet handed out:
+// with none, Next may have to wait for a pipe.
+func (r *Reader) Buffered() int { return r.in.r.Buffered() - r.in.used }
+
 // input reads a file in pieces whose length is known, without copying those
 // that fit its buffer, and knows its position.
 type input struct {

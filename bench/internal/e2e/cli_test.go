@@ -205,6 +205,108 @@ func TestDevicesAndDump(t *testing.T) {
 	}
 }
 
+// TestOutputFails writes records to a full disk: nothing is said to be written.
+func TestOutputFails(t *testing.T) {
+	capture := filepath.Join(t.TempDir(), "good.pcapng")
+	writeCapture(t, capture)
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer full.Close()
+	p := start(t, nil, full, "interceptor", "read", "-o", "json", "--ledger", capture)
+	if status := p.wait(); status != 3 {
+		t.Errorf("status %d, want 3", status)
+	}
+	for _, want := range []string{"records written: 0 (0 B), not written: 2", "no space left"} {
+		if !strings.Contains(p.stderr.String(), want) {
+			t.Errorf("no %q in %s", want, p.stderr.String())
+		}
+	}
+}
+
+// TestLivePipe feeds a capture through a pipe that stays open: records come
+// when their frames have.
+func TestLivePipe(t *testing.T) {
+	capture := filepath.Join(t.TempDir(), "good.pcapng")
+	writeCapture(t, capture)
+	data, err := os.ReadFile(capture)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	var out lockedBuffer
+	cmd := exec.Command(filepath.Join(binDir, "interceptor"), "read", "-o", "json", "-")
+	cmd.Stdin, cmd.Stdout = r, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = r.Close()
+	if _, err := w.Write(data); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "two records", func() bool { return strings.Count(out.String(), "\n") == 2 })
+	_ = w.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestNobodyReads gives the interceptor a reader that doesn't read, then asks
+// it to stop.
+func TestNobodyReads(t *testing.T) {
+	net := newNetwork(t)
+	socket := filepath.Join(t.TempDir(), "rpcapd.sock")
+	startRpcapd(t, net.server, "--unix-socket", socket)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	p := start(t, net.server, w, "interceptor", "run", "-o", "json", "--status-interval", "200ms", "--source", unixSource(socket, "eth0"))
+	_ = w.Close()
+	eventually(t, "capture", func() bool { return strings.Contains(p.stderr.String(), "msg=capturing") })
+	tr := &traffic{connections: 4, requests: 1000}
+	tr.run(t, net.server, net.client, serverIP+":8080")
+	before := strings.Count(p.stderr.String(), "status: ")
+	eventually(t, "status lines go on", func() bool { return strings.Count(p.stderr.String(), "status: ") > before+2 })
+	if status := p.signal(syscall.SIGINT); status != 3 {
+		t.Errorf("status %d, want 3", status)
+	}
+	for _, want := range []string{"not being read", "records written"} {
+		if !strings.Contains(p.stderr.String(), want) {
+			t.Errorf("no %q in %s", want, p.stderr.String())
+		}
+	}
+}
+
+// TestStuckServer stops rpcapd without ending it.
+func TestStuckServer(t *testing.T) {
+	net := newNetwork(t)
+	socket := filepath.Join(t.TempDir(), "rpcapd.sock")
+	rpcapd := startRpcapd(t, net.server, "--unix-socket", socket)
+	interceptor, _ := startInterceptor(t, net.server, []string{unixSource(socket, "eth0")}, "--status-interval", "500ms")
+	if err := rpcapd.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is told", func() bool {
+		return strings.Contains(interceptor.stderr.String(), "the capture server doesn't answer") &&
+			strings.Contains(interceptor.stderr.String(), "1 of 1 servers don't answer")
+	})
+	began := time.Now()
+	if status := interceptor.signal(syscall.SIGINT); status != 0 {
+		t.Errorf("status %d", status)
+	}
+	t.Logf("ended after %v", time.Since(began))
+	if err := rpcapd.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestLostForGood(t *testing.T) {
 	net := newNetwork(t)
 	socket := filepath.Join(t.TempDir(), "rpcapd.sock")

@@ -63,6 +63,9 @@ func TestEveryExchangeOnce(t *testing.T) {
 				t.Errorf("rpcapd ended with %d", status)
 			}
 			tr.compare(t, readRecords(t, records))
+			if strings.Contains(interceptor.stderr.String(), "does not balance") {
+				t.Error("the account does not balance")
+			}
 			data, _ := os.ReadFile(records)
 			if bytes.Contains(data, []byte("planted-secret")) || strings.Contains(interceptor.stderr.String(), "planted-secret") {
 				t.Error("a credential left the interceptor")
@@ -205,6 +208,9 @@ func TestRpcapdRestart(t *testing.T) {
 	t.Logf("%d whole and %d flawed records of %d exchanges; none between %v and %v", whole, flawed, tr.requests, lastBefore, firstAfter)
 	if firstAfter.IsZero() || whole < tr.requests/2 {
 		t.Errorf("%d whole records of %d exchanges; the first after the restart at %v", whole, tr.requests, firstAfter)
+	}
+	if strings.Contains(interceptor.stderr.String(), "does not balance") {
+		t.Error("the account does not balance")
 	}
 	for _, text := range []string{"capture lost", "capture regained", "outage"} {
 		if !strings.Contains(interceptor.stderr.String(), text) {

@@ -30,7 +30,7 @@ Exit status:
   1  wrong usage
   2  cannot start: a source or file can't be opened
   3  ended early: a source was lost and could not be regained, a file is
-     corrupt, or records could not be written`
+     corrupt or was not read to its end, or records could not be written`
 
 // streams are the standard streams of a command.
 type streams struct {

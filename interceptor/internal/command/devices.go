@@ -65,7 +65,10 @@ func devices(ctx context.Context, out io.Writer, server *serverFlags, format, te
 	if err != nil {
 		return cannotStartError{err}
 	}
-	return print(out, interfaces)
+	if err := print(out, interfaces); err != nil {
+		return &endedEarlyError{err}
+	}
+	return nil
 }
 
 func printDevices(w io.Writer, interfaces []rpcap.Interface) error {

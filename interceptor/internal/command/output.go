@@ -1,12 +1,12 @@
 package command
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -20,22 +20,29 @@ import (
 // share it. Its policy is to block: a slow reader slows the engines, then the
 // servers, whose rings count what they lose.
 type output struct {
+	// Immutable.
+	w      io.Writer
+	encode func(dst []byte, x *capstanv1.Exchange) []byte
 	failed context.CancelCauseFunc // called at the first write that fails
 
-	mu       sync.Mutex // guards everything below, and serialises records
-	w        *bufio.Writer
-	encode   func(dst []byte, x *capstanv1.Exchange) []byte
-	buf      []byte
-	unsaid   uint64 // records in w since the last flush
-	counters ledger.Output
-	err      error
+	mu      sync.Mutex // serialises records and writes, and guards what follows
+	buf     []byte     // records not yet written
+	records uint64     // their number
+	err     error      // of the first write that failed
+
+	// Read by anybody, also while a write blocks.
+	emitted, lost, bytes atomic.Uint64
 }
+
+// outputBufferLen is from where on records are written without waiting for a
+// pause of the source.
+const outputBufferLen = 64 << 10
 
 // outputFlags are the flags that tell how records are written.
 type outputFlags struct{ format, color string }
 
 func newOutput(w io.Writer, flags outputFlags, failed context.CancelCauseFunc) (*output, error) {
-	o := &output{failed: failed, w: bufio.NewWriterSize(w, 64<<10)}
+	o := &output{failed: failed, w: w}
 	color := false
 	switch flags.color {
 	case "always":
@@ -57,46 +64,45 @@ func newOutput(w io.Writer, flags outputFlags, failed context.CancelCauseFunc) (
 	return o, nil
 }
 
-// Emit writes one record. Any goroutine may call it.
+// Emit takes one record. Any goroutine may call it.
 func (o *output) Emit(x *capstanv1.Exchange) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.buf = o.encode(o.buf[:0], x)
-	if o.err == nil {
-		_, o.err = o.w.Write(o.buf)
+	o.buf = o.encode(o.buf, x)
+	o.records++
+	if len(o.buf) >= outputBufferLen {
+		o.write()
 	}
-	o.unsaid++
-	o.account(uint64(len(o.buf)))
 }
 
-// account books a record that went into the buffer.
-func (o *output) account(n uint64) {
-	if o.err != nil {
-		o.counters.Failed++
-		o.failed(fmt.Errorf("write records: %w", o.err))
-		return
-	}
-	o.counters.Emitted++
-	o.counters.Bytes += n
-}
-
-// Flush hands what is buffered to the reader.
+// Flush writes what Emit has taken.
 func (o *output) Flush() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.unsaid == 0 || o.err != nil {
-		return
+	if o.records > 0 {
+		o.write()
 	}
-	if o.err = o.w.Flush(); o.err != nil {
-		o.failed(fmt.Errorf("write records: %w", o.err))
+}
+
+// write writes the buffer. A record is counted as written only here, and none
+// of a write that fails: a half-written line is no record.
+func (o *output) write() {
+	if o.err == nil {
+		if _, o.err = o.w.Write(o.buf); o.err != nil {
+			o.failed(fmt.Errorf("write records: %w", o.err))
+		}
 	}
-	o.unsaid = 0
+	if o.err == nil {
+		o.emitted.Add(o.records)
+		o.bytes.Add(uint64(len(o.buf)))
+	} else {
+		o.lost.Add(o.records)
+	}
+	o.buf, o.records = o.buf[:0], 0
 }
 
 func (o *output) snapshot() ledger.Output {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.counters
+	return ledger.Output{Emitted: o.emitted.Load(), Failed: o.lost.Load(), Bytes: o.bytes.Load()}
 }
 
 func isTerminal(w io.Writer) bool {

@@ -56,7 +56,7 @@ func read(ctx context.Context, s streams, flags *recordFlags, full bool, files [
 		ledgers = append(ledgers, p.ledger())
 		var cut *source.CutShortError
 		switch {
-		case err == nil:
+		case err == nil, ctx.Err() != nil: // what ended ctx is told below
 		case errors.As(err, &cut):
 			log.Warn("the capture file is cut short", "file", name, "frames", cut.Frames, "reason", cut.Err.Error())
 		default:
@@ -68,6 +68,9 @@ func read(ctx context.Context, s streams, flags *recordFlags, full bool, files [
 	}
 	if full {
 		ledger.WriteTable(s.err, ledgers, out.snapshot())
+	}
+	if ctx.Err() != nil && first == nil {
+		return &endedEarlyError{context.Cause(ctx)} // interrupted, or records could not be written
 	}
 	return first
 }

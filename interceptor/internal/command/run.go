@@ -127,9 +127,12 @@ func (r *runner) run(ctx context.Context, urls []string) error {
 	}
 	defer stopMetrics()
 	stopStatus := r.reportStatus()
-	err = r.capture(ctx, cancel)
+	err = r.captureUntil(ctx, cancel)
 	stopStatus()
-	ledger.WriteTable(r.err, r.ledgers(), r.out.snapshot())
+	var start *source.StartError
+	if !errors.As(err, &start) { // otherwise there is nothing to account for
+		ledger.WriteTable(r.err, r.ledgers(), r.out.snapshot())
+	}
 	if cause := context.Cause(ctx); err == nil && cause != nil && !errors.Is(cause, context.Canceled) {
 		return &endedEarlyError{cause} // records could not be written
 	}
@@ -172,6 +175,31 @@ func (r *runner) prepare(urls []string, cancel context.CancelCauseFunc) error {
 		r.pipelines = append(r.pipelines, p)
 	}
 	return nil
+}
+
+// endLimit bounds how long the end may take: longer than a source takes to end
+// its capture with a server that doesn't answer.
+const endLimit = 8 * time.Second
+
+// errNotRead is why a capture can't end: an engine waits for its reader.
+var errNotRead = errors.New("standard output is not being read: what is buffered was not written")
+
+// captureUntil is capture, but doesn't wait for ever for a reader of the
+// records that has stopped to read. What runs on then ends with the process.
+func (r *runner) captureUntil(ctx context.Context, cancel context.CancelCauseFunc) error {
+	done := make(chan error, 1)
+	go func() { done <- r.capture(ctx, cancel) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(endLimit):
+		return &endedEarlyError{errNotRead}
+	}
 }
 
 // capture runs all sources until ctx ends, or none is left. A source that can't

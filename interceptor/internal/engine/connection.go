@@ -10,6 +10,10 @@ import (
 // undecided: twice what it takes to recognise the longest start line.
 const maxHeld = 16 << 10
 
+// maxHeldChunks bounds the pieces that these bytes are held in: each costs
+// memory of its own, and all are looked at again with each new one.
+const maxHeldChunks = 256
+
 // connection decides what a TCP connection carries and hands its bytes to
 // that protocol. It is made with the first payload byte.
 type connection struct {
@@ -60,7 +64,7 @@ func (c *connection) decide(d flow.Direction, chunk reassembly.Chunk) {
 		c.skip(d, chunk)
 		return
 	}
-	if protocol == Undecided && c.heldLen+len(chunk.Bytes) > maxHeld {
+	if protocol == Undecided && (c.heldLen+len(chunk.Bytes) > maxHeld || len(c.held) >= maxHeldChunks) {
 		protocol = Unknown
 	}
 	if protocol == Undecided {

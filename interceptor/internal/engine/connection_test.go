@@ -83,6 +83,7 @@ func TestConnectionDecides(t *testing.T) {
 	}{
 		{"whole", false, []string{"C:" + request, "S:" + response}, HTTP1, 1},
 		{"request byte by byte", false, append(split("C:", request), "S:"+response), HTTP1, 1},
+		{"long target in segments", false, []string{"C:GET /" + strings.Repeat("x", 1400), "C:" + strings.Repeat("y", 1448), "C: HTTP/1.1\r\n\r\n", "S:" + response}, HTTP1, 1},
 		{"both byte by byte", false, append(split("C:", request), split("S:", response)...), HTTP1, 1},
 		{"two exchanges", false, []string{"C:" + request, "S:" + response, "C:" + request, "S:" + response}, HTTP1, 2},
 		{"encrypted", false, []string{"C:\x16\x03\x01\x02\x00\x01", "S:\x16\x03\x03\x00\x7a\x02"}, TLS, 0},
@@ -134,11 +135,18 @@ func split(prefix, s string) (pieces []string) {
 	return pieces
 }
 
-// TestUndecidedIsBounded sends endless bytes that could still become a
-// protocol.
+// TestUndecidedIsBounded sends bytes, one at a time, that could become a
+// protocol for long.
 func TestUndecidedIsBounded(t *testing.T) {
-	_, e := play(t, true, split("C:", strings.Repeat("A", 3*maxHeld))...)
-	if n := e.protocols[Undecided].Connections + e.protocols[Unknown].Connections; n != 1 {
-		t.Errorf("%+v", e.protocols)
+	e := New(Config{Exchange: exchange.Config{Emit: func(*capstanv1.Exchange) {}}})
+	c := e.newConnection(&reassembly.Conn{ClientKnown: true, Client: flow.AToB}).(*connection)
+	for i, b := range []byte("FOO /" + strings.Repeat("a", maxHeld)) {
+		c.Data(flow.AToB, reassembly.Chunk{Time: int64(i), Offset: int64(i), Acked: 0, Bytes: []byte{b}})
+		if len(c.held) > maxHeldChunks || c.heldLen > maxHeld {
+			t.Fatalf("%d chunks of %d bytes held", len(c.held), c.heldLen)
+		}
+	}
+	if c.protocol != Unknown || c.held != nil {
+		t.Errorf("still %v, holding %d chunks", c.protocol, len(c.held))
 	}
 }

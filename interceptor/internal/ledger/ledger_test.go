@@ -71,6 +71,8 @@ func TestStatusLineTellsWhyNothingShows(t *testing.T) {
 	encrypted.Engine.Protocols[engine.TLS], encrypted.Engine.Protocols[engine.HTTP1] = encrypted.Engine.Protocols[engine.HTTP1], engine.ProtocolStats{}
 	lost := balanced()
 	lost.Source.Connected = false
+	stuck := balanced()
+	stuck.Source.Silent = true
 	tests := []struct {
 		name   string
 		ledger Ledger
@@ -80,6 +82,7 @@ func TestStatusLineTellsWhyNothingShows(t *testing.T) {
 		{"no frame", silent, Output{}, "no frame has arrived"},
 		{"encrypted", encrypted, Output{}, "encrypted)"},
 		{"lost", lost, Output{Emitted: 1}, "1 of 1 sources lost"},
+		{"stuck", stuck, Output{Emitted: 1}, "1 of 1 servers don't answer"},
 		{"all well", balanced(), Output{Emitted: 3}, "10 frames, 2 lost; connections open: 1 HTTP/1"},
 	}
 	for _, tt := range tests {

@@ -59,7 +59,7 @@ func (t table) some(n uint64, format string, args ...any) {
 
 func (t table) capture(l *Ledger) {
 	s := &l.Source
-	t.line(s.ServerReceived, "frames captured by the server")
+	t.line(s.ServerReceived, "frames captured by the server, as of its last report")
 	t.line(s.ServerDropped, "  lost in its ring")
 	t.some(s.ServerInterfaceDropped, "  lost by the interface before")
 	t.line(s.ServerSent, "  sent by it")
@@ -119,7 +119,7 @@ func StatusLine(ledgers []Ledger, out Output) string {
 	var frames, lost, gaps uint64
 	var active [engine.NumProtocols]uint64
 	var ever [engine.NumProtocols]uint64
-	disconnected := 0
+	disconnected, silent := 0, 0
 	for i := range ledgers {
 		l := &ledgers[i]
 		frames += l.Engine.Frames
@@ -132,6 +132,9 @@ func StatusLine(ledgers []Ledger, out Output) string {
 		if l.Live && !l.Source.Connected {
 			disconnected++
 		}
+		if l.Source.Silent {
+			silent++
+		}
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "status: %s frames, %s lost; connections open: %s HTTP/1, %s encrypted, %s HTTP/2, %s unknown, %s undecided; %s not captured; %s exchanges",
@@ -140,6 +143,8 @@ func StatusLine(ledgers []Ledger, out Output) string {
 	switch {
 	case disconnected > 0:
 		fmt.Fprintf(&b, " (%d of %d sources lost)", disconnected, len(ledgers))
+	case silent > 0:
+		fmt.Fprintf(&b, " (%d of %d servers don't answer)", silent, len(ledgers))
 	case out.Emitted > 0:
 	case frames == 0:
 		b.WriteString(" (no frame has arrived: is there traffic on the device?)")

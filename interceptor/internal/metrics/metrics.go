@@ -60,6 +60,10 @@ func health(w http.ResponseWriter, ledgers []ledger.Ledger) {
 			http.Error(w, "not connected to "+l.Name, http.StatusServiceUnavailable)
 			return
 		}
+		if l.Source.Silent {
+			http.Error(w, "no answer from "+l.Name, http.StatusServiceUnavailable)
+			return
+		}
 	}
 	fmt.Fprintln(w, "ok")
 }

@@ -29,6 +29,7 @@ type CounterSnapshot struct {
 	OutageCount uint64
 	OutageTime  time.Duration
 	Connected   bool
+	Silent      bool // connected, but the server's last answer is overdue
 }
 
 // Outage is an interval in which frames passed unseen.
@@ -63,6 +64,16 @@ func (c *Counters) setServer(r rpcap.StatsReply) {
 	c.server = r
 }
 
+// setSilent notes whether the server's answer is overdue, and tells whether that
+// is news.
+func (c *Counters) setSilent(silent bool) (changed bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	changed = c.total.Silent != silent
+	c.total.Silent = silent
+	return changed
+}
+
 func (c *Counters) setStream(s rpcapclient.StreamStats) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -83,7 +94,7 @@ func (c *Counters) endSession(s rpcapclient.StreamStats) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.server, c.stream = rpcap.StatsReply{}, rpcapclient.StreamStats{}
-	c.started, c.total.Connected = false, false
+	c.started, c.total.Connected, c.total.Silent = false, false, false
 }
 
 func (c *Counters) lost(at time.Time) {

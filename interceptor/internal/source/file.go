@@ -27,6 +27,9 @@ func (e *CutShortError) Error() string {
 // Unwrap returns the cause.
 func (e *CutShortError) Unwrap() error { return e.Err }
 
+// minFrameLen is less than any frame takes in a capture file.
+const minFrameLen = 16
+
 // ReadFile yields the frames of a capture file (pcap or pcapng) in order; the
 // name "-" means stdin. It returns nil at the file's end, a [*CutShortError]
 // if it ends in the middle of a frame, ctx's error if that is cancelled.
@@ -53,6 +56,9 @@ func ReadFile(ctx context.Context, name string, stdin io.Reader, sink Sink) erro
 	for frames := uint64(0); ; frames++ {
 		if frames%1024 == 0 && ctx.Err() != nil {
 			return context.Cause(ctx)
+		}
+		if r.Buffered() < minFrameLen {
+			sink.Drained() // a pipe may let us wait
 		}
 		switch err := r.Next(&f); {
 		case err == nil:

@@ -39,6 +39,7 @@ const (
 	statsInterval       = time.Second
 	idleInterval        = 100 * time.Millisecond
 	endTimeout          = 5 * time.Second // for ENDCAP and what the server still has to send
+	pollTimeout         = 3 * time.Second // for an answer to STATS
 	minBackOff          = 50 * time.Millisecond
 	maxBackOff          = 500 * time.Millisecond // so that a server is regained within a second
 )
@@ -274,7 +275,7 @@ func (s *session) control(ctx context.Context, ended <-chan struct{}) {
 		case <-ended:
 			return
 		case <-ticker.C:
-			s.poll(context.Background())
+			s.poll(ctx)
 		case <-ctx.Done():
 			s.end(ended)
 			return
@@ -282,12 +283,23 @@ func (s *session) control(ctx context.Context, ended <-chan struct{}) {
 	}
 }
 
+// poll takes the server's counters. A server that has gone shows in the
+// stream's end; one that only doesn't answer is told as such.
 func (s *session) poll(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
+	defer cancel()
 	stats, err := s.client.Stats(ctx)
-	if err != nil {
-		return // the stream's end tells that the server is gone
+	switch {
+	case err == nil:
+		s.source.counters.setServer(stats)
+		if s.source.counters.setSilent(false) {
+			s.source.cfg.Log.Warn("the capture server answers again", "source", s.source.cfg.URL.String())
+		}
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		if s.source.counters.setSilent(true) {
+			s.source.cfg.Log.Warn("the capture server doesn't answer", "source", s.source.cfg.URL.String())
+		}
 	}
-	s.source.counters.setServer(stats)
 }
 
 // end stops the capture, waits for the data still under way and takes the

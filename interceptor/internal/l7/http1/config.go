@@ -9,6 +9,9 @@ type Config struct {
 	// MaxPending is how many requests of a connection may wait for their
 	// responses. Default 1,024.
 	MaxPending int
+	// MaxPendingBytes is about how much memory they may keep together; beyond it
+	// the oldest are told without a response. Default 1 MiB.
+	MaxPendingBytes int
 	// MaxUnparsed is how many bytes that are not HTTP a direction may carry
 	// where a message should start before it is given up. Default 64 KiB.
 	MaxUnparsed int64
@@ -18,9 +21,10 @@ type Config struct {
 }
 
 const (
-	defaultMaxHeadLen  = 64 << 10
-	defaultMaxPending  = 1024
-	defaultMaxUnparsed = 64 << 10
+	defaultMaxHeadLen      = 64 << 10
+	defaultMaxPending      = 1024
+	defaultMaxPendingBytes = 1 << 20
+	defaultMaxUnparsed     = 64 << 10
 
 	// minHeadLen keeps a configured limit above any sensible start line.
 	minHeadLen = 256
@@ -38,7 +42,7 @@ const (
 	keepBufLen = 2 << 10
 	// firstBodyLen is the most that is allocated for a body before its bytes
 	// have come, whatever Content-Length promises.
-	firstBodyLen = 4 << 10
+	firstBodyLen = 512
 )
 
 func (c Config) withDefaults() Config {
@@ -48,6 +52,9 @@ func (c Config) withDefaults() Config {
 	c.MaxHeadLen = max(c.MaxHeadLen, minHeadLen)
 	if c.MaxPending <= 0 {
 		c.MaxPending = defaultMaxPending
+	}
+	if c.MaxPendingBytes <= 0 {
+		c.MaxPendingBytes = defaultMaxPendingBytes
 	}
 	if c.MaxUnparsed <= 0 {
 		c.MaxUnparsed = defaultMaxUnparsed

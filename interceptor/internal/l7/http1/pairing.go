@@ -11,6 +11,7 @@ import (
 // tells by which rules and why.
 type pairing struct {
 	pending  []*roundTrip // requests without a response, in order
+	cost     int          // estimated bytes that those of pending keep whose request has ended
 	group    *roundTrip   // of the response in progress
 	floating []*roundTrip // responses whose request may not have been delivered yet
 	probable *roundTrip   // a pair that offsets suggest and nothing refutes, until something confirms it
@@ -44,14 +45,13 @@ func (p *pairing) addRequest(c *Conn, x *roundTrip) {
 		p.split(c, y)
 	}
 	if len(p.pending) >= c.cfg.MaxPending {
-		p.giveUp(c, p.takePending(0))
-		if len(p.pending) > 0 {
-			p.pending[0].follows = false
-		} else {
+		p.dropOldest(c)
+		if len(p.pending) == 0 {
 			x.follows = false
 		}
 	}
 	p.pending = append(p.pending, x)
+	x.waiting = true
 	p.matchFloating(c, x)
 }
 
@@ -247,6 +247,13 @@ func (p *pairing) split(c *Conn, x *roundTrip) {
 
 // endRequest takes the news that x's request is over.
 func (p *pairing) endRequest(c *Conn, x *roundTrip) {
+	if x.waiting && x.cost == 0 {
+		x.cost = x.size()
+		p.cost += x.cost
+		for p.cost > c.cfg.MaxPendingBytes && len(p.pending) > 1 {
+			p.dropOldest(c)
+		}
+	}
 	p.ahead(x)
 	p.finish(c, x)
 	p.shed(c)
@@ -329,10 +336,20 @@ func (p *pairing) dropBefore(c *Conn, n int) {
 	}
 }
 
+// dropOldest gives up the oldest pending request, since there are too many.
+func (p *pairing) dropOldest(c *Conn) {
+	p.giveUp(c, p.takePending(0))
+	if len(p.pending) > 0 {
+		p.pending[0].follows = false
+	}
+}
+
 // takePending removes and returns the i-th pending request.
 func (p *pairing) takePending(i int) *roundTrip {
 	x := p.pending[i]
 	p.pending = slices.Delete(p.pending, i, i+1)
+	p.cost -= x.cost
+	x.waiting, x.cost = false, 0
 	return x
 }
 

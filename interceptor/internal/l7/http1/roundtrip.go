@@ -25,11 +25,30 @@ type roundTrip struct {
 	before    int64 // acked of the request before it, -1 unknown
 	epoch     int   // of the client's half: changes when that loses its place
 	follows   bool  // no request can have been missed between it and the one before
+	waiting   bool  // it is pending
+	cost      int   // what it adds to pairing.cost
 
 	answer *answer // its response; own, or one that had waited for it
 	own    answer
 
 	flaws flaws
+}
+
+// Estimates of what a request keeps in memory.
+const (
+	roundTripCost = 1 << 10 // the round trip itself
+	fieldCost     = 128     // a header field besides its text
+)
+
+// size estimates the memory that the request of x keeps.
+func (x *roundTrip) size() int {
+	n := roundTripCost + len(x.req.Target) + cap(x.reqBody.Content)
+	for _, fields := range [...][]*capstanv1.Header{x.req.Headers, x.req.Trailers} {
+		for _, f := range fields {
+			n += fieldCost + len(f.Name) + len(f.Value)
+		}
+	}
+	return n
 }
 
 // answer is a response with the interim ones before it.
