@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"os/signal"
 	"runtime/debug"
 	"syscall"
@@ -109,12 +110,17 @@ func capable(stderr io.Writer) bool {
 		fmt.Fprintf(stderr, "rpcapd: %v\n", err)
 		return false
 	}
-	for _, m := range missing {
-		fmt.Fprintf(stderr, "rpcapd: %s is missing, which is needed %s. Grant it by: setcap cap_net_raw,cap_bpf+ep on the program;"+
-			" or AmbientCapabilities=CAP_NET_RAW CAP_BPF in its systemd unit;"+
-			" or securityContext.capabilities.add: [NET_RAW, BPF] in Kubernetes\n", m.Capability, m.Purpose)
+	if len(missing) == 0 {
+		return true
 	}
-	return len(missing) == 0
+	lacks := make([]string, len(missing))
+	for i, m := range missing {
+		lacks[i] = m.Capability + " (" + m.Purpose + ")"
+	}
+	fmt.Fprintf(stderr, "rpcapd: missing: %s. Grant it by: setcap cap_net_raw,cap_bpf+ep on the program;"+
+		" or AmbientCapabilities=CAP_NET_RAW CAP_BPF in its systemd unit;"+
+		" or securityContext.capabilities.add: [NET_RAW, BPF] in Kubernetes\n", strings.Join(lacks, ", "))
+	return false
 }
 
 func newLogger(cfg config.Config, stderr io.Writer) *slog.Logger {

@@ -100,6 +100,8 @@ func (b *Block) Len() int { return b.count }
 
 // Next fills in f with the next frame of the block, in the order of arrival,
 // and reports whether there was one. f.Data is valid until Release.
+//
+// Next: whoever leased the block; in rpcapd, pump's Pump.deliver.
 func (b *Block) Next(f *Frame) bool {
 	if b.left == 0 {
 		return false

@@ -42,6 +42,8 @@ const (
 
 // Decode fills s from f. Only [OutcomeTCP] leaves s with a meaning; after any
 // other outcome its content is unspecified.
+//
+// Next: reassembly.Assembler.Segment.
 func (s *Segment) Decode(f *capture.Frame) Outcome {
 	off, version := linkPayload(f)
 	// dg (datagram) is the window the headers below have to stay in. The wire

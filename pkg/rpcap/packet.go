@@ -22,6 +22,8 @@ type PacketHeader struct {
 // Put writes the message header and the packet header into the first
 // [PacketOverhead] bytes of b. Deviation: the reference cuts the body length to
 // 16 bits and so breaks the stream at frames of 65,516 bytes and more.
+//
+// Next: the data connection; at its other end, rpcapclient.Stream.Next.
 func (p *PacketHeader) Put(b []byte) {
 	_ = b[PacketOverhead-1]
 	b[0], b[1], b[2], b[3] = Version, byte(TypePacket), 0, 0

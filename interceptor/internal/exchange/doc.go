@@ -11,8 +11,9 @@
 // An id is 32 hexadecimal digits that name the connection, a dash and the
 // decimal ordinal of the record on its connection, from 0, in the order of
 // emission. The digits are the first 16 bytes of a SHA-256 over both endpoints
-// and both initial sequence numbers; no timestamp goes in, so the same frames
-// read from a file of another clock resolution give the same ids. Where a
-// connection was joined midstream and its sequence numbers are not known, the
-// number of such connections before it between the same endpoints goes in.
+// and both initial sequence numbers. No time goes in, so that the same frames
+// from a source with another clock give the same ids; but where a connection
+// was joined midstream and its sequence numbers are not known, its start in
+// microseconds does. A capture that holds the very same connection twice, such
+// as one replayed in a loop, gives the same ids twice.
 package exchange

@@ -49,7 +49,7 @@ func (r *Recorder) Stats() Stats { return r.stats }
 // in any order, and complete if every half it set was seen to the end. Emit
 // adds NO_REQUEST and NO_RESPONSE, and takes complete back where a half is
 // missing or a flaw says that something is.
-// Next: a sink's queue, by way of Config.Emit.
+// Next: Config.Emit; in the interceptor, command's output.Emit.
 func (r *Recorder) Emit(c *Connection, x *capstanv1.Exchange) {
 	x.Id = c.nextID()
 	x.Client, x.Server = c.client, c.server

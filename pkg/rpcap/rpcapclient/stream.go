@@ -83,6 +83,8 @@ func newStream(conn dataConn, snapLen int, linkType capture.LinkType) *Stream {
 // server told why on the control connection, it is that [*rpcap.RemoteError].
 // These errors are permanent. After an os.ErrDeadlineExceeded the call may be
 // repeated and goes on where it stopped, even inside of a message.
+//
+// Next: the caller; in the interceptor, engine.Engine.Frame.
 func (s *Stream) Next(f *capture.Frame) error {
 	if s.err != nil {
 		return s.err

@@ -637,3 +637,26 @@ func TestCase72LongHeads(t *testing.T) {
 		}
 	})
 }
+
+// TestPendingRequestsAreBoundedByMemory pipelines large requests that nobody
+// answers: the oldest are told, so that what is kept stays small.
+func TestPendingRequestsAreBoundedByMemory(t *testing.T) {
+	const limit = 64 << 10
+	h := newHarness(t, Config{MaxPendingBytes: limit}, 0, testConn())
+	large := "GET / HTTP/1.1\r\n" + strings.Repeat("a:\r\n", 200) + "\r\n"
+	for range 50 {
+		h.c.Data(fromClient, reassembly.Chunk{Time: 1, Offset: h.offset[fromClient], Acked: 0, Bytes: []byte(large)})
+		h.offset[fromClient] += int64(len(large))
+		kept := 0
+		for _, x := range h.c.pairing.pending {
+			kept += x.size()
+		}
+		if kept > limit || kept != h.c.pairing.cost {
+			t.Fatalf("%d bytes kept, counted as %d, limit %d", kept, h.c.pairing.cost, limit)
+		}
+	}
+	h.c.Close(2, reassembly.CloseFIN)
+	if len(h.records) != 50 || h.c.pairing.cost != 0 {
+		t.Errorf("%d records of 50, %d bytes still counted", len(h.records), h.c.pairing.cost)
+	}
+}

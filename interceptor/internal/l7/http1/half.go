@@ -61,6 +61,9 @@ type half struct {
 }
 
 // data takes a chunk.
+//
+// Next: pairing.pair for a response, pairing.finish and then
+// exchange.Recorder.Emit for what is complete.
 func (h *half) data(ch *reassembly.Chunk) {
 	b := ch.Bytes
 	if ch.Offset != h.offset {
