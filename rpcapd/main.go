@@ -11,9 +11,9 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"strings"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 

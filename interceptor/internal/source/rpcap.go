@@ -20,7 +20,8 @@ type RPCAPConfig struct {
 	SnapLen     int       // bytes per frame; 0 = all
 	Promiscuous bool
 	// ReadTimeout is how long a lone frame may wait at the server for company.
-	// 0 means 20 ms.
+	// 0 means 50 ms. A shorter one makes a stalled reader lose frames sooner on
+	// a quiet device, since each timeout takes a whole block of the server's ring.
 	ReadTimeout time.Duration
 	// StartTimeout is how long Run keeps trying to reach the server for the
 	// first time; 0 means 10 s.
@@ -34,7 +35,7 @@ type RPCAPConfig struct {
 
 // Intervals of the conversation with a server.
 const (
-	defaultReadTimeout  = 20 * time.Millisecond
+	defaultReadTimeout  = 50 * time.Millisecond
 	defaultStartTimeout = 10 * time.Second
 	statsInterval       = time.Second
 	idleInterval        = 100 * time.Millisecond
