@@ -87,6 +87,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return fail(err)
 	}
 	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { answerHangups(ctx, log); return nil })
 	group.Go(func() error { return d.Serve(ctx) })
 	if metricsListener != nil {
 		log.Info("serving metrics", "address", metricsListener.Addr().String())
@@ -100,6 +101,23 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return fail(err)
 	}
 	return exitDone
+}
+
+// answerHangups takes the signal by which the reference reads its configuration
+// again, until ctx ends. There is no configuration file yet, and a service
+// manager's reload must not end all captures.
+func answerHangups(ctx context.Context, log *slog.Logger) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangups:
+			log.Info("SIGHUP: nothing to read again, since this daemon has no configuration file")
+		}
+	}
 }
 
 // capable reports whether the process may capture, and otherwise tells how to

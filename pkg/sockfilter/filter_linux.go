@@ -77,6 +77,8 @@ type Filter struct {
 	slot     *ebpf.Map
 	main     *ebpf.Program
 
+	setMu sync.Mutex // serialises Set, which may wait long for the verifier
+
 	mu       sync.Mutex // guards the slot's content and what follows
 	closed   bool
 	refusals uint64
@@ -158,11 +160,8 @@ func (f *Filter) Attach(fd int) error {
 // With a nil program inKernel is true, and every frame comes cut to the snap
 // length, which doesn't count a tag that the kernel holds apart.
 func (f *Filter) Set(p *Program) (inKernel bool, err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.closed {
-		return false, fmt.Errorf("sockfilter: set: %w", os.ErrClosed)
-	}
+	f.setMu.Lock()
+	defer f.setMu.Unlock()
 	if p == nil {
 		return true, f.setSlot(passWhole(uint32(f.cfg.SnapLen)))
 	}
@@ -171,7 +170,9 @@ func (f *Filter) Set(p *Program) (inKernel bool, err error) {
 		if err == nil {
 			return true, f.putSlot(prog)
 		}
+		f.mu.Lock()
 		f.refusals++
+		f.mu.Unlock()
 	}
 	return false, f.setSlot(passWhole(wholeFrame))
 }
@@ -186,6 +187,11 @@ func (f *Filter) setSlot(ins asm.Instructions) error {
 
 // putSlot hands prog over to the slot, which keeps it alive.
 func (f *Filter) putSlot(prog *ebpf.Program) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return errors.Join(fmt.Errorf("sockfilter: set: %w", os.ErrClosed), prog.Close())
+	}
 	err := f.slot.Update(uint32(0), prog, ebpf.UpdateAny)
 	if err := errors.Join(err, prog.Close()); err != nil {
 		return kernelError("set", err)

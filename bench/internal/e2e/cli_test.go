@@ -163,7 +163,11 @@ func (c *conversation) send(from int, flags, payload string) {
 func TestDevicesAndDump(t *testing.T) {
 	net := newNetwork(t)
 	socket := filepath.Join(t.TempDir(), "rpcapd.sock")
-	startRpcapd(t, net.server, "--unix-socket", socket)
+	rpcapd := startRpcapd(t, net.server, "--unix-socket", socket)
+	if err := rpcapd.cmd.Process.Signal(syscall.SIGHUP); err != nil { // a service manager's reload
+		t.Fatal(err)
+	}
+	eventually(t, "SIGHUP is answered", func() bool { return strings.Contains(rpcapd.stderr.String(), "SIGHUP") })
 
 	p := start(t, net.server, nil, "interceptor", "devices", "--output", "json", unixSource(socket, ""))
 	if status := p.wait(); status != 0 {

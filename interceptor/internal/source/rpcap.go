@@ -195,13 +195,6 @@ func (s *RPCAP) open(ctx context.Context) (_ *session, err error) {
 	if err != nil {
 		return nil, err
 	}
-	// The server begins to capture when it has taken the data connection, which
-	// it doesn't tell. But it handles one request after the other: once it
-	// answers another one, frames are captured.
-	var remote *rpcap.RemoteError
-	if _, err := client.Stats(ctx); err != nil && !errors.As(err, &remote) {
-		return nil, err
-	}
 	return &session{source: s, client: client, stream: stream, linkType: linkType}, nil
 }
 

@@ -81,7 +81,6 @@ func TestLostServer(t *testing.T) {
 		rpcaptest.Open("any"),
 		rpcaptest.ExpectType(rpcap.TypeStartCapRequest),
 		rpcaptest.StartData(0),
-		rpcaptest.Expect(&rpcap.StatsRequest{}), rpcaptest.Send(&rpcap.StatsReply{}),
 		rpcaptest.SendData(packets(7)),
 		rpcaptest.CloseData(),
 		rpcaptest.CloseControl(),

@@ -49,7 +49,7 @@ carry parameters, as in rpcap://HOST/eth0?dir=in :
 PRIVILEGES: CAP_NET_RAW and CAP_BPF; no other, and not root.
 
 SIGNALS: SIGINT and SIGTERM end the daemon, after running captures have been
-delivered; a summary is printed.
+delivered; a summary is printed. SIGHUP is logged and changes nothing.
 
 EXIT STATUS: 0 done; 1 bad usage; 2 cannot start (a capability is missing, no
 address to listen on, or a server failed).

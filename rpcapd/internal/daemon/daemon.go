@@ -181,6 +181,7 @@ func (d *Daemon) register(s *session.Session) bool {
 		if i < 0 {
 			return false
 		}
+		d.refused[metrics.RefusedFull].Add(1)
 		d.live[i].Abort()
 		d.drop(i)
 	}
@@ -238,10 +239,13 @@ func (d *Daemon) Snapshot() metrics.Snapshot {
 	}
 	s.Refused[metrics.RefusedData] = d.counters.DataRefused.Load()
 	s.Refused[metrics.RefusedTLS] = d.counters.UnwantedTLSHello.Load()
+	// The counters of a session are read without the lock: that may take long,
+	// and accepting needs it. One that ends meanwhile keeps its sum.
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	s.Sessions, s.SessionsTotal, s.Frames = len(d.live), d.accepted, d.ended
-	for _, l := range d.live {
+	live := slices.Clone(d.live)
+	s.Sessions, s.SessionsTotal, s.Frames = len(live), d.accepted, d.ended
+	d.mu.Unlock()
+	for _, l := range live {
 		s.Frames.Add(l.Stats())
 	}
 	return s

@@ -8,7 +8,7 @@ type Refusal uint8
 
 // The refusals; their names are label values.
 const (
-	RefusedFull Refusal = iota // as many sessions as allowed
+	RefusedFull Refusal = iota // as many sessions as allowed; also one that had to make room
 	RefusedHost                // not in the allow list
 	RefusedUser                // unix socket: a user who may not
 	RefusedTLS                 // a TLS client on a plain port

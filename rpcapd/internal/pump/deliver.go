@@ -78,7 +78,10 @@ func (p *Pump) deliver(f *afpacket.Frame) {
 	view := p.buf[p.fill+rpcap.PacketOverhead:]
 	n, wireLen := p.in.Layout.put(view, f)
 	capLen := min(n, p.cfg.SnapLen)
-	if prog := p.program.Load(); prog.p != nil && (prog.always || f.VLANPresent) {
+	// A frame that comes cut has been accepted, and cut, by a program in the
+	// kernel; what that saw is no longer there to be judged again.
+	whole := len(f.Data) >= f.Len
+	if prog := p.program.Load(); prog.p != nil && (prog.always && whole || f.VLANPresent) {
 		verdict := prog.p.Run(view[:n], wireLen)
 		if verdict == 0 {
 			p.refused.Add(1) // dropped because the client's filter refuses it

@@ -89,29 +89,28 @@ func New(in Input, cfg Config) *Pump {
 	return p
 }
 
-// Start sets the client's filter, which starts the capture, and writes frames
-// to conn from now on. The pump owns conn, whatever Start returns. It is
+// Start writes frames to conn from now on, beginning with those that passed
+// since the first SetFilter. The pump owns conn, whatever Start returns. It is
 // called at most once; after Close it fails.
-func (p *Pump) Start(conn net.Conn, filter *sockfilter.Program) (inKernel bool, err error) {
-	err = net.ErrClosed
+func (p *Pump) Start(conn net.Conn) error {
+	err := net.ErrClosed
 	p.startOnce.Do(func() {
+		err = nil
 		p.conn = conn
-		if inKernel, err = p.SetFilter(filter); err != nil {
-			p.err = err
-			close(p.done)
-			return
-		}
 		p.started.Store(true)
 		go p.run() // ended by Stop, Close, a lost connection or a device that vanished; Close waits
 	})
 	if err != nil {
 		conn.Close()
 	}
-	return inKernel, err
+	return err
 }
 
-// SetFilter replaces the client's filter. Frames that passed the old one and
-// are on their way still arrive. After an error the old filter stays.
+// SetFilter sets or replaces the client's filter; the first one starts the
+// capture: frames then gather in the ring. Frames that passed the old one and
+// are on their way when the change begins still arrive, unless they are whole
+// and the new one, which is run on those while the change lasts, refuses them.
+// After an error the old filter stays.
 func (p *Pump) SetFilter(filter *sockfilter.Program) (inKernel bool, err error) {
 	p.setMu.Lock()
 	defer p.setMu.Unlock()

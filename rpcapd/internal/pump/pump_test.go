@@ -126,8 +126,8 @@ func TestDeliversInOrderAndBalances(t *testing.T) {
 	d.Push(frame(1000, 60)) // before the start: no part of the capture
 	p := pump.New(d.Input(pump.LayoutEthernet), config)
 	server, client := tcpPair(t)
-	if inKernel, err := p.Start(server, all(t)); err != nil || !inKernel {
-		t.Fatal(inKernel, err)
+	if err := start(p, server, all(t)); err != nil {
+		t.Fatal(err)
 	}
 	const count = 5000
 	for i := range uint32(count) {
@@ -189,7 +189,7 @@ func TestSnapLenFilterAndTag(t *testing.T) {
 			d := &pumptest.Device{UserSpace: tc.userSpace}
 			p := pump.New(d.Input(tc.layout), pump.Config{SnapLen: tc.snapLen, BlockTimeout: config.BlockTimeout})
 			server, client := tcpPair(t)
-			if _, err := p.Start(server, tc.filter); err != nil {
+			if err := start(p, server, tc.filter); err != nil {
 				t.Fatal(err)
 			}
 			d.Push(frame(0, 60), frame(1, 60), tagged)
@@ -222,7 +222,7 @@ func TestUpdateFromUserSpaceToKernelLeaksNothing(t *testing.T) {
 	d := &pumptest.Device{UserSpace: true}
 	p := pump.New(d.Input(pump.LayoutEthernet), config)
 	server, client := tcpPair(t)
-	if _, err := p.Start(server, evenIDs(t, 1<<18)); err != nil {
+	if err := start(p, server, evenIDs(t, 1<<18)); err != nil {
 		t.Fatal(err)
 	}
 	d.UserSpace = false
@@ -244,7 +244,7 @@ func TestSetFilterErrorKeepsOldFilter(t *testing.T) {
 	d := &pumptest.Device{UserSpace: true}
 	p := pump.New(d.Input(pump.LayoutEthernet), config)
 	server, client := tcpPair(t)
-	if _, err := p.Start(server, evenIDs(t, 1<<18)); err != nil {
+	if err := start(p, server, evenIDs(t, 1<<18)); err != nil {
 		t.Fatal(err)
 	}
 	broken := errors.New("broken")
@@ -266,7 +266,7 @@ func TestFrameLargerThanBuffer(t *testing.T) {
 	d := &pumptest.Device{}
 	p := pump.New(d.Input(pump.LayoutEthernet), config)
 	server, client := tcpPair(t)
-	if _, err := p.Start(server, nil); err != nil {
+	if err := start(p, server, nil); err != nil {
 		t.Fatal(err)
 	}
 	big := frame(7, rpcap.MaxSnapLen+10)
@@ -286,7 +286,7 @@ func TestStopWhileClientDoesNotRead(t *testing.T) {
 	server, client := tcpPair(t)
 	_ = server.SetWriteBuffer(4096)
 	_ = client.SetReadBuffer(4096)
-	if _, err := p.Start(server, nil); err != nil {
+	if err := start(p, server, nil); err != nil {
 		t.Fatal(err)
 	}
 	const count = 20000
@@ -319,7 +319,7 @@ func TestCloseUnblocksWrite(t *testing.T) {
 	p := pump.New(d.Input(pump.LayoutEthernet), config)
 	server, client := net.Pipe() // nobody reads
 	defer client.Close()
-	if _, err := p.Start(server, nil); err != nil {
+	if err := start(p, server, nil); err != nil {
 		t.Fatal(err)
 	}
 	d.Push(frame(1, 60))
@@ -340,7 +340,7 @@ func TestLostConnectionKeepsCounters(t *testing.T) {
 	d := &pumptest.Device{}
 	p := pump.New(d.Input(pump.LayoutEthernet), config)
 	server, client := net.Pipe()
-	if _, err := p.Start(server, nil); err != nil {
+	if err := start(p, server, nil); err != nil {
 		t.Fatal(err)
 	}
 	client.Close()
@@ -362,7 +362,7 @@ func TestDeviceVanishes(t *testing.T) {
 	d := &pumptest.Device{}
 	p := pump.New(d.Input(pump.LayoutEthernet), config)
 	server, client := tcpPair(t)
-	if _, err := p.Start(server, nil); err != nil {
+	if err := start(p, server, nil); err != nil {
 		t.Fatal(err)
 	}
 	d.Push(frame(1, 60))
@@ -388,7 +388,7 @@ func TestNeverStarted(t *testing.T) {
 	}
 	server, client := net.Pipe()
 	defer client.Close()
-	if _, err := p.Start(server, nil); err == nil {
+	if err := start(p, server, nil); err == nil {
 		t.Error("a closed pump starts")
 	}
 	if _, err := server.Write(nil); err == nil {
@@ -436,7 +436,7 @@ func pumpThrough(tb testing.TB, f afpacket.Frame, layout pump.Layout, filter *so
 	in.Source = e
 	p := pump.New(in, config)
 	conn := &countingConn{}
-	if _, err := p.Start(conn, filter); err != nil {
+	if err := start(p, conn, filter); err != nil {
 		tb.Fatal(err)
 	}
 	p.Stop()
@@ -480,4 +480,38 @@ func BenchmarkPump(b *testing.B) {
 			pumpThrough(b, frame(1, bc.size), pump.LayoutEthernet, nil, b.N)
 		})
 	}
+}
+
+func start(p *pump.Pump, conn net.Conn, filter *sockfilter.Program) error {
+	if _, err := p.SetFilter(filter); err != nil {
+		conn.Close()
+		return err
+	}
+	return p.Start(conn)
+}
+
+// A frame that a program in the kernel accepted and cut is not judged again by
+// what is left of it.
+func TestUpdateFromUserSpaceToKernelKeepsCutFrames(t *testing.T) {
+	d := &pumptest.Device{UserSpace: true}
+	p := pump.New(d.Input(pump.LayoutEthernet), config)
+	server, client := tcpPair(t)
+	if err := start(p, server, evenIDs(t, 40)); err != nil {
+		t.Fatal(err)
+	}
+	d.UserSpace = false
+	if inKernel, err := p.SetFilter(evenIDs(t, 40)); !inKernel || err != nil {
+		t.Fatal(inKernel, err)
+	}
+	d.UserSpace = true // the kernel has judged what follows
+	for i := range uint32(5) {
+		f := frame(2*i, 60)
+		f.Data = f.Data[:40]
+		d.Push(f)
+	}
+	p.Stop()
+	if got := readPackets(t, rpcap.NewReader(client, nil), anyNumber); len(got) != 5 {
+		t.Errorf("%d frames delivered, want 5", len(got))
+	}
+	checkBalance(t, p)
 }

@@ -78,6 +78,15 @@ func (s *Session) start(h rpcap.Header, body []byte) Reason {
 		s.send(startError(err.Error()))
 		return reasonNone
 	}
+	// The reply says that the capture runs, so it has to before.
+	inKernel, err := p.SetFilter(program)
+	if err != nil {
+		p.Close()
+		l.Close()
+		l.Release()
+		s.send(startError(err.Error()))
+		return reasonNone
+	}
 	s.send(&rpcap.StartCapReply{BufferSize: bufferSize, DataPort: l.Port()})
 	conn, reason := s.acceptData(l)
 	if reason != reasonNone {
@@ -85,8 +94,7 @@ func (s *Session) start(h rpcap.Header, body []byte) Reason {
 		l.Release()
 		return reason
 	}
-	inKernel, err := p.Start(conn, program)
-	if err != nil {
+	if err := p.Start(conn); err != nil {
 		p.Close()
 		l.Release()
 		s.send(startError(err.Error()))

@@ -441,6 +441,24 @@ func TestCapture(t *testing.T) {
 	})
 }
 
+// STARTCAP_REPLY says that the capture runs: what comes between it and the data
+// connection is delivered.
+func TestCaptureRunsFromTheReplyOn(t *testing.T) {
+	in(t, "", func(t *testing.T) {
+		r := start(t, nullAuth, newHost()).auth().open()
+		r.send(startAll)
+		r.expect(started)
+		r.host.last().Push(ethernet(60, 1), ethernet(70, 2))
+		data := r.data.connect(t)
+		_ = data.SetReadDeadline(time.Now().Add(time.Second))
+		if got := readPackets(t, data, 2); got[1].CapLen != 70 {
+			t.Errorf("%+v", got)
+		}
+		data.Close()
+		r.end()
+	})
+}
+
 func TestUpdateFilter(t *testing.T) {
 	in(t, "", func(t *testing.T) {
 		r := start(t, nullAuth, newHost()).auth().open()

@@ -11,7 +11,9 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -46,9 +48,39 @@ func Listen(path string) (*net.UnixListener, error) {
 	return l.(*net.UnixListener), nil
 }
 
-// ListenReplacing is [Listen], but removes a socket that nobody listens on any
-// more, which a killed daemon leaves behind. It removes nothing else.
+// ListenReplacing is [Listen], but removes sockets that nobody listens on any
+// more, which a killed daemon leaves behind: that at path and those of its data
+// connections, path followed by a dot and a port. It removes nothing else.
 func ListenReplacing(path string) (*net.UnixListener, error) {
+	l, err := listenReplacing(path)
+	if err == nil {
+		removeStaleData(path)
+	}
+	return l, err
+}
+
+// removeStaleData removes data sockets that nobody listens on. One that can't
+// be removed costs a name and nothing else.
+func removeStaleData(path string) {
+	dir, base := filepath.Split(path)
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		port, ok := strings.CutPrefix(e.Name(), base+".")
+		if n, err := strconv.ParseUint(port, 10, 16); !ok || err != nil || n == 0 || e.Type() != fs.ModeSocket {
+			continue
+		}
+		if conn, err := net.Dial("unix", dir+e.Name()); err == nil {
+			conn.Close()
+		} else if errors.Is(err, unix.ECONNREFUSED) {
+			_ = os.Remove(dir + e.Name())
+		}
+	}
+}
+
+func listenReplacing(path string) (*net.UnixListener, error) {
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
