@@ -38,7 +38,15 @@ fuzz: ## run each fuzz target for FUZZTIME
 	@GO="$(GO)" FUZZTIME="$(FUZZTIME)" sh .ci/fuzz
 
 .PHONY: bench
-bench: build ## run the benchmarks
+bench: build ## measure capture servers as root, in namespaces of its own, under 10 minutes: report in bin/report/
+	$(BIN)/bench server --output $(BIN)/report --name report $(ARGS)
+
+.PHONY: bench-compare
+bench-compare: ## compare two reports beyond noise; ARGS="OLD.txt NEW.txt"
+	$(BIN)/bench compare $(ARGS)
+
+.PHONY: bench-go
+bench-go: ## run the Go benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 .PHONY: lint

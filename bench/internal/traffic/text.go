@@ -1,0 +1,29 @@
+package traffic
+
+import "encoding/binary"
+
+// random is a small deterministic generator (splitmix64).
+type random uint64
+
+func (r *random) next() uint64 {
+	v := mix(uint64(*r))
+	*r += 0x9e3779b97f4a7c15
+	return v
+}
+
+// below returns a number in [0, n).
+func (r *random) below(n int) int { return int(r.next() % uint64(n)) }
+
+// appendText appends n lower-case letters and spaces.
+func (r *random) appendText(b []byte, n int) []byte {
+	var word [8]byte
+	for n > 0 {
+		binary.LittleEndian.PutUint64(word[:], r.next())
+		for i, c := range word[:min(n, len(word))] {
+			word[i] = "abcdefghijklmnopqrstuvwxyz  eao "[c&31]
+		}
+		b = append(b, word[:min(n, len(word))]...)
+		n -= len(word)
+	}
+	return b
+}
