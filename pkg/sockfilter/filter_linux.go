@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -29,7 +30,10 @@ const license = "Dual MIT/GPL"
 // verifierMu lets the kernel verify one program at a time in this process. It
 // guards no data but the host's processors: a hostile program keeps one busy
 // for seconds, and several clients must not keep several busy.
-var verifierMu sync.Mutex
+var (
+	verifierMu sync.Mutex
+	loadPace   pace // guarded by verifierMu
+)
 
 // Config describes the rules of a filter that hold whatever the client's
 // program says.
@@ -121,6 +125,7 @@ func (f *Filter) load() (err error) {
 func loadProgram(name string, ins asm.Instructions) (*ebpf.Program, error) {
 	verifierMu.Lock()
 	defer verifierMu.Unlock()
+	time.Sleep(loadPace.take(time.Now()))
 	return ebpf.NewProgramWithOptions(&ebpf.ProgramSpec{
 		Name: name, Type: ebpf.SocketFilter, Instructions: ins, License: license,
 	}, ebpf.ProgramOptions{
