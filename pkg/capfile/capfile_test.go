@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -261,11 +262,52 @@ func TestClock(t *testing.T) {
 		{0x80 | 10, 0, 1024 + 512, 1_500_000_000},
 		{0x80 | 32, 1, 1 << 31, 1_500_000_000},
 		{0x80, 0, 7, 7_000_000_000},
+		// Beyond what a time may be.
+		{0, 0, math.MaxUint64, maxTimestamp},
+		{9, 0, math.MaxUint64, maxTimestamp},
+		{0x80, 0, math.MaxUint64, maxTimestamp},
+		{0x80 | 63, 0, math.MaxUint64, 1_999_999_999},
+		{0xff, 0, 1 << 63, 1_000_000_000},
+		{0x7f, 0, math.MaxUint64, 1},
+		{6, math.MaxInt64, 0, maxTimestamp / nanosPerSecond * nanosPerSecond},
+		{6, math.MinInt64, 1, 0},
+		{0, math.MinInt64, 5_000_000_000, 5_000_000_000*nanosPerSecond - maxTimestamp/nanosPerSecond*nanosPerSecond},
+		{6, -1, 999_999, 0},
+		{6, -1, 1_000_001, 1000},
 	}
 	for _, tt := range tests {
 		if got := newClock(tt.resolution, tt.offset).nanos(tt.units); got != tt.want {
 			t.Errorf("resolution %#x, offset %d: %d units are %d ns, want %d", tt.resolution, tt.offset, tt.units, got, tt.want)
 		}
+	}
+}
+
+func TestFramesTellTheirInterface(t *testing.T) {
+	var file bytes.Buffer
+	w, err := NewWriter(&file, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := w.AddInterface(Interface{LinkType: capture.LinkTypeEthernet}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, id := range []int{1, 0} {
+		if err := w.WriteFrame(id, &capture.Frame{Data: []byte("x"), Len: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	frames, err := readAll(&file)
+	if err != io.EOF || len(frames) != 2 || frames[0].Interface != 2 || frames[1].Interface != 1 {
+		t.Errorf("read %+v, %v", frames, err)
+	}
+	classic, _ := readAll(bytes.NewReader(classicPcap(binary.LittleEndian, pcapMicros, 1, frames)))
+	if len(classic) != 2 || classic[0].Interface != 0 {
+		t.Errorf("read %+v", classic)
 	}
 }
 
@@ -343,6 +385,9 @@ func FuzzReader(f *testing.F) {
 			total += len(fr.Data)
 			if len(fr.Data) > fr.Len {
 				t.Fatalf("%d bytes of a frame of %d", len(fr.Data), fr.Len)
+			}
+			if fr.Timestamp < 0 || fr.Timestamp > maxTimestamp {
+				t.Fatalf("a frame at %d ns", fr.Timestamp)
 			}
 		}
 		if total > len(data) {

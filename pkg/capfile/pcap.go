@@ -64,7 +64,7 @@ func (p *pcap) next(f *capture.Frame) error {
 		return err
 	}
 	f.Len = int(max(wireLen, capLen)) // some writers leave the wire length 0
-	f.LinkType = p.linkType
+	f.LinkType, f.Interface = p.linkType, 0
 	return nil
 }
 

@@ -3,8 +3,6 @@ package capfile
 import (
 	"encoding/binary"
 	"io"
-	"math"
-	"math/bits"
 
 	"capstan/pkg/capture"
 )
@@ -185,6 +183,7 @@ func (p *pcapng) packet(f *capture.Frame, body []byte, obsolete bool) error {
 	f.Data = body[headerLen : headerLen+int(capLen) : headerLen+int(capLen)]
 	f.Len = int(max(wireLen, capLen))
 	f.LinkType = i.linkType
+	f.Interface = id + 1
 	return nil
 }
 
@@ -203,49 +202,6 @@ func (p *pcapng) simplePacket(f *capture.Frame, body []byte) error {
 	f.Data = body[4 : 4+n : 4+n]
 	f.Len = int(wireLen)
 	f.LinkType = i.linkType
+	f.Interface = 1
 	return nil
-}
-
-// clock turns an interface's time units into nanoseconds.
-type clock struct {
-	offset  int64 // seconds
-	binary  bool  // units are powers of 2, else of 10
-	shift   uint8 // of a binary clock
-	mul     uint64
-	divisor uint64
-}
-
-// newClock makes a clock from the options if_tsresol and if_tsoffset.
-// Resolutions finer than 10^-19 or 2^-63 seconds don't fit 64 bits and are
-// taken for that.
-func newClock(resolution uint8, offset int64) clock {
-	c := clock{offset: offset, mul: 1, divisor: 1}
-	if resolution&0x80 != 0 {
-		c.binary, c.shift = true, min(resolution&0x7f, 63)
-		return c
-	}
-	for exp := resolution; exp < 9; exp++ {
-		c.mul *= 10
-	}
-	for exp := uint8(9); exp < min(resolution, 19+9); exp++ {
-		if c.divisor > math.MaxUint64/10 {
-			break
-		}
-		c.divisor *= 10
-	}
-	return c
-}
-
-func (c clock) nanos(units uint64) int64 {
-	base := c.offset * 1e9
-	if !c.binary {
-		return base + int64(units*c.mul/c.divisor)
-	}
-	seconds := units >> c.shift
-	fraction := units - seconds<<c.shift
-	hi, lo := bits.Mul64(fraction, 1e9)
-	if c.shift == 0 {
-		return base + int64(seconds*1e9)
-	}
-	return base + int64(seconds*1e9) + int64(hi<<(64-c.shift)|lo>>c.shift)
 }

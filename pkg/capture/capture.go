@@ -21,6 +21,9 @@ type Frame struct {
 	Len int
 	// LinkType tells how Data starts.
 	LinkType LinkType
+	// Interface numbers the interface that the frame was seen at, from 1 and
+	// within its source; 0 if the source has only one or doesn't tell.
+	Interface uint32
 }
 
 // Truncated reports whether a snap length cut the frame.
