@@ -16,6 +16,7 @@ const (
 	LinkTypeLinuxSLL  LinkType = 113 // Linux cooked capture v1
 	LinkTypeIPv4      LinkType = 228 // raw IPv4
 	LinkTypeIPv6      LinkType = 229 // raw IPv6
+	LinkTypeNFLOG     LinkType = 239 // netfilter log
 	LinkTypeLinuxSLL2 LinkType = 276 // Linux cooked capture v2
 )
 

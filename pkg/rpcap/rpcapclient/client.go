@@ -18,6 +18,7 @@ type Client struct {
 	requestTimeout time.Duration
 	grace          time.Duration // of its streams: controlGrace but for tests
 	order          binary.ByteOrder
+	transport      Transport     // what TransportDefault stands for
 	readerDone     chan struct{} // closed when the reader goroutine has ended
 
 	// turn holds a token while no request is under way.
@@ -38,12 +39,16 @@ type Client struct {
 	ended       error                // why the control connection is over
 	streams     map[*Stream]struct{} // not yet closed
 	closed      bool
+	// A pipe for frames that come on the control connection: the end that the
+	// reader writes to, and the Stream's until Start has taken it.
+	inline, inlineStream net.Conn
 }
 
 // newClient takes conn over and starts its reader.
 func newClient(conn net.Conn, d *dialer, requestTimeout time.Duration) *Client {
 	c := &Client{
 		conn: conn, dial: d, requestTimeout: requestTimeout, grace: controlGrace,
+		transport:  TransportConnect,
 		readerDone: make(chan struct{}),
 		turn:       make(chan struct{}, 1),
 		streams:    make(map[*Stream]struct{}),
@@ -54,7 +59,8 @@ func newClient(conn net.Conn, d *dialer, requestTimeout time.Duration) *Client {
 }
 
 // ByteOrder returns the byte order of the server's host, in which a few link
-// types have fields. Servers before libpcap 1.10.2 don't tell; then it is the
+// types have fields. Those of CAN frames on cooked devices and of NFLOG are
+// converted in the frames that a Stream delivers. Servers before libpcap 1.10.2 don't tell; then it is the
 // order of this host.
 func (c *Client) ByteOrder() binary.ByteOrder { return c.order }
 
@@ -103,6 +109,7 @@ func (c *Client) abort() error {
 	for _, s := range streams {
 		s.Close()
 	}
+	c.closeInline()
 	c.conn.Close() // its error says nothing that the session's end doesn't
 	<-c.readerDone
 	return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -19,8 +20,8 @@ import (
 
 // The cases of the client in the conformance list of the protocol: 134 and 135
 // are rows of TestStreamRefuses, too, 141 is in package rpcap, 142 in dial_test.go.
-// 129 (host order of CAN frames), 139 (sampling) and 140 (UDP) are about what the
-// client doesn't have yet.
+// 129 (host order of CAN frames) is about what the Client leaves to its user, who
+// has Client.ByteOrder. 140 is in channel_test.go.
 
 // reply returns the bytes of a reply.
 func reply(t rpcap.Type, value uint16, body []byte) []byte {
@@ -331,20 +332,79 @@ func TestCase138NoFilter(t *testing.T) {
 }
 
 // Servers without a data connection send PACKETs on the control connection.
-func TestNoDataPort(t *testing.T) {
+func TestFramesOnControlConnection(t *testing.T) {
+	again := make(chan struct{})
 	c := session(t, Options{}, rpcaptest.Open("eth0"), rpcaptest.ExpectType(rpcap.TypeStartCapRequest),
-		rpcaptest.Send(&rpcap.StartCapReply{}), rpcaptest.SendRaw(packets(1, 3, 60)),
-		rpcaptest.Expect(&rpcap.EndCapRequest{}), rpcaptest.SendRaw(packets(4, 3, 60)), rpcaptest.Send(&rpcap.EndCapReply{}),
-		rpcaptest.ExpectEnd())
+		rpcaptest.SendRaw(append(rpcap.Append(nil, &rpcap.StartCapReply{}), packets(1, 3, 60)...)), // at once
+		rpcaptest.Expect(&rpcap.StatsRequest{}), rpcaptest.SendRaw(packets(4, 3, 60)), rpcaptest.Send(&rpcap.StatsReply{Sent: 6}),
+		rpcaptest.Expect(&rpcap.EndCapRequest{}), rpcaptest.SendRaw(packets(7, 3, 60)), rpcaptest.Send(&rpcap.EndCapReply{}),
+		rpcaptest.ExpectType(rpcap.TypeStartCapRequest), rpcaptest.Send(&rpcap.StartCapReply{}), rpcaptest.SendRaw(packets(1, 2, 60)[:100]),
+		rpcaptest.WaitFor(again), rpcaptest.CloseControl())
 	if _, err := c.Open(t.Context(), "eth0"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Start(t.Context(), StartRequest{}); !errors.Is(err, ErrNoDataPort) {
-		t.Errorf("start: %v", err)
+	s, err := c.Start(t.Context(), StartRequest{})
+	if err != nil {
+		t.Fatal(err)
 	}
-	if err := c.EndCapture(t.Context()); err != nil {
-		t.Errorf("the session is out of step: %v", err)
+	requests := make(chan error, 2)
+	go func() { // ends with the two requests; awaited below
+		got, err := c.Stats(t.Context())
+		if err == nil && got.Sent != 6 {
+			err = fmt.Errorf("%+v", got)
+		}
+		requests <- err
+		requests <- c.EndCapture(t.Context())
+	}()
+	all, err := readAll(s)
+	if len(all) != 9 || err != io.EOF || s.Stats().Missing != 0 {
+		t.Errorf("%d frames, %v, %+v", len(all), err, s.Stats())
 	}
+	for range 2 {
+		if err := <-requests; err != nil {
+			t.Error(err)
+		}
+	}
+	c.grace = noDelay
+	if s, err = c.Start(t.Context(), StartRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	close(again)
+	all, err = readAll(s)
+	var end *TerminatedError
+	if len(all) != 1 || !errors.As(err, &end) {
+		t.Errorf("a connection that breaks: %d frames, %v", len(all), err)
+	}
+	c.Close()
+}
+
+// Close ends a session in which frames on the control connection wait that
+// nobody reads.
+func TestCloseWithFramesOnControlConnection(t *testing.T) {
+	c := session(t, Options{}, rpcaptest.Open("eth0"), rpcaptest.ExpectType(rpcap.TypeStartCapRequest),
+		rpcaptest.SendRaw(append(rpcap.Append(nil, &rpcap.StartCapReply{}), packets(1, 3, 60)...)), rpcaptest.ExpectEnd())
+	if _, err := c.Open(t.Context(), "eth0"); err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.Start(t.Context(), StartRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	if err := s.Next(new(capture.Frame)); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestCase139Sampling(t *testing.T) {
+	c := session(t, Options{},
+		rpcaptest.ExpectRaw([]byte{0, 0x0b, 0, 0, 0, 0, 0, 8, 1, 0, 0, 0, 0, 0, 0, 10}), rpcaptest.Send(&rpcap.SetSamplingReply{}),
+		rpcaptest.ExpectType(rpcap.TypeSetSamplingReq), rpcaptest.Send(&rpcap.Error{Code: rpcap.CodeSetSampling, Text: "no"}),
+		rpcaptest.ExpectEnd())
+	if err := c.SetSampling(t.Context(), rpcap.SamplingOneInN, 10); err != nil {
+		t.Error(err)
+	}
+	wantRemote(t, c.SetSampling(t.Context(), rpcap.SamplingFirstAfterMS, 10), rpcap.CodeSetSampling, "no")
 	c.Close()
 }
 

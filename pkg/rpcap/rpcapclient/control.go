@@ -14,6 +14,7 @@ import (
 type call struct {
 	sent      rpcap.Type
 	reply     rpcap.Message
+	answered  func()     // called by the reader when reply is set, before anything that follows it; nil: none
 	abandoned bool       // nobody waits any more; guarded by Client.mu
 	done      chan error // gets one value, after reply is set
 }
@@ -46,10 +47,16 @@ func (c *Client) inTurn(ctx context.Context, f func(ctx context.Context) error) 
 
 // exchange is request for those who have the turn.
 func (c *Client) exchange(ctx context.Context, m, reply rpcap.Message) error {
+	return c.exchangeThen(ctx, m, reply, nil)
+}
+
+// exchangeThen is exchange with a function that the reader calls when the
+// answer is in reply, before it reads on.
+func (c *Client) exchangeThen(ctx context.Context, m, reply rpcap.Message, answered func()) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
-	call := &call{sent: m.Type(), reply: reply, done: make(chan error, 1)}
+	call := &call{sent: m.Type(), reply: reply, answered: answered, done: make(chan error, 1)}
 	if err := c.enqueue(call); err != nil {
 		return err
 	}
@@ -154,10 +161,20 @@ func (c *Client) readReplies() {
 	for {
 		h, body, err := r.Next()
 		if err != nil {
+			c.closeInline()
 			c.end(err)
 			return
 		}
-		c.route(h, body)
+		if h.Type == rpcap.TypePacket {
+			c.routePacket(h, body)
+			continue
+		}
+		if call, err := c.route(h, body); call != nil {
+			if err == nil && call.answered != nil {
+				call.answered()
+			}
+			call.done <- err
+		}
 	}
 }
 
@@ -181,32 +198,29 @@ func (c *Client) end(err error) {
 	}
 }
 
-// route takes one message.
-func (c *Client) route(h rpcap.Header, body []byte) {
+// route takes one message. It returns the request that it answers, nil if it
+// answers none, and what to tell of the answer.
+func (c *Client) route(h rpcap.Header, body []byte) (*call, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case h.Type == rpcap.TypePacket:
-		return // of a capture that Start has refused with ErrNoDataPort
 	case h.Type == rpcap.TypeError && h.Version == rpcap.Version:
-		c.routeError(h, body)
-		return
+		return c.routeError(h, body)
 	case h.Type&rpcap.TypeReply != 0:
 		c.skipAbandoned(h.Type)
 	}
 	if len(c.pending) == 0 {
-		return // such as the reply 0x86 that some servers give to CLOSE
+		return nil, nil // such as the reply 0x86 that some servers give to CLOSE
 	}
 	call := c.pending[0]
 	c.pending = c.pending[1:]
 	switch {
 	case h.Version != rpcap.Version:
-		call.done <- &VersionError{Version: h.Version}
+		return call, &VersionError{Version: h.Version}
 	case h.Type != call.sent|rpcap.TypeReply:
-		call.done <- &ReplyError{Sent: call.sent, Got: h.Type}
-	default:
-		call.done <- rpcap.Decode(h, body, call.reply)
+		return call, &ReplyError{Sent: call.sent, Got: h.Type}
 	}
+	return call, rpcap.Decode(h, body, call.reply)
 }
 
 // skipAbandoned drops calls that got no answer at all, if t is the answer to
@@ -225,18 +239,17 @@ func (c *Client) skipAbandoned(t rpcap.Type) {
 
 // routeError takes an ERROR: the answer to the oldest request, or news about
 // the capture. That a capture's read failed is always news: no request is
-// answered with it. mu is held.
-func (c *Client) routeError(h rpcap.Header, body []byte) {
+// answered with it. It returns what route does. mu is held.
+func (c *Client) routeError(h rpcap.Header, body []byte) (*call, error) {
 	var m rpcap.Error
 	if err := rpcap.Decode(h, body, &m); err != nil {
-		return // can't be: every body is a text
+		return nil, nil // can't be: every body is a text
 	}
 	remote := &rpcap.RemoteError{Code: m.Code, Text: m.Text}
 	if len(c.pending) > 0 && (m.Code != rpcap.CodeRead || len(c.streams) == 0) {
 		call := c.pending[0]
 		c.pending = c.pending[1:]
-		call.done <- remote
-		return
+		return call, remote
 	}
 	if c.unsolicited == nil {
 		c.unsolicited = remote
@@ -244,4 +257,5 @@ func (c *Client) routeError(h rpcap.Header, body []byte) {
 	for s := range c.streams {
 		s.controlEnded(c.unsolicited)
 	}
+	return nil, nil
 }

@@ -17,8 +17,12 @@
 //
 // What is known to deviate among servers is accepted: authentication replies of
 // 0, 2 and 8 bytes, listings without a count, NULs in strings, error code 0,
-// and PACKETs whose length the reference cut to 16 bits. A server that sends
-// PACKETs on the control connection is refused with [ErrNoDataPort].
+// PACKETs whose length the reference cut to 16 bits, and PACKETs on the control
+// connection from servers that name no data port: there the Stream has to be read
+// for a request to be answered.
+//
+// Frames come over TCP, whichever side connects, or over UDP: see [Transport].
+// Daemons in active mode, which connect to their client, are met by a [Listener].
 //
 // The server announces its capture buffer's size so that a client can raise
 // SO_RCVBUF to it. Deviation: this client leaves the buffer to the kernel, which

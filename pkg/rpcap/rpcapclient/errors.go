@@ -1,7 +1,6 @@
 package rpcapclient
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -26,10 +25,6 @@ const (
 	errShortAuth = textError("Authentication reply from server is too short")
 	errNoVersion = textError("The server doesn't support any protocol version that we support")
 )
-
-// ErrNoDataPort means that the server names no port for the data connection:
-// it would send PACKETs on the control connection, as a few small servers do.
-var ErrNoDataPort = errors.New("the server announces no port for the data connection; packets on the control connection are not supported")
 
 // TerminatedError means that the server ended a connection without being
 // asked to. Its text is libpcap's.

@@ -108,6 +108,10 @@ func (r *replayed) repeat(t *testing.T, c *Client, s **Stream, m rpcaptest.Messa
 		var update rpcap.UpdateFilterRequest
 		must(t, rpcap.Decode(m.Header, m.Body, &update))
 		return "filter", c.UpdateFilter(ctx, update.Filter)
+	case rpcap.TypeSetSamplingReq:
+		var sampling rpcap.SetSamplingRequest
+		must(t, rpcap.Decode(m.Header, m.Body, &sampling))
+		return "sampling", c.SetSampling(ctx, sampling.Method, sampling.Value)
 	case rpcap.TypeStatsRequest:
 		stats, err := c.Stats(ctx)
 		return fmt.Sprintf("stats %+v", stats), err
@@ -178,6 +182,8 @@ func TestReplay(t *testing.T) {
 		{"api_any", []string{auth, "open LINUX_SLL", "start"}, 64, 102},
 		{"api_nodev", []string{auth, noDevice}, 0, 0},
 		{"api_refilter", []string{auth, "open EN10MB", "start", "filter", "stats {Received:64 InterfaceDropped:0 KernelDropped:0 Sent:64}", "close"}, 64, 100},
+		{"api_sampling", []string{auth, "open EN10MB", "sampling", "start"}, 64, 100},
+		{"api_samplingms", []string{auth, "open EN10MB", "sampling", "start"}, 64, 100},
 		{"api_nocap", []string{auth, "open EN10MB", "start", "filter"}, 0, 0},
 		{"auth_null_refused", []string{"AUTH_FAILED: Authentication failed; NULL authentication not permitted."}, 0, 0},
 		{"auth_bad", []string{"AUTH_FAILED: Authentication failed"}, 0, 0},

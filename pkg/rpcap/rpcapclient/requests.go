@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"time"
 
 	"capstan/pkg/capture"
@@ -57,6 +56,8 @@ type StartRequest struct {
 	// Filter is a classic BPF program for the link type that Open returned,
 	// at most [rpcap.MaxFilterLen] instructions. Empty means every frame.
 	Filter []rpcap.Instruction
+	// Transport is the way of the frames.
+	Transport Transport
 }
 
 // bpfReturn is the opcode of "ret #k" (BPF_RET|BPF_K).
@@ -101,6 +102,12 @@ func (c *Client) Start(ctx context.Context, r StartRequest) (*Stream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start capture: %w", err)
 	}
+	data, err := c.openChannel(ctx, r.Transport)
+	if err != nil {
+		return nil, fmt.Errorf("start capture: %w", err)
+	}
+	defer data.close()
+	data.announce(m)
 	var link capture.LinkType
 	var reply rpcap.StartCapReply
 	err = c.inTurn(ctx, func(ctx context.Context) error {
@@ -111,17 +118,24 @@ func (c *Client) Start(ctx context.Context, r StartRequest) (*Stream, error) {
 		c.unsolicited = nil // of an earlier capture
 		c.mu.Unlock()
 		link = c.linkType
-		return c.exchange(ctx, m, &reply)
+		return c.exchangeThen(ctx, m, &reply, func() {
+			if reply.DataPort == 0 && m.DataPort == 0 { // neither side waits for a connection
+				c.openInline()
+			}
+		})
 	})
-	var conn net.Conn
+	var conn dataConn
 	if err == nil {
-		conn, err = c.connectData(ctx, reply.DataPort)
+		conn, err = c.connectData(ctx, data, reply)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("start capture: %w", err)
 	}
 	s := newStream(conn, int(m.SnapLen), link)
 	s.grace = c.grace
+	if c.order != hostOrder() {
+		s.swap = swapHostFields(link)
+	}
 	if err := c.adopt(s); err != nil {
 		return nil, fmt.Errorf("start capture: %w", err)
 	}
@@ -130,11 +144,8 @@ func (c *Client) Start(ctx context.Context, r StartRequest) (*Stream, error) {
 
 // connectData makes the data connection. If that fails, an ERROR that the
 // server sent meanwhile says more than the connection's.
-func (c *Client) connectData(ctx context.Context, port uint16) (net.Conn, error) {
-	if port == 0 {
-		return nil, ErrNoDataPort
-	}
-	conn, err := c.dial.data(ctx, c.conn.RemoteAddr(), port)
+func (c *Client) connectData(ctx context.Context, data channel, reply rpcap.StartCapReply) (dataConn, error) {
+	conn, err := data.connect(ctx, reply)
 	if err != nil {
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -176,6 +187,16 @@ func (c *Client) UpdateFilter(ctx context.Context, filter []rpcap.Instruction) e
 	return nil
 }
 
+// SetSampling thins the next capture out: [rpcap.SamplingOneInN] keeps one
+// frame in value, [rpcap.SamplingFirstAfterMS] one and then none for value
+// milliseconds. libpcap's rpcapd accepts it and doesn't do it.
+func (c *Client) SetSampling(ctx context.Context, method rpcap.SamplingMethod, value uint32) error {
+	if err := c.request(ctx, &rpcap.SetSamplingRequest{Method: method, Value: value}, &rpcap.SetSamplingReply{}); err != nil {
+		return fmt.Errorf("set sampling: %w", err)
+	}
+	return nil
+}
+
 // Stats returns the server's counters of the capture.
 func (c *Client) Stats(ctx context.Context) (rpcap.StatsReply, error) {
 	var reply rpcap.StatsReply
@@ -191,7 +212,7 @@ func (c *Client) Stats(ctx context.Context) (rpcap.StatsReply, error) {
 func (c *Client) EndCapture(ctx context.Context) error {
 	err := c.inTurn(ctx, func(ctx context.Context) error {
 		c.expectEnd(true)
-		err := c.exchange(ctx, &rpcap.EndCapRequest{}, &rpcap.EndCapReply{})
+		err := c.exchangeThen(ctx, &rpcap.EndCapRequest{}, &rpcap.EndCapReply{}, c.finishData)
 		var remote *rpcap.RemoteError
 		if errors.As(err, &remote) {
 			c.expectEnd(false)
@@ -202,6 +223,25 @@ func (c *Client) EndCapture(ctx context.Context) error {
 		return fmt.Errorf("end capture: %w", err)
 	}
 	return nil
+}
+
+// finisher is a dataConn whose end is not told on itself.
+type finisher interface {
+	// finish makes Read return io.EOF after what is under way.
+	finish()
+}
+
+// finishData ends the data connections that the server has no way to end. The
+// reader calls it with the ENDCAP_REPLY.
+func (c *Client) finishData() {
+	c.closeInline()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for s := range c.streams {
+		if f, ok := s.conn.(finisher); ok {
+			f.finish()
+		}
+	}
 }
 
 // expectEnd tells the streams whether the end of their data is what we asked

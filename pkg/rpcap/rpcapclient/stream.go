@@ -21,6 +21,8 @@ type Stream struct {
 	framer   framer
 	linkType capture.LinkType
 	grace    time.Duration // see controlGrace
+	reorders bool          // frames may overtake one another
+	swap     func([]byte)  // converts fields in the server's byte order; nil if there are none
 
 	// Owned by the caller of Next.
 	buf        []byte // buf[start:end] is unread
@@ -62,7 +64,9 @@ const (
 
 // newStream takes conn over.
 func newStream(conn dataConn, snapLen int, linkType capture.LinkType) *Stream {
+	_, reorders := conn.(*datagramConn)
 	return &Stream{
+		reorders: reorders,
 		conn:     conn,
 		framer:   framer{maxFrame: uint32(snapLen) + frameSlack},
 		linkType: linkType,
@@ -119,16 +123,32 @@ func (s *Stream) deliver(f *capture.Frame, h rpcap.PacketHeader, n int) {
 	to := from + int(h.CapLen)
 	f.Timestamp = h.Timestamp
 	f.Data = s.buf[from:to:to]
+	if s.swap != nil {
+		s.swap(f.Data)
+	}
 	f.Len = max(int(h.Len), int(h.CapLen))
 	f.LinkType = s.linkType
 	s.start += n
 	s.frames.Add(1)
 	s.bytes.Add(uint64(h.CapLen))
-	// Numbers that run backwards are no hole but a server with its own idea.
-	if hole := h.Number - s.next; hole != 0 && hole < 1<<31 {
+	s.count(h.Number)
+}
+
+// count finds holes in the numbers of the frames. Numbers that run backwards
+// are no hole: a datagram that another one overtook, which was counted as
+// missing, or else a server with its own idea.
+func (s *Stream) count(number uint32) {
+	hole := number - s.next
+	switch {
+	case hole < 1<<31:
 		s.missing.Add(uint64(hole))
+	case s.reorders:
+		if s.missing.Load() > 0 {
+			s.missing.Add(^uint64(0))
+		}
+		return
 	}
-	s.next = h.Number + 1
+	s.next = number + 1
 }
 
 // Buffered reports whether Next returns without waiting.
@@ -160,9 +180,15 @@ type StreamStats struct {
 	Frames  uint64 // delivered by Next
 	Bytes   uint64 // captured bytes of these frames
 	Missing uint64 // frames that the server numbered and that never arrived
+	// Rejected counts datagrams that were not one PACKET of the server.
+	Rejected uint64
 }
 
 // Stats returns the counters so far.
 func (s *Stream) Stats() StreamStats {
-	return StreamStats{Frames: s.frames.Load(), Bytes: s.bytes.Load(), Missing: s.missing.Load()}
+	stats := StreamStats{Frames: s.frames.Load(), Bytes: s.bytes.Load(), Missing: s.missing.Load()}
+	if d, ok := s.conn.(*datagramConn); ok {
+		stats.Rejected = d.rejected.Load()
+	}
+	return stats
 }

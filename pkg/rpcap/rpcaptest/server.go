@@ -21,13 +21,17 @@ type Config struct {
 	Network string
 	// TLS, if not nil, makes both connections TLS connections.
 	TLS *tls.Config
+	// Active, if not empty, is the address that the server connects to, in
+	// place of listening.
+	Active string
 }
 
 // stepTimeout is how long a step waits for the client, so that a test ends
 // however wrong it is.
 const stepTimeout = 30 * time.Second
 
-// Server plays a script to the first client that connects.
+// Server plays a script to the first client that connects, or, in active mode,
+// to the one that it connects to.
 type Server struct {
 	config   Config
 	listener net.Listener
@@ -74,6 +78,9 @@ func Start(t testing.TB, config Config, script ...Step) *Server {
 }
 
 func (s *Server) listen() error {
+	if s.config.Active != "" {
+		return nil
+	}
 	var err error
 	switch s.config.Network {
 	case "", "tcp":
@@ -158,7 +165,7 @@ func (s *Server) play(script []Step) {
 }
 
 func (s *Server) run(script []Step) error {
-	conn, err := s.accept(s.listener)
+	conn, err := s.control()
 	if err != nil {
 		return fmt.Errorf("control connection: %w", err)
 	}
@@ -174,6 +181,18 @@ func (s *Server) run(script []Step) error {
 	return nil
 }
 
+// control makes the control connection.
+func (s *Server) control() (net.Conn, error) {
+	if s.config.Active == "" {
+		return s.accept(s.listener)
+	}
+	conn, err := net.Dial("tcp", s.config.Active)
+	if err != nil {
+		return nil, err
+	}
+	return s.prepare(conn)
+}
+
 // accept takes one connection and closes the listener.
 func (s *Server) accept(l net.Listener) (net.Conn, error) {
 	defer l.Close()
@@ -186,6 +205,11 @@ func (s *Server) accept(l net.Listener) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	return s.prepare(conn)
+}
+
+// prepare makes conn a TLS connection if that is configured.
+func (s *Server) prepare(conn net.Conn) (net.Conn, error) {
 	if s.config.TLS != nil {
 		conn = tls.Server(conn, s.config.TLS)
 	}
