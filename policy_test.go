@@ -41,7 +41,7 @@ var rooms = []room{
 	{"capstan/proto/...", []string{"google.golang.org/protobuf..."}, "generated"},
 
 	{"capstan/rpcapd/...", []string{"capstan/pkg/...", "capstan/rpcapd/...", "github.com/spf13/pflag", "github.com/vishvananda/netlink...",
-		"github.com/prometheus/client_golang...", "golang.org/x/net/bpf", "golang.org/x/sys/unix", "golang.org/x/sync/errgroup"}, "the privileged process: no payload, no protobuf, no interceptor"},
+		"github.com/prometheus/client_golang...", "golang.org/x/net/bpf", "golang.org/x/sys/unix", "golang.org/x/sync/errgroup", "golang.org/x/time/rate"}, "the privileged process: no payload, no protobuf, no interceptor"},
 	{"capstan/interceptor", []string{"capstan/interceptor/internal/command"}, "main"},
 	{"capstan/interceptor/internal/command", []string{"capstan/interceptor/internal/...", "capstan/pkg/capfile", "capstan/pkg/capture", "capstan/pkg/rpcap...",
 		"capstan/proto/...", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys/unix"}, "wires the rooms"},

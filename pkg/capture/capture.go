@@ -59,6 +59,7 @@ type Stats struct {
 	Seen        uint64 // frames that reached the capture point
 	Excluded    uint64 // left out by rule: own data connections, direction, loopback's second copy
 	Filtered    uint64 // refused by the client's filter
+	Sampled     uint64 // accepted by the client's filter, left out by its sampling
 	Dropped     uint64 // matched, but lost since the ring was full
 	Matched     uint64 // matched and put into the ring
 	Sent        uint64 // handed to the client's data connection

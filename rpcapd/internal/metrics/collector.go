@@ -64,6 +64,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	count(c.seen, s.Frames.Seen)
 	count(c.frames, s.Frames.Excluded, "excluded")
 	count(c.frames, c.monotonic(s.Frames.Filtered), "filtered")
+	count(c.frames, s.Frames.Sampled, "sampled")
 	count(c.frames, s.Frames.Dropped, "dropped")
 	count(c.frames, s.Frames.Sent, "sent")
 	count(c.frames, s.Frames.Undelivered, "undelivered")

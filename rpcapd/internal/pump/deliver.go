@@ -89,12 +89,20 @@ func (p *Pump) deliver(f *afpacket.Frame) {
 		}
 		capLen = int(min(uint32(capLen), verdict))
 	}
+	if rule := *p.sampling.Load(); rule.Active() && !p.sample.keep(rule, f.Timestamp) {
+		p.sampled.Add(1)
+		return // dropped because the client asked for fewer
+	}
 	if p.lost {
 		return // dropped because nobody reads; counted as undelivered at the end
 	}
-	p.number++
-	h := rpcap.PacketHeader{Timestamp: f.Timestamp, CapLen: uint32(capLen), Len: uint32(wireLen), Number: p.number}
+	h := rpcap.PacketHeader{Timestamp: f.Timestamp, CapLen: uint32(capLen), Len: uint32(wireLen), Number: p.number + 1}
 	h.Put(p.buf[p.fill:])
+	if p.cfg.MaxDatagram > 0 {
+		p.sendDatagram(p.buf[:rpcap.PacketOverhead+capLen])
+		return
+	}
+	p.number++
 	p.fill += rpcap.PacketOverhead + capLen
 	p.queued++
 }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"capstan/pkg/capture"
 	"capstan/pkg/sockfilter"
 )
 
@@ -42,6 +43,9 @@ type Input struct {
 type Config struct {
 	SnapLen      int           // bytes of a frame that the client wants
 	BlockTimeout time.Duration // after which the ring retires a block that isn't full
+	// MaxDatagram, unless 0, says that the data connection keeps the bounds of
+	// writes and how long one may be: each message is written alone.
+	MaxDatagram int
 }
 
 // Pump is one running capture.
@@ -54,6 +58,8 @@ type Pump struct {
 	setMu   sync.Mutex // serialises changes of the kernel's filter
 	halted  bool       // guarded by setMu: nothing may pass any more
 
+	sampling atomic.Pointer[capture.Sampling]
+
 	// Owned by the goroutine of run.
 	buf    []byte
 	fill   int    // bytes of buf in use
@@ -61,8 +67,9 @@ type Pump struct {
 	number uint32 // npkt of the last frame
 	conn   net.Conn
 	lost   bool // the data connection failed; frames are only counted
+	sample sampler
 
-	sent, bytes, refused atomic.Uint64
+	sent, bytes, refused, sampled, oversized, failed atomic.Uint64
 
 	startOnce, stopOnce, closeOnce sync.Once
 	started, stopping, aborted     atomic.Bool
@@ -86,6 +93,7 @@ type program struct {
 func New(in Input, cfg Config) *Pump {
 	p := &Pump{in: in, cfg: cfg, buf: make([]byte, bufferLen), done: make(chan struct{})}
 	p.program.Store(&program{})
+	p.sampling.Store(&capture.Sampling{})
 	return p
 }
 
@@ -133,6 +141,9 @@ func (p *Pump) SetFilter(filter *sockfilter.Program) (inKernel bool, err error) 
 	}
 	return inKernel, nil
 }
+
+// SetSampling thins out what the filter accepts from now on.
+func (p *Pump) SetSampling(s capture.Sampling) { p.sampling.Store(&s) }
 
 // halt makes the kernel pass nothing any more. If that fails, frames go on
 // filling the ring until it is closed, and count as undelivered.

@@ -112,8 +112,8 @@ func checkBalance(t testing.TB, p *pump.Pump) pump.Stats {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Seen != s.Excluded+s.Filtered+s.Dropped+s.Matched {
-		t.Errorf("seen ≠ excluded + filtered + dropped + matched: %+v", s)
+	if s.Seen != s.Excluded+s.Filtered+s.Sampled+s.Dropped+s.Matched {
+		t.Errorf("seen ≠ excluded + filtered + sampled + dropped + matched: %+v", s)
 	}
 	if s.Matched != s.Sent+s.Undelivered {
 		t.Errorf("matched ≠ sent + undelivered: %+v", s)

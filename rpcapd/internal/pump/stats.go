@@ -9,6 +9,9 @@ import (
 type Stats struct {
 	capture.Stats
 	Bytes uint64 // of frames and their PACKET headers, handed to the data connection
+	// Oversized and SendFailed are parts of Undelivered: frames that don't fit
+	// into a datagram, and datagrams that the network refused.
+	Oversized, SendFailed uint64
 }
 
 // Stats returns the counters since Start. While the capture runs they are read
@@ -25,10 +28,11 @@ func (p *Pump) Stats() (Stats, error) {
 }
 
 // Reply returns the counters as a STATS_REPLY carries them: what the reference
-// calls received are the frames that passed the filter, dropped ones included.
+// calls received are the frames that passed the filter, those included that were
+// dropped or left out by sampling.
 func (s *Stats) Reply() rpcap.StatsReply {
 	return rpcap.StatsReply{
-		Received:         uint32(s.Matched + s.Dropped),
+		Received:         uint32(s.Matched + s.Dropped + s.Sampled),
 		InterfaceDropped: uint32(s.InterfaceDropped),
 		KernelDropped:    uint32(s.Dropped),
 		Sent:             uint32(s.Sent),
@@ -40,12 +44,15 @@ func (s *Stats) Add(o Stats) {
 	s.Seen += o.Seen
 	s.Excluded += o.Excluded
 	s.Filtered += o.Filtered
+	s.Sampled += o.Sampled
 	s.Dropped += o.Dropped
 	s.Matched += o.Matched
 	s.Sent += o.Sent
 	s.Undelivered += o.Undelivered
 	s.InterfaceDropped += o.InterfaceDropped
 	s.Bytes += o.Bytes
+	s.Oversized += o.Oversized
+	s.SendFailed += o.SendFailed
 }
 
 // read collects the counters of kernel and pump. ended tells that nothing
@@ -55,6 +62,9 @@ func (p *Pump) read(ended bool) (Stats, error) {
 	// so that a frame in between looks like one still in the ring.
 	s := Stats{Bytes: p.bytes.Load()}
 	s.Sent = p.sent.Load()
+	s.Oversized, s.SendFailed = p.oversized.Load(), p.failed.Load()
+	s.Undelivered = s.Oversized + s.SendFailed
+	s.Sampled = p.sampled.Load()
 	refused := p.refused.Load()
 	counts, err := p.in.Filter.Counts()
 	if err != nil {
@@ -72,7 +82,7 @@ func (p *Pump) read(ended bool) (Stats, error) {
 	met := s.Seen - s.Excluded
 	s.Filtered = met - min(met, ring.Packets) + refused
 	s.Dropped = ring.Drops
-	s.Matched = ring.Packets - min(ring.Packets, ring.Drops+refused)
+	s.Matched = ring.Packets - min(ring.Packets, ring.Drops+refused+s.Sampled)
 	if ended {
 		s.Undelivered = s.Matched - min(s.Matched, s.Sent)
 	}

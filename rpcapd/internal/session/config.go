@@ -16,7 +16,10 @@ type Config struct {
 	NullAuth bool
 	// MaxAuthAttempts closes the connection after so many failed logins; 0 = 5.
 	MaxAuthAttempts int
-	Timeouts        Timeouts
+	// Active says that the daemon has made the control connection: then it
+	// makes the data connections, too, and waits for messages without limit.
+	Active   bool
+	Timeouts Timeouts
 }
 
 // Timeouts of a session; a zero value has the default.
@@ -85,6 +88,7 @@ type Counters struct {
 	DataRefused      atomic.Uint64 // data connections of strangers
 	FilterLoads      atomic.Uint64 // client filters that run in the kernel
 	FilterFallbacks  atomic.Uint64 // client filters that run in user space
+	FiltersDelayed   atomic.Uint64 // requests that waited since their session loads filters too often
 	FailedLogins     atomic.Uint64
 	UnwantedTLSHello atomic.Uint64 // TLS clients on a plain port
 }

@@ -1,16 +1,21 @@
 package session
 
 import (
+	"context"
 	"net"
 	"time"
 )
 
-// DataOpener makes the listeners that the data connections of a session's
-// captures come in by.
+// DataOpener makes the data connections of a session's captures.
 type DataOpener interface {
-	// ListenData returns a listener that gives up at deadline. refused is
-	// called for each stranger that knocked.
+	// ListenData returns a listener for the connection that the client makes.
+	// It gives up at deadline. refused is called for each stranger that
+	// knocked.
 	ListenData(deadline time.Time, refused func()) (DataListener, error)
+	// DialData makes the connection to a port of the client, which the session
+	// doesn't read from. Network is "tcp" or "udp". It gives up when ctx ends.
+	// The text of the error goes to the client.
+	DialData(ctx context.Context, network string, port uint16) (*DialedData, error)
 }
 
 // DataListener waits for one data connection.
@@ -25,4 +30,14 @@ type DataListener interface {
 	Close()
 	// Release says that the accepted connection, if any, is closed.
 	Release()
+}
+
+// DialedData is a data connection that the server made.
+type DialedData struct {
+	Conn net.Conn
+	// MaxDatagram is the longest write that Conn takes as one datagram; 0: it
+	// is a stream.
+	MaxDatagram int
+	// Release says that Conn is closed.
+	Release func()
 }

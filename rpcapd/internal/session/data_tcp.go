@@ -14,10 +14,10 @@ type SelfEndpoints interface {
 	Release(netip.AddrPort)
 }
 
-// TCPData opens the data listeners of a TCP session: on the address that the
-// client reached the control connection at, on a port the kernel chooses.
-// Deviation: the reference listens on all addresses, takes whoever comes first
-// and waits for ever.
+// TCPData makes the data connections of a TCP session. It listens on the
+// address that the client reached the control connection at, on a port the
+// kernel chooses. Deviation: the reference listens on all addresses, takes
+// whoever comes first and waits for ever.
 type TCPData struct {
 	Local, Peer netip.Addr // of the control connection
 	Self        SelfEndpoints
@@ -37,9 +37,8 @@ func (d *TCPData) ListenData(deadline time.Time, refused func()) (DataListener, 
 		return nil, fmt.Errorf("data listener: %w", err)
 	}
 	_ = l.SetDeadline(deadline)
-	endpoint := l.Addr().(*net.TCPAddr).AddrPort()
-	endpoint = netip.AddrPortFrom(endpoint.Addr().Unmap(), endpoint.Port())
-	if err := d.Self.Add(endpoint); err != nil {
+	endpoint, err := d.enter(l.Addr())
+	if err != nil {
 		l.Close()
 		return nil, err
 	}

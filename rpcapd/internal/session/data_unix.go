@@ -3,6 +3,7 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -44,6 +45,11 @@ func (d *UnixData) ListenData(deadline time.Time, refused func()) (DataListener,
 		return &unixListener{opener: d, listener: l, port: port, refused: refused}, nil
 	}
 	return nil, fmt.Errorf("data listener: no free name %s.N found", d.Path)
+}
+
+// DialData implements [DataOpener]. A client on a unix socket has no port.
+func (d *UnixData) DialData(context.Context, string, uint16) (*DialedData, error) {
+	return nil, errors.New("on a unix socket the client has to open the data connection")
 }
 
 type unixListener struct {

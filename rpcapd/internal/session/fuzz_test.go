@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/hex"
 	"io"
 	"net"
@@ -29,6 +30,8 @@ func FuzzControl(f *testing.F) {
 		"16 0301 0004 00000000", "00 08 0000 00000011 0001 0000 0003 0006 626f62 736563726574" + authNull,
 		authNull + "00 02 0000 ffffffff", authNull + "000b 0000 00000008 01000000 0000000a" + "00 01 0004 00000002 6869",
 		"01 08 0000 00000008 0000 0000 0000 0000", authNull + "00 6e 0000 00000001 00",
+		authNull + openEth0 + "00 04 0000 0000001c 00040000 00000005 0004 1092" + retAll + endCap,
+		authNull + openEth0 + "00 04 0000 0000001c 00040000 00000005 0002 1092" + retAll + closeMsg,
 	} {
 		b, err := hex.DecodeString(strings.Join(strings.Fields(seed), ""))
 		if err != nil {
@@ -87,6 +90,16 @@ type instantData struct{}
 
 func (instantData) ListenData(time.Time, func()) (session.DataListener, error) {
 	return instantListener{}, nil
+}
+
+func (instantData) DialData(_ context.Context, network string, _ uint16) (*session.DialedData, error) {
+	server, client := net.Pipe()
+	go io.Copy(io.Discard, client) // ended by the pump
+	data := &session.DialedData{Conn: server, Release: func() {}}
+	if network == "udp" {
+		data.MaxDatagram = 100
+	}
+	return data, nil
 }
 
 type instantListener struct{}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -97,7 +98,38 @@ func (h *fakeHost) closeCheck(t testing.TB) {
 type pipeData struct {
 	mu       sync.Mutex
 	listener *pipeListener
-	open     int // listeners not released
+	open     int      // listeners and connections not released
+	dialed   net.Conn // the client's end of what DialData made
+	dialErr  error
+	blocked  bool // DialData waits for ctx
+}
+
+func (d *pipeData) DialData(ctx context.Context, network string, port uint16) (*session.DialedData, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.blocked {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	if d.dialErr != nil {
+		return nil, d.dialErr
+	}
+	if port != pipePort {
+		return nil, fmt.Errorf("dials port %d", port)
+	}
+	d.open++
+	data := &session.DialedData{Release: d.release}
+	data.Conn, d.dialed = net.Pipe()
+	if network == "udp" {
+		data.MaxDatagram = 65507
+	}
+	return data, nil
+}
+
+func (d *pipeData) release() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.open--
 }
 
 const pipePort = 4242
@@ -151,11 +183,7 @@ func (l *pipeListener) Accept() (net.Conn, error) {
 
 func (l *pipeListener) Close() { l.once.Do(func() { close(l.closed) }) }
 
-func (l *pipeListener) Release() {
-	l.data.mu.Lock()
-	defer l.data.mu.Unlock()
-	l.data.open--
-}
+func (l *pipeListener) Release() { l.data.release() }
 
 // rig is one session with a client.
 type rig struct {

@@ -27,14 +27,18 @@ func (s *Session) perform(a action, h rpcap.Header, body []byte) Reason {
 	case doStart:
 		return s.start(h, body)
 	case doUpdateFilter:
-		s.send(s.updateFilter(h, body))
+		answer := s.updateFilter(h, body)
+		if answer == nil {
+			return ReasonShutdown
+		}
+		s.send(answer)
 	case doStats:
 		s.send(s.stats())
 	case doEnd:
 		s.endCapture(true)
 		s.send(&rpcap.EndCapReply{})
 	case doSetSampling:
-		s.send(setSampling(h, body))
+		s.send(s.setSampling(h, body))
 	default:
 		s.refuse(a, h)
 	}
@@ -113,20 +117,6 @@ func (s *Session) open(h rpcap.Header, body []byte) rpcap.Message {
 		s.state = stateOpened
 	}
 	return &rpcap.OpenReply{LinkType: linkType}
-}
-
-// setSampling answers SETSAMPLING_REQ. Only the requests that ask for no
-// sampling are granted, among them all that libpcap 1.9 and later sends from
-// little-endian hosts, whose value is 0.
-func setSampling(h rpcap.Header, body []byte) rpcap.Message {
-	var m rpcap.SetSamplingRequest
-	if err := rpcap.Decode(h, body, &m); err != nil {
-		return &rpcap.Error{Code: rpcap.CodeSetSampling, Text: decodeText(err)}
-	}
-	if m.Method == rpcap.SamplingNone || m.Value == 0 || m.Method == rpcap.SamplingOneInN && m.Value == 1 {
-		return &rpcap.SetSamplingReply{}
-	}
-	return &rpcap.Error{Code: rpcap.CodeSetSampling, Text: "Sampling is not supported by this server"}
 }
 
 // decodeText is the reference's text for a body that can't be decoded.

@@ -11,6 +11,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
+	"capstan/pkg/capture"
 	"capstan/pkg/rpcap"
 	"capstan/rpcapd/internal/pump"
 )
@@ -35,6 +38,8 @@ type Session struct {
 	filtered  bool         // the last capture's filter is more than "everything"
 	failures  int          // failed logins
 	capture   *running     // nil unless state is stateCapturing
+	sampling  capture.Sampling
+	loads     *rate.Limiter // of filters, see awaitFilterLoad
 	clientLog clientLog
 
 	authenticated atomic.Bool
@@ -50,7 +55,7 @@ type Session struct {
 func New(cfg Config, conn net.Conn, peer string, host Host, data DataOpener, log *slog.Logger, counters *Counters) *Session {
 	s := &Session{
 		cfg: cfg.withDefaults(), peer: peer, host: host, data: data, log: log.With("peer", peer), counters: counters,
-		started: time.Now(),
+		started: time.Now(), loads: rate.NewLimiter(filterLoadsPerSecond, filterLoadsBurst),
 	}
 	s.control.conn = conn
 	s.control.reader = rpcap.NewReader(conn, s.bodyLimit)
@@ -147,7 +152,7 @@ func (s *Session) next() (rpcap.Header, []byte, Reason) {
 // message reads the message whose first byte is there.
 func (s *Session) message() (rpcap.Header, []byte, Reason) {
 	deadline := time.Now().Add(s.cfg.Timeouts.Message)
-	if initial := s.initialDeadline(); s.state == stateAuth && initial.Before(deadline) {
+	if initial := s.initialDeadline(); s.state == stateAuth && !initial.IsZero() && initial.Before(deadline) {
 		deadline = initial
 	}
 	for {
@@ -185,7 +190,13 @@ func (s *Session) readFailed(err error) Reason {
 	return ReasonConnection
 }
 
-func (s *Session) initialDeadline() time.Time { return s.started.Add(s.cfg.Timeouts.Initial) }
+// initialDeadline is until when the client must have logged in; zero is never.
+func (s *Session) initialDeadline() time.Time {
+	if s.cfg.Active {
+		return time.Time{}
+	}
+	return s.started.Add(s.cfg.Timeouts.Initial)
+}
 
 // idleDeadline is until when a message may begin to arrive, if the wait
 // started at waiting.
@@ -193,7 +204,7 @@ func (s *Session) idleDeadline(waiting time.Time) time.Time {
 	switch {
 	case s.state == stateAuth:
 		return s.initialDeadline()
-	case s.capture != nil && !s.capture.ended():
+	case s.cfg.Active, s.capture != nil && !s.capture.ended():
 		return time.Time{}
 	case s.capture != nil && s.capture.endedAt.After(waiting):
 		// Deviation: the reference has no timer for a capture that has lost

@@ -305,8 +305,6 @@ func TestStartCapRefusals(t *testing.T) {
 		{"no instruction", start12("00000014", fixed+"0001 0000 00000000"), "The filter contains invalid instructions"},
 		{"last is not RET", start12("0000001c", fixed+"0001 0000 00000001 0000 00 00 00000001"), "The filter contains invalid instructions"},
 		{"backward jump", start12("00000024", fixed+"0001 0000 00000002 0005 00 00 ffffffff 0006 00 00 00000001"), "The filter contains invalid instructions"},
-		{"UDP", start12("0000001c", "00040000 00000005 0002 1111"+retAll), "UDP data connections are not supported by this server"},
-		{"server opens", start12("0000001c", "00040000 00000005 0004 1111"+retAll), "Data connections opened by the server are not supported by this server"},
 	} {
 		in(t, tc.name, func(t *testing.T) {
 			r := start(t, nullAuth, newHost()).auth().open()
@@ -621,28 +619,6 @@ func TestShutdownDeliversWhatTheRingHolds(t *testing.T) {
 		r.expectEOF()
 		r.wait()
 		r.host.closeCheck(t)
-	})
-}
-
-func TestSampling(t *testing.T) {
-	in(t, "", func(t *testing.T) {
-		r := start(t, nullAuth, newHost()).auth()
-		for request, reply := range map[string]string{
-			"01000000 00000000": "", "00000000 0000000a": "", "02000000 00000000": "", "01000000 00000001": "",
-			"01000000 0000000a": "Sampling is not supported by this server",
-			"02000000 00000032": "Sampling is not supported by this server",
-		} {
-			r.send("000b 0000 00000008" + request)
-			if reply == "" {
-				r.expect("008b 0000 00000000")
-			} else {
-				r.expectError(15, reply)
-			}
-		}
-		r.send("000b 0000 00000004 01000000")
-		r.expectError(15, "Message payload is too short")
-		r.inSync()
-		r.end()
 	})
 }
 

@@ -1,0 +1,87 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/net/bpf"
+
+	"capstan/pkg/rpcap"
+	"capstan/pkg/sockfilter"
+)
+
+// filterText is the reference's answer to an invalid program; a valid one that
+// this server can't run is told what it is about.
+func filterText(err error) string {
+	if unsupported := (*sockfilter.UnsupportedError)(nil); errors.As(err, &unsupported) {
+		return fmt.Sprintf("The filter contains a load that is not supported by this server: %s", unsupported.Load)
+	}
+	return "The filter contains invalid instructions"
+}
+
+// A session may put filters in force this often; a client that wants more of
+// it waits. The kernel verifies each program, one at a time for the whole
+// daemon, so that an unbounded client would keep all others waiting.
+const (
+	filterLoadsPerSecond = 20
+	filterLoadsBurst     = 20
+)
+
+// awaitFilterLoad waits until the session may load a filter. False means that
+// the daemon stops meanwhile.
+func (s *Session) awaitFilterLoad() bool {
+	reservation := s.loads.Reserve()
+	delay := reservation.Delay()
+	if delay == 0 {
+		return true
+	}
+	s.counters.FiltersDelayed.Add(1)
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-s.ctx.Done():
+		return false
+	}
+}
+
+// updateFilter answers UPDATEFILTER_REQ, or returns nil if the daemon stops.
+// After a failure the old filter stays.
+func (s *Session) updateFilter(h rpcap.Header, body []byte) rpcap.Message {
+	var m rpcap.UpdateFilterRequest
+	if err := rpcap.Decode(h, body, &m); err != nil {
+		return &rpcap.Error{Code: rpcap.CodeUpdateFilter, Text: decodeText(err)}
+	}
+	program, err := compile(m.Filter)
+	if err != nil {
+		return &rpcap.Error{Code: rpcap.CodeUpdateFilter, Text: filterText(err)}
+	}
+	if !s.awaitFilterLoad() {
+		return nil
+	}
+	inKernel, err := s.capture.pump.SetFilter(program)
+	if err != nil {
+		return &rpcap.Error{Code: rpcap.CodeUpdateFilter, Text: err.Error()}
+	}
+	s.filterLoaded(inKernel)
+	s.filtered = len(m.Filter) > 1
+	return &rpcap.UpdateFilterReply{}
+}
+
+func (s *Session) filterLoaded(inKernel bool) {
+	if inKernel {
+		s.counters.FilterLoads.Add(1)
+	} else {
+		s.counters.FilterFallbacks.Add(1)
+	}
+}
+
+func compile(filter []rpcap.Instruction) (*sockfilter.Program, error) {
+	raw := make([]bpf.RawInstruction, len(filter))
+	for i, insn := range filter {
+		raw[i] = bpf.RawInstruction(insn)
+	}
+	return sockfilter.Compile(raw)
+}
