@@ -100,7 +100,7 @@ func (s *Session) startListening(m *rpcap.StartCapRequest, program *sockfilter.P
 // startDialing starts a capture whose data connection the server opens, which
 // it does before it answers, as the reference does.
 func (s *Session) startDialing(m *rpcap.StartCapRequest, program *sockfilter.Program, in pump.Input, cfg pump.Config) Reason {
-	data, err, reason := s.dialData(m)
+	data, reason, err := s.dialData(m)
 	if err != nil || reason != reasonNone {
 		pump.New(in, cfg).Close()
 		if reason == reasonNone {
@@ -207,7 +207,7 @@ func (s *Session) acceptData(l DataListener) (net.Conn, Reason) {
 }
 
 // dialData makes the data connection before the reply.
-func (s *Session) dialData(m *rpcap.StartCapRequest) (*DialedData, error, Reason) {
+func (s *Session) dialData(m *rpcap.StartCapRequest) (*DialedData, Reason, error) {
 	network := "tcp"
 	if m.Flags&rpcap.StartCapDatagram != 0 {
 		network = "udp"
@@ -221,7 +221,7 @@ func (s *Session) dialData(m *rpcap.StartCapRequest) (*DialedData, error, Reason
 		data.Conn.Close()
 		data.Release()
 	}
-	return data, err, reason
+	return data, reason, err
 }
 
 // whileListening runs work in a goroutine and notices meanwhile when the
