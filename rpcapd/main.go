@@ -23,6 +23,7 @@ import (
 	"capstan/rpcapd/internal/config"
 	"capstan/rpcapd/internal/daemon"
 	"capstan/rpcapd/internal/device"
+	"capstan/rpcapd/internal/logging"
 	"capstan/rpcapd/internal/metrics"
 	"capstan/rpcapd/internal/session"
 )
@@ -55,9 +56,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stdout, "rpcapd %s\n", version())
 		return exitDone
 	}
-	log := newLogger(cfg, stderr)
-	if len(cfg.Ignored) > 0 {
-		log.Warn("arguments that are no options are ignored", "arguments", cfg.Ignored)
+	log := logging.New(stderr, cfg.LogFormat, cfg.Debug)
+	for _, text := range cfg.Warnings {
+		log.Warn(text)
+	}
+	if cfg.TLS || cfg.Inetd || cfg.Daemonize || cfg.ActiveOnly || len(cfg.Active) > 0 || cfg.DataPort != "" || cfg.SaveFile+cfg.LoadFile != "" {
+		log.Error("-S, -i, -d, -v, -a, -t, -s and -f are not supported by this server yet")
+		return exitFailed
 	}
 	if !capable(stderr) {
 		return exitFailed
@@ -139,17 +144,6 @@ func capable(stderr io.Writer) bool {
 		" or AmbientCapabilities=CAP_NET_RAW CAP_BPF in its systemd unit;"+
 		" or securityContext.capabilities.add: [NET_RAW, BPF] in Kubernetes\n", strings.Join(lacks, ", "))
 	return false
-}
-
-func newLogger(cfg config.Config, stderr io.Writer) *slog.Logger {
-	options := &slog.HandlerOptions{Level: slog.LevelInfo}
-	if cfg.Debug {
-		options.Level = slog.LevelDebug
-	}
-	if cfg.LogJSON {
-		return slog.New(slog.NewJSONHandler(stderr, options))
-	}
-	return slog.New(slog.NewTextHandler(stderr, options))
 }
 
 func summary(s metrics.Snapshot) string {

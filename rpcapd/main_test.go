@@ -68,8 +68,8 @@ func TestCommandLine(t *testing.T) {
 		{"help", []string{"-h"}, 0, config.Usage, ""},
 		{"help bundled", []string{"-nh"}, 0, config.Usage, ""},
 		{"version", []string{"--version"}, 0, "rpcapd ", ""},
-		{"bad option", []string{"-Z"}, 1, "", "Z"},
-		{"argument missing", []string{"-p"}, 1, "", "-p"},
+		{"bad option", []string{"-Z"}, 1, "", "rpcapd: invalid option -- 'Z'\n"},
+		{"argument missing", []string{"-p"}, 1, "", "rpcapd: option requires an argument -- 'p'\n"},
 		{"several mistakes", []string{"--ring-size", "1", "--max-sessions=0", "-l", "10.0.0.0/99"}, 1, "", "--max-sessions 0"},
 		{"unknown port", []string{"-p", "no-such-service"}, 2, "", "no-such-service"},
 	} {

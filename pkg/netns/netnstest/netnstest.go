@@ -5,6 +5,7 @@ package netnstest
 
 import (
 	"os"
+	"os/exec"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -34,6 +35,14 @@ func RequireCapture(t testing.TB) {
 func RequireBPF(t testing.TB) {
 	t.Helper()
 	require(t, netns.CheckCapability(unix.CAP_BPF, "CAP_BPF"))
+}
+
+// RequireProgram skips the test, or fails it as [Require] does, if a program
+// can't be found.
+func RequireProgram(t testing.TB, name string) {
+	t.Helper()
+	_, err := exec.LookPath(name)
+	require(t, err)
 }
 
 func require(t testing.TB, err error) {

@@ -6,20 +6,40 @@ const Usage = `RPCAPD, a remote packet capture daemon.
 Serves the interfaces of this host to clients of libpcap's remote capture
 protocol (rpcap://), such as Wireshark, tcpdump and Capstan's interceptor.
 
-USAGE:
-  rpcapd [-b ADDRESS] [-p PORT] [-4] [-n] [-l LIST] [-D] [OPTION...]
+USAGE: rpcapd [-b <address>] [-p <port>] [-t <data_port>] [-4] [-l <host_list>]
+              [-a <host,port>] [-n] [-v] [-d] [-i] [-D] [-s <config_file>]
+              [-S] [-C] [-K <ssl_keyfile>] [-X <ssl_certfile>]
+              [-f <config_file>] [--OPTION...]
 
-  -b, --bind ADDRESS   listen on this address, or all addresses of this name
+  -b ADDRESS           listen on this address, or all addresses of this name
                        (default: all IPv4 and IPv6 addresses)
-  -p, --port PORT      listen on this TCP port, a number or a service name
+  -p PORT              listen on this TCP port, a number or a service name
                        (default: 2002)
-  -4, --ipv4           use IPv4 only
-  -n, --null-auth      let clients in without a password. Without -n nobody
-                       gets in over TCP, since this daemon knows no passwords.
-  -l, --allow LIST     let in only these hosts: addresses, prefixes such as
+  -t PORT              the TCP port of all data connections (default: the
+                       kernel chooses one for each capture)
+  -4                   use IPv4 only, to listen and for active mode
+  -l LIST              let in only these hosts: addresses, prefixes such as
                        10.0.0.0/8, names (looked up for each connection),
                        between blanks, commas, semicolons or newlines
-  -D, --debug          log debugging messages
+  -n                   let clients in without a password
+  -a HOST,PORT[,HOST,PORT]...
+                       active mode: connect to these clients, at most 10; the
+                       last port may be missing, and DEFAULT or a missing port
+                       is 2003
+  -v                   active mode only: don't listen
+  -d                   run in the background and log to syslog
+  -i                   serve the client connected to standard input, as inetd,
+                       xinetd and systemd (Accept=yes) start it, and exit; log
+                       to syslog
+  -D                   log debugging messages
+  -s FILE              write the hosts of -l and -a, and -n, as a configuration
+                       file, and go on
+  -f FILE              read a configuration file, and again at each SIGHUP; it
+                       replaces -l and -a, and -n if it has NullAuthPermit
+  -S                   speak TLS, and nothing else (rpcaps://)
+  -K FILE              key of the TLS certificate, PEM (default: key.pem)
+  -X FILE              TLS certificate, PEM (default: cert.pem)
+  -C                   accepted, but without effect: TLS compression is unsafe
   -h, --help           print this text and exit
 
       --unix-socket PATH        listen on a unix socket (mode 0660). Without -b
@@ -27,18 +47,30 @@ USAGE:
                                 connections are made to PATH.N for the port N
                                 that the protocol announces. Clients need no
                                 password: the kernel says who they are.
-      --unix-allow-uid N[,N]    users who may connect to the unix socket
+      --unix-allow-uid N[,N]... users who may connect to the unix socket
                                 (default: root and the daemon's own user)
-      --unix-allow-gid N[,N]    groups who may, by their primary group
+      --unix-allow-gid N[,N]... groups who may, by their primary group
       --metrics-address HOST:PORT
                                 serve Prometheus metrics at /metrics, and
                                 /healthz, by HTTP
-      --ring-size MiB           kernel memory for each capture (default: 32)
+      --ring-size MIB           kernel memory for each capture (default: 32)
       --max-sessions N          control connections at the same time
                                 (default: 64). When all are taken, a client
                                 that has not yet logged in makes room for a
                                 new one.
-      --log-format text|json    format of the log on standard error
+      --max-sessions-per-host N control connections of one host, or one IPv6
+                                /64 network (default: 32)
+      --initial-timeout TIME    for a client to log in (default: 1m30s)
+      --idle-timeout TIME       between requests while no capture runs
+                                (default: 3m0s)
+      --data-timeout TIME       for the client to open the data connection
+                                (default: 30s)
+      --reconnect-time TIME     between attempts to connect in active mode
+                                (default: 30s)
+      --pid-file FILE           write the daemon's process number
+      --log-format FORMAT       of the log on standard error: plain, which is
+                                the reference's, text (key=value, with time)
+                                or json (default: plain)
       --version                 print the version and exit
 
 DEVICES are named by clients: an interface as listed, or "any". A device may
@@ -49,7 +81,7 @@ carry parameters, as in rpcap://HOST/eth0?dir=in :
 PRIVILEGES: CAP_NET_RAW and CAP_BPF; no other, and not root.
 
 SIGNALS: SIGINT and SIGTERM end the daemon, after running captures have been
-delivered; a summary is printed. SIGHUP is logged and changes nothing.
+delivered; a summary is printed. SIGHUP reads the file of -f again.
 
 EXIT STATUS: 0 done; 1 bad usage; 2 cannot start (a capability is missing, no
 address to listen on, or a server failed).

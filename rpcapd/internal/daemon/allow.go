@@ -26,13 +26,13 @@ func checkHost(ctx context.Context, list config.AllowList, peer netip.Addr, r re
 	peer = peer.Unmap().WithZone("")
 	failure := ""
 	for _, e := range list.Entries {
-		if e.Name == "" {
+		if e.Prefix.IsValid() {
 			if e.Prefix.Contains(peer) {
 				return ""
 			}
 			continue
 		}
-		addresses, err := r.LookupNetIP(ctx, "ip", e.Name)
+		addresses, err := r.LookupNetIP(ctx, "ip", e.Text)
 		if err != nil {
 			failure = fmt.Sprintf("Allowed host list error: %v", err)
 			continue
