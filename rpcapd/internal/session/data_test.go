@@ -24,7 +24,7 @@ const (
 )
 
 func TestServerOpensData(t *testing.T) {
-	in(t, "as asked", func(t *testing.T) {
+	in(t, "C053 as asked", func(t *testing.T) {
 		r := start(t, nullAuth, newHost()).auth().open()
 		r.send(startDial)
 		r.expect(dialStarted)
@@ -100,7 +100,7 @@ func TestActiveSessionHasNoTimer(t *testing.T) {
 }
 
 func TestDatagrams(t *testing.T) {
-	in(t, "", func(t *testing.T) {
+	in(t, "C070 a frame that fits into no datagram", func(t *testing.T) {
 		r := start(t, nullAuth, newHost()).auth().open()
 		r.send(startDatagram)
 		r.expect(dialStarted)
@@ -150,11 +150,11 @@ func TestSampling(t *testing.T) {
 		want          int
 	}{
 		{"none", "00000000 0000000a", 1000},
-		{"one in 10", "01000000 0000000a", 100},
+		{"C100 one in 10", "01000000 0000000a", 100},
 		{"one in 1", "01000000 00000001", 1000},
-		{"one in 0", "01000000 00000000", 1000},
+		{"C102 one in 0", "01000000 00000000", 1000},
 		{"one in 4 billion", "01000000 ffffffff", 1},
-		{"first after 50 ms", "02000000 00000032", 20},
+		{"C101 first after 50 ms", "02000000 00000032", 20},
 		{"first after 0 ms", "02000000 00000000", 1000},
 		{"unknown method", "63000000 0000000a", 1000},
 	} {
@@ -175,7 +175,7 @@ func TestSampling(t *testing.T) {
 			r.end()
 		})
 	}
-	in(t, "while capturing", func(t *testing.T) {
+	in(t, "C098 while capturing", func(t *testing.T) {
 		r := start(t, nullAuth, newHost()).auth().open()
 		data := r.capture()
 		synctest.Wait()
@@ -187,7 +187,7 @@ func TestSampling(t *testing.T) {
 		}
 		r.end()
 	})
-	in(t, "short", func(t *testing.T) {
+	in(t, "C099 short", func(t *testing.T) {
 		r := start(t, nullAuth, newHost()).auth()
 		r.send("000b 0000 00000004 01000000")
 		r.expectError(15, "Message payload is too short")

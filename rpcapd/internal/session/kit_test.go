@@ -246,11 +246,16 @@ func (r *rig) end() {
 
 func (r *rig) send(hexadecimal string) {
 	r.t.Helper()
+	r.write(unhex(r.t, hexadecimal))
+}
+
+func unhex(t testing.TB, hexadecimal string) []byte {
+	t.Helper()
 	b, err := hex.DecodeString(strings.Join(strings.Fields(hexadecimal), ""))
 	if err != nil {
-		r.t.Fatal(err)
+		t.Fatal(err)
 	}
-	r.write(b)
+	return b
 }
 
 func (r *rig) write(b []byte) {

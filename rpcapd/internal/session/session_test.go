@@ -27,7 +27,7 @@ func in(t *testing.T, name string, f func(t *testing.T)) {
 }
 
 func TestAuthentication(t *testing.T) {
-	in(t, "null refused, connection stays", func(t *testing.T) {
+	in(t, "C002 null refused, connection stays", func(t *testing.T) {
 		r := start(t, session.Config{}, newHost())
 		r.send(authNull)
 		r.expectError(18, "Authentication failed; NULL authentication not permitted.")
@@ -35,7 +35,7 @@ func TestAuthentication(t *testing.T) {
 		r.expectError(18, "Authentication failed; NULL authentication not permitted.")
 		r.end()
 	})
-	in(t, "password waits", func(t *testing.T) {
+	in(t, "C020 wrong password waits", func(t *testing.T) {
 		r := start(t, nullAuth, newHost())
 		r.send("00 08 0000 00000011 0001 0000 0003 0006 626f62 736563726574")
 		r.expectError(18, "Authentication failed")
@@ -46,7 +46,7 @@ func TestAuthentication(t *testing.T) {
 		}
 		r.end()
 	})
-	in(t, "attempts are limited", func(t *testing.T) {
+	in(t, "C034 attempts are limited", func(t *testing.T) {
 		r := start(t, nullAuth, newHost())
 		for range 5 {
 			r.message(&rpcap.AuthRequest{AuthType: rpcap.AuthPassword, User: "a", Password: "b"})
@@ -57,21 +57,25 @@ func TestAuthentication(t *testing.T) {
 			t.Error(reason)
 		}
 	})
-	in(t, "unknown type", func(t *testing.T) {
+	in(t, "C023 unknown type of authentication", func(t *testing.T) {
 		r := start(t, nullAuth, newHost())
 		r.send("00 08 0000 00000008 0007 0000 0000 0000")
 		r.expectError(20, "Authentication type not recognized.")
 		r.auth().end()
 	})
-	in(t, "short, then in sync", func(t *testing.T) {
+	in(t, "C024 short, then in sync", func(t *testing.T) {
 		r := start(t, nullAuth, newHost())
 		r.send("00 08 0000 00000004 0000 0000")
 		r.expectError(3, "Message payload is too short")
+		r.auth().end()
+	})
+	in(t, "C025 user name beyond the body", func(t *testing.T) {
+		r := start(t, nullAuth, newHost())
 		r.send("00 08 0000 00000014 0001 0000 0064 0000" + strings.Repeat("61", 12)) // user of 100 bytes, 12 there
 		r.expectError(3, "Message payload is too short")
 		r.auth().end()
 	})
-	in(t, "surplus", func(t *testing.T) {
+	in(t, "C026 surplus", func(t *testing.T) {
 		r := start(t, nullAuth, newHost())
 		r.send("00 08 0000 00000010 0000 0000 0000 0000 ffffffff ffffffff")
 		r.expect(authReply)
@@ -82,7 +86,7 @@ func TestAuthentication(t *testing.T) {
 
 func TestTimeouts(t *testing.T) {
 	const expired = "The RPCAP initial timeout has expired"
-	in(t, "silent client", func(t *testing.T) {
+	in(t, "C010 silent client", func(t *testing.T) {
 		r := start(t, nullAuth, newHost())
 		before := time.Now()
 		r.expectError(2, expired)
@@ -106,13 +110,13 @@ func TestTimeouts(t *testing.T) {
 		}
 		r.wait()
 	})
-	in(t, "stalled header", func(t *testing.T) {
+	in(t, "C012 stalled header", func(t *testing.T) {
 		r := start(t, nullAuth, newHost())
 		r.send("00 08 00")
 		r.expectEOF()
 		r.wait()
 	})
-	in(t, "header cut off", func(t *testing.T) {
+	in(t, "C013 header cut off", func(t *testing.T) {
 		r := start(t, nullAuth, newHost())
 		r.send("00 08 00")
 		r.conn.Close()
@@ -121,7 +125,7 @@ func TestTimeouts(t *testing.T) {
 			t.Error(r.log.String())
 		}
 	})
-	in(t, "idle after authentication", func(t *testing.T) {
+	in(t, "C096 idle after authentication", func(t *testing.T) {
 		r := start(t, nullAuth, newHost()).auth()
 		before := time.Now()
 		r.expectError(2, expired)
@@ -131,7 +135,7 @@ func TestTimeouts(t *testing.T) {
 		r.expectEOF()
 		r.wait()
 	})
-	in(t, "idle while capturing", func(t *testing.T) {
+	in(t, "C097 idle while capturing", func(t *testing.T) {
 		r := start(t, nullAuth, newHost()).auth().open()
 		data := r.capture()
 		defer data.Close()
@@ -157,7 +161,7 @@ func TestTimeouts(t *testing.T) {
 }
 
 func TestOversizedBodyClosesAtOnce(t *testing.T) {
-	in(t, "after authentication", func(t *testing.T) {
+	in(t, "C095 body of 4 GiB", func(t *testing.T) {
 		r := start(t, nullAuth, newHost()).auth()
 		before := time.Now()
 		r.send("00 02 0000 ffffffff")
@@ -176,8 +180,8 @@ func TestOversizedBodyClosesAtOnce(t *testing.T) {
 }
 
 func TestTLSClientIsRefusedByAlert(t *testing.T) {
-	for _, version := range []string{"0301", "0303"} {
-		in(t, version, func(t *testing.T) {
+	for name, version := range map[string]string{"C005 record version 3.1": "0301", "C006 record version 3.3": "0303"} {
+		in(t, name, func(t *testing.T) {
 			r := start(t, nullAuth, newHost())
 			r.send("16" + version + "0010" + strings.Repeat("00", 16))
 			got, err := io.ReadAll(r.conn)
@@ -212,7 +216,7 @@ func TestErrorsOfTheClientAreLoggedSparingly(t *testing.T) {
 }
 
 func TestListing(t *testing.T) {
-	in(t, "none", func(t *testing.T) {
+	in(t, "C040 no interface", func(t *testing.T) {
 		h := newHost()
 		h.interfaces = nil
 		r := start(t, nullAuth, h).auth()
@@ -220,7 +224,7 @@ func TestListing(t *testing.T) {
 		r.expectError(5, "No interfaces found! Make sure libpcap/WinPcap is properly installed and you have the right to access to the remote device.")
 		r.end()
 	})
-	in(t, "junk in the request", func(t *testing.T) {
+	in(t, "C041 junk in the request", func(t *testing.T) {
 		r := start(t, nullAuth, newHost()).auth()
 		r.send("00 02 0000 0000000a 00112233445566778899")
 		if got := r.receive(); got[1] != 0x82 {
@@ -229,7 +233,7 @@ func TestListing(t *testing.T) {
 		r.inSync()
 		r.end()
 	})
-	in(t, "more than 64,000 bytes", func(t *testing.T) {
+	in(t, "C039 more than 64,000 bytes", func(t *testing.T) {
 		h := newHost()
 		h.interfaces = nil
 		for range 40 {
@@ -253,32 +257,55 @@ func parseError(t *testing.T, device string) string {
 }
 
 func TestOpen(t *testing.T) {
-	in(t, "", func(t *testing.T) {
-		r := start(t, nullAuth, newHost()).auth()
-		for _, tc := range []struct{ device, text string }{
-			{"nosuch0", "nosuch0: No such device exists (No such device exists)"},
-			{"rpcap://h/eth0", "Source string refers to a remote device"},
-			{"file:///etc/passwd", "Source string refers to a remote device"},
-			{"lo\x00x", parseError(t, "lo\x00x")},
-			{"eth0?colour=red", parseError(t, "eth0?colour=red")},
-		} {
+	for name, tc := range map[string]struct{ device, reply string }{
+		"C043 lo":  {"lo", openReply},
+		"C044 any": {"any", "0083 0000 00000008 00000071 00000000"},
+		"tunnel":   {"tun0", "0083 0000 00000008 0000000c 00000000"},
+	} {
+		in(t, name, func(t *testing.T) {
+			r := start(t, nullAuth, newHost()).auth()
+			r.message(&rpcap.OpenRequest{Device: tc.device})
+			r.expect(tc.reply)
+			r.end()
+		})
+	}
+	for name, tc := range map[string]struct{ device, text string }{
+		"C045 unknown device":      {"nosuch0", "nosuch0: No such device exists (No such device exists)"},
+		"C046 URL":                 {"rpcap://h/eth0", "Source string refers to a remote device"},
+		"file URL":                 {"file:///etc/passwd", "Source string refers to a remote device"},
+		"URL behind a name":        {"eth0?x=rpcap://h/eth0", "Source string refers to a remote device"},
+		"C047 too long":            {strings.Repeat("x", 1025), "Source string too long"},
+		"empty":                    {"", ": No such device exists (No such device exists)"},
+		"C051 NUL in the name":     {"lo\x00x", parseError(t, "lo\x00x")},
+		"unknown device parameter": {"eth0?colour=red", parseError(t, "eth0?colour=red")},
+	} {
+		in(t, name, func(t *testing.T) {
+			r := start(t, nullAuth, newHost()).auth()
 			r.message(&rpcap.OpenRequest{Device: tc.device})
 			r.expectError(6, tc.text)
-		}
-		r.write(append(rpcap.AppendHeader(nil, rpcap.Header{Type: rpcap.TypeOpenRequest, Len: 1025}), make([]byte, 1025)...))
-		r.expectError(6, "Source string too long")
-		r.send(startAll)
-		r.expectError(12, "No capture device was specified")
-		for device, reply := range map[string]string{
-			"any": "0083 0000 00000008 00000071 00000000", "tun0": "0083 0000 00000008 0000000c 00000000", "lo": openReply,
-		} {
+			r.inSync()
+			r.end()
+		})
+	}
+	in(t, "C048 a failed OPEN leaves nothing opened", func(t *testing.T) {
+		r := start(t, nullAuth, newHost()).auth()
+		for _, device := range []string{"nosuch0", strings.Repeat("x", 1025)} {
 			r.message(&rpcap.OpenRequest{Device: device})
-			r.expect(reply)
+			r.receive()
+			r.send(startAll)
+			r.expectError(12, "No capture device was specified")
 		}
 		r.inSync()
 		r.end()
 	})
-	in(t, "the last one that succeeded counts", func(t *testing.T) {
+	in(t, "C050 STARTCAP without OPEN", func(t *testing.T) {
+		r := start(t, nullAuth, newHost()).auth()
+		r.send(startAll)
+		r.expectError(12, "No capture device was specified")
+		r.inSync()
+		r.end()
+	})
+	in(t, "C049 the last one that succeeded counts", func(t *testing.T) {
 		r := start(t, nullAuth, newHost()).auth()
 		for _, name := range []string{"lo", "eth0?dir=in", "nosuch0"} {
 			r.message(&rpcap.OpenRequest{Device: name})
@@ -298,13 +325,17 @@ func TestStartCapRefusals(t *testing.T) {
 	const fixed = "00040000 00000005 0001 0000"
 	start12 := func(bodyLen, body string) string { return "00 04 0000 " + bodyLen + body }
 	for _, tc := range []struct{ name, request, text string }{
-		{"short", start12("00000008", "00040000 00000005"), "Message payload is too short"},
-		{"filter type", start12("0000001c", fixed+"0002 0000 00000001 0006 00 00 00040000"), "Only BPF/NPF filters are currently supported"},
-		{"filter length", start12("00000014", fixed+"0001 0000 00002001"), "Filter program is larger than the maximum size of 8192 instructions"},
+		{"C057 short", start12("00000008", "00040000 00000005"), "Message payload is too short"},
+		{"C060 filter type", start12("0000001c", fixed+"0002 0000 00000001 0006 00 00 00040000"), "Only BPF/NPF filters are currently supported"},
+		{"C061 filter length", start12("0001001c", fixed+"0001 0000 00002001"+strings.Repeat("0006000000000001", 8193)), "Filter program is larger than the maximum size of 8192 instructions"},
 		{"instructions missing", start12("00000014", fixed+"0001 0000 00000002"), "Message payload is too short"},
-		{"no instruction", start12("00000014", fixed+"0001 0000 00000000"), "The filter contains invalid instructions"},
-		{"last is not RET", start12("0000001c", fixed+"0001 0000 00000001 0000 00 00 00000001"), "The filter contains invalid instructions"},
-		{"backward jump", start12("00000024", fixed+"0001 0000 00000002 0005 00 00 ffffffff 0006 00 00 00000001"), "The filter contains invalid instructions"},
+		{"C062 no instruction", start12("00000014", fixed+"0001 0000 00000000"), "The filter contains invalid instructions"},
+		{"C063 last is not RET", start12("0000001c", fixed+"0001 0000 00000001 0000 00 00 00000001"), "The filter contains invalid instructions"},
+		{"jump beyond the end", start12("00000024", fixed+"0001 0000 00000002 0015 01 00 00000000 0006 00 00 00000001"), "The filter contains invalid instructions"},
+		{"scratch word 16", start12("00000024", fixed+"0001 0000 00000002 0060 00 00 00000010 0006 00 00 00000001"), "The filter contains invalid instructions"},
+		{"division by 0", start12("00000024", fixed+"0001 0000 00000002 0034 00 00 00000000 0006 00 00 00000001"), "The filter contains invalid instructions"},
+		{"opcode 255", start12("00000024", fixed+"0001 0000 00000002 00ff 00 00 00000000 0006 00 00 00000001"), "The filter contains invalid instructions"},
+		{"C064 backward jump", start12("00000024", fixed+"0001 0000 00000002 0005 00 00 ffffffff 0006 00 00 00000001"), "The filter contains invalid instructions"},
 	} {
 		in(t, tc.name, func(t *testing.T) {
 			r := start(t, nullAuth, newHost()).auth().open()
@@ -316,7 +347,7 @@ func TestStartCapRefusals(t *testing.T) {
 			r.host.closeCheck(t)
 		})
 	}
-	in(t, "device", func(t *testing.T) {
+	in(t, "C074 device, then a good one", func(t *testing.T) {
 		h := newHost()
 		h.openError = &device.Error{Device: "eth0", Status: "That device is not up", Err: unix.ENETDOWN}
 		r := start(t, nullAuth, h).auth().open()
@@ -333,8 +364,8 @@ func TestStartCapOptions(t *testing.T) {
 		name, fixed string
 		want        device.Options
 	}{
-		{"as asked", "00000060 00000032 0001", device.Options{SnapLen: 96, BlockTimeout: 50 * time.Millisecond, Promiscuous: true}},
-		{"zeros", "00000000 00000000 0000", device.Options{SnapLen: 262144, BlockTimeout: 10 * time.Millisecond}},
+		{"C067 as asked", "00000060 00000032 0001", device.Options{SnapLen: 96, BlockTimeout: 50 * time.Millisecond, Promiscuous: true}},
+		{"C068 zeros", "00000000 00000000 0000", device.Options{SnapLen: 262144, BlockTimeout: 10 * time.Millisecond}},
 		{"too large", "ffffffff ffffffff 0000", device.Options{SnapLen: 262144, BlockTimeout: time.Second}},
 	} {
 		in(t, tc.name, func(t *testing.T) {
@@ -354,7 +385,7 @@ func TestStartCapOptions(t *testing.T) {
 // libpcap's client doesn't count the only instruction of an absent filter.
 func TestUncountedFilter(t *testing.T) {
 	const head = "00 04 0000 00000014 00040000 00000005 0001 0000 0001 0000 00000001"
-	in(t, "instruction follows", func(t *testing.T) {
+	in(t, "C058 instruction follows", func(t *testing.T) {
 		r := start(t, nullAuth, newHost()).auth().open()
 		r.send(head + "0006 0000 00040000")
 		r.expect(started)
@@ -371,7 +402,7 @@ func TestUncountedFilter(t *testing.T) {
 		r.data.connect(t).Close()
 		r.end()
 	})
-	in(t, "CLOSE follows", func(t *testing.T) {
+	in(t, "C059 CLOSE follows", func(t *testing.T) {
 		r := start(t, nullAuth, newHost()).auth().open()
 		r.send(head)
 		go r.send(closeMsg)
@@ -395,10 +426,44 @@ func TestUncountedFilter(t *testing.T) {
 }
 
 func TestCapture(t *testing.T) {
-	in(t, "", func(t *testing.T) {
-		r := start(t, nullAuth, newHost()).auth().open()
+	in(t, "C083 statistics before any capture", func(t *testing.T) {
+		r := start(t, nullAuth, newHost()).auth()
 		r.send(statsReq)
 		r.expect("0089 0000 00000010" + strings.Repeat("00", 16))
+		r.end()
+	})
+	in(t, "C073 a second STARTCAP is refused", func(t *testing.T) {
+		r := start(t, nullAuth, newHost()).auth().open()
+		data := r.capture()
+		r.send(startAll)
+		r.expectError(12, "A capture is already running")
+		r.host.last().Push(ethernet(60, 1))
+		readPackets(t, data, 1)
+		if len(r.host.opened) != 1 {
+			t.Errorf("%d devices are open", len(r.host.opened))
+		}
+		r.end()
+	})
+	in(t, "C086 ENDCAP without a capture", func(t *testing.T) {
+		r := start(t, nullAuth, newHost()).auth().open()
+		r.send(endCap)
+		r.expectError(13, "Device not opened. Cannot close the capture")
+		r.inSync()
+		r.end()
+	})
+	in(t, "C084 statistics after ENDCAP", func(t *testing.T) {
+		r := start(t, nullAuth, newHost()).auth().open()
+		data := r.capture()
+		go io.Copy(io.Discard, data) // ended by the session
+		r.host.last().Push(ethernet(60, 1), ethernet(60, 1))
+		r.send(endCap)
+		r.expect(endReply)
+		r.send(statsReq)
+		r.expect("0089 0000 00000010 00000002 00000000 00000000 00000002")
+		r.end()
+	})
+	in(t, "C085 ENDCAP, then a capture without OPEN", func(t *testing.T) {
+		r := start(t, nullAuth, newHost()).auth().open()
 		data := r.capture()
 		synctest.Wait()
 		r.host.last().Push(ethernet(60, 1), ethernet(70, 2), ethernet(80, 3))
@@ -406,22 +471,12 @@ func TestCapture(t *testing.T) {
 		if got[2].Number != 3 || got[2].CapLen != 80 {
 			t.Errorf("%+v", got)
 		}
-		synctest.Wait()
-		r.send(statsReq)
-		r.expect("0089 0000 00000010 00000003 00000000 00000000 00000003")
-		r.send(startAll)
-		r.expectError(12, "A capture is already running")
 		r.send(endCap)
 		if n, err := data.Read(make([]byte, 1)); err != io.EOF { // the data connection goes first
 			t.Errorf("data: %d bytes, %v", n, err)
 		}
 		r.expect(endReply)
-		r.send(statsReq)
-		r.expect("0089 0000 00000010 00000003 00000000 00000000 00000003")
-		r.send(endCap)
-		r.expectError(13, "Device not opened. Cannot close the capture")
-
-		data = r.capture() // again, without OPEN
+		data = r.capture()
 		synctest.Wait()
 		r.host.last().Push(ethernet(60, 1))
 		if got := readPackets(t, data, 1); got[0].Number != 1 {
@@ -458,24 +513,36 @@ func TestCaptureRunsFromTheReplyOn(t *testing.T) {
 }
 
 func TestUpdateFilter(t *testing.T) {
-	in(t, "", func(t *testing.T) {
+	const invalid = "00 05 0000 00000010 0001 0000 00000001 0000 00 00 00000001" // ends in a load
+	in(t, "C081 without a capture", func(t *testing.T) {
 		r := start(t, nullAuth, newHost()).auth().open()
 		r.send("00 05 0000 00000010" + retAll)
 		r.expectError(7, "Device not opened. Cannot update filter")
 		r.inSync()
+		r.end()
+	})
+	in(t, "C080 an invalid one leaves the old in force", func(t *testing.T) {
+		r := start(t, nullAuth, newHost()).auth().open()
 		data := r.capture()
 		synctest.Wait()
-		r.send("00 05 0000 00000010 0001 0000 00000001 0000 00 00 00000001") // ends in a load
+		r.send(invalid)
 		r.expectError(7, "The filter contains invalid instructions")
+		r.inSync()
 		r.host.last().Push(ethernet(60, 1))
 		readPackets(t, data, 1)
+		r.end()
+	})
+	in(t, "C079 traffic changes accordingly", func(t *testing.T) {
+		r := start(t, nullAuth, newHost()).auth().open()
+		data := r.capture()
+		synctest.Wait()
 		r.send("00 05 0000 00000010 0001 0000 00000001 0006 00 00 00000000")
 		r.expect("00 85 0000 00000000")
 		r.host.last().Push(ethernet(60, 1))
-		r.send("00 05 0000 00000014" + retAll + "00000000")
+		r.send("00 05 0000 00000014" + retAll + "00000000") // and four bytes too many
 		r.expect("00 85 0000 00000000")
 		r.host.last().Push(ethernet(61, 1))
-		if got := readPackets(t, data, 1); got[0].CapLen != 61 || got[0].Number != 2 {
+		if got := readPackets(t, data, 1); got[0].CapLen != 61 || got[0].Number != 1 {
 			t.Errorf("%+v", got)
 		}
 		r.end()
@@ -483,7 +550,7 @@ func TestUpdateFilter(t *testing.T) {
 }
 
 func TestLostDataConnection(t *testing.T) {
-	in(t, "", func(t *testing.T) {
+	in(t, "C090 STATS and ENDCAP are still answered", func(t *testing.T) {
 		r := start(t, nullAuth, newHost()).auth().open()
 		data := r.capture()
 		synctest.Wait()
@@ -505,7 +572,7 @@ func TestLostDataConnection(t *testing.T) {
 }
 
 func TestClientThatDoesNotRead(t *testing.T) {
-	in(t, "", func(t *testing.T) {
+	in(t, "C087 ENDCAP does not wait for it", func(t *testing.T) {
 		r := start(t, nullAuth, newHost()).auth().open()
 		data := r.capture()
 		defer data.Close()
@@ -525,7 +592,7 @@ func TestClientThatDoesNotRead(t *testing.T) {
 }
 
 func TestDataConnectionNeverComes(t *testing.T) {
-	in(t, "timeout", func(t *testing.T) {
+	in(t, "C071 timeout", func(t *testing.T) {
 		r := start(t, nullAuth, newHost()).auth().open()
 		before := time.Now()
 		r.send(startAll)
@@ -571,7 +638,7 @@ func TestDataConnectionNeverComes(t *testing.T) {
 }
 
 func TestDeviceVanishes(t *testing.T) {
-	in(t, "", func(t *testing.T) {
+	in(t, "C091 ERROR 9 and the end", func(t *testing.T) {
 		r := start(t, nullAuth, newHost()).auth().open()
 		data := r.capture()
 		synctest.Wait()
