@@ -1,0 +1,89 @@
+package hpack
+
+// entryOverhead is what an entry counts for besides its text (RFC 7541 §4.1).
+const entryOverhead = 32
+
+// entry is an insertion that was seen. Its value is always known: only a name
+// can be a reference behind the window.
+type entry struct {
+	name, value string
+	nameUnknown bool
+}
+
+// size is the entry's size, or the least it can have.
+func (e *entry) size() uint64 {
+	return uint64(len(e.name)) + uint64(len(e.value)) + entryOverhead
+}
+
+// table is the window on the newest part of a dynamic table: a ring.
+type table struct {
+	ring   []entry // its length is 0 or a power of two
+	newest int     // index of the newest entry
+	n      int
+	size   uint64 // the entries' sizes, at the least
+
+	// max is the size the real table may have, if maxKnown.
+	max      uint64
+	maxKnown bool
+	// whole tells that the real table holds nothing behind the window.
+	whole bool
+}
+
+// at returns the i-th newest entry, from 0.
+func (t *table) at(i int) *entry { return &t.ring[(t.newest-i)&(len(t.ring)-1)] }
+
+// insert adds e. keep is how much text the window may hold, whatever the real
+// table does; cut tells that entries were dropped because of it.
+func (t *table) insert(e entry, keep uint64) (cut bool) {
+	if t.n == len(t.ring) {
+		t.grow()
+	}
+	t.newest = (t.newest + 1) & (len(t.ring) - 1)
+	t.ring[t.newest] = e
+	t.n++
+	t.size += e.size()
+	t.evict()
+	for t.size > keep && t.n > 0 {
+		t.dropOldest()
+		t.whole = false
+		cut = true
+	}
+	return cut
+}
+
+func (t *table) grow() {
+	ring := make([]entry, max(4, 2*len(t.ring)))
+	for i := range t.n {
+		ring[t.n-1-i] = *t.at(i)
+	}
+	t.ring, t.newest = ring, t.n-1
+}
+
+// resize takes a size update.
+func (t *table) resize(size uint64) {
+	t.max, t.maxKnown = size, true
+	if size < entryOverhead {
+		t.whole = true // no entry fits
+	}
+	t.evict()
+}
+
+// evict drops what the real table has certainly dropped.
+func (t *table) evict() {
+	for t.maxKnown && t.size > t.max && t.n > 0 {
+		t.dropOldest()
+		t.whole = true // and everything older went before
+	}
+}
+
+func (t *table) dropOldest() {
+	e := t.at(t.n - 1)
+	t.size -= e.size()
+	*e = entry{} // lets its text go
+	t.n--
+}
+
+// forget drops everything: an insertion was not seen.
+func (t *table) forget() {
+	*t = table{}
+}
