@@ -22,21 +22,31 @@ type stat struct {
 
 // Fields of /proc/PID/stat, counted from the one behind the name, the third.
 const (
+	statState       = 0
 	statChildUser   = 16 - 3
 	statChildSystem = 17 - 3
 	statStarted     = 22 - 3
 )
 
-func readStat(pid int) (stat, error) {
-	path := fmt.Sprintf("/proc/%d/stat", pid)
+// readFields reads such a file, which is that of a process or of a thread.
+func readFields(path string) ([][]byte, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return stat{}, err
+		return nil, err
 	}
 	// The name stands in parentheses and may hold anything, parentheses too.
 	fields := bytes.Fields(data[bytes.LastIndexByte(data, ')')+1:])
 	if len(fields) <= statStarted {
-		return stat{}, fmt.Errorf("%s has %d fields", path, len(fields))
+		return nil, fmt.Errorf("%s has %d fields", path, len(fields))
+	}
+	return fields, nil
+}
+
+func readStat(pid int) (stat, error) {
+	path := fmt.Sprintf("/proc/%d/stat", pid)
+	fields, err := readFields(path)
+	if err != nil {
+		return stat{}, err
 	}
 	var numbers [3]uint64
 	for i, f := range [3]int{statChildUser, statChildSystem, statStarted} {
@@ -45,6 +55,22 @@ func readStat(pid int) (stat, error) {
 		}
 	}
 	return stat{waited: time.Duration(numbers[0]+numbers[1]) * userTick, started: numbers[2]}, nil
+}
+
+// Runnable reports whether a thread of a process runs or waits for a processor.
+// One that is gone isn't.
+func Runnable(pid int) bool {
+	dir := fmt.Sprintf("/proc/%d/task", pid)
+	threads, err := os.ReadDir(dir)
+	if err != nil {
+		return false
+	}
+	for _, thread := range threads {
+		if f, err := readFields(dir + "/" + thread.Name() + "/stat"); err == nil && string(f[statState]) == "R" {
+			return true
+		}
+	}
+	return false
 }
 
 // readChildren appends the children of a process, each listed with the thread

@@ -14,6 +14,11 @@ const pollInterval = 20 * time.Millisecond
 
 // Tree accounts a process and its descendants, also those that have ended and
 // those whose parent has.
+//
+// Of those that have ended there are two witnesses: their own clocks as last
+// read, which are old, and the kernel's sum of what each living process has
+// waited for, which is coarse and lacks what nobody waited for. Neither exceeds
+// the truth, so the greater counts.
 type Tree struct {
 	// Immutable.
 	withoutRoot bool
@@ -22,18 +27,20 @@ type Tree struct {
 
 	mu sync.Mutex
 	// Guarded by mu.
-	alive  []*process       // in the order of discovery: a parent before its children
+	alive  []*process       // in the order of discovery: a parent before its children, whoever adopts an orphan before it
 	byPID  map[int]*process // the same
-	dead   []*process
-	buffer []int // of poll
+	ended  time.Duration    // of those that have ended, by their own clocks
+	found  time.Duration    // the most that a witness has said
+	buffer []int            // of poll
 }
 
 // process is what is known of one process.
 type process struct {
-	pid    int
-	parent *process // that it was first seen under; nil for the root
+	pid  int
+	root bool
 	stat
-	time time.Duration // of its own
+	before time.Duration // waited, when it was first seen: children that the tree never saw
+	time   time.Duration // of its own
 }
 
 // Watch starts to account the process root, which has to be alive, and its
@@ -60,7 +67,7 @@ func watch(root int, withoutRoot bool) (*Tree, error) {
 		quit:        make(chan struct{}), done: make(chan struct{}),
 		byPID: make(map[int]*process),
 	}
-	t.add(root, nil, began)
+	t.add(root, began).root = true
 	t.poll()
 	go t.watch() // ends with Close, which waits
 	return t, nil
@@ -93,35 +100,18 @@ func (t *Tree) Time() time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.poll()
-	var sum time.Duration
-	for _, p := range t.alive {
-		sum += t.total(p)
-	}
-	for _, p := range t.dead {
-		// The other dead are part of what their parent waited for, or of what
-		// ended under it.
-		if p.parent == nil {
-			sum += t.total(p)
-		}
-	}
-	return sum
+	return t.found
 }
 
-// total returns the time of p and of its descendants that have ended. For these
-// there are two witnesses: the kernel's sum of what p waited for, which is
-// coarse, and their own clocks as last read, which are old. Neither exceeds the
-// truth.
-func (t *Tree) total(p *process) time.Duration {
-	var ended time.Duration
-	for _, c := range t.dead {
-		if c.parent == p {
-			ended += t.total(c)
+// Runnable reports whether a thread of the processes runs or waits for a
+// processor: it has something to do, even if others leave it no time for it.
+func (t *Tree) Runnable() bool {
+	for _, pid := range t.Processes() {
+		if Runnable(pid) {
+			return true
 		}
 	}
-	if p.parent == nil && t.withoutRoot {
-		return max(p.waited, ended)
-	}
-	return p.time + max(p.waited, ended)
+	return false
 }
 
 // Processes returns the numbers of the processes alive, without the root if it
@@ -132,28 +122,40 @@ func (t *Tree) Processes() []int {
 	t.poll()
 	var list []int
 	for _, p := range t.alive {
-		if p.parent != nil || !t.withoutRoot {
+		if t.counts(p) {
 			list = append(list, p.pid)
 		}
 	}
 	return list
 }
 
-// poll reads the clocks of all processes known and looks for new ones. Parents
-// come first: what a parent has waited for can then not be alive any more when
-// its turn comes, so nothing counts twice.
+// counts reports whether the time of p itself counts.
+func (t *Tree) counts(p *process) bool { return !p.root || !t.withoutRoot }
+
+// poll reads the clocks of all processes known, looks for new ones and hears the
+// witnesses. Who waits for a process comes before it: what has been waited for
+// can then not be alive any more when its turn comes, so nothing counts twice.
 func (t *Tree) poll() {
 	for i := 0; i < len(t.alive); i++ { // refresh appends what it finds
 		t.refresh(t.alive[i])
 	}
 	living := t.alive[:0]
+	clocks, waited := t.ended, time.Duration(0)
 	for _, p := range t.alive {
-		if t.byPID[p.pid] == p {
-			living = append(living, p)
+		if t.byPID[p.pid] != p {
+			continue
+		}
+		living = append(living, p)
+		clocks += p.before
+		waited += p.waited
+		if t.counts(p) {
+			clocks += p.time
+			waited += p.time
 		}
 	}
 	clear(t.alive[len(living):])
 	t.alive = living
+	t.found = max(t.found, clocks, waited)
 }
 
 func (t *Tree) refresh(p *process) {
@@ -164,7 +166,10 @@ func (t *Tree) refresh(p *process) {
 	}
 	if err != nil || s.started != p.started { // gone, its number perhaps another's
 		delete(t.byPID, p.pid)
-		t.dead = append(t.dead, p)
+		t.ended += p.before
+		if t.counts(p) {
+			t.ended += p.time
+		}
 		return
 	}
 	p.stat, p.time = s, now
@@ -177,13 +182,14 @@ func (t *Tree) refresh(p *process) {
 			continue
 		}
 		if s, err := readStat(child); err == nil { // else it has gone
-			t.add(child, p, s)
+			t.add(child, s)
 		}
 	}
 }
 
-func (t *Tree) add(pid int, parent *process, s stat) {
-	p := &process{pid: pid, parent: parent, stat: s}
+func (t *Tree) add(pid int, s stat) *process {
+	p := &process{pid: pid, stat: s, before: s.waited}
 	t.alive = append(t.alive, p)
 	t.byPID[pid] = p
+	return p
 }

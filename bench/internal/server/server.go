@@ -33,10 +33,10 @@ type Place struct {
 
 const (
 	port         = rpcap.DefaultPort // free in a namespace of its own
-	readyTimeout = 10 * time.Second
+	readyTimeout = 30 * time.Second
 	readyPoll    = 5 * time.Millisecond
-	// localDelay is how long a local capture gets from its socket's appearance
-	// to its first frame.
+	// localDelay is how long a local capture gets at least from its socket's
+	// appearance to its first frame.
 	localDelay  = 250 * time.Millisecond
 	stopTimeout = 5 * time.Second
 	keptOutput  = 64 << 10
@@ -118,9 +118,29 @@ func (s *Server) awaitReady(ctx context.Context) error {
 		}
 	}
 	if s.spec.Transport == Local {
-		time.Sleep(localDelay)
+		return s.awaitRest(ctx, deadline)
 	}
 	return nil
+}
+
+// awaitRest gives a local capture time to come from its socket to its first
+// frame, as much as it needs: then it sleeps.
+func (s *Server) awaitRest(ctx context.Context, deadline time.Time) error {
+	for pause := localDelay; ; pause = readyPoll {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-s.done:
+			return errors.New("it ended at its start")
+		case <-time.After(pause):
+		}
+		if !s.tree.Runnable() {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("it wasn't at rest within %v", readyTimeout)
+		}
+	}
 }
 
 // sign returns the file of /proc/PID/net that shows that the server is ready,
@@ -165,6 +185,9 @@ func (s *Server) PID() int { return s.cmd.Process.Pid }
 
 // CPU returns the processor time of the server so far, of all its processes.
 func (s *Server) CPU() time.Duration { return s.tree.Time() }
+
+// Runnable reports whether any of its threads has something to do.
+func (s *Server) Runnable() bool { return s.tree.Runnable() }
 
 // Processes returns the server's processes.
 func (s *Server) Processes() []int { return s.tree.Processes() }

@@ -21,8 +21,13 @@ import (
 	"capstan/pkg/rpcap/rpcaptest"
 )
 
-// ringLen is the length of its ring: it holds the frames of a pause of 300 ms.
-const ringLen = 16 << 20
+// Its ring holds all frames of a test, also if they trickle in for 12 s while
+// it is kept from its processor: blocks of at most 50 ms each.
+const (
+	ringLen      = 16 << 20
+	blockLen     = 64 << 10
+	blockTimeout = 50 * time.Millisecond
+)
 
 // cheat is a capture server that does one thing wrong. The test binary plays it
 // when it is called "cheat PORT INTERFACE WHAT".
@@ -87,7 +92,7 @@ func (c *cheat) start(control net.Conn, ifname string) error {
 	if err != nil {
 		return err
 	}
-	c.ring, err = afpacket.Open(afpacket.Config{Interface: link.Index, BlockLen: 64 << 10, BlockCount: ringLen / (64 << 10), BlockTimeout: 5 * time.Millisecond}, nil)
+	c.ring, err = afpacket.Open(afpacket.Config{Interface: link.Index, BlockLen: blockLen, BlockCount: ringLen / blockLen, BlockTimeout: blockTimeout}, nil)
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ type Load struct {
 	Flows    int           `json:"flows,omitempty"`
 	VLAN     []uint16      `json:"vlan,omitempty"`
 	Duration time.Duration `json:"duration_ns"`
+	Count    uint64        `json:"count,omitempty"` // frames at which it ends before Duration; 0: none
 }
 
 // Result is what came out. The frames balance:

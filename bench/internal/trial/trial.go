@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"capstan/bench/internal/contain"
+	"capstan/bench/internal/cpu"
 	"capstan/bench/internal/server"
 	"capstan/bench/internal/sink"
 	"capstan/bench/internal/syscalls"
@@ -41,6 +42,9 @@ type Options struct {
 	// Quiet is how long a local capture has to be idle to have taken all that
 	// is in its ring; 0 is [LocalQuiet].
 	Quiet time.Duration
+	// Patience is how long to wait for a server to come to rest; 0 is
+	// [sink.SettleLimit].
+	Patience time.Duration
 }
 
 // LocalQuiet suits tcpdump, which lets the kernel keep a block back for a
@@ -65,11 +69,19 @@ type run struct {
 	errs   []error // that don't make the result useless
 }
 
+func setDefault(d *time.Duration, value time.Duration) {
+	if *d == 0 {
+		*d = value
+	}
+}
+
 // Run makes a trial. An error means that there is no result; what else was wrong
 // is in the result.
 func (c Config) Run(ctx context.Context, spec server.Spec, load Load, opts Options) (result Result, err error) {
 	ctx, cancel := context.WithTimeout(ctx, load.Duration+grace)
 	defer cancel()
+	setDefault(&opts.Quiet, LocalQuiet)
+	setDefault(&opts.Patience, sink.SettleLimit)
 	t := &run{cfg: c, load: load, opts: opts}
 	if t.lab, err = newLab(c.Dir); err != nil {
 		return Result{}, err
@@ -161,19 +173,20 @@ func (t *run) local(ctx context.Context) error {
 	return nil
 }
 
-// settleBySink waits until no frame comes and the server does nothing either: one
-// that is busy may have frames yet.
+// settleBySink waits until no frame comes and nobody does anything either: one
+// that is busy, or would be if others left it a processor, may have frames yet.
 func (t *run) settleBySink(master *sink.Master) (bool, error) {
 	var last time.Time // of the settling before, and what was known then
 	var known uint64
 	var before time.Duration
-	for end := time.Now().Add(sink.SettleLimit); time.Now().Before(end); {
+	for end := time.Now().Add(t.opts.Patience); time.Now().Before(end); {
 		frames, quiet, err := master.Settle()
 		if err != nil || !quiet {
 			return false, err
 		}
+		runnable := t.server.Runnable() || cpu.Runnable(t.sink.cmd.Process.Pid)
 		used := t.server.CPU()
-		if !last.IsZero() && frames == known && used-before < time.Since(last)/idleShare {
+		if !runnable && !last.IsZero() && frames == known && used-before < time.Since(last)/idleShare {
 			return true, nil
 		}
 		last, known, before = time.Now(), frames, used
@@ -188,17 +201,14 @@ const idleShare = 20
 // settleByCPU waits until the server has nothing more to do.
 func (t *run) settleByCPU(ctx context.Context) (bool, error) {
 	quiet := t.opts.Quiet
-	if quiet == 0 {
-		quiet = LocalQuiet
-	}
-	for end := time.Now().Add(sink.SettleLimit); time.Now().Before(end); {
+	for end := time.Now().Add(t.opts.Patience); time.Now().Before(end); {
 		before := t.server.CPU()
 		select {
 		case <-ctx.Done():
 			return false, context.Cause(ctx)
 		case <-time.After(quiet):
 		}
-		if t.server.CPU()-before < quiet/idleShare {
+		if !t.server.Runnable() && t.server.CPU()-before < quiet/idleShare {
 			return true, nil
 		}
 	}
@@ -272,6 +282,7 @@ func (t *run) send(ctx context.Context) error {
 	argv := []string{
 		t.cfg.Self, "generate", "-i", ifname, "--json", "--size", l.Size.String(), "--flows", strconv.Itoa(max(l.Flows, 1)),
 		"--rate", strconv.FormatFloat(l.Rate, 'f', -1, 64), "--burst", strconv.Itoa(l.Burst), "--duration", l.Duration.String(),
+		"--count", strconv.FormatUint(l.Count, 10),
 	}
 	for _, id := range l.VLAN {
 		argv = append(argv, "--vlan", strconv.Itoa(int(id)))

@@ -60,9 +60,17 @@ func cheatSpec(t *testing.T, what string) server.Spec {
 	return server.Spec{Name: what, Transport: server.TCP, Command: []string{self(t), "cheat", "{port}", "{interface}", what}}
 }
 
-// The load of the tests: 5,000 frames.
+const frames = 5000
+
+// load is that of the tests. It takes 500 ms, or as long as a busy machine
+// makes it last.
 func load() trial.Load {
-	return trial.Load{Size: traffic.Fixed(400), Rate: 10_000, Duration: 500 * time.Millisecond, Flows: 8}
+	return trial.Load{Size: traffic.Fixed(400), Rate: 10_000, Duration: time.Minute, Count: frames, Flows: 8}
+}
+
+// options are those of the tests: on a busy machine everything lasts longer.
+func options() trial.Options {
+	return trial.Options{Quiet: 200 * time.Millisecond, Patience: 50 * time.Second}
 }
 
 // TestCheatsAreFound holds that a server that does one thing wrong is found out
@@ -71,14 +79,14 @@ func TestCheatsAreFound(t *testing.T) {
 	netnstest.RequireCapture(t)
 	for _, tc := range []struct {
 		what                        string
-		ring, transport, unaccount  func(hundredths int64) int64
+		loss                        trial.Loss
 		corrupt, twice, late, burnt int64
 	}{
 		{what: "honest"},
-		{what: "drop", unaccount: func(n int64) int64 { return n }},
-		// The last hundredth may be the last frame: nothing follows the hole.
-		{what: "drop-numbered", transport: func(n int64) int64 { return n }},
-		{what: "drop-claimed", ring: func(n int64) int64 { return n }},
+		{what: "drop", loss: trial.Loss{Total: frames / 100, Unaccounted: frames / 100}},
+		// The last hundredth is the last frame: nothing follows the hole.
+		{what: "drop-numbered", loss: trial.Loss{Total: frames / 100, Transport: frames/100 - 1, Unaccounted: 1}},
+		{what: "drop-claimed", loss: trial.Loss{Total: frames / 100, Ring: frames / 100}},
 		{what: "corrupt", corrupt: 1},
 		{what: "swap", late: 1},
 		{what: "twice", twice: 1},
@@ -87,27 +95,15 @@ func TestCheatsAreFound(t *testing.T) {
 		{what: "burn-thread", burnt: 300},
 	} {
 		t.Run(tc.what, func(t *testing.T) {
-			r, err := config(t).Run(context.Background(), cheatSpec(t, tc.what), load(), trial.Options{})
+			r, err := config(t).Run(context.Background(), cheatSpec(t, tc.what), load(), options())
 			if err != nil {
 				t.Fatal(err)
 			}
-			if r.Offered < 4_000 || r.Arrived != r.Offered || r.Error != "" || !r.Settled {
+			if r.Offered != frames || r.Arrived != frames || r.Error != "" || !r.Settled {
 				t.Fatalf("result %+v", r)
 			}
-			value := func(f func(int64) int64) int64 {
-				if f == nil {
-					return 0
-				}
-				return f(int64(r.Arrived) / 100)
-			}
-			ring, transport, unaccounted := value(tc.ring), value(tc.transport), value(tc.unaccount)
-			if tc.transport != nil && r.Arrived%100 == 0 {
-				transport--
-				unaccounted++
-			}
-			want := trial.Loss{Total: ring + transport + unaccounted, Ring: ring, Transport: transport, Unaccounted: unaccounted}
-			if r.Loss != want || int64(r.Corrupt) != tc.corrupt || int64(r.Duplicates) != tc.twice || int64(r.Late) != tc.late {
-				t.Errorf("loss %+v, %d damaged, %d twice, %d late\nwant %+v, %d, %d, %d", r.Loss, r.Corrupt, r.Duplicates, r.Late, want, tc.corrupt, tc.twice, tc.late)
+			if r.Loss != tc.loss || int64(r.Corrupt) != tc.corrupt || int64(r.Duplicates) != tc.twice || int64(r.Late) != tc.late {
+				t.Errorf("loss %+v, %d damaged, %d twice, %d late\nwant %+v, %d, %d, %d", r.Loss, r.Corrupt, r.Duplicates, r.Late, tc.loss, tc.corrupt, tc.twice, tc.late)
 			}
 			if int64(r.Arrived) != int64(r.Delivered)+int64(r.Corrupt)+r.Loss.Total {
 				t.Errorf("the frames don't balance: %+v", r)
@@ -115,7 +111,7 @@ func TestCheatsAreFound(t *testing.T) {
 			if r.CPU < time.Duration(tc.burnt-30)*time.Millisecond {
 				t.Errorf("%v of processor time found, %d ms burnt", r.CPU, tc.burnt)
 			}
-			if r.Latency.Count == 0 || r.Latency.P50 <= 0 || r.Latency.Max > 10*time.Second {
+			if r.Latency.Count == 0 || r.Latency.P50 <= 0 || r.Latency.Max > 2*time.Minute { // longer than a trial lasts
 				t.Errorf("latency %+v", r.Latency)
 			}
 			if r.Memory.Ring != ringLen || r.Memory.Peak < r.Memory.RingResident {
@@ -128,7 +124,7 @@ func TestCheatsAreFound(t *testing.T) {
 // The cheat that does nothing wrong writes each frame by one system call.
 func TestSystemCallsAreCounted(t *testing.T) {
 	netnstest.RequireCapture(t)
-	r, err := config(t).Run(context.Background(), cheatSpec(t, "honest"), load(), trial.Options{Syscalls: true})
+	r, err := config(t).Run(context.Background(), cheatSpec(t, "honest"), load(), trial.Options{Syscalls: true, Patience: options().Patience})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,11 +136,11 @@ func TestSystemCallsAreCounted(t *testing.T) {
 func TestLocalCapture(t *testing.T) {
 	netnstest.RequireCapture(t)
 	spec := server.Spec{Name: "drain", Transport: server.Local, Command: []string{benchPath, "limit", "drain", "-i", "{interface}"}}
-	r, err := config(t).Run(context.Background(), spec, load(), trial.Options{Quiet: 200 * time.Millisecond})
+	r, err := config(t).Run(context.Background(), spec, load(), options())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Delivered != r.Arrived || r.Loss != (trial.Loss{}) || r.Offered < 4_000 || r.CPU <= 0 || r.Latency != nil {
+	if r.Delivered != r.Arrived || r.Loss != (trial.Loss{}) || r.Offered != frames || r.CPU <= 0 || r.Latency != nil {
 		t.Errorf("result %+v", r)
 	}
 }
@@ -158,7 +154,7 @@ func TestServerThatDoesNotWork(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			spec := server.Spec{Name: "x", Transport: server.Transport(tc.transport), Command: strings.Fields(tc.command)}
-			_, err := config(t).Run(context.Background(), spec, load(), trial.Options{})
+			_, err := config(t).Run(context.Background(), spec, load(), options())
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("error %v, want one about %q", err, tc.want)
 			}
