@@ -6,7 +6,6 @@ import (
 	"math"
 	"os"
 	"sync"
-	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -23,17 +22,6 @@ const DefaultSnapLen = 262144
 // filter (BPF_MAXINSNS). The verifier's work grows with the length, and the
 // programs come from remote clients.
 const maxKernelInstructions = 4096
-
-// license of our programs. They use no function that is reserved to the GPL.
-const license = "Dual MIT/GPL"
-
-// verifierMu lets the kernel verify one program at a time in this process. It
-// guards no data but the host's processors: a hostile program keeps one busy
-// for seconds, and several clients must not keep several busy.
-var (
-	verifierMu sync.Mutex
-	loadPace   pace // guarded by verifierMu
-)
 
 // Config describes the rules of a filter that hold whatever the client's
 // program says.
@@ -122,17 +110,6 @@ func (f *Filter) load() (err error) {
 	return nil
 }
 
-func loadProgram(name string, ins asm.Instructions) (*ebpf.Program, error) {
-	verifierMu.Lock()
-	defer verifierMu.Unlock()
-	time.Sleep(loadPace.take(time.Now()))
-	return ebpf.NewProgramWithOptions(&ebpf.ProgramSpec{
-		Name: name, Type: ebpf.SocketFilter, Instructions: ins, License: license,
-	}, ebpf.ProgramOptions{
-		LogDisabled: true, // or a refused program is verified twice
-	})
-}
-
 // Attach makes f the filter of the socket fd (SO_ATTACH_BPF). Several sockets
 // may have it; they share its counters.
 func (f *Filter) Attach(fd int) error {
@@ -159,8 +136,9 @@ func (f *Filter) Attach(fd int) error {
 //
 // If inKernel is false, the kernel delivers every frame whole, and the caller
 // has to do the same for each of them. So it is with Config.Cooked, with
-// programs beyond a limit of length, and with those that the kernel refuses,
-// which [Counts.Refusals] counts; neither is an error.
+// programs beyond a limit of length, and with those that the kernel refuses or
+// can't verify within [VerifierDeadline], which [Counts.Refusals] counts;
+// neither is an error.
 //
 // With a nil program inKernel is true, and every frame comes cut to the snap
 // length, which doesn't count a tag that the kernel holds apart.
@@ -171,7 +149,7 @@ func (f *Filter) Set(p *Program) (inKernel bool, err error) {
 		return true, f.setSlot(passWhole(uint32(f.cfg.SnapLen)))
 	}
 	if !f.cfg.Cooked && analyse(p.code).count <= maxKernelInstructions {
-		prog, err := loadProgram("capstan_client", translate(p, uint32(f.cfg.SnapLen)))
+		prog, err := loadClient(translate(p, uint32(f.cfg.SnapLen)))
 		if err == nil {
 			return true, f.putSlot(prog)
 		}

@@ -8,12 +8,16 @@ import (
 // Stack of the part of the prologue that recognises our own packets. The
 // header's length is IPv6's, so that its addresses end the buffer; those of
 // IPv4 are moved to the same place in 16-byte form.
+//
+// Registers are stored in all 8 bytes of a word of the stack: without
+// CAP_PERFMON, verifiers before Linux 6.8 refuse to write a part of a word that
+// a register was stored in ("attempt to corrupt spilled pointer").
 const (
 	stackHeader = -40 // 40 bytes
 	stackSource = -32 // 16 bytes, inside the header
 	stackDest   = -16 // 16 bytes, inside the header
 	stackPorts  = -44 // source and destination, in network order
-	stackKey    = -64 // an endpointKey
+	stackKey    = -72 // an endpointKey, 24 bytes
 )
 
 // Offsets in IP headers (RFC 791 §3.1, RFC 8200 §3).
@@ -116,14 +120,20 @@ func loadHeader() asm.Instructions {
 	return append(ins, asm.Mov.Imm(asm.R1, 0).WithSymbol("self protocol"))
 }
 
-// storeMapped stores the IPv4 address in reg as ::ffff:a.b.c.d.
+// mappedPrefix are bytes 8 to 15 of ::ffff:0.0.0.0.
+const mappedPrefix = 0xffff << 32
+
+// storeMapped stores the IPv4 address in reg, in network order, as
+// ::ffff:a.b.c.d.
 func storeMapped(stack int16, reg asm.Register) asm.Instructions {
 	return asm.Instructions{
 		asm.Mov.Imm(asm.R3, 0),
 		asm.StoreMem(asm.RFP, stack, asm.R3, asm.DWord),
-		asm.StoreMem(asm.RFP, stack+8, asm.R3, asm.Half),
-		asm.StoreImm(asm.RFP, stack+10, -1, asm.Half),
-		asm.StoreMem(asm.RFP, stack+12, reg, asm.Word),
+		asm.HostTo(asm.BE, reg, asm.Word),
+		asm.LoadImm(asm.R3, mappedPrefix, asm.DWord),
+		asm.Or.Reg(reg, asm.R3),
+		asm.HostTo(asm.BE, reg, asm.DWord),
+		asm.StoreMem(asm.RFP, stack+8, reg, asm.DWord),
 	}
 }
 
@@ -133,9 +143,10 @@ func (s *SelfTable) excludeEndpoint(stackAddr, stackPort int16, no string) asm.I
 	ins := asm.Instructions{
 		// Is the port's bit set?
 		asm.LoadMem(regPort, asm.RFP, stackPort, asm.Half),
+		asm.HostTo(asm.BE, regPort, asm.Half),
+		asm.And.Imm(regPort, 0xffff), // verifiers lose the bound when bytes are swapped
 		asm.Mov.Reg(asm.R2, regPort),
-		asm.HostTo(asm.BE, asm.R2, asm.Half),
-		asm.Mov.Reg(asm.R3, asm.R2),
+		asm.Mov.Reg(asm.R3, regPort),
 		asm.RSh.Imm(asm.R2, 3),
 		asm.And.Imm(asm.R3, 7),
 		asm.LoadMapValue(asm.R1, s.ports.FD(), portsCountLen),
@@ -144,13 +155,12 @@ func (s *SelfTable) excludeEndpoint(stackAddr, stackPort int16, no string) asm.I
 		asm.RSh.Reg(asm.R1, asm.R3),
 		asm.JSet.Imm(asm.R1, 1, no+" or"),
 		asm.Ja.Label(no),
-		// The key: address, port, padding.
+		// The key: address and port.
 		asm.LoadMem(asm.R1, asm.RFP, stackAddr, asm.DWord).WithSymbol(no + " or"),
 		asm.LoadMem(asm.R2, asm.RFP, stackAddr+8, asm.DWord),
 		asm.StoreMem(asm.RFP, stackKey, asm.R1, asm.DWord),
 		asm.StoreMem(asm.RFP, stackKey+8, asm.R2, asm.DWord),
-		asm.StoreMem(asm.RFP, stackKey+endpointPortOffset, regPort, asm.Half),
-		asm.StoreImm(asm.RFP, stackKey+endpointPortOffset+2, 0, asm.Half),
+		asm.StoreMem(asm.RFP, stackKey+endpointPortOffset, regPort, asm.DWord),
 	}
 	ins = append(ins, s.lookUp()...)
 	ins = append(ins,

@@ -24,8 +24,8 @@ const (
 )
 
 // endpointKey is a key of the endpoints' map: the address in 16-byte form
-// (zero = any address), the port in network order, padding.
-type endpointKey [20]byte
+// (zero = any address), the port as a 64-bit number in host order.
+type endpointKey [24]byte
 
 // endpointPortOffset is the offset of the port in an endpointKey.
 const endpointPortOffset = 16
@@ -38,7 +38,7 @@ func keyOf(ap netip.AddrPort) endpointKey {
 		a := ap.Addr().As16()
 		copy(k[:], a[:])
 	}
-	binary.BigEndian.PutUint16(k[endpointPortOffset:], ap.Port())
+	binary.NativeEndian.PutUint64(k[endpointPortOffset:], uint64(ap.Port()))
 	return k
 }
 

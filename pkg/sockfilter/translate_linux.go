@@ -135,10 +135,10 @@ func (t *translation) instruction(i int) {
 		t.load(i)
 	case classST:
 		t.launder(regA)
-		t.emit(asm.StoreMem(asm.RFP, scratchOffset(ins.K), regA, asm.Word))
+		t.emit(asm.StoreMem(asm.RFP, scratchOffset(ins.K), regA, asm.DWord))
 	case classSTX:
 		t.launder(regX)
-		t.emit(asm.StoreMem(asm.RFP, scratchOffset(ins.K), regX, asm.Word))
+		t.emit(asm.StoreMem(asm.RFP, scratchOffset(ins.K), regX, asm.DWord))
 	case classALU:
 		t.alu(ins)
 	case classJMP:
@@ -156,9 +156,11 @@ func (t *translation) instruction(i int) {
 
 func (t *translation) launder(r asm.Register) { t.emit(asm.Xor.Reg32(r, regUnknown)) }
 
-// scratchOffset returns where M[k] is on the stack. Programs write each word
-// before they read it (check), so that none needs to be cleared.
-func scratchOffset(k uint32) int16 { return -4 * int16(k+1) }
+// scratchOffset returns where M[k] is on the stack, in a word of 8 bytes:
+// without CAP_PERFMON, verifiers before Linux 6.8 refuse to write a part of a
+// word that a register was stored in. Programs write each word before they
+// read it (check), so that none needs to be cleared.
+func scratchOffset(k uint32) int16 { return -8 * int16(k+1) }
 
 func (t *translation) load(i int) {
 	ins := t.code[i]
@@ -179,9 +181,9 @@ func (t *translation) load(i int) {
 	case opLoadXImm:
 		t.emit(asm.Mov.Imm32(regX, int32(ins.K)))
 	case opLoadMem:
-		t.emit(asm.LoadMem(regA, asm.RFP, scratchOffset(ins.K), asm.Word))
+		t.emit(asm.LoadMem(regA, asm.RFP, scratchOffset(ins.K), asm.DWord))
 	case opLoadXMem:
-		t.emit(asm.LoadMem(regX, asm.RFP, scratchOffset(ins.K), asm.Word))
+		t.emit(asm.LoadMem(regX, asm.RFP, scratchOffset(ins.K), asm.DWord))
 	case opLoadLen:
 		t.emit(asm.LoadMem(regA, regCtx, skbLen, asm.Word))
 	case opLoadXLen:

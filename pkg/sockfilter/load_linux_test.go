@@ -1,0 +1,57 @@
+package sockfilter
+
+import (
+	"errors"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf/asm"
+
+	"capstan/pkg/netns/netnstest"
+)
+
+// endless is a program that the verifier has more than a million steps to
+// follow in: R7 is another number on each of 2³⁰ ways, and matters.
+func endless() asm.Instructions {
+	ins := asm.Instructions{asm.Mov.Reg(regCtx, asm.R1), asm.Mov.Imm(asm.R7, 1)}
+	for i := range int32(30) {
+		ins = append(ins,
+			asm.LoadAbs(i, asm.Byte),
+			skip(asm.JSet.Imm(asm.R0, 1, ""), 1),
+			asm.Add.Imm(asm.R7, 1<<i),
+			skip(asm.JEq.Imm(asm.R7, i, ""), 1),
+			asm.Mov.Imm(asm.R0, 0),
+		)
+	}
+	return append(ins, asm.Mov.Reg(asm.R0, asm.R7), asm.Return())
+}
+
+// TestLoadHasADeadline holds that a verifier that has too much to do is
+// stopped, and that other captures open meanwhile.
+func TestLoadHasADeadline(t *testing.T) {
+	netnstest.RequireBPF(t)
+	before := bpfDescriptors(t)
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			start := time.Now()
+			if p, err := loadWithin(30*time.Millisecond, "endless", endless()); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("loaded %v: %v", p, err)
+			}
+			t.Logf("refused after %v", time.Since(start))
+		})
+		f, err := NewFilter(Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	wg.Wait()
+	if n := bpfDescriptors(t); n != before {
+		t.Errorf("%d maps and programs open, %d before", n, before)
+	}
+}
