@@ -21,12 +21,12 @@ const conformanceCases = 142
 var (
 	conformanceRow = regexp.MustCompile(`(?m)^\| (\d+) \|.*\| ([^|]*) \|$`)
 	backquoted     = regexp.MustCompile("`([^`]+)`")
-	caseName       = regexp.MustCompile(`^C(\d{3}) `)
+	caseName       = regexp.MustCompile(`^(?:C(\d{3}) |TestCase(\d{3})[A-Z])`)
 )
 
 // TestConformanceIndex holds docs/conformance.md and the tests against each
 // other: each case has a row, each row names the packages with a subtest
-// "C<number> …", and each such subtest is in its row.
+// "C<number> …" or a test TestCase<number>…, and each such test is in its row.
 func TestConformanceIndex(t *testing.T) {
 	text, err := os.ReadFile("docs/conformance.md")
 	if err != nil {
@@ -66,16 +66,8 @@ func namedCases(t *testing.T) map[int][]string {
 	found := map[int][]string{}
 	testFiles(t, func(path string, f *ast.File) {
 		ast.Inspect(f, func(n ast.Node) bool {
-			lit, ok := n.(*ast.BasicLit)
-			if !ok || lit.Kind != token.STRING {
-				return true
-			}
-			name, err := strconv.Unquote(lit.Value)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if m := caseName.FindStringSubmatch(name); m != nil {
-				number, _ := strconv.Atoi(m[1]) // digits, by the expression
+			if m := caseName.FindStringSubmatch(testName(n)); m != nil {
+				number, _ := strconv.Atoi(m[1] + m[2]) // digits, by the expression
 				if dir := filepath.ToSlash(filepath.Dir(path)); !slices.Contains(found[number], dir) {
 					found[number] = append(found[number], dir)
 				}
@@ -87,6 +79,20 @@ func namedCases(t *testing.T) map[int][]string {
 		slices.Sort(packages)
 	}
 	return found
+}
+
+// testName returns what may be the name of a test: a function's or a string.
+func testName(n ast.Node) string {
+	switch n := n.(type) {
+	case *ast.FuncDecl:
+		return n.Name.Name
+	case *ast.BasicLit:
+		if n.Kind == token.STRING {
+			name, _ := strconv.Unquote(n.Value) // the parser has checked it
+			return name
+		}
+	}
+	return ""
 }
 
 // testFiles calls f for each test file of the repository.

@@ -148,8 +148,8 @@ func capable(stderr io.Writer) bool {
 
 func summary(s metrics.Snapshot) string {
 	f := s.Frames
-	return fmt.Sprintf("%d frames seen, %d matched, %d excluded, %d filtered, %d dropped by the kernel, %d sent, %d undelivered; %d sessions",
-		f.Seen, f.Matched, f.Excluded, f.Filtered, f.Dropped, f.Sent, f.Undelivered, s.SessionsTotal)
+	return fmt.Sprintf("%d frames seen, %d matched, %d excluded, %d filtered, %d left out by sampling, %d dropped by the kernel, %d sent, %d undelivered; %d sessions",
+		f.Seen, f.Matched, f.Excluded, f.Filtered, f.Sampled, f.Dropped, f.Sent, f.Undelivered, s.SessionsTotal)
 }
 
 // version is what the build recorded: the module's version, or the commit.

@@ -150,17 +150,17 @@ func (s *server) stop() summaryLine {
 		s.t.Fatalf("daemon: %v\n%s", err, s.stderr.String())
 	}
 	var l summaryLine
-	if _, err := fmt.Sscanf(string(rest), "%d frames seen, %d matched, %d excluded, %d filtered, %d dropped by the kernel, %d sent, %d undelivered; %d sessions\n",
-		&l.seen, &l.matched, &l.excluded, &l.filtered, &l.dropped, &l.sent, &l.undelivered, &l.sessions); err != nil {
+	if _, err := fmt.Sscanf(string(rest), "%d frames seen, %d matched, %d excluded, %d filtered, %d left out by sampling, %d dropped by the kernel, %d sent, %d undelivered; %d sessions\n",
+		&l.seen, &l.matched, &l.excluded, &l.filtered, &l.sampled, &l.dropped, &l.sent, &l.undelivered, &l.sessions); err != nil {
 		s.t.Fatalf("summary %q: %v", rest, err)
 	}
-	if l.seen != l.excluded+l.filtered+l.dropped+l.matched || l.matched != l.sent+l.undelivered {
+	if l.seen != l.excluded+l.filtered+l.sampled+l.dropped+l.matched || l.matched != l.sent+l.undelivered {
 		s.t.Errorf("the summary does not balance: %+v", l)
 	}
 	return l
 }
 
-type summaryLine struct{ seen, matched, excluded, filtered, dropped, sent, undelivered, sessions int }
+type summaryLine struct{ seen, matched, excluded, filtered, sampled, dropped, sent, undelivered, sessions int }
 
 // client is a bare RPCAP client.
 type client struct {

@@ -274,7 +274,7 @@ func TestDialData(t *testing.T) {
 }
 
 // Nobody listens, then somebody does: the capture goes on.
-func TestDatagramsToNobody(t *testing.T) {
+func TestCase055DatagramsToNobody(t *testing.T) {
 	d, _ := loopbackData()
 	client, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {

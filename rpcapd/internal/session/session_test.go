@@ -695,7 +695,7 @@ type recordingSelf struct{ added, released int }
 func (f *recordingSelf) Add(netip.AddrPort) error { f.added++; return nil }
 func (f *recordingSelf) Release(netip.AddrPort)   { f.released++ }
 
-func TestStrangersAtTheDataPort(t *testing.T) {
+func TestCase072StrangersAtTheDataPort(t *testing.T) {
 	d := &session.TCPData{Local: netip.MustParseAddr("127.0.0.1"), Peer: netip.MustParseAddr("127.0.0.2"), Self: &recordingSelf{}}
 	refused := 0
 	l, err := d.ListenData(time.Now().Add(10*time.Second), func() { refused++ })
