@@ -8,7 +8,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"os"
 	"os/signal"
@@ -60,10 +59,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	for _, text := range cfg.Warnings {
 		log.Warn(text)
 	}
-	if cfg.TLS || cfg.Inetd || cfg.Daemonize || cfg.ActiveOnly || len(cfg.Active) > 0 || cfg.DataPort != "" || cfg.SaveFile+cfg.LoadFile != "" {
-		log.Error("-S, -i, -d, -v, -a, -t, -s and -f are not supported by this server yet")
+	if cfg.TLS || cfg.Inetd || cfg.Daemonize || cfg.DataPort != "" {
+		log.Error("-S, -i, -d and -t are not supported by this server yet")
 		return exitFailed
 	}
+	files := settingsFiles{load: cfg.LoadFile, save: cfg.SaveFile, log: log}
+	files.start(&cfg.Settings)
 	if !capable(stderr) {
 		return exitFailed
 	}
@@ -73,6 +74,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	hangups := make(chan os.Signal, 1) // before anybody can know that this daemon runs
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	table, err := sockfilter.NewSelfTable()
 	if err != nil {
 		return fail(fmt.Errorf("table of own connections: %w", err))
@@ -80,7 +84,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	defer table.Close()
 	self := device.NewEndpoints(table, selfLinger)
 	defer self.Close()
-	d := daemon.New(cfg, session.Config{}, &device.Host{RingMiB: cfg.RingMiB, Self: table}, self, log)
+	d := daemon.New(cfg, sessionConfig(cfg), &device.Host{RingMiB: cfg.RingMiB, Self: table}, self, log)
 	var metricsListener net.Listener
 	if cfg.MetricsAddress != "" {
 		if metricsListener, err = net.Listen("tcp", cfg.MetricsAddress); err != nil {
@@ -92,7 +96,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return fail(err)
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { answerHangups(ctx, log); return nil })
+	group.Go(func() error { files.answerHangups(ctx, hangups, cfg.Settings, d.Apply); return nil })
 	group.Go(func() error { return d.Serve(ctx) })
 	if metricsListener != nil {
 		log.Info("serving metrics", "address", metricsListener.Addr().String())
@@ -108,21 +112,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return exitDone
 }
 
-// answerHangups takes the signal by which the reference reads its configuration
-// again, until ctx ends. There is no configuration file yet, and a service
-// manager's reload must not end all captures.
-func answerHangups(ctx context.Context, log *slog.Logger) {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-hangups:
-			log.Info("SIGHUP: nothing to read again, since this daemon has no configuration file")
-		}
-	}
+func sessionConfig(cfg config.Config) session.Config {
+	return session.Config{Timeouts: session.Timeouts{
+		Initial: cfg.InitialTimeout, Idle: cfg.IdleTimeout, DataAccept: cfg.DataTimeout,
+	}}
 }
 
 // capable reports whether the process may capture, and otherwise tells how to

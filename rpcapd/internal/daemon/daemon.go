@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"capstan/pkg/rpcap"
+	"capstan/rpcapd/internal/active"
 	"capstan/rpcapd/internal/config"
 	"capstan/rpcapd/internal/metrics"
-	"capstan/rpcapd/internal/pump"
 	"capstan/rpcapd/internal/session"
 	"capstan/rpcapd/internal/unixsock"
 )
@@ -39,28 +39,47 @@ type Daemon struct {
 	log        *slog.Logger
 	listeners  []net.Listener
 
+	settings atomic.Pointer[config.Settings] // for sessions that begin
+	targets  chan []config.Target            // to the dialer of active mode
 	counters session.Counters
 	refused  [metrics.NumRefusals]atomic.Uint64
 	refusals chan struct{} // a token for each connection that is being refused
 	wg       sync.WaitGroup
-
-	mu       sync.Mutex // guards the following
-	live     []*session.Session
-	accepted uint64
-	ended    pump.Stats // sum over sessions that ended
+	sessions registry
 }
 
 // New returns a daemon that listens nowhere yet.
 func New(cfg config.Config, sessionCfg session.Config, host session.Host, self session.SelfEndpoints, log *slog.Logger) *Daemon {
-	return &Daemon{cfg: cfg, sessionCfg: sessionCfg, host: host, self: self, log: log, refusals: make(chan struct{}, maxRefusals)}
+	d := &Daemon{
+		cfg: cfg, sessionCfg: sessionCfg, host: host, self: self, log: log,
+		targets:  make(chan []config.Target, 1),
+		refusals: make(chan struct{}, maxRefusals),
+		sessions: registry{max: cfg.MaxSessions, maxPerHost: cfg.MaxPerHost},
+	}
+	d.Apply(cfg.Settings)
+	return d
 }
 
-// Serve accepts connections until ctx ends; then it closes the listeners and
-// the sessions, and waits for all of them. The error is that of a listener
-// that failed for good.
+// Apply makes new connections subject to s, and dials its active targets. What
+// is connected stays.
+func (d *Daemon) Apply(s config.Settings) {
+	d.settings.Store(&s)
+	for {
+		select {
+		case d.targets <- s.Active:
+			return
+		case <-d.targets: // a list that nobody has seen
+		}
+	}
+}
+
+// Serve accepts connections and dials until ctx ends; then it closes the
+// listeners and the sessions, and waits for all of them. The error is that of
+// a listener that failed for good.
 func (d *Daemon) Serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	d.wg.Go(func() { d.dial(ctx) }) // ended by ctx; waitSessions waits
 	stop := context.AfterFunc(ctx, d.closeListeners)
 	defer stop()
 	errs := make(chan error, len(d.listeners))
@@ -74,6 +93,7 @@ func (d *Daemon) Serve(ctx context.Context) error {
 			cancel()
 		}
 	}
+	<-ctx.Done()
 	d.closeListeners()
 	d.waitSessions()
 	return err
@@ -81,13 +101,7 @@ func (d *Daemon) Serve(ctx context.Context) error {
 
 // waitSessions waits for what runs, and uses force after a while.
 func (d *Daemon) waitSessions() {
-	timer := time.AfterFunc(shutdownTimeout, func() {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		for _, s := range d.live {
-			s.Abort()
-		}
-	})
+	timer := time.AfterFunc(shutdownTimeout, d.sessions.abort)
 	defer timer.Stop()
 	d.wg.Wait()
 }
@@ -126,7 +140,7 @@ func (d *Daemon) admit(ctx context.Context, conn net.Conn) {
 		cfg.NullAuth = true // the kernel has said who it is
 		d.start(ctx, cfg, c, peer.String(), &session.UnixData{Path: d.cfg.UnixSocket, UID: peer.UID})
 	case *net.TCPConn:
-		cfg.NullAuth = d.cfg.NullAuth
+		cfg.NullAuth = d.settings.Load().NullAuth
 		d.start(ctx, cfg, c, c.RemoteAddr().String(), session.NewTCPData(c, d.self))
 	default:
 		conn.Close()
@@ -140,13 +154,17 @@ func (d *Daemon) allowedUser(p unixsock.Peer) bool {
 // start runs a session in a goroutine of its own, unless there are too many.
 func (d *Daemon) start(ctx context.Context, cfg session.Config, conn net.Conn, peer string, data session.DataOpener) {
 	s := session.New(cfg, conn, peer, d.host, data, d.log, &d.counters)
-	if !d.register(s) {
-		d.log.Warn("connection refused: too many sessions", "peer", peer)
-		d.turnAway(conn, metrics.RefusedFull, rpcap.CodeNetwork, "Too many sessions")
+	evicted, refusal := d.sessions.admit(s, hostOf(conn))
+	if evicted {
+		d.refused[metrics.RefusedFull].Add(1)
+	}
+	if refusal != nil {
+		d.log.Warn("connection refused: "+refusal.text, "peer", peer)
+		d.turnAway(conn, refusal.reason, rpcap.CodeNetwork, refusal.text)
 		return
 	}
 	d.wg.Go(func() { // ended by the client, a timeout or ctx; waitSessions waits
-		defer d.unregister(s)
+		defer d.sessions.remove(s)
 		if text := d.checkPeer(ctx, conn); text != "" {
 			d.refused[metrics.RefusedHost].Add(1)
 			d.log.Warn("connection refused: "+text, "peer", peer)
@@ -155,6 +173,33 @@ func (d *Daemon) start(ctx context.Context, cfg session.Config, conn net.Conn, p
 		}
 		s.Run(ctx)
 	})
+}
+
+// dial runs active mode.
+func (d *Daemon) dial(ctx context.Context) {
+	dialer := active.Dialer{
+		Retry: d.cfg.ReconnectTime,
+		Dial:  active.TCP{IPv4Only: d.cfg.IPv4Only, KeepAlive: keepAlive}.Dial,
+		Serve: d.serveActive,
+		Log:   d.log,
+	}
+	dialer.Run(ctx, d.targets)
+}
+
+// serveActive runs a session with a client that the daemon has connected to.
+// Neither the allow list nor the limits apply: the connection is of our making.
+func (d *Daemon) serveActive(ctx context.Context, conn net.Conn) (dismissed bool) {
+	tcp, ok := conn.(*net.TCPConn)
+	if !ok {
+		conn.Close()
+		return false
+	}
+	cfg := d.sessionCfg
+	cfg.Active, cfg.NullAuth = true, d.settings.Load().NullAuth
+	s := session.New(cfg, conn, conn.RemoteAddr().String(), d.host, session.NewTCPData(tcp, d.self), d.log, &d.counters)
+	d.sessions.add(s)
+	defer d.sessions.remove(s)
+	return s.Run(ctx) == session.ReasonClosed && s.Authenticated()
 }
 
 // lookupTimeout bounds how long names in the allow list may take.
@@ -167,42 +212,7 @@ func (d *Daemon) checkPeer(ctx context.Context, conn net.Conn) string {
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
-	return checkHost(ctx, d.cfg.Allow, a.AddrPort().Addr(), net.DefaultResolver)
-}
-
-// register enters s among the live sessions. If there are as many as allowed,
-// the oldest one that has not logged in has to go: silent connections must not
-// keep clients out.
-func (d *Daemon) register(s *session.Session) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.live) >= d.cfg.MaxSessions {
-		i := slices.IndexFunc(d.live, func(l *session.Session) bool { return !l.Authenticated() })
-		if i < 0 {
-			return false
-		}
-		d.refused[metrics.RefusedFull].Add(1)
-		d.live[i].Abort()
-		d.drop(i)
-	}
-	d.live = append(d.live, s)
-	d.accepted++
-	return true
-}
-
-func (d *Daemon) unregister(s *session.Session) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if i := slices.Index(d.live, s); i >= 0 {
-		d.drop(i)
-	}
-}
-
-// drop moves a session from the live ones to the sum of the others, so that
-// the totals never go back. One that was evicted has captured nothing.
-func (d *Daemon) drop(i int) {
-	d.ended.Add(d.live[i].Stats())
-	d.live = slices.Delete(d.live, i, i+1)
+	return checkHost(ctx, d.settings.Load().Allow, a.AddrPort().Addr(), net.DefaultResolver)
 }
 
 // turnAway refuses conn in a goroutine, or closes it at once if many are
@@ -239,14 +249,6 @@ func (d *Daemon) Snapshot() metrics.Snapshot {
 	}
 	s.Refused[metrics.RefusedData] = d.counters.DataRefused.Load()
 	s.Refused[metrics.RefusedTLS] = d.counters.UnwantedTLSHello.Load()
-	// The counters of a session are read without the lock: that may take long,
-	// and accepting needs it. One that ends meanwhile keeps its sum.
-	d.mu.Lock()
-	live := slices.Clone(d.live)
-	s.Sessions, s.SessionsTotal, s.Frames = len(live), d.accepted, d.ended
-	d.mu.Unlock()
-	for _, l := range live {
-		s.Frames.Add(l.Stats())
-	}
+	s.Sessions, s.SessionsTotal, s.Frames = d.sessions.counters()
 	return s
 }

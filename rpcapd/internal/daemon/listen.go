@@ -91,7 +91,7 @@ func (d *Daemon) addresses(ctx context.Context) ([]netip.AddrPort, error) {
 
 // warnOpen says loudly that everybody may capture.
 func (d *Daemon) warnOpen() {
-	if !d.cfg.NullAuth || len(d.cfg.Allow.Entries) > 0 {
+	if settings := d.settings.Load(); !settings.NullAuth || len(settings.Allow.Entries) > 0 {
 		return
 	}
 	for _, l := range d.listeners {

@@ -8,15 +8,16 @@ type Refusal uint8
 
 // The refusals; their names are label values.
 const (
-	RefusedFull Refusal = iota // as many sessions as allowed; also one that had to make room
-	RefusedHost                // not in the allow list
-	RefusedUser                // unix socket: a user who may not
-	RefusedTLS                 // a TLS client on a plain port
-	RefusedData                // a stranger at a data listener
+	RefusedFull     Refusal = iota // as many sessions as allowed; also one that had to make room
+	RefusedHost                    // not in the allow list
+	RefusedUser                    // unix socket: a user who may not
+	RefusedTLS                     // a TLS client on a plain port
+	RefusedData                    // a stranger at a data listener
+	RefusedHostFull                // as many sessions as one host may have
 	NumRefusals
 )
 
-var refusalNames = [NumRefusals]string{"sessions_full", "host_not_allowed", "user_not_allowed", "tls_on_plain_port", "data_stranger"}
+var refusalNames = [NumRefusals]string{"sessions_full", "host_not_allowed", "user_not_allowed", "tls_on_plain_port", "data_stranger", "host_sessions_full"}
 
 // String returns the label value.
 func (r Refusal) String() string { return refusalNames[r] }
