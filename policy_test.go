@@ -42,7 +42,7 @@ var rooms = []room{
 
 	{"capstan/rpcapd/...", []string{"capstan/pkg/...", "capstan/rpcapd/...", "github.com/vishvananda/netlink...",
 		"github.com/prometheus/client_golang...", "golang.org/x/net/bpf", "golang.org/x/sys/unix", "golang.org/x/sync/errgroup", "golang.org/x/time/rate"}, "the privileged process: no payload, no protobuf, no interceptor"},
-	{"capstan/rpcapd/internal/auth", []string{"github.com/go-crypt/x/...", "golang.org/x/crypto/..."},
+	{"capstan/rpcapd/internal/auth", []string{"capstan/rpcapd/internal/smallfile", "github.com/go-crypt/x/...", "golang.org/x/crypto/..."},
 		"who somebody is; golang.org/x/crypto hashes by bcrypt and Argon2, go-crypt has the methods of crypt(5) that it lacks"},
 	{"capstan/interceptor", []string{"capstan/interceptor/internal/command"}, "main"},
 	{"capstan/interceptor/internal/command", []string{"capstan/interceptor/internal/...", "capstan/pkg/capfile", "capstan/pkg/capture", "capstan/pkg/rpcap...",

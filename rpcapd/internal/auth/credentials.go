@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"capstan/rpcapd/internal/smallfile"
 )
 
 // CredentialsFile is the path of a file of users and password hashes. It is
@@ -19,7 +21,7 @@ type CredentialsFile string
 const maxNameLen = 256
 
 func (f CredentialsFile) load() (directory, error) {
-	b, err := readFile(string(f))
+	b, err := smallfile.Read(string(f), maxFileLen)
 	if err != nil {
 		return nil, err
 	}

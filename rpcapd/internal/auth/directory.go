@@ -4,9 +4,6 @@ import (
 	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
-	"fmt"
-	"io"
-	"os"
 	"strings"
 )
 
@@ -77,22 +74,5 @@ const defaultDecoy = "$6$decoydecoydecoyd$."
 
 // maxFileLen bounds every file that accounts are read from.
 const maxFileLen = 16 << 20
-
-// readFile reads a file that isn't larger than maxFileLen.
-func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxFileLen+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(b) > maxFileLen {
-		return nil, fmt.Errorf("%s is longer than %d bytes", path, maxFileLen)
-	}
-	return b, nil
-}
 
 func hasNUL(b []byte) bool { return bytes.IndexByte(b, 0) >= 0 }

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"capstan/rpcapd/internal/smallfile"
 )
 
 // System is the accounts of the host. Its files are read anew for each login.
@@ -19,16 +21,16 @@ type System struct {
 }
 
 func (s System) load() (directory, error) {
-	passwd, err := readFile(orDefault(s.Passwd, "/etc/passwd"))
+	passwd, err := smallfile.Read(orDefault(s.Passwd, "/etc/passwd"), maxFileLen)
 	if err != nil {
 		return nil, err
 	}
-	shadow, err := readFile(orDefault(s.Shadow, "/etc/shadow"))
+	shadow, err := smallfile.Read(orDefault(s.Shadow, "/etc/shadow"), maxFileLen)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	defer clear(shadow)
-	group, err := readFile(orDefault(s.Group, "/etc/group"))
+	group, err := smallfile.Read(orDefault(s.Group, "/etc/group"), maxFileLen)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -42,7 +44,7 @@ func (s System) load() (directory, error) {
 // Readable tells whether the file with the passwords can be read, which takes
 // root or CAP_DAC_READ_SEARCH.
 func (s System) Readable() error {
-	_, err := readFile(orDefault(s.Shadow, "/etc/shadow"))
+	_, err := smallfile.Read(orDefault(s.Shadow, "/etc/shadow"), maxFileLen)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // as on systems without shadow passwords
 	}

@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -146,17 +145,6 @@ func TestCredentialsFile(t *testing.T) {
 	}
 	if strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), bc[7:]) {
 		t.Errorf("a secret shows: %v", err)
-	}
-}
-
-func TestFilesAreLimited(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "f")
-	write(t, path, "")
-	if err := os.Truncate(path, maxFileLen+1); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := readFile(path); err == nil || errors.Is(err, os.ErrNotExist) {
-		t.Errorf("%v", err)
 	}
 }
 

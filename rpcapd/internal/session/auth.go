@@ -54,43 +54,6 @@ func (s *Session) failLogin(answer *rpcap.Error, pause time.Duration) Reason {
 	return reasonNone
 }
 
-// A TLS record starts with its type, here handshake, two bytes of version and
-// the length of what follows (RFC 8446 §5.1).
-const (
-	tlsHandshake  = 0x16
-	tlsHeaderLen  = 5
-	tlsMaxRecord  = 1<<14 + 2048
-	tlsAlert      = 0x15
-	tlsFatal      = 2
-	tlsHandshakeF = 40 // handshake_failure
-)
-
-// detectTLS waits for the first byte and refuses a TLS client as the reference
-// does, with an alert of the client's own version. No RPCAP message begins
-// with that byte.
-func (s *Session) detectTLS() Reason {
-	b, reason := s.peekFirst(1)
-	if reason != reasonNone || len(b) == 0 || b[0] != tlsHandshake {
-		return reason
-	}
-	s.counters.UnwantedTLSHello.Add(1)
-	if b, reason = s.peekFirst(tlsHeaderLen); reason != reasonNone || len(b) < tlsHeaderLen {
-		return ReasonTLS
-	}
-	major, minor := b[1], b[2]
-	s.control.reader.Discard(tlsHeaderLen)
-	if n := int(binary.BigEndian.Uint16(b[3:])); n <= tlsMaxRecord {
-		if b, reason = s.peekFirst(n); reason == reasonNone {
-			s.control.reader.Discard(len(b))
-		}
-	}
-	alert := []byte{tlsAlert, major, minor, 0, 2, tlsFatal, tlsHandshakeF}
-	if err := s.control.write(alert, s.cfg.Timeouts.Write); err != nil {
-		s.log.Warn("Send to client failed", "err", err)
-	}
-	return ReasonTLS
-}
-
 // peekFirst waits for n bytes before the first message. That there will be no
 // more is left to the reader of messages to find out, unless the wait is over.
 func (s *Session) peekFirst(n int) ([]byte, Reason) {

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"crypto/tls"
 	"sync/atomic"
 	"time"
 
@@ -18,7 +19,9 @@ type Config struct {
 	MaxAuthAttempts int
 	// Active says that the daemon has made the control connection: then it
 	// makes the data connections, too, and waits for messages without limit.
-	Active   bool
+	Active bool
+	// TLS is spoken on both connections, and nothing else, unless it is nil.
+	TLS      *tls.Config
 	Timeouts Timeouts
 }
 
@@ -28,6 +31,7 @@ type Timeouts struct {
 	Idle        time.Duration // between requests while no capture runs; 180 s
 	Message     time.Duration // from a message's first byte to its last; 30 s
 	Write       time.Duration // for one answer; 10 s
+	Handshake   time.Duration // of TLS, on either connection; 30 s
 	DataAccept  time.Duration // for the client to open the data connection; 30 s
 	AuthPause   time.Duration // after a wrong password; 1 s
 	Uncounted   time.Duration // for an instruction that STARTCAP's length doesn't count; 250 ms
@@ -42,6 +46,7 @@ var defaultTimeouts = Timeouts{
 	Idle:        180 * time.Second,
 	Message:     30 * time.Second,
 	Write:       10 * time.Second,
+	Handshake:   30 * time.Second,
 	DataAccept:  30 * time.Second,
 	AuthPause:   time.Second,
 	Uncounted:   250 * time.Millisecond,
@@ -60,6 +65,7 @@ func (c Config) withDefaults() Config {
 		{&c.Timeouts.Idle, defaultTimeouts.Idle},
 		{&c.Timeouts.Message, defaultTimeouts.Message},
 		{&c.Timeouts.Write, defaultTimeouts.Write},
+		{&c.Timeouts.Handshake, defaultTimeouts.Handshake},
 		{&c.Timeouts.DataAccept, defaultTimeouts.DataAccept},
 		{&c.Timeouts.AuthPause, defaultTimeouts.AuthPause},
 		{&c.Timeouts.Uncounted, defaultTimeouts.Uncounted},
@@ -91,4 +97,6 @@ type Counters struct {
 	FiltersDelayed   atomic.Uint64 // requests that waited since their session loads filters too often
 	FailedLogins     atomic.Uint64
 	UnwantedTLSHello atomic.Uint64 // TLS clients on a plain port
+	UnwantedPlain    atomic.Uint64 // plain clients on a TLS port
+	TLSFailures      atomic.Uint64 // handshakes that failed, on either connection
 }

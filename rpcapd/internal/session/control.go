@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -14,7 +15,8 @@ import (
 // control is the control connection. Its methods are for the session's
 // goroutine, except wake.
 type control struct {
-	conn   net.Conn
+	raw    net.Conn // never changes
+	conn   net.Conn // raw, or TLS on it
 	reader *rpcap.Reader
 
 	mu    sync.Mutex // guards woken and orders changes of the read deadline
@@ -32,7 +34,7 @@ func (c *control) wake() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.woken = true
-	_ = c.conn.SetReadDeadline(past)
+	_ = c.raw.SetReadDeadline(past)
 }
 
 // arm sets the deadline of the next read; the zero time is none.
@@ -40,7 +42,7 @@ func (c *control) arm(deadline time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.woken {
-		_ = c.conn.SetReadDeadline(deadline)
+		_ = c.raw.SetReadDeadline(deadline)
 	}
 }
 
@@ -81,9 +83,16 @@ func (c *control) next(deadline time.Time) (rpcap.Header, []byte, error) {
 
 // write writes b whole or fails.
 func (c *control) write(b []byte, timeout time.Duration) error {
-	_ = c.conn.SetWriteDeadline(time.Now().Add(timeout))
+	_ = c.raw.SetWriteDeadline(time.Now().Add(timeout))
 	_, err := c.conn.Write(b)
 	return err
+}
+
+// replay returns the raw connection with the bytes in front that the reader
+// holds already. The reader must not be used any more.
+func (c *control) replay() net.Conn {
+	head, _ := c.reader.Peek(c.reader.Buffered()) // waits for nothing, so it can't fail
+	return &replayConn{Conn: c.raw, head: bytes.NewReader(bytes.Clone(head))}
 }
 
 // lingerLen bounds what is read from a client that has been told to go.
@@ -93,7 +102,7 @@ const lingerLen = 1 << 20
 // what was sent last.
 func (c *control) close(linger time.Duration) {
 	if half, ok := c.conn.(interface{ CloseWrite() error }); ok && linger > 0 && half.CloseWrite() == nil {
-		_ = c.conn.SetReadDeadline(time.Now().Add(linger))
+		_ = c.raw.SetReadDeadline(time.Now().Add(linger))
 		_, _ = io.CopyN(io.Discard, c.conn, lingerLen)
 	}
 	c.conn.Close()

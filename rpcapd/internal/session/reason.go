@@ -12,6 +12,8 @@ const (
 	ReasonProtocol                 // the client broke the protocol
 	ReasonLogin                    // too many failed logins
 	ReasonTLS                      // the client speaks TLS
+	ReasonPlain                    // the client doesn't speak TLS
+	ReasonHandshake                // TLS could not be agreed on
 	ReasonConnection               // reading or writing failed
 	ReasonData                     // the data connection could not be set up
 	ReasonDevice                   // the device vanished
@@ -26,6 +28,8 @@ var reasonTexts = [...]string{
 	ReasonProtocol:   "protocol error",
 	ReasonLogin:      "too many failed logins",
 	ReasonTLS:        "TLS on a plain port",
+	ReasonPlain:      "plain client on a TLS port",
+	ReasonHandshake:  "TLS handshake failed",
 	ReasonConnection: "connection failed",
 	ReasonData:       "no data connection",
 	ReasonDevice:     "device vanished",
@@ -40,7 +44,7 @@ func (r Reason) String() string { return reasonTexts[r] }
 // RST, which destroys what the client has not read.
 func (r Reason) lingers() bool {
 	switch r {
-	case ReasonTimeout, ReasonProtocol, ReasonLogin, ReasonTLS, ReasonData, ReasonDevice:
+	case ReasonTimeout, ReasonProtocol, ReasonLogin, ReasonTLS, ReasonPlain, ReasonData, ReasonDevice:
 		return true
 	}
 	return false

@@ -30,17 +30,18 @@ type Session struct {
 	started  time.Time
 
 	// owned by the goroutine of Run
-	control   control
-	ctx       context.Context // of Run
-	state     state
-	device    rpcap.Device // of the last OPEN that succeeded
-	text      string       // its name as the client wrote it
-	filtered  bool         // the last capture's filter is more than "everything"
-	failures  int          // failed logins
-	capture   *running     // nil unless state is stateCapturing
-	sampling  capture.Sampling
-	loads     *rate.Limiter // of filters, see awaitFilterLoad
-	clientLog clientLog
+	control     control
+	ctx         context.Context // of Run
+	state       state
+	device      rpcap.Device // of the last OPEN that succeeded
+	text        string       // its name as the client wrote it
+	filtered    bool         // the last capture's filter is more than "everything"
+	failures    int          // failed logins
+	certificate []byte       // that the client presented, in DER; nil: none
+	capture     *running     // nil unless state is stateCapturing
+	sampling    capture.Sampling
+	loads       *rate.Limiter // of filters, see awaitFilterLoad
+	clientLog   clientLog
 
 	authenticated atomic.Bool
 
@@ -57,7 +58,7 @@ func New(cfg Config, conn net.Conn, peer string, host Host, data DataOpener, log
 		cfg: cfg.withDefaults(), peer: peer, host: host, data: data, log: log.With("peer", peer), counters: counters,
 		started: time.Now(), loads: rate.NewLimiter(filterLoadsPerSecond, filterLoadsBurst),
 	}
-	s.control.conn = conn
+	s.control.raw, s.control.conn = conn, conn
 	s.control.reader = rpcap.NewReader(conn, s.bodyLimit)
 	return s
 }
@@ -86,7 +87,7 @@ func (s *Session) Authenticated() bool { return s.authenticated.Load() }
 
 // Abort closes the control connection without further ado, which ends Run;
 // from any goroutine.
-func (s *Session) Abort() { s.control.conn.Close() }
+func (s *Session) Abort() { s.control.raw.Close() }
 
 // preAuthBody is the largest body before authentication. libpcap's client
 // sends messages of at most 64,000 bytes.
@@ -101,7 +102,7 @@ func (s *Session) bodyLimit(t rpcap.Type) int {
 
 // serve is the session's loop.
 func (s *Session) serve() Reason {
-	if reason := s.detectTLS(); reason != reasonNone {
+	if reason := s.settleTransport(); reason != reasonNone {
 		return reason
 	}
 	for {
@@ -231,7 +232,7 @@ func (s *Session) send(m rpcap.Message) { s.sendVersion(rpcap.Version, m) }
 func (s *Session) sendVersion(version uint8, m rpcap.Message) {
 	if err := s.control.write(rpcap.AppendVersion(nil, version, m), s.cfg.Timeouts.Write); err != nil {
 		s.log.Warn("Send to client failed", "err", err)
-		s.control.conn.Close() // part of the message may be out: the stream is of no use any more
+		s.control.raw.Close() // part of the message may be out: the stream is of no use any more
 	}
 }
 

@@ -136,6 +136,12 @@ func (s *Session) applyFilter(p *pump.Pump, program *sockfilter.Program, filter 
 
 // run hands the data connection to p and makes it the session's capture.
 func (s *Session) run(p *pump.Pump, conn net.Conn, release func()) Reason {
+	conn, reason := s.secureData(conn)
+	if reason != reasonNone {
+		p.Close()
+		release()
+		return reason
+	}
 	if err := p.Start(conn); err != nil {
 		p.Close()
 		release()
@@ -156,6 +162,10 @@ func (s *Session) startRequest(h rpcap.Header, body []byte) (*rpcap.StartCapRequ
 	var m rpcap.StartCapRequest
 	if err := rpcap.Decode(h, body, &m); err != nil {
 		return nil, nil, startError(decodeText(err))
+	}
+	if s.cfg.TLS != nil && m.Flags&rpcap.StartCapDatagram != 0 {
+		// Deviation: the reference means this text, but sends what its stack holds.
+		return nil, nil, startError("SSL not supported with UDP forward of remote packets")
 	}
 	program, err := compile(m.Filter)
 	if err != nil {
