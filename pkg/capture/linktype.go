@@ -11,7 +11,11 @@ type LinkType uint32
 const (
 	LinkTypeNull      LinkType = 0   // BSD loopback, address family in host order
 	LinkTypeEthernet  LinkType = 1   // Ethernet II or 802.3
+	LinkTypePPP       LinkType = 9   // PPP, with address and control field or without
 	LinkTypeRaw       LinkType = 12  // raw IP, version from the first nibble
+	LinkTypePPPSerial LinkType = 50  // PPP in HDLC-like framing, or Cisco HDLC
+	LinkTypePPPEther  LinkType = 51  // PPPoE without the Ethernet header
+	LinkTypeCiscoHDLC LinkType = 104 // Cisco HDLC
 	LinkTypeLoop      LinkType = 108 // OpenBSD loopback, address family in network order
 	LinkTypeLinuxSLL  LinkType = 113 // Linux cooked capture v1
 	LinkTypeIPv4      LinkType = 228 // raw IPv4
@@ -34,6 +38,16 @@ func (t LinkType) String() string {
 		return "NULL"
 	case LinkTypeEthernet:
 		return "EN10MB"
+	case LinkTypePPP:
+		return "PPP"
+	case LinkTypePPPSerial:
+		return "PPP_SERIAL"
+	case LinkTypePPPEther:
+		return "PPP_ETHER"
+	case LinkTypeCiscoHDLC:
+		return "C_HDLC"
+	case LinkTypeNFLOG:
+		return "NFLOG"
 	case LinkTypeRaw, linkTypeRawOpenBSD, linkTypeRawFile:
 		return "RAW"
 	case LinkTypeLoop:

@@ -54,6 +54,9 @@ func (d Direction) Reverse() Direction { return d ^ 1 }
 // made from: A is the lower endpoint.
 type Key struct {
 	A, B Endpoint
+	// Scope tells networks apart in which the same endpoints mean different
+	// hosts (VLANs, overlays); 0 where they are not told apart.
+	Scope uint32
 }
 
 // NewKey returns the key of the connection between src and dst and the
@@ -80,5 +83,5 @@ func (k *Key) Sender(d Direction) Endpoint {
 func (k *Key) Hash() uint64 {
 	a := mix(binary.LittleEndian.Uint64(k.A.Addr[:8])^mul0, binary.LittleEndian.Uint64(k.A.Addr[8:])^mul1)
 	b := mix(binary.LittleEndian.Uint64(k.B.Addr[:8])^mul1, binary.LittleEndian.Uint64(k.B.Addr[8:])^mul2)
-	return mix(a^uint64(k.A.Port)<<16^uint64(k.B.Port), b^mul0)
+	return mix(a^uint64(k.Scope)<<32^uint64(k.A.Port)<<16^uint64(k.B.Port), b^mul0)
 }

@@ -35,7 +35,8 @@ func less(a address, aPort uint16, b address, bPort uint16) bool {
 // endpoints, which the tests hold it to. It is done here since passing
 // endpoints by value through the calls costs four times the rest of the
 // decoding: copies of freshly written structs stall on store forwarding.
-func (s *Segment) setKey(src address, srcPort uint16, dst address, dstPort uint16) {
+func (s *Segment) setKey(src address, srcPort uint16, dst address, dstPort uint16, scope uint32) {
+	s.Key.Scope = scope
 	s.Dir = flow.AToB
 	if less(dst, dstPort, src, srcPort) {
 		s.Dir = flow.BToA

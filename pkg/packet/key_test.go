@@ -38,7 +38,7 @@ func TestKeyAgreesWithFlow(t *testing.T) {
 		key, dir := flow.NewKey(src, dst)
 		var s Segment
 		f := capture.Frame{Data: data, Len: len(data), LinkType: capture.LinkTypeRaw}
-		if o := s.Decode(&f); o != OutcomeTCP || s.Key != key || s.Dir != dir {
+		if o := new(Decoder).Decode(&f, &s); o != OutcomeTCP || s.Key != key || s.Dir != dir {
 			t.Fatalf("%v: %v → %v gives %+v %d, want %+v %d", o, src.AddrPort(), dst.AddrPort(), s.Key, s.Dir, key, dir)
 		}
 	}

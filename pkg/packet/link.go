@@ -6,146 +6,139 @@ import (
 	"capstan/pkg/capture"
 )
 
-// ipVersion is what a link header says about its payload.
-type ipVersion uint8
-
-const (
-	versionNone      ipVersion = iota // not IP
-	versionTruncated                  // the link header itself was cut off
-	versionMalformed                  // the link header contradicts itself
-	version4
-	version6
-)
-
-// Ethernet protocol numbers (linux/if_ether.h).
-const (
-	etherIPv4 = 0x0800
-	etherIPv6 = 0x86dd
-	etherVLAN = 0x8100 // 802.1Q
-	etherQinQ = 0x88a8 // 802.1ad
-	etherOld  = 0x9100 // QinQ before 802.1ad gave it a number
-)
-
-// What is below etherMin is not a protocol number but the length of an 802.3
-// frame, or one of Linux's numbers for such: an LLC header follows. For IP that
-// is LLC and SNAP of 8 bytes (RFC 1042): snapIP and a protocol number.
-const (
-	etherMin = 0x0600
-	snapLen  = 8
-	snapIP   = 0xaaaa_03_000000
-)
-
-// maxTags bounds the VLAN tags of a frame; Linux itself sends at most two.
-const maxTags = 4
-
 // Link header lengths in bytes.
 const (
 	ethernetLen = 14
 	sllLen      = 16
 	sll2Len     = 20
-	tagLen      = 4
 	nullLen     = 4
+	hdlcLen     = 4
 )
 
-// linkPayload returns the offset of the network header and its IP version.
-func linkPayload(f *capture.Frame) (int, ipVersion) {
-	b := f.Data
+// link decodes the link header of f.
+func (w *walk) link(f *capture.Frame) Outcome {
 	switch f.LinkType.Canonical() {
 	case capture.LinkTypeEthernet:
-		return etherPayload(f, ethernetLen, 12)
-	case capture.LinkTypeLinuxSLL:
-		// struct sll_header (libpcap's pcap/sll.h): a tag that the kernel
-		// stripped is put back by libpcap as protocol 0x8100 with TCI and
-		// inner protocol behind the header.
-		return etherPayload(f, sllLen, 14)
+		return w.ethernet(0)
 	case capture.LinkTypeLinuxSLL2:
-		return etherPayload(f, sll2Len, 0)
+		return w.cooked2()
+	case capture.LinkTypeLinuxSLL:
+		return w.cooked()
 	case capture.LinkTypeNull, capture.LinkTypeLoop:
-		return nullPayload(f)
+		return w.loopback()
 	case capture.LinkTypeRaw:
-		if len(b) == 0 {
-			return 0, short(f, 1)
-		}
-		switch b[0] >> 4 {
-		case 4:
-			return 0, version4
-		case 6:
-			return 0, version6
-		}
-		return 0, versionNone
+		return w.rawIP(0)
 	case capture.LinkTypeIPv4:
-		return 0, version4
+		return w.ipv4(0)
 	case capture.LinkTypeIPv6:
-		return 0, version6
+		return w.ipv6(0)
+	case capture.LinkTypeNFLOG:
+		return w.nflog()
+	case capture.LinkTypePPP, capture.LinkTypePPPSerial:
+		return w.ppp(0)
+	case capture.LinkTypePPPEther:
+		return w.pppoe(0)
+	case capture.LinkTypeCiscoHDLC:
+		return w.hdlc(0)
 	}
-	return 0, versionNone
+	return w.rare(f)
 }
 
-// etherPayload reads the Ethernet protocol number at proto of a header of
-// headerLen bytes, and passes the VLAN tags behind the header.
-func etherPayload(f *capture.Frame, headerLen, proto int) (int, ipVersion) {
-	b, off := f.Data, headerLen
-	if len(b) < off {
-		return 0, short(f, off)
+// ethernet decodes the Ethernet header at off.
+func (w *walk) ethernet(off int) Outcome {
+	if len(w.data) < off+ethernetLen {
+		return w.lacks(off + ethernetLen)
 	}
-	typ := binary.BigEndian.Uint16(b[proto:])
-	for range maxTags {
-		if typ != etherVLAN && typ != etherQinQ && typ != etherOld {
-			break
-		}
-		if len(b) < off+tagLen {
-			return 0, short(f, off+tagLen)
-		}
-		typ = binary.BigEndian.Uint16(b[off+2:])
-		off += tagLen
-	}
-	if typ < etherMin {
-		if len(b) < off+snapLen {
-			if f.Len < off+snapLen {
-				return 0, versionNone // another use of LLC, which can be 3 bytes
-			}
-			return 0, versionTruncated
-		}
-		if binary.BigEndian.Uint64(b[off:])>>16 != snapIP {
-			return 0, versionNone
-		}
-		typ = binary.BigEndian.Uint16(b[off+6:])
-		off += snapLen
-	}
-	switch typ {
-	case etherIPv4:
-		return off, version4
-	case etherIPv6:
-		return off, version6
-	}
-	return 0, versionNone
+	return w.ether(off+ethernetLen, binary.BigEndian.Uint16(w.data[off+12:]))
 }
 
-// nullPayload reads the address family of BSD loopback. DLT_NULL has it in the
+// cooked decodes a struct sll_header (libpcap's pcap/sll.h). It names no
+// interface, only the way through it.
+func (w *walk) cooked() Outcome {
+	if len(w.data) < sllLen {
+		return w.lacks(sllLen)
+	}
+	packetType, hardware := binary.BigEndian.Uint16(w.data), binary.BigEndian.Uint16(w.data[2:])
+	w.seg.Vantage ^= uint32(hardware)<<8 | uint32(packetType&7) + 1
+	return w.ether(sllLen, binary.BigEndian.Uint16(w.data[14:]))
+}
+
+// cooked2 decodes a struct sll2_header. A tag that the kernel stripped is put
+// back by libpcap, as protocol 0x8100 with TCI and inner protocol behind the
+// header.
+func (w *walk) cooked2() Outcome {
+	if len(w.data) < sll2Len {
+		return w.lacks(sll2Len)
+	}
+	w.seg.Vantage ^= binary.BigEndian.Uint32(w.data[4:])<<3 | uint32(w.data[10]&7) + 1
+	return w.ether(sll2Len, binary.BigEndian.Uint16(w.data))
+}
+
+// loopback decodes the address family of BSD loopback. DLT_NULL has it in the
 // byte order of the machine that captured, DLT_LOOP in network order; no
 // family has a value above 255, so the order shows in the value itself.
-func nullPayload(f *capture.Frame) (int, ipVersion) {
-	b := f.Data
-	if len(b) < nullLen {
-		return 0, short(f, nullLen)
+func (w *walk) loopback() Outcome {
+	if len(w.data) < nullLen {
+		return w.lacks(nullLen)
 	}
-	family := binary.BigEndian.Uint32(b)
+	family := binary.BigEndian.Uint32(w.data)
 	if family > 0xffff {
-		family = binary.LittleEndian.Uint32(b)
+		family = binary.LittleEndian.Uint32(w.data)
 	}
 	switch family {
 	case 2: // AF_INET everywhere
-		return nullLen, version4
+		return w.ipv4(nullLen)
 	case 24, 28, 30, 10: // AF_INET6 of NetBSD/OpenBSD, FreeBSD, macOS, Linux
-		return nullLen, version6
+		return w.ipv6(nullLen)
 	}
-	return 0, versionNone
+	return w.notIP()
 }
 
-// short tells why a link header of need bytes is not whole.
-func short(f *capture.Frame, need int) ipVersion {
-	if f.Len >= need {
-		return versionTruncated
+// rawIP decodes an IP header whose version is told by itself only.
+func (w *walk) rawIP(off int) Outcome {
+	if len(w.data) <= off {
+		return w.lacks(off + 1)
 	}
-	return versionMalformed
+	switch w.data[off] >> 4 {
+	case 4:
+		return w.ipv4(off)
+	case 6:
+		return w.ipv6(off)
+	}
+	return w.notIP()
+}
+
+// nflog decodes a message of Linux's netfilter log: struct nflog_hdr (libpcap's
+// pcap/nflog.h) and attributes, one of which is the packet. Lengths and types
+// of attributes are in the byte order of the machine that captured.
+func (w *walk) nflog() Outcome {
+	const headerLen, attrLen = 4, 4
+	const attrPayload = 9 // NFULA_PAYLOAD
+	if len(w.data) < headerLen+attrLen {
+		return w.lacks(headerLen + attrLen)
+	}
+	if w.data[1] != 0 { // version
+		return w.notIP()
+	}
+	var order binary.ByteOrder = binary.LittleEndian
+	if n := int(order.Uint16(w.data[headerLen:])); n < attrLen || n > w.end-headerLen {
+		order = binary.BigEndian
+	}
+	for off := headerLen; ; {
+		if off+attrLen > w.end {
+			return w.notIP() // no packet among the attributes
+		}
+		if off+attrLen > len(w.data) {
+			return OutcomeTruncated
+		}
+		n := int(order.Uint16(w.data[off:]))
+		if n < attrLen || n > w.end-off {
+			return OutcomeMalformed
+		}
+		if order.Uint16(w.data[off+2:]) == attrPayload {
+			w.limit(off + n)
+			return w.rawIP(off + attrLen)
+		}
+		off += (n + 3) &^ 3
+	}
 }

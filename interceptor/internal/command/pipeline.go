@@ -10,6 +10,7 @@ import (
 	"capstan/interceptor/internal/ledger"
 	"capstan/interceptor/internal/source"
 	"capstan/pkg/capture"
+	"capstan/pkg/packet"
 )
 
 // recordFlags are the flags of run and read that tell what a record holds.
@@ -18,6 +19,7 @@ type recordFlags struct {
 	bodyLimit int
 	mask      []string
 	logFormat string
+	decode    packet.Config
 }
 
 func (f *recordFlags) register(flags *pflag.FlagSet) {
@@ -25,6 +27,8 @@ func (f *recordFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.output.color, "color", "auto", "colour in text records: auto, always or never")
 	flags.IntVar(&f.bodyLimit, "body-limit", 4096, "bytes of each body to keep in a record; 0 keeps none")
 	flags.StringSliceVar(&f.mask, "mask-header", nil, "headers to mask besides the usual ones that carry credentials")
+	flags.TextVar(&f.decode.Checksums, "checksums", packet.ChecksumIgnore, "IP and TCP checksums: ignore them, count the bad ones, or drop packets that have one")
+	flags.BoolVar(&f.decode.Scoped, "by-network", false, "tell connections apart by VLAN, VXLAN, Geneve and GRE network too, for networks that share addresses")
 	flags.StringVar(&f.logFormat, "log-format", "text", "format of log lines: text or json")
 }
 
@@ -40,7 +44,7 @@ func newPipeline(name string, flags *recordFlags, out *output) *pipeline {
 	return &pipeline{
 		name: name,
 		out:  out,
-		engine: engine.New(engine.Config{Exchange: exchange.Config{
+		engine: engine.New(engine.Config{Decode: flags.decode, Exchange: exchange.Config{
 			Source:      name,
 			BodyLimit:   flags.bodyLimit,
 			MaskHeaders: append(exchange.DefaultMaskHeaders(), flags.mask...),

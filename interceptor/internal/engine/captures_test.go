@@ -16,6 +16,7 @@ import (
 	"capstan/interceptor/internal/exchange"
 	"capstan/pkg/capfile"
 	"capstan/pkg/capture"
+	"capstan/pkg/packet"
 	capstanv1 "capstan/proto/capstan/v1"
 )
 
@@ -193,6 +194,12 @@ func checkSnapshot(t *testing.T, s *Snapshot, records []*capstanv1.Exchange) {
 	for _, p := range s.Protocols {
 		bytes += p.Bytes
 		active += p.Active
+	}
+	if found := s.Outcomes[packet.OutcomeTCP] + s.Datagrams[packet.OutcomeTCP]; found != s.Reassembly.Segments {
+		t.Errorf("%d segments were found, %d taken", found, s.Reassembly.Segments)
+	}
+	if found := s.Outcomes[packet.OutcomeFragment] + s.Datagrams[packet.OutcomeFragment]; found != s.Defrag.Joined+s.Defrag.DroppedFragments() || s.Defrag.Waiting != 0 {
+		t.Errorf("%d fragments were found, %+v", found, s.Defrag)
 	}
 	if outcomes != s.Frames {
 		t.Errorf("%d frames, %d outcomes", s.Frames, outcomes)

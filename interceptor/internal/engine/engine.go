@@ -7,6 +7,7 @@ import (
 	"capstan/interceptor/internal/exchange"
 	"capstan/interceptor/internal/l7/http1"
 	"capstan/pkg/capture"
+	"capstan/pkg/defrag"
 	"capstan/pkg/packet"
 	"capstan/pkg/reassembly"
 )
@@ -14,6 +15,8 @@ import (
 // Config configures an Engine. The zero value of each part has its own
 // package's defaults.
 type Config struct {
+	Decode     packet.Config
+	Defrag     defrag.Config
 	Reassembly reassembly.Config
 	HTTP1      http1.Config
 	Exchange   exchange.Config // Emit is called from the goroutine that feeds the engine
@@ -26,7 +29,9 @@ type Engine struct {
 	cfg Config
 
 	// Owned by the goroutine that feeds the engine.
+	decoder   *packet.Decoder
 	segment   packet.Segment // reused for every frame
+	defrag    *defrag.Defragmenter
 	assembler *reassembly.Assembler
 	recorder  *exchange.Recorder
 	http      http1.Stats
@@ -34,6 +39,7 @@ type Engine struct {
 	bytes     uint64
 	truncated uint64
 	outcomes  [packet.NumOutcomes]uint64
+	datagrams [packet.NumOutcomes]uint64
 	protocols [NumProtocols]ProtocolStats
 	last      int64 // the latest frame's time
 
@@ -58,8 +64,13 @@ type Snapshot struct {
 	Truncated uint64 // frames cut by a snap length
 	Last      int64  // time of the latest frame, nanoseconds since the epoch
 	Outcomes  [packet.NumOutcomes]uint64
+	// Datagrams are the packets put together from fragments, by what was found
+	// in them.
+	Datagrams [packet.NumOutcomes]uint64
 	Protocols [NumProtocols]ProtocolStats
 
+	Decode     packet.Stats
+	Defrag     defrag.Stats
 	Reassembly reassembly.Stats
 	HTTP1      http1.Stats
 	Exchange   exchange.Stats
@@ -71,7 +82,7 @@ const publishEvery = 4096
 
 // New returns an Engine that hands each exchange to cfg.Exchange.Emit.
 func New(cfg Config) *Engine {
-	e := &Engine{recorder: exchange.NewRecorder(cfg.Exchange)}
+	e := &Engine{recorder: exchange.NewRecorder(cfg.Exchange), decoder: packet.NewDecoder(cfg.Decode), defrag: defrag.New(cfg.Defrag)}
 	cfg.HTTP1.Stats = &e.http
 	e.cfg = cfg
 	e.assembler = reassembly.New(cfg.Reassembly, e.newConnection)
@@ -79,24 +90,43 @@ func New(cfg Config) *Engine {
 }
 
 // Frame takes the next frame. It keeps nothing of f.
-// Next: packet.Segment.Decode, then reassembly.Assembler.Segment.
+// Next: packet.Decoder.Decode, then reassembly.Assembler.Segment.
 func (e *Engine) Frame(f *capture.Frame) {
 	e.frames++
 	e.bytes += uint64(len(f.Data))
 	if f.Truncated() {
 		e.truncated++
 	}
-	outcome := e.segment.Decode(f)
+	outcome := e.decoder.Decode(f, &e.segment)
 	e.outcomes[outcome]++
-	if outcome == packet.OutcomeTCP {
+	e.last = max(e.last, f.Timestamp)
+	switch outcome {
+	case packet.OutcomeTCP:
 		e.assembler.Segment(&e.segment, f.Timestamp)
-	}
-	if f.Timestamp > e.last {
-		e.last = f.Timestamp
+	case packet.OutcomeFragment:
+		e.fragment(f.Timestamp)
+	default:
 		e.assembler.Advance(f.Timestamp)
 	}
 	if e.frames%publishEvery == 0 {
 		e.publish()
+	}
+}
+
+// fragment takes the fragment that the decoder has found. The datagram that it
+// completes may hold another one, of a packet inside of a tunnel.
+func (e *Engine) fragment(time int64) {
+	for outcome := packet.OutcomeFragment; outcome == packet.OutcomeFragment; {
+		g := e.defrag.Fragment(&e.decoder.Fragment, time)
+		if g == nil {
+			e.assembler.Advance(time)
+			return
+		}
+		outcome = e.decoder.DecodeDatagram(g, &e.segment)
+		e.datagrams[outcome]++
+		if outcome == packet.OutcomeTCP {
+			e.assembler.Segment(&e.segment, time)
+		}
 	}
 }
 
@@ -108,6 +138,7 @@ func (e *Engine) Drained() { e.publish() }
 func (e *Engine) Idle(d time.Duration) {
 	if e.last != 0 {
 		e.assembler.Advance(e.last + int64(d))
+		e.defrag.Advance(e.last + int64(d))
 	}
 	e.publish()
 }
@@ -117,12 +148,14 @@ func (e *Engine) Idle(d time.Duration) {
 // judged as joined midstream, so that no response is given to a request whose
 // own response passed meanwhile.
 func (e *Engine) SourceLost() {
+	e.defrag.Flush()
 	e.assembler.CloseAll(e.last, reassembly.CloseSourceLost)
 	e.publish()
 }
 
 // Finish tells that no frame follows.
 func (e *Engine) Finish() {
+	e.defrag.Flush()
 	e.assembler.CloseAll(e.last, reassembly.CloseEndOfCapture)
 	e.publish()
 }
@@ -130,7 +163,8 @@ func (e *Engine) Finish() {
 func (e *Engine) publish() {
 	s := Snapshot{
 		Frames: e.frames, Bytes: e.bytes, Truncated: e.truncated, Last: e.last,
-		Outcomes: e.outcomes, Protocols: e.protocols,
+		Outcomes: e.outcomes, Datagrams: e.datagrams, Protocols: e.protocols,
+		Decode: e.decoder.Stats(), Defrag: e.defrag.Stats(),
 		Reassembly: e.assembler.Stats(), HTTP1: e.http, Exchange: e.recorder.Stats(),
 	}
 	e.mu.Lock()

@@ -5,6 +5,7 @@ package ledger
 import (
 	"capstan/interceptor/internal/engine"
 	"capstan/interceptor/internal/source"
+	"capstan/pkg/packet"
 )
 
 // Ledger is the account of one source: what its server captured, what arrived,
@@ -42,6 +43,7 @@ func (l *Ledger) Check() []Imbalance {
 	if l.Live {
 		check("frames arrived = frames decoded", l.Source.Frames, e.Frames)
 	}
+	r := &e.Reassembly
 	var outcomes, byProtocol, closed uint64
 	for _, n := range e.Outcomes {
 		outcomes += n
@@ -52,8 +54,16 @@ func (l *Ledger) Check() []Imbalance {
 	for _, n := range e.Reassembly.Closed {
 		closed += n
 	}
-	r := &e.Reassembly
 	check("frames decoded = sum of outcomes", e.Frames, outcomes)
+	var datagrams uint64
+	for _, n := range e.Datagrams {
+		datagrams += n
+	}
+	d := &e.Defrag
+	check("fragments found = fragments taken", e.Outcomes[packet.OutcomeFragment]+e.Datagrams[packet.OutcomeFragment], d.Fragments)
+	check("fragments = put together + waiting + dropped", d.Fragments, d.Joined+uint64(d.Waiting)+d.DroppedFragments())
+	check("datagrams put together = sum of outcomes", d.Datagrams, datagrams)
+	check("TCP found = segments", e.Outcomes[packet.OutcomeTCP]+e.Datagrams[packet.OutcomeTCP], r.Segments)
 	check("payload = in order + repeated + waiting + dropped", r.PayloadBytes,
 		r.DeliveredBytes+r.DuplicateBytes+uint64(r.QueuedBytes)+r.Dropped())
 	check("bytes in order = sum over protocols", r.DeliveredBytes, byProtocol)

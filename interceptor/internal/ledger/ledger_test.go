@@ -7,6 +7,7 @@ import (
 
 	"capstan/interceptor/internal/engine"
 	"capstan/interceptor/internal/source"
+	"capstan/pkg/defrag"
 	"capstan/pkg/packet"
 )
 
@@ -14,8 +15,13 @@ func balanced() Ledger {
 	l := Ledger{Name: "rpcap://h/any", Live: true}
 	l.Source = source.CounterSnapshot{ServerReceived: 12, ServerDropped: 2, ServerSent: 10, Frames: 10, Connected: true}
 	l.Engine.Frames = 10
-	l.Engine.Outcomes[packet.OutcomeTCP] = 7
-	l.Engine.Outcomes[packet.OutcomeNotIP] = 3
+	l.Engine.Outcomes[packet.OutcomeTCP] = 5
+	l.Engine.Outcomes[packet.OutcomeNotIP] = 1
+	l.Engine.Outcomes[packet.OutcomeFragment] = 4
+	l.Engine.Defrag = defrag.Stats{Fragments: 4, Joined: 2, Datagrams: 1, Waiting: 1}
+	l.Engine.Defrag.Dropped[defrag.DropTimeout] = 1
+	l.Engine.Datagrams[packet.OutcomeTCP] = 1
+	l.Engine.Reassembly.Segments = 6
 	l.Engine.Reassembly.PayloadBytes = 1500
 	l.Engine.Reassembly.DeliveredBytes = 1000
 	l.Engine.Reassembly.DuplicateBytes = 500
@@ -31,11 +37,18 @@ func TestCheck(t *testing.T) {
 		t.Fatalf("%+v", bad)
 	}
 	breaks := map[string]func(*Ledger){
-		"frames arrived":     func(l *Ledger) { l.Source.Frames++ },
-		"sum of outcomes":    func(l *Ledger) { l.Engine.Outcomes[packet.OutcomeTCP]++ },
-		"payload":            func(l *Ledger) { l.Engine.Reassembly.PayloadBytes++ },
-		"sum over protocols": func(l *Ledger) { l.Engine.Protocols[engine.TLS].Bytes++ },
-		"connections = open": func(l *Ledger) { l.Engine.Reassembly.Closed[0]++ },
+		"frames arrived":  func(l *Ledger) { l.Source.Frames++ },
+		"sum of outcomes": func(l *Ledger) { l.Engine.Outcomes[packet.OutcomeNotIP]++ },
+		"fragments taken": func(l *Ledger) {
+			l.Engine.Outcomes[packet.OutcomeFragment]++
+			l.Engine.Outcomes[packet.OutcomeNotIP]--
+		},
+		"put together + waiting": func(l *Ledger) { l.Engine.Defrag.Waiting++ },
+		"datagrams put together": func(l *Ledger) { l.Engine.Datagrams[packet.OutcomeNotTCP]++ },
+		"TCP found":              func(l *Ledger) { l.Engine.Reassembly.Segments++ },
+		"payload":                func(l *Ledger) { l.Engine.Reassembly.PayloadBytes++ },
+		"sum over protocols":     func(l *Ledger) { l.Engine.Protocols[engine.TLS].Bytes++ },
+		"connections = open":     func(l *Ledger) { l.Engine.Reassembly.Closed[0]++ },
 	}
 	for equation, breakIt := range breaks {
 		l := balanced()

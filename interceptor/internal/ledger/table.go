@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"capstan/interceptor/internal/engine"
+	"capstan/pkg/defrag"
 	"capstan/pkg/packet"
 	"capstan/pkg/reassembly"
 )
@@ -85,6 +86,14 @@ func (t table) frames(e *engine.Snapshot) {
 			t.some(n, "  %s", strings.ReplaceAll(packet.Outcome(o).String(), "-", " "))
 		}
 	}
+	for reason, n := range e.Defrag.Dropped {
+		t.some(n, "    fragments dropped: %s", strings.ReplaceAll(defrag.DropReason(reason).String(), "-", " "))
+	}
+	t.some(uint64(e.Defrag.Waiting), "    fragments waiting for others")
+	t.some(e.Defrag.Datagrams, "    packets put together from fragments, %s of them TCP", count(e.Datagrams[packet.OutcomeTCP]))
+	t.some(e.Decode.Tunnelled, "  TCP inside of tunnels (also counted above)")
+	t.some(e.Decode.Checksums[packet.ChecksumBad], "  with a bad checksum (also counted above)")
+	t.some(e.Decode.Checksums[packet.ChecksumPartial], "  with a checksum left to the card (also counted above)")
 	t.some(e.Truncated, "  cut by the snap length (also counted above)")
 }
 

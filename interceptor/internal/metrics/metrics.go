@@ -15,6 +15,7 @@ import (
 
 	"capstan/interceptor/internal/engine"
 	"capstan/interceptor/internal/ledger"
+	"capstan/pkg/defrag"
 	"capstan/pkg/packet"
 	"capstan/pkg/reassembly"
 )
@@ -103,6 +104,8 @@ func perSource() []metric {
 		{desc("server_frames_total", "Frames by what the capture server says of them.", "source", "outcome"), counter, serverFrames},
 		{desc("frames_total", "Frames that arrived, by what they were found to be.", "source", "outcome"), counter, frames},
 		{desc("frame_bytes_total", "Captured bytes of the frames that arrived.", "source"), counter, one(func(l *ledger.Ledger) float64 { return float64(l.Engine.Bytes) })},
+		{desc("fragments_total", "Fragments of IP packets by what became of them.", "source", "outcome"), counter, fragments},
+		{desc("checksums_total", "TCP packets by what their checksums are, where they are verified.", "source", "verdict"), counter, checksums},
 		{desc("payload_bytes_total", "TCP payload by what became of it.", "source", "outcome"), counter, payload},
 		{desc("gap_bytes_total", "TCP payload that was never captured.", "source"), counter, one(func(l *ledger.Ledger) float64 { return float64(l.Engine.Reassembly.GapBytes) })},
 		{desc("gaps_total", "Holes in TCP streams.", "source"), counter, one(func(l *ledger.Ledger) float64 { return float64(l.Engine.Reassembly.Gaps) })},
@@ -124,6 +127,19 @@ func serverFrames(l *ledger.Ledger, sample func(float64, ...string)) {
 func frames(l *ledger.Ledger, sample func(float64, ...string)) {
 	for o, n := range l.Engine.Outcomes {
 		sample(float64(n), packet.Outcome(o).String())
+	}
+}
+
+func fragments(l *ledger.Ledger, sample func(float64, ...string)) {
+	sample(float64(l.Engine.Defrag.Joined), "joined")
+	for reason, n := range l.Engine.Defrag.Dropped {
+		sample(float64(n), "dropped-"+defrag.DropReason(reason).String())
+	}
+}
+
+func checksums(l *ledger.Ledger, sample func(float64, ...string)) {
+	for verdict, n := range l.Engine.Decode.Checksums {
+		sample(float64(n), packet.Checksum(verdict).String())
 	}
 }
 

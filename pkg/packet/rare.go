@@ -1,0 +1,45 @@
+package packet
+
+import (
+	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
+
+	"capstan/pkg/capture"
+)
+
+// rareLinks are the link types that are left to gopacket. The numbers are those
+// of pcap-linktype(7).
+var rareLinks = map[capture.LinkType]gopacket.Decoder{
+	10:  layers.LayerTypeFDDI,
+	105: layers.LayerTypeDot11,
+	119: layers.LayerTypePrismHeader,
+	127: layers.LayerTypeRadioTap,
+	117: layers.LayerTypePFLog,
+}
+
+// rare finds the IP header of a frame whose link type is not decoded here.
+func (w *walk) rare(f *capture.Frame) Outcome {
+	link, ok := rareLinks[f.LinkType]
+	if !ok {
+		return OutcomeNotIP
+	}
+	// gopacket turns its own panics into a layer that is not IP.
+	p := gopacket.NewPacket(f.Data, link, gopacket.DecodeOptions{Lazy: true, NoCopy: true})
+	if header := p.NetworkLayer(); header != nil {
+		// The layer aliases the frame; how much room is behind its start tells
+		// where that is.
+		b := header.LayerContents()
+		off := cap(f.Data) - cap(b)
+		inside := len(b) > 0 && off >= 0 && off < len(f.Data) && &f.Data[off] == &b[0]
+		switch {
+		case inside && header.LayerType() == layers.LayerTypeIPv4:
+			return w.ipv4(off)
+		case inside && header.LayerType() == layers.LayerTypeIPv6:
+			return w.ipv6(off)
+		}
+	}
+	if f.Truncated() {
+		return OutcomeTruncated
+	}
+	return OutcomeNotIP
+}
