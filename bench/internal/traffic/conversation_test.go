@@ -60,7 +60,7 @@ func converse(t *testing.T, p Plan) ([]*conversation, Counts) {
 	for ; g.Next(&f); frames++ {
 		var s packet.Segment
 		frame := capture.Frame{Data: f.Data, Len: len(f.Data), LinkType: capture.LinkTypeEthernet}
-		if outcome := s.Decode(&frame); outcome != packet.OutcomeTCP {
+		if outcome := new(packet.Decoder).Decode(&frame, &s); outcome != packet.OutcomeTCP {
 			t.Fatalf("frame %d: %v", frames, outcome)
 		}
 		if want := reserialized(t, f.Data); string(want) != string(f.Data) {
