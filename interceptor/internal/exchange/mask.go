@@ -18,10 +18,11 @@ const maskNameLimit = 48
 // first, since that settles nearly every field without comparing bytes.
 type maskSet struct {
 	byLen [maskNameLimit + 1][]string
+	empty bool // nothing is to be masked
 }
 
 func newMaskSet(names []string) *maskSet {
-	m := new(maskSet)
+	m := &maskSet{empty: len(names) == 0}
 	for _, n := range names {
 		if n = strings.TrimSpace(n); n != "" {
 			at := min(len(n), maskNameLimit)
@@ -40,10 +41,11 @@ func (m *maskSet) has(name string) bool {
 	return false
 }
 
-// apply masks fields in place and returns how many it masked.
+// apply masks fields in place and returns how many it masked. A value whose
+// name is unknown may be a credential.
 func (m *maskSet) apply(fields []*capstanv1.Header) (count uint64) {
 	for _, f := range fields {
-		if m.has(f.Name) {
+		if m.has(f.Name) || f.NameUnknown && f.Value != "" && !m.empty {
 			f.Value = masked
 			count++
 		}

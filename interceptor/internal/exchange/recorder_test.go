@@ -141,6 +141,23 @@ func TestMaskReplacesCredentialValues(t *testing.T) {
 	}
 }
 
+// TestMaskUnknownFields: a value whose name is unknown may be a credential.
+func TestMaskUnknownFields(t *testing.T) {
+	for _, tc := range []struct {
+		mask  []string
+		value string
+		want  string
+	}{{nil, "secret", "***"}, {[]string{}, "public", "public"}, {nil, "", ""}} {
+		var got *capstanv1.Exchange
+		r := NewRecorder(Config{MaskHeaders: tc.mask, Emit: func(x *capstanv1.Exchange) { got = x }})
+		r.Emit(NewConnection(testIdentity()), &capstanv1.Exchange{Request: &capstanv1.HttpRequest{
+			Headers: []*capstanv1.Header{{NameUnknown: true, Value: tc.value}}}})
+		if v := got.Request.Headers[0].Value; v != tc.want {
+			t.Errorf("masking %v: %q became %q, want %q", tc.mask, tc.value, v, tc.want)
+		}
+	}
+}
+
 func TestEmitTimesFlawsAndOutcome(t *testing.T) {
 	const (
 		gap, noReq, noResp = capstanv1.Flaw_FLAW_GAP, capstanv1.Flaw_FLAW_NO_REQUEST, capstanv1.Flaw_FLAW_NO_RESPONSE

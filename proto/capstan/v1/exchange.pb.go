@@ -34,7 +34,7 @@ const (
 	Protocol_PROTOCOL_HTTP1 Protocol = 1
 	// HTTP/2 (RFC 9113).
 	Protocol_PROTOCOL_HTTP2 Protocol = 2
-	// gRPC over HTTP/2.
+	// gRPC over HTTP/2, or gRPC-Web over any version.
 	Protocol_PROTOCOL_GRPC Protocol = 3
 )
 
@@ -105,33 +105,42 @@ const (
 	// The message breaks the protocol's grammar or framing rules; what it says
 	// about itself should not be trusted.
 	Flaw_FLAW_MALFORMED Flaw = 9
+	// Header fields are missing or marked unknown: the capture began after the
+	// connection did, or bytes that they depend on were never captured.
+	Flaw_FLAW_HEADERS_UNKNOWN Flaw = 10
+	// The stream was reset by one end, or refused by GOAWAY; error_code tells why.
+	Flaw_FLAW_RESET Flaw = 11
 )
 
 // Enum value maps for Flaw.
 var (
 	Flaw_name = map[int32]string{
-		0: "FLAW_UNSPECIFIED",
-		1: "FLAW_GAP",
-		2: "FLAW_NO_REQUEST",
-		3: "FLAW_NO_RESPONSE",
-		4: "FLAW_CLOSED_EARLY",
-		5: "FLAW_CAPTURE_ENDED",
-		6: "FLAW_TIMEOUT",
-		7: "FLAW_EVICTED",
-		8: "FLAW_HEADERS_CUT",
-		9: "FLAW_MALFORMED",
+		0:  "FLAW_UNSPECIFIED",
+		1:  "FLAW_GAP",
+		2:  "FLAW_NO_REQUEST",
+		3:  "FLAW_NO_RESPONSE",
+		4:  "FLAW_CLOSED_EARLY",
+		5:  "FLAW_CAPTURE_ENDED",
+		6:  "FLAW_TIMEOUT",
+		7:  "FLAW_EVICTED",
+		8:  "FLAW_HEADERS_CUT",
+		9:  "FLAW_MALFORMED",
+		10: "FLAW_HEADERS_UNKNOWN",
+		11: "FLAW_RESET",
 	}
 	Flaw_value = map[string]int32{
-		"FLAW_UNSPECIFIED":   0,
-		"FLAW_GAP":           1,
-		"FLAW_NO_REQUEST":    2,
-		"FLAW_NO_RESPONSE":   3,
-		"FLAW_CLOSED_EARLY":  4,
-		"FLAW_CAPTURE_ENDED": 5,
-		"FLAW_TIMEOUT":       6,
-		"FLAW_EVICTED":       7,
-		"FLAW_HEADERS_CUT":   8,
-		"FLAW_MALFORMED":     9,
+		"FLAW_UNSPECIFIED":     0,
+		"FLAW_GAP":             1,
+		"FLAW_NO_REQUEST":      2,
+		"FLAW_NO_RESPONSE":     3,
+		"FLAW_CLOSED_EARLY":    4,
+		"FLAW_CAPTURE_ENDED":   5,
+		"FLAW_TIMEOUT":         6,
+		"FLAW_EVICTED":         7,
+		"FLAW_HEADERS_CUT":     8,
+		"FLAW_MALFORMED":       9,
+		"FLAW_HEADERS_UNKNOWN": 10,
+		"FLAW_RESET":           11,
 	}
 )
 
@@ -187,7 +196,16 @@ type Exchange struct {
 	Request  *HttpRequest  `protobuf:"bytes,9,opt,name=request,proto3" json:"request,omitempty"`
 	Response *HttpResponse `protobuf:"bytes,10,opt,name=response,proto3" json:"response,omitempty"`
 	// Where it was seen: the URL of the capture source or the name of the file.
-	Source        string `protobuf:"bytes,11,opt,name=source,proto3" json:"source,omitempty"`
+	Source string `protobuf:"bytes,11,opt,name=source,proto3" json:"source,omitempty"`
+	// The HTTP/2 stream; 0 in HTTP/1. The exchange that an h2c upgrade made
+	// stream 1 has the request of HTTP/1.
+	StreamId uint32 `protobuf:"varint,12,opt,name=stream_id,json=streamId,proto3" json:"stream_id,omitempty"`
+	// Why the stream was reset or refused (RFC 9113 §7), with FLAW_RESET.
+	ErrorCode uint32 `protobuf:"varint,13,opt,name=error_code,json=errorCode,proto3" json:"error_code,omitempty"`
+	// The server promised the request itself (RFC 9113 §8.4).
+	Pushed bool `protobuf:"varint,14,opt,name=pushed,proto3" json:"pushed,omitempty"`
+	// Set where the exchange is a call of gRPC or gRPC-Web.
+	Grpc          *Grpc `protobuf:"bytes,15,opt,name=grpc,proto3" json:"grpc,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -299,6 +317,34 @@ func (x *Exchange) GetSource() string {
 	return ""
 }
 
+func (x *Exchange) GetStreamId() uint32 {
+	if x != nil {
+		return x.StreamId
+	}
+	return 0
+}
+
+func (x *Exchange) GetErrorCode() uint32 {
+	if x != nil {
+		return x.ErrorCode
+	}
+	return 0
+}
+
+func (x *Exchange) GetPushed() bool {
+	if x != nil {
+		return x.Pushed
+	}
+	return false
+}
+
+func (x *Exchange) GetGrpc() *Grpc {
+	if x != nil {
+		return x.Grpc
+	}
+	return nil
+}
+
 // Endpoint is one end of a connection.
 type Endpoint struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -354,11 +400,17 @@ func (x *Endpoint) GetPort() uint32 {
 }
 
 // Header is one header or trailer field, in the order and spelling seen. The
-// values of fields that carry credentials are masked.
+// values of fields that carry credentials are masked, and so are values whose
+// field is unknown. The pseudo-header fields of HTTP/2 are fields of the request
+// and response themselves.
 type Header struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Value string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	// There was a name, or value, which HPACK's state would tell that was not
+	// seen in full.
+	NameUnknown   bool `protobuf:"varint,3,opt,name=name_unknown,json=nameUnknown,proto3" json:"name_unknown,omitempty"`
+	ValueUnknown  bool `protobuf:"varint,4,opt,name=value_unknown,json=valueUnknown,proto3" json:"value_unknown,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -407,15 +459,30 @@ func (x *Header) GetValue() string {
 	return ""
 }
 
+func (x *Header) GetNameUnknown() bool {
+	if x != nil {
+		return x.NameUnknown
+	}
+	return false
+}
+
+func (x *Header) GetValueUnknown() bool {
+	if x != nil {
+		return x.ValueUnknown
+	}
+	return false
+}
+
 // HttpRequest is the request half of an exchange.
 type HttpRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Method string                 `protobuf:"bytes,1,opt,name=method,proto3" json:"method,omitempty"`
-	// The request target as it was sent (RFC 9112 §3.2).
+	// The request target as it was sent (RFC 9112 §3.2), or :path.
 	Target string `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
-	// Who was asked: the authority of an absolute target, else the Host field.
+	// Who was asked: :authority, the authority of an absolute target, else the
+	// Host field. Without user information.
 	Authority string `protobuf:"bytes,3,opt,name=authority,proto3" json:"authority,omitempty"`
-	// As sent, such as HTTP/1.1.
+	// As sent, such as HTTP/1.1, or HTTP/2.
 	Version  string    `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
 	Headers  []*Header `protobuf:"bytes,5,rep,name=headers,proto3" json:"headers,omitempty"`
 	Trailers []*Header `protobuf:"bytes,6,rep,name=trailers,proto3" json:"trailers,omitempty"`
@@ -423,8 +490,12 @@ type HttpRequest struct {
 	// Time of the first and the last byte in nanoseconds since the Unix epoch.
 	FirstByteUnixNs uint64 `protobuf:"fixed64,8,opt,name=first_byte_unix_ns,json=firstByteUnixNs,proto3" json:"first_byte_unix_ns,omitempty"`
 	LastByteUnixNs  uint64 `protobuf:"fixed64,9,opt,name=last_byte_unix_ns,json=lastByteUnixNs,proto3" json:"last_byte_unix_ns,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// The :scheme of HTTP/2; empty in HTTP/1.
+	Scheme string `protobuf:"bytes,10,opt,name=scheme,proto3" json:"scheme,omitempty"`
+	// The :protocol of an extended CONNECT (RFC 8441), such as websocket.
+	Protocol      string `protobuf:"bytes,11,opt,name=protocol,proto3" json:"protocol,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HttpRequest) Reset() {
@@ -520,10 +591,25 @@ func (x *HttpRequest) GetLastByteUnixNs() uint64 {
 	return 0
 }
 
+func (x *HttpRequest) GetScheme() string {
+	if x != nil {
+		return x.Scheme
+	}
+	return ""
+}
+
+func (x *HttpRequest) GetProtocol() string {
+	if x != nil {
+		return x.Protocol
+	}
+	return ""
+}
+
 // HttpResponse is the response half of an exchange.
 type HttpResponse struct {
-	state  protoimpl.MessageState `protogen:"open.v1"`
-	Status uint32                 `protobuf:"varint,1,opt,name=status,proto3" json:"status,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0 if the header section was not seen or its status is unknown.
+	Status uint32 `protobuf:"varint,1,opt,name=status,proto3" json:"status,omitempty"`
 	// The reason phrase, often empty.
 	Reason          string    `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	Version         string    `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
@@ -705,12 +791,226 @@ func (x *Body) GetTruncated() bool {
 	return false
 }
 
+// Grpc is what gRPC says about a call besides its HTTP exchange.
+type Grpc struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Both parts of the path: package.Service and Method.
+	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	Method  string `protobuf:"bytes,2,opt,name=method,proto3" json:"method,omitempty"`
+	// It is gRPC-Web.
+	Web              bool          `protobuf:"varint,3,opt,name=web,proto3" json:"web,omitempty"`
+	RequestMessages  *GrpcMessages `protobuf:"bytes,4,opt,name=request_messages,json=requestMessages,proto3" json:"request_messages,omitempty"`
+	ResponseMessages *GrpcMessages `protobuf:"bytes,5,opt,name=response_messages,json=responseMessages,proto3" json:"response_messages,omitempty"`
+	// Whether a status was seen. It comes with the trailers, or with the headers
+	// of a response that is nothing else.
+	StatusKnown bool   `protobuf:"varint,6,opt,name=status_known,json=statusKnown,proto3" json:"status_known,omitempty"`
+	Status      uint32 `protobuf:"varint,7,opt,name=status,proto3" json:"status,omitempty"`
+	// Of grpc-message, percent-decoded.
+	StatusMessage string `protobuf:"bytes,8,opt,name=status_message,json=statusMessage,proto3" json:"status_message,omitempty"`
+	// The deadline that the client set, from the request on; 0 for none.
+	TimeoutNs int64 `protobuf:"varint,9,opt,name=timeout_ns,json=timeoutNs,proto3" json:"timeout_ns,omitempty"`
+	// Of grpc-encoding; empty where not sent.
+	RequestEncoding  string `protobuf:"bytes,10,opt,name=request_encoding,json=requestEncoding,proto3" json:"request_encoding,omitempty"`
+	ResponseEncoding string `protobuf:"bytes,11,opt,name=response_encoding,json=responseEncoding,proto3" json:"response_encoding,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *Grpc) Reset() {
+	*x = Grpc{}
+	mi := &file_capstan_v1_exchange_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Grpc) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Grpc) ProtoMessage() {}
+
+func (x *Grpc) ProtoReflect() protoreflect.Message {
+	mi := &file_capstan_v1_exchange_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Grpc.ProtoReflect.Descriptor instead.
+func (*Grpc) Descriptor() ([]byte, []int) {
+	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Grpc) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *Grpc) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *Grpc) GetWeb() bool {
+	if x != nil {
+		return x.Web
+	}
+	return false
+}
+
+func (x *Grpc) GetRequestMessages() *GrpcMessages {
+	if x != nil {
+		return x.RequestMessages
+	}
+	return nil
+}
+
+func (x *Grpc) GetResponseMessages() *GrpcMessages {
+	if x != nil {
+		return x.ResponseMessages
+	}
+	return nil
+}
+
+func (x *Grpc) GetStatusKnown() bool {
+	if x != nil {
+		return x.StatusKnown
+	}
+	return false
+}
+
+func (x *Grpc) GetStatus() uint32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+func (x *Grpc) GetStatusMessage() string {
+	if x != nil {
+		return x.StatusMessage
+	}
+	return ""
+}
+
+func (x *Grpc) GetTimeoutNs() int64 {
+	if x != nil {
+		return x.TimeoutNs
+	}
+	return 0
+}
+
+func (x *Grpc) GetRequestEncoding() string {
+	if x != nil {
+		return x.RequestEncoding
+	}
+	return ""
+}
+
+func (x *Grpc) GetResponseEncoding() string {
+	if x != nil {
+		return x.ResponseEncoding
+	}
+	return ""
+}
+
+// GrpcMessages counts the length-prefixed messages of one direction.
+type GrpcMessages struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Count uint64                 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
+	// Bytes of the messages, as sent, without their prefixes.
+	Bytes uint64 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// How many were sent compressed.
+	Compressed uint64 `protobuf:"varint,3,opt,name=compressed,proto3" json:"compressed,omitempty"`
+	// Lengths of the first ones.
+	Lengths []uint32 `protobuf:"varint,4,rep,packed,name=lengths,proto3" json:"lengths,omitempty"`
+	// The messages could not be followed to the end: bytes are missing, or are
+	// no messages. The counts are of those before.
+	Incomplete    bool `protobuf:"varint,5,opt,name=incomplete,proto3" json:"incomplete,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GrpcMessages) Reset() {
+	*x = GrpcMessages{}
+	mi := &file_capstan_v1_exchange_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GrpcMessages) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GrpcMessages) ProtoMessage() {}
+
+func (x *GrpcMessages) ProtoReflect() protoreflect.Message {
+	mi := &file_capstan_v1_exchange_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GrpcMessages.ProtoReflect.Descriptor instead.
+func (*GrpcMessages) Descriptor() ([]byte, []int) {
+	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *GrpcMessages) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *GrpcMessages) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *GrpcMessages) GetCompressed() uint64 {
+	if x != nil {
+		return x.Compressed
+	}
+	return 0
+}
+
+func (x *GrpcMessages) GetLengths() []uint32 {
+	if x != nil {
+		return x.Lengths
+	}
+	return nil
+}
+
+func (x *GrpcMessages) GetIncomplete() bool {
+	if x != nil {
+		return x.Incomplete
+	}
+	return false
+}
+
 var File_capstan_v1_exchange_proto protoreflect.FileDescriptor
 
 const file_capstan_v1_exchange_proto_rawDesc = "" +
 	"\n" +
 	"\x19capstan/v1/exchange.proto\x12\n" +
-	"capstan.v1\"\xbb\x03\n" +
+	"capstan.v1\"\xb5\x04\n" +
 	"\bExchange\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x120\n" +
 	"\bprotocol\x18\x02 \x01(\x0e2\x14.capstan.v1.ProtocolR\bprotocol\x12,\n" +
@@ -724,13 +1024,20 @@ const file_capstan_v1_exchange_proto_rawDesc = "" +
 	"\arequest\x18\t \x01(\v2\x17.capstan.v1.HttpRequestR\arequest\x124\n" +
 	"\bresponse\x18\n" +
 	" \x01(\v2\x18.capstan.v1.HttpResponseR\bresponse\x12\x16\n" +
-	"\x06source\x18\v \x01(\tR\x06source\"8\n" +
+	"\x06source\x18\v \x01(\tR\x06source\x12\x1b\n" +
+	"\tstream_id\x18\f \x01(\rR\bstreamId\x12\x1d\n" +
+	"\n" +
+	"error_code\x18\r \x01(\rR\terrorCode\x12\x16\n" +
+	"\x06pushed\x18\x0e \x01(\bR\x06pushed\x12$\n" +
+	"\x04grpc\x18\x0f \x01(\v2\x10.capstan.v1.GrpcR\x04grpc\"8\n" +
 	"\bEndpoint\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x12\n" +
-	"\x04port\x18\x02 \x01(\rR\x04port\"2\n" +
+	"\x04port\x18\x02 \x01(\rR\x04port\"z\n" +
 	"\x06Header\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"\xd1\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\x12!\n" +
+	"\fname_unknown\x18\x03 \x01(\bR\vnameUnknown\x12#\n" +
+	"\rvalue_unknown\x18\x04 \x01(\bR\fvalueUnknown\"\x85\x03\n" +
 	"\vHttpRequest\x12\x16\n" +
 	"\x06method\x18\x01 \x01(\tR\x06method\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x1c\n" +
@@ -740,7 +1047,10 @@ const file_capstan_v1_exchange_proto_rawDesc = "" +
 	"\btrailers\x18\x06 \x03(\v2\x12.capstan.v1.HeaderR\btrailers\x12$\n" +
 	"\x04body\x18\a \x01(\v2\x10.capstan.v1.BodyR\x04body\x12+\n" +
 	"\x12first_byte_unix_ns\x18\b \x01(\x06R\x0ffirstByteUnixNs\x12)\n" +
-	"\x11last_byte_unix_ns\x18\t \x01(\x06R\x0elastByteUnixNs\"\xdf\x02\n" +
+	"\x11last_byte_unix_ns\x18\t \x01(\x06R\x0elastByteUnixNs\x12\x16\n" +
+	"\x06scheme\x18\n" +
+	" \x01(\tR\x06scheme\x12\x1a\n" +
+	"\bprotocol\x18\v \x01(\tR\bprotocol\"\xdf\x02\n" +
 	"\fHttpResponse\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\rR\x06status\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
@@ -755,12 +1065,36 @@ const file_capstan_v1_exchange_proto_rawDesc = "" +
 	"\x04size\x18\x01 \x01(\x04R\x04size\x12\x1b\n" +
 	"\tgap_bytes\x18\x02 \x01(\x04R\bgapBytes\x12\x18\n" +
 	"\acontent\x18\x03 \x01(\fR\acontent\x12\x1c\n" +
-	"\ttruncated\x18\x04 \x01(\bR\ttruncated*_\n" +
+	"\ttruncated\x18\x04 \x01(\bR\ttruncated\"\xaf\x03\n" +
+	"\x04Grpc\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x16\n" +
+	"\x06method\x18\x02 \x01(\tR\x06method\x12\x10\n" +
+	"\x03web\x18\x03 \x01(\bR\x03web\x12C\n" +
+	"\x10request_messages\x18\x04 \x01(\v2\x18.capstan.v1.GrpcMessagesR\x0frequestMessages\x12E\n" +
+	"\x11response_messages\x18\x05 \x01(\v2\x18.capstan.v1.GrpcMessagesR\x10responseMessages\x12!\n" +
+	"\fstatus_known\x18\x06 \x01(\bR\vstatusKnown\x12\x16\n" +
+	"\x06status\x18\a \x01(\rR\x06status\x12%\n" +
+	"\x0estatus_message\x18\b \x01(\tR\rstatusMessage\x12\x1d\n" +
+	"\n" +
+	"timeout_ns\x18\t \x01(\x03R\ttimeoutNs\x12)\n" +
+	"\x10request_encoding\x18\n" +
+	" \x01(\tR\x0frequestEncoding\x12+\n" +
+	"\x11response_encoding\x18\v \x01(\tR\x10responseEncoding\"\x94\x01\n" +
+	"\fGrpcMessages\x12\x14\n" +
+	"\x05count\x18\x01 \x01(\x04R\x05count\x12\x14\n" +
+	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\x12\x1e\n" +
+	"\n" +
+	"compressed\x18\x03 \x01(\x04R\n" +
+	"compressed\x12\x18\n" +
+	"\alengths\x18\x04 \x03(\rR\alengths\x12\x1e\n" +
+	"\n" +
+	"incomplete\x18\x05 \x01(\bR\n" +
+	"incomplete*_\n" +
 	"\bProtocol\x12\x18\n" +
 	"\x14PROTOCOL_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0ePROTOCOL_HTTP1\x10\x01\x12\x12\n" +
 	"\x0ePROTOCOL_HTTP2\x10\x02\x12\x11\n" +
-	"\rPROTOCOL_GRPC\x10\x03*\xd2\x01\n" +
+	"\rPROTOCOL_GRPC\x10\x03*\xfc\x01\n" +
 	"\x04Flaw\x12\x14\n" +
 	"\x10FLAW_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bFLAW_GAP\x10\x01\x12\x13\n" +
@@ -771,7 +1105,11 @@ const file_capstan_v1_exchange_proto_rawDesc = "" +
 	"\fFLAW_TIMEOUT\x10\x06\x12\x10\n" +
 	"\fFLAW_EVICTED\x10\a\x12\x14\n" +
 	"\x10FLAW_HEADERS_CUT\x10\b\x12\x12\n" +
-	"\x0eFLAW_MALFORMED\x10\tB$Z\"capstan/proto/capstan/v1;capstanv1b\x06proto3"
+	"\x0eFLAW_MALFORMED\x10\t\x12\x18\n" +
+	"\x14FLAW_HEADERS_UNKNOWN\x10\n" +
+	"\x12\x0e\n" +
+	"\n" +
+	"FLAW_RESET\x10\vB$Z\"capstan/proto/capstan/v1;capstanv1b\x06proto3"
 
 var (
 	file_capstan_v1_exchange_proto_rawDescOnce sync.Once
@@ -786,7 +1124,7 @@ func file_capstan_v1_exchange_proto_rawDescGZIP() []byte {
 }
 
 var file_capstan_v1_exchange_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_capstan_v1_exchange_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_capstan_v1_exchange_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_capstan_v1_exchange_proto_goTypes = []any{
 	(Protocol)(0),        // 0: capstan.v1.Protocol
 	(Flaw)(0),            // 1: capstan.v1.Flaw
@@ -796,6 +1134,8 @@ var file_capstan_v1_exchange_proto_goTypes = []any{
 	(*HttpRequest)(nil),  // 5: capstan.v1.HttpRequest
 	(*HttpResponse)(nil), // 6: capstan.v1.HttpResponse
 	(*Body)(nil),         // 7: capstan.v1.Body
+	(*Grpc)(nil),         // 8: capstan.v1.Grpc
+	(*GrpcMessages)(nil), // 9: capstan.v1.GrpcMessages
 }
 var file_capstan_v1_exchange_proto_depIdxs = []int32{
 	0,  // 0: capstan.v1.Exchange.protocol:type_name -> capstan.v1.Protocol
@@ -804,17 +1144,20 @@ var file_capstan_v1_exchange_proto_depIdxs = []int32{
 	1,  // 3: capstan.v1.Exchange.flaws:type_name -> capstan.v1.Flaw
 	5,  // 4: capstan.v1.Exchange.request:type_name -> capstan.v1.HttpRequest
 	6,  // 5: capstan.v1.Exchange.response:type_name -> capstan.v1.HttpResponse
-	4,  // 6: capstan.v1.HttpRequest.headers:type_name -> capstan.v1.Header
-	4,  // 7: capstan.v1.HttpRequest.trailers:type_name -> capstan.v1.Header
-	7,  // 8: capstan.v1.HttpRequest.body:type_name -> capstan.v1.Body
-	4,  // 9: capstan.v1.HttpResponse.headers:type_name -> capstan.v1.Header
-	4,  // 10: capstan.v1.HttpResponse.trailers:type_name -> capstan.v1.Header
-	7,  // 11: capstan.v1.HttpResponse.body:type_name -> capstan.v1.Body
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	8,  // 6: capstan.v1.Exchange.grpc:type_name -> capstan.v1.Grpc
+	4,  // 7: capstan.v1.HttpRequest.headers:type_name -> capstan.v1.Header
+	4,  // 8: capstan.v1.HttpRequest.trailers:type_name -> capstan.v1.Header
+	7,  // 9: capstan.v1.HttpRequest.body:type_name -> capstan.v1.Body
+	4,  // 10: capstan.v1.HttpResponse.headers:type_name -> capstan.v1.Header
+	4,  // 11: capstan.v1.HttpResponse.trailers:type_name -> capstan.v1.Header
+	7,  // 12: capstan.v1.HttpResponse.body:type_name -> capstan.v1.Body
+	9,  // 13: capstan.v1.Grpc.request_messages:type_name -> capstan.v1.GrpcMessages
+	9,  // 14: capstan.v1.Grpc.response_messages:type_name -> capstan.v1.GrpcMessages
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_capstan_v1_exchange_proto_init() }
@@ -828,7 +1171,7 @@ func file_capstan_v1_exchange_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_capstan_v1_exchange_proto_rawDesc), len(file_capstan_v1_exchange_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   6,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -105,9 +105,9 @@ func (h *half) missBody(n int64) {
 	r.GapBytes += uint64(n)
 	h.keep = false
 	if h.request {
-		h.x.flaws.add(capstanv1.Flaw_FLAW_GAP)
+		h.x.flaws.Add(capstanv1.Flaw_FLAW_GAP)
 	} else {
-		h.a.flaws.add(capstanv1.Flaw_FLAW_GAP)
+		h.a.flaws.Add(capstanv1.Flaw_FLAW_GAP)
 	}
 }
 

@@ -85,7 +85,7 @@ func (c *Conn) End(d flow.Direction, time int64) {
 	if h.state == stateUntilClose {
 		h.endMessage(true)
 	} else {
-		h.abort(closeFlaw(reassembly.CloseFIN))
+		h.abort(exchange.CloseFlaw(reassembly.CloseFIN))
 	}
 	h.give(stateDead)
 }
@@ -96,7 +96,7 @@ func (c *Conn) Close(time int64, r reassembly.CloseReason) {
 		return
 	}
 	c.closed = true
-	f := closeFlaw(r)
+	f := exchange.CloseFlaw(r)
 	for d := range c.half {
 		c.half[d].abort(f)
 		c.half[d].give(stateDead)

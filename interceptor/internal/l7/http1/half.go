@@ -182,10 +182,10 @@ func (h *half) abort(f capstanv1.Flaw) {
 		h.partialSection()
 	}
 	if !h.request && h.c.group != nil {
-		h.c.group.answer.flaws.add(f)
+		h.c.group.answer.flaws.Add(f)
 	}
 	if h.x != nil && h.request {
-		h.x.flaws.add(f)
+		h.x.flaws.Add(f)
 	}
 	h.endMessage(false)
 }

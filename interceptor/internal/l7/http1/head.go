@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 
+	"capstan/interceptor/internal/exchange"
 	capstanv1 "capstan/proto/capstan/v1"
 )
 
@@ -154,11 +155,11 @@ func (h *half) keepSection(s string) {
 	}
 	fields, cut := parseFields(rest, frame)
 	if cut {
-		h.messageFlaws().add(capstanv1.Flaw_FLAW_HEADERS_CUT)
+		h.messageFlaws().Add(capstanv1.Flaw_FLAW_HEADERS_CUT)
 	}
 	if h.trailers {
 		if frame.malformed {
-			h.messageFlaws().add(capstanv1.Flaw_FLAW_MALFORMED)
+			h.messageFlaws().Add(capstanv1.Flaw_FLAW_MALFORMED)
 		}
 		if h.request {
 			h.x.req.Trailers = fields
@@ -180,7 +181,7 @@ func (h *half) keepSection(s string) {
 }
 
 // messageFlaws returns the flaws of the message in progress.
-func (h *half) messageFlaws() *flaws {
+func (h *half) messageFlaws() *exchange.Flaws {
 	if h.request {
 		return &h.x.flaws
 	}
@@ -219,7 +220,7 @@ func (h *half) cut(src []byte) bool {
 	}
 	if !h.interim {
 		h.keepSection(string(src[:at]))
-		h.messageFlaws().add(capstanv1.Flaw_FLAW_HEADERS_CUT)
+		h.messageFlaws().Add(capstanv1.Flaw_FLAW_HEADERS_CUT)
 	}
 	rest := bytes.Clone(src[at:])
 	h.buf = make([]byte, 0, maxCutFieldLen)

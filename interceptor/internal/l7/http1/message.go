@@ -15,7 +15,7 @@ func (h *half) beginRequest(line []byte) {
 		x.method = methodConnect
 	}
 	if h.reqLine.malformed {
-		x.flaws.add(capstanv1.Flaw_FLAW_MALFORMED)
+		x.flaws.Add(capstanv1.Flaw_FLAW_MALFORMED)
 	}
 	h.x = x
 	h.follows = true
@@ -29,7 +29,7 @@ func (h *half) endRequestHead() {
 	kind := h.frame.request(http10)
 	h.x.asksClose = h.frame.close || http10 && !h.frame.keepAlive
 	if h.frame.malformed {
-		h.x.flaws.add(capstanv1.Flaw_FLAW_MALFORMED)
+		h.x.flaws.Add(capstanv1.Flaw_FLAW_MALFORMED)
 	}
 	h.startBody(kind)
 }
@@ -43,7 +43,7 @@ func (h *half) beginResponse() {
 	}
 	h.a = c.group.answer
 	if h.status.malformed {
-		h.a.flaws.add(capstanv1.Flaw_FLAW_MALFORMED)
+		h.a.flaws.Add(capstanv1.Flaw_FLAW_MALFORMED)
 	}
 	h.interim = h.status.status < 200 && h.status.status != 101
 	if h.interim {
@@ -78,7 +78,7 @@ func (h *half) endResponseHead() {
 	kind := h.frame.response(status, x.method == methodHead, http10)
 	h.a.closes = h.frame.close || kind == bodyUntilClose || http10 && !h.frame.keepAlive
 	if h.frame.malformed {
-		h.a.flaws.add(capstanv1.Flaw_FLAW_MALFORMED)
+		h.a.flaws.Add(capstanv1.Flaw_FLAW_MALFORMED)
 	}
 	if x.method == methodConnect {
 		h.c.clientHalf().refused()

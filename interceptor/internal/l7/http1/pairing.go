@@ -3,6 +3,7 @@ package http1
 import (
 	"slices"
 
+	"capstan/interceptor/internal/exchange"
 	"capstan/pkg/reassembly"
 	capstanv1 "capstan/proto/capstan/v1"
 )
@@ -365,17 +366,17 @@ func (p *pairing) close(c *Conn, r reassembly.CloseReason) {
 			c.emit(x)
 		case undisturbed && x.start == 0 && x.answer.start == 0 && (len(p.pending) == 0 || p.pending[0].acked == x.answer.end):
 			// Nothing else was seen, so nothing could confirm it.
-			x.flaws.add(closeFlaw(r))
+			x.flaws.Add(exchange.CloseFlaw(r))
 			c.emit(x)
 		default:
 			p.split(c, x)
 		}
 	}
 	p.floatAway(c, len(p.floating))
-	f := closeFlaw(r)
+	f := exchange.CloseFlaw(r)
 	for _, x := range p.pending {
 		if f != capstanv1.Flaw_FLAW_CLOSED_EARLY {
-			x.flaws.add(f)
+			x.flaws.Add(f)
 		}
 		x.alone = true
 		x.reqDone = true

@@ -1,7 +1,7 @@
 package http1
 
 import (
-	"capstan/pkg/reassembly"
+	"capstan/interceptor/internal/exchange"
 	capstanv1 "capstan/proto/capstan/v1"
 )
 
@@ -31,7 +31,7 @@ type roundTrip struct {
 	answer *answer // its response; own, or one that had waited for it
 	own    answer
 
-	flaws flaws
+	flaws exchange.Flaws
 }
 
 // Estimates of what a request keeps in memory.
@@ -67,7 +67,7 @@ type answer struct {
 	latest int64 // and for its last byte
 	epoch  int   // of the server's half
 
-	flaws flaws
+	flaws exchange.Flaws
 }
 
 // methodKind tells the methods that change how the response is framed.
@@ -78,34 +78,6 @@ const (
 	methodHead
 	methodConnect
 )
-
-// flaws is a set of capstanv1.Flaw, bit n for value n.
-type flaws uint16
-
-func (s *flaws) add(f capstanv1.Flaw) { *s |= 1 << f }
-
-func (s flaws) append(dst []capstanv1.Flaw) []capstanv1.Flaw {
-	for f := range 16 {
-		if s&(1<<f) != 0 {
-			dst = append(dst, capstanv1.Flaw(f))
-		}
-	}
-	return dst
-}
-
-// closeFlaw is what a message lacks that the close of its connection cut off.
-func closeFlaw(r reassembly.CloseReason) capstanv1.Flaw {
-	switch r {
-	case reassembly.CloseTimeout:
-		return capstanv1.Flaw_FLAW_TIMEOUT
-	case reassembly.CloseEvicted:
-		return capstanv1.Flaw_FLAW_EVICTED
-	case reassembly.CloseEndOfCapture, reassembly.CloseSourceLost:
-		return capstanv1.Flaw_FLAW_CAPTURE_ENDED
-	default:
-		return capstanv1.Flaw_FLAW_CLOSED_EARLY
-	}
-}
 
 // emit turns x into a record. Nothing refers to x afterwards.
 func (c *Conn) emit(x *roundTrip) {
@@ -129,7 +101,7 @@ func (c *Conn) emit(x *roundTrip) {
 		return // only an interim response of no known request
 	}
 	if all != 0 {
-		x.rec.Flaws = all.append(make([]capstanv1.Flaw, 0, 4))
+		x.rec.Flaws = all.Append(make([]capstanv1.Flaw, 0, 4))
 	}
 	c.rec.Emit(c.identity(), &x.rec)
 }

@@ -10,15 +10,21 @@
 //	startTime    string   Exchange.start_time_unix_ns: RFC 3339, UTC, nine fractional digits
 //	durationNs   number   Exchange.duration_ns
 //	complete     boolean  Exchange.complete
-//	flaws        array    Exchange.flaws: gap, noRequest, noResponse, closedEarly, captureEnded, timeout, evicted, headersCut, malformed
+//	flaws        array    Exchange.flaws: gap, noRequest, noResponse, closedEarly, captureEnded, timeout, evicted, headersCut, malformed, headersUnknown, reset
 //	source       string   Exchange.source
+//	streamId     number   Exchange.stream_id, if HTTP/2
+//	errorCode    number   Exchange.error_code, if reset
+//	pushed       boolean  Exchange.pushed, if true
 //	request      object   if the request was seen
 //	response     object   if the response was seen
+//	grpc         object   Exchange.grpc, if it is a call of gRPC or gRPC-Web
 //
 // request:
 //
 //	method, target, authority, version   strings
-//	headers, trailers   arrays of {name, value}, in the order seen
+//	scheme, protocol    strings, if they were sent (HTTP/2)
+//	headers, trailers   arrays of {name, value}, in the order seen; with
+//	                    nameUnknown, valueUnknown: true, if so
 //	bodySize            number   after transfer decoding, before content decoding
 //	bodyGapBytes        number   bytes of it that were never captured
 //	body                string   base64 of its first bytes, if any were kept
@@ -28,10 +34,23 @@
 //
 // response: status (number), reason, version, then headers to bodyTruncated as
 // above, interimStatuses (array of numbers), firstByteNs, lastByteNs.
+//
+// grpc:
+//
+//	service, method     strings
+//	web                 boolean
+//	requestMessages     object: count, bytes, compressed (numbers), lengths (array
+//	responseMessages    of numbers, the first ones), incomplete (boolean)
+//	status              number, if one was seen
+//	statusMessage       string, percent-decoded, if not empty
+//	timeoutNs           number, if the client set one
+//	requestEncoding     string, if it was sent
+//	responseEncoding    likewise
 package ndjson
 
 import (
 	"encoding/base64"
+	"slices"
 	"strconv"
 	"time"
 
@@ -52,13 +71,31 @@ func Append(dst []byte, x *capstanv1.Exchange) []byte {
 	dst = strconv.AppendBool(append(dst, `,"complete":`...), x.GetComplete())
 	dst = appendFlaws(append(dst, `,"flaws":`...), x.GetFlaws())
 	dst = appendString(append(dst, `,"source":`...), x.GetSource())
+	dst = appendStream(dst, x)
 	if q := x.GetRequest(); q != nil {
 		dst = appendRequest(append(dst, `,"request":`...), q, start)
 	}
 	if p := x.GetResponse(); p != nil {
 		dst = appendResponse(append(dst, `,"response":`...), p, start)
 	}
+	if g := x.GetGrpc(); g != nil {
+		dst = appendGrpc(append(dst, `,"grpc":`...), g)
+	}
 	return append(dst, "}\n"...)
+}
+
+// appendStream appends what only HTTP/2 has.
+func appendStream(dst []byte, x *capstanv1.Exchange) []byte {
+	if id := x.GetStreamId(); id != 0 {
+		dst = strconv.AppendUint(append(dst, `,"streamId":`...), uint64(id), 10)
+	}
+	if slices.Contains(x.GetFlaws(), capstanv1.Flaw_FLAW_RESET) {
+		dst = strconv.AppendUint(append(dst, `,"errorCode":`...), uint64(x.GetErrorCode()), 10)
+	}
+	if x.GetPushed() {
+		dst = append(dst, `,"pushed":true`...)
+	}
+	return dst
 }
 
 func appendRequest(dst []byte, q *capstanv1.HttpRequest, start uint64) []byte {
@@ -66,6 +103,8 @@ func appendRequest(dst []byte, q *capstanv1.HttpRequest, start uint64) []byte {
 	dst = appendString(append(dst, `,"target":`...), q.GetTarget())
 	dst = appendString(append(dst, `,"authority":`...), q.GetAuthority())
 	dst = appendString(append(dst, `,"version":`...), q.GetVersion())
+	dst = appendIfSent(dst, `,"scheme":`, q.GetScheme())
+	dst = appendIfSent(dst, `,"protocol":`, q.GetProtocol())
 	dst = appendContent(dst, q.GetHeaders(), q.GetTrailers(), q.GetBody())
 	return append(appendTimes(dst, q.GetFirstByteUnixNs(), q.GetLastByteUnixNs(), start), '}')
 }
@@ -113,6 +152,12 @@ func appendHeaders(dst []byte, headers []*capstanv1.Header) []byte {
 		}
 		dst = appendString(append(dst, `{"name":`...), h.GetName())
 		dst = appendString(append(dst, `,"value":`...), h.GetValue())
+		if h.GetNameUnknown() {
+			dst = append(dst, `,"nameUnknown":true`...)
+		}
+		if h.GetValueUnknown() {
+			dst = append(dst, `,"valueUnknown":true`...)
+		}
 		dst = append(dst, '}')
 	}
 	return append(dst, ']')
@@ -139,16 +184,18 @@ func protocolName(p capstanv1.Protocol) string {
 
 // flawNames are the enum's names without their prefix, in lowerCamelCase.
 var flawNames = [...]string{
-	capstanv1.Flaw_FLAW_UNSPECIFIED:   "unspecified",
-	capstanv1.Flaw_FLAW_GAP:           "gap",
-	capstanv1.Flaw_FLAW_NO_REQUEST:    "noRequest",
-	capstanv1.Flaw_FLAW_NO_RESPONSE:   "noResponse",
-	capstanv1.Flaw_FLAW_CLOSED_EARLY:  "closedEarly",
-	capstanv1.Flaw_FLAW_CAPTURE_ENDED: "captureEnded",
-	capstanv1.Flaw_FLAW_TIMEOUT:       "timeout",
-	capstanv1.Flaw_FLAW_EVICTED:       "evicted",
-	capstanv1.Flaw_FLAW_HEADERS_CUT:   "headersCut",
-	capstanv1.Flaw_FLAW_MALFORMED:     "malformed",
+	capstanv1.Flaw_FLAW_UNSPECIFIED:     "unspecified",
+	capstanv1.Flaw_FLAW_GAP:             "gap",
+	capstanv1.Flaw_FLAW_NO_REQUEST:      "noRequest",
+	capstanv1.Flaw_FLAW_NO_RESPONSE:     "noResponse",
+	capstanv1.Flaw_FLAW_CLOSED_EARLY:    "closedEarly",
+	capstanv1.Flaw_FLAW_CAPTURE_ENDED:   "captureEnded",
+	capstanv1.Flaw_FLAW_TIMEOUT:         "timeout",
+	capstanv1.Flaw_FLAW_EVICTED:         "evicted",
+	capstanv1.Flaw_FLAW_HEADERS_CUT:     "headersCut",
+	capstanv1.Flaw_FLAW_MALFORMED:       "malformed",
+	capstanv1.Flaw_FLAW_HEADERS_UNKNOWN: "headersUnknown",
+	capstanv1.Flaw_FLAW_RESET:           "reset",
 }
 
 func appendFlaws(dst []byte, flaws []capstanv1.Flaw) []byte {

@@ -26,8 +26,33 @@ type line struct {
 	Complete   bool      `json:"complete"`
 	Flaws      []string  `json:"flaws"`
 	Source     string    `json:"source"`
+	StreamID   uint32    `json:"streamId"`
+	ErrorCode  uint32    `json:"errorCode"`
+	Pushed     bool      `json:"pushed"`
 	Request    *request  `json:"request"`
 	Response   *response `json:"response"`
+	Grpc       *grpc     `json:"grpc"`
+}
+
+type grpc struct {
+	Service          string   `json:"service"`
+	Method           string   `json:"method"`
+	Web              bool     `json:"web"`
+	RequestMessages  messages `json:"requestMessages"`
+	ResponseMessages messages `json:"responseMessages"`
+	Status           *uint32  `json:"status"`
+	StatusMessage    string   `json:"statusMessage"`
+	TimeoutNs        int64    `json:"timeoutNs"`
+	RequestEncoding  string   `json:"requestEncoding"`
+	ResponseEncoding string   `json:"responseEncoding"`
+}
+
+type messages struct {
+	Count      uint64   `json:"count"`
+	Bytes      uint64   `json:"bytes"`
+	Compressed uint64   `json:"compressed"`
+	Lengths    []uint32 `json:"lengths"`
+	Incomplete bool     `json:"incomplete"`
 }
 
 type endpoint struct {
@@ -38,6 +63,9 @@ type endpoint struct {
 type field struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
+
+	NameUnknown  bool `json:"nameUnknown"`
+	ValueUnknown bool `json:"valueUnknown"`
 }
 
 type common struct {
@@ -56,6 +84,8 @@ type request struct {
 	Method    string `json:"method"`
 	Target    string `json:"target"`
 	Authority string `json:"authority"`
+	Scheme    string `json:"scheme"`
+	Protocol  string `json:"protocol"`
 	common
 }
 
@@ -87,18 +117,34 @@ func expected(x *capstanv1.Exchange) line {
 		return common{version, fields(hs), fields(ts), b.GetSize(), b.GetGapBytes(), b.GetContent(), b.GetTruncated(), int64(first - start), int64(last - start)}
 	}
 	if q := x.GetRequest(); q != nil {
-		l.Request = &request{q.Method, q.Target, q.Authority, shared(q.Version, q.Headers, q.Trailers, q.Body, q.FirstByteUnixNs, q.LastByteUnixNs)}
+		l.Request = &request{q.Method, q.Target, q.Authority, q.Scheme, q.Protocol, shared(q.Version, q.Headers, q.Trailers, q.Body, q.FirstByteUnixNs, q.LastByteUnixNs)}
 	}
 	if s := x.GetResponse(); s != nil {
 		l.Response = &response{s.Status, s.Reason, append([]uint32{}, s.InterimStatuses...), shared(s.Version, s.Headers, s.Trailers, s.Body, s.FirstByteUnixNs, s.LastByteUnixNs)}
 	}
+	l.StreamID, l.Pushed = x.GetStreamId(), x.GetPushed()
+	for _, f := range x.GetFlaws() {
+		if f == capstanv1.Flaw_FLAW_RESET {
+			l.ErrorCode = x.GetErrorCode()
+		}
+	}
+	if g := x.GetGrpc(); g != nil {
+		l.Grpc = &grpc{g.Service, g.Method, g.Web, counted(g.RequestMessages), counted(g.ResponseMessages), nil, g.StatusMessage, g.TimeoutNs, g.RequestEncoding, g.ResponseEncoding}
+		if g.StatusKnown {
+			l.Grpc.Status = &g.Status
+		}
+	}
 	return l
+}
+
+func counted(m *capstanv1.GrpcMessages) messages {
+	return messages{m.GetCount(), m.GetBytes(), m.GetCompressed(), append([]uint32{}, m.GetLengths()...), m.GetIncomplete()}
 }
 
 func fields(hs []*capstanv1.Header) []field {
 	fs := []field{}
 	for _, h := range hs {
-		fs = append(fs, field{h.Name, h.Value})
+		fs = append(fs, field{h.Name, h.Value, h.NameUnknown, h.ValueUnknown})
 	}
 	return fs
 }
@@ -138,7 +184,7 @@ func randomString(r *rand.Rand) string {
 
 func randomFields(r *rand.Rand) (hs []*capstanv1.Header) {
 	for range r.IntN(4) {
-		hs = append(hs, &capstanv1.Header{Name: randomString(r), Value: randomString(r)})
+		hs = append(hs, &capstanv1.Header{Name: randomString(r), Value: randomString(r), NameUnknown: r.IntN(9) == 0, ValueUnknown: r.IntN(9) == 0})
 	}
 	return hs
 }
@@ -154,6 +200,17 @@ func randomBody(r *rand.Rand) *capstanv1.Body {
 	return b
 }
 
+func randomMessages(r *rand.Rand) *capstanv1.GrpcMessages {
+	if r.IntN(4) == 0 {
+		return nil
+	}
+	m := &capstanv1.GrpcMessages{Count: r.Uint64() >> r.IntN(64), Bytes: r.Uint64() >> r.IntN(64), Compressed: r.Uint64N(3), Incomplete: r.IntN(2) == 0}
+	for range r.IntN(4) {
+		m.Lengths = append(m.Lengths, r.Uint32())
+	}
+	return m
+}
+
 func randomRecord(r *rand.Rand) *capstanv1.Exchange {
 	start := r.Uint64N(math.MaxInt64 / 2)
 	x := &capstanv1.Exchange{
@@ -161,12 +218,21 @@ func randomRecord(r *rand.Rand) *capstanv1.Exchange {
 		Client: &capstanv1.Endpoint{Address: "192.0.2.1", Port: r.Uint32()}, StartTimeUnixNs: start, DurationNs: r.Int64(),
 	}
 	for range r.IntN(4) {
-		x.Flaws = append(x.Flaws, capstanv1.Flaw(r.IntN(10)))
+		x.Flaws = append(x.Flaws, capstanv1.Flaw(r.IntN(12)))
+	}
+	if r.IntN(2) == 0 {
+		x.StreamId, x.ErrorCode, x.Pushed = r.Uint32(), r.Uint32(), r.IntN(2) == 0
+	}
+	if r.IntN(3) == 0 {
+		x.Grpc = &capstanv1.Grpc{
+			Service: randomString(r), Method: randomString(r), Web: r.IntN(2) == 0, RequestMessages: randomMessages(r), ResponseMessages: randomMessages(r),
+			StatusKnown: r.IntN(2) == 0, Status: r.Uint32N(17), StatusMessage: randomString(r), TimeoutNs: r.Int64N(3), RequestEncoding: randomString(r), ResponseEncoding: randomString(r),
+		}
 	}
 	if r.IntN(3) > 0 {
 		x.Server = &capstanv1.Endpoint{Address: "2001:db8::1", Port: 80}
 		x.Request = &capstanv1.HttpRequest{
-			Method: randomString(r), Target: randomString(r), Authority: randomString(r), Version: randomString(r),
+			Method: randomString(r), Target: randomString(r), Authority: randomString(r), Version: randomString(r), Scheme: randomString(r), Protocol: randomString(r),
 			Headers: randomFields(r), Trailers: randomFields(r), Body: randomBody(r), FirstByteUnixNs: start, LastByteUnixNs: start + r.Uint64N(1e9),
 		}
 	}
@@ -222,7 +288,20 @@ func TestLineIsAsDocumented(t *testing.T) {
 	if got := string(Append(nil, x)); got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
-	x.Request, x.Response, x.Flaws = nil, nil, nil
+	x.StreamId, x.ErrorCode, x.Flaws = 3, 8, []capstanv1.Flaw{capstanv1.Flaw_FLAW_HEADERS_UNKNOWN, capstanv1.Flaw_FLAW_RESET}
+	x.Request = &capstanv1.HttpRequest{Method: "CONNECT", Scheme: "http", Protocol: "websocket", Headers: []*capstanv1.Header{{NameUnknown: true, Value: "***"}},
+		FirstByteUnixNs: x.StartTimeUnixNs, LastByteUnixNs: x.StartTimeUnixNs}
+	x.Response = nil
+	x.Grpc = &capstanv1.Grpc{Service: "p.S", Method: "M", StatusKnown: true, TimeoutNs: 9, RequestMessages: &capstanv1.GrpcMessages{Count: 2, Bytes: 7, Lengths: []uint32{3, 4}}}
+	const wantStream = `"flaws":["headersUnknown","reset"],"source":"f.pcap","streamId":3,"errorCode":8,` +
+		`"request":{"method":"CONNECT","target":"","authority":"","version":"","scheme":"http","protocol":"websocket",` +
+		`"headers":[{"name":"","value":"***","nameUnknown":true}],"trailers":[],"bodySize":0,"bodyGapBytes":0,"bodyTruncated":false,"firstByteNs":0,"lastByteNs":0},` +
+		`"grpc":{"service":"p.S","method":"M","web":false,"requestMessages":{"count":2,"bytes":7,"compressed":0,"lengths":[3,4],"incomplete":false},` +
+		`"responseMessages":{"count":0,"bytes":0,"compressed":0,"lengths":[],"incomplete":false},"status":0,"timeoutNs":9}}` + "\n"
+	if got := string(Append(nil, x)); !strings.HasSuffix(got, wantStream) {
+		t.Errorf("got\n%swant\n%s", got, wantStream)
+	}
+	x = &capstanv1.Exchange{Source: "f.pcap"}
 	if got := string(Append(nil, x)); !strings.HasSuffix(got, `"flaws":[],"source":"f.pcap"}`+"\n") {
 		t.Errorf("without halves and flaws: %s", got)
 	}

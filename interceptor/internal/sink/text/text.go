@@ -17,7 +17,9 @@ import (
 //
 // time, client, server, method, URL, status, sizes of the request's and the
 // response's body, duration; then, in parentheses, what the exchange lacks. A
-// half that was not seen is a dash. What could drive a terminal is escaped.
+// half that was not seen is a dash, and so is what is unknown of one. Behind the
+// status of a gRPC call stands its own, as grpc=0. What could drive a terminal
+// is escaped.
 type Encoder struct {
 	Color    bool           // ANSI colours by method and status
 	Location *time.Location // of the time; nil means local
@@ -47,6 +49,9 @@ func (e Encoder) Append(dst []byte, x *capstanv1.Exchange) []byte {
 	dst = appendEndpoint(append(dst, " → "...), x.GetServer())
 	dst = e.appendRequest(append(dst, ' '), x.GetRequest())
 	dst = e.appendStatus(append(dst, ' '), x.GetResponse())
+	if g := x.GetGrpc(); g.GetStatusKnown() {
+		dst = strconv.AppendUint(append(dst, " grpc="...), uint64(g.GetStatus()), 10)
+	}
 	dst = append(dst, ' ')
 	dst = appendSize(dst, x.GetRequest() != nil, x.GetRequest().GetBody().GetSize())
 	dst = append(dst, '/')
@@ -70,17 +75,33 @@ func (e Encoder) appendRequest(dst []byte, q *capstanv1.HttpRequest) []byte {
 		return append(dst, "– –"...)
 	}
 	dst = e.on(dst, bold)
-	dst = appendSafe(dst, q.GetMethod())
+	dst = appendSafe(dst, orDash(q.GetMethod()))
 	dst = append(e.off(dst), ' ')
 	// The origin form (RFC 9112 §3.2.1) needs the authority to make a URL.
 	if strings.HasPrefix(q.GetTarget(), "/") && q.GetAuthority() != "" && q.GetMethod() != "CONNECT" {
-		dst = appendSafe(append(dst, "http://"...), q.GetAuthority())
+		dst = append(appendSafe(dst, scheme(q)), "://"...)
+		dst = appendSafe(dst, q.GetAuthority())
 	}
-	return appendSafe(dst, q.GetTarget())
+	return appendSafe(dst, orDash(q.GetTarget()))
+}
+
+// scheme is http unless the request says otherwise: it was not encrypted.
+func scheme(q *capstanv1.HttpRequest) string {
+	if s := q.GetScheme(); s != "" {
+		return s
+	}
+	return "http"
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "–"
+	}
+	return s
 }
 
 func (e Encoder) appendStatus(dst []byte, p *capstanv1.HttpResponse) []byte {
-	if p == nil {
+	if p.GetStatus() == 0 {
 		return append(dst, "–"...)
 	}
 	color := green
@@ -98,15 +119,17 @@ func (e Encoder) appendStatus(dst []byte, p *capstanv1.HttpResponse) []byte {
 }
 
 var flawWords = map[capstanv1.Flaw]string{
-	capstanv1.Flaw_FLAW_GAP:           "bytes missing",
-	capstanv1.Flaw_FLAW_NO_REQUEST:    "request not seen",
-	capstanv1.Flaw_FLAW_NO_RESPONSE:   "response not seen",
-	capstanv1.Flaw_FLAW_CLOSED_EARLY:  "connection closed early",
-	capstanv1.Flaw_FLAW_CAPTURE_ENDED: "capture ended",
-	capstanv1.Flaw_FLAW_TIMEOUT:       "timed out",
-	capstanv1.Flaw_FLAW_EVICTED:       "evicted",
-	capstanv1.Flaw_FLAW_HEADERS_CUT:   "headers cut",
-	capstanv1.Flaw_FLAW_MALFORMED:     "malformed",
+	capstanv1.Flaw_FLAW_GAP:             "bytes missing",
+	capstanv1.Flaw_FLAW_NO_REQUEST:      "request not seen",
+	capstanv1.Flaw_FLAW_NO_RESPONSE:     "response not seen",
+	capstanv1.Flaw_FLAW_CLOSED_EARLY:    "connection closed early",
+	capstanv1.Flaw_FLAW_CAPTURE_ENDED:   "capture ended",
+	capstanv1.Flaw_FLAW_TIMEOUT:         "timed out",
+	capstanv1.Flaw_FLAW_EVICTED:         "evicted",
+	capstanv1.Flaw_FLAW_HEADERS_CUT:     "headers cut",
+	capstanv1.Flaw_FLAW_MALFORMED:       "malformed",
+	capstanv1.Flaw_FLAW_HEADERS_UNKNOWN: "headers unknown",
+	capstanv1.Flaw_FLAW_RESET:           "reset",
 }
 
 func (e Encoder) appendFlaws(dst []byte, flaws []capstanv1.Flaw) []byte {

@@ -38,6 +38,12 @@ func TestLines(t *testing.T) {
 			"– – 200 –/1.2 KiB 3.4ms (request not seen)"},
 		{"absolute target", func(x *capstanv1.Exchange) { x.Request.Target = "http://other/x" }, "GET http://other/x 200 0 B/1.2 KiB 3.4ms"},
 		{"authority unknown", func(x *capstanv1.Exchange) { x.Request.Authority = "" }, "GET /cart?id=1 200 0 B/1.2 KiB 3.4ms"},
+		{"scheme", func(x *capstanv1.Exchange) { x.Request.Scheme = "https" }, "GET https://shop/cart?id=1 200 0 B/1.2 KiB 3.4ms"},
+		{"gRPC", func(x *capstanv1.Exchange) { x.Grpc = &capstanv1.Grpc{StatusKnown: true, Status: 5} }, "GET http://shop/cart?id=1 200 grpc=5 0 B/1.2 KiB 3.4ms"},
+		{"headers unknown", func(x *capstanv1.Exchange) {
+			x.Request.Method, x.Request.Target, x.Response.Status = "", "", 0
+			x.Flaws = []capstanv1.Flaw{capstanv1.Flaw_FLAW_HEADERS_UNKNOWN, capstanv1.Flaw_FLAW_RESET}
+		}, "– – – 0 B/1.2 KiB 3.4ms (headers unknown, reset)"},
 		{"asterisk", func(x *capstanv1.Exchange) { x.Request.Method, x.Request.Target = "OPTIONS", "*" }, "OPTIONS * 200 0 B/1.2 KiB 3.4ms"},
 		{"sizes", func(x *capstanv1.Exchange) { x.Request.Body.Size, x.Response.Body.Size = 1023, 5<<30 }, "GET http://shop/cart?id=1 200 1023 B/5.0 GiB 3.4ms"},
 	} {

@@ -1,0 +1,171 @@
+package grpc
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	capstanv1 "capstan/proto/capstan/v1"
+)
+
+// Kind is how a body carries messages.
+type Kind uint8
+
+// The kinds of bodies.
+const (
+	None    Kind = iota // no messages of gRPC
+	Plain               // gRPC
+	Web                 // gRPC-Web
+	WebText             // gRPC-Web in base64
+)
+
+// KindOf tells the kind from a content type: application/grpc,
+// application/grpc-web or application/grpc-web-text, maybe with the format of
+// the messages behind a plus sign and with parameters.
+func KindOf(contentType string) Kind {
+	const grpc = "application/grpc"
+	if len(contentType) < len(grpc) || !strings.EqualFold(contentType[:len(grpc)], grpc) {
+		return None
+	}
+	rest := contentType[len(grpc):]
+	if i := strings.IndexAny(rest, "+; "); i >= 0 {
+		rest = rest[:i]
+	}
+	switch {
+	case rest == "":
+		return Plain
+	case strings.EqualFold(rest, "-web"):
+		return Web
+	case strings.EqualFold(rest, "-web-text"):
+		return WebText
+	}
+	return None
+}
+
+// Call is one call. It is made when the first of its content types is seen.
+type Call struct {
+	rec               capstanv1.Grpc
+	Request, Response Messages
+}
+
+// SetRequest tells the kind of the request's body.
+func (c *Call) SetRequest(k Kind) {
+	c.Request.init(k)
+	c.rec.Web = c.rec.Web || k == Web || k == WebText
+}
+
+// SetResponse tells the kind of the response's body.
+func (c *Call) SetResponse(k Kind) {
+	c.Response.init(k)
+	c.rec.Web = c.rec.Web || k == Web || k == WebText
+}
+
+// SetPath takes the request's path: /service/method.
+func (c *Call) SetPath(path string) {
+	path, _, _ = strings.Cut(path, "?")
+	if i := strings.LastIndexByte(path, '/'); i > 0 {
+		c.rec.Service, c.rec.Method = strings.TrimPrefix(path[:i], "/"), path[i+1:]
+	}
+}
+
+// RequestField takes a header field of the request; others than those of gRPC
+// do nothing.
+func (c *Call) RequestField(name, value string) {
+	switch {
+	case strings.EqualFold(name, "grpc-timeout"):
+		c.rec.TimeoutNs = int64(parseTimeout(value))
+	case strings.EqualFold(name, "grpc-encoding"):
+		c.rec.RequestEncoding = value
+	}
+}
+
+// ResponseField takes a header or trailer field of the response.
+func (c *Call) ResponseField(name, value string) {
+	switch {
+	case strings.EqualFold(name, "grpc-encoding"):
+		c.rec.ResponseEncoding = value
+	case strings.EqualFold(name, "grpc-status"):
+		if n, err := strconv.ParseUint(value, 10, 32); err == nil {
+			c.rec.Status, c.rec.StatusKnown = uint32(n), true
+		}
+	case strings.EqualFold(name, "grpc-message"):
+		c.rec.StatusMessage = strings.ToValidUTF8(percentDecode(value), "\uFFFD")
+	}
+}
+
+// WebTrailers calls yield with each field of the trailers that gRPC-Web has in
+// the body of the response, and takes them itself. name and value are UTF-8.
+func (c *Call) WebTrailers(yield func(name, value string)) {
+	text := strings.ToValidUTF8(string(c.Response.trailer), "\uFFFD")
+	for line := range strings.SplitSeq(text, "\n") {
+		name, value, ok := strings.Cut(strings.TrimSuffix(line, "\r"), ":")
+		if !ok || name == "" {
+			continue
+		}
+		value = strings.Trim(value, " \t")
+		c.ResponseField(name, value)
+		yield(name, value)
+	}
+}
+
+// Record ends the call and returns its record, which is part of c.
+func (c *Call) Record() *capstanv1.Grpc {
+	c.Request.end()
+	c.Response.end()
+	c.rec.RequestMessages, c.rec.ResponseMessages = &c.Request.rec, &c.Response.rec
+	return &c.rec
+}
+
+// maxTimeoutDigits is how many digits a timeout may have.
+const maxTimeoutDigits = 8
+
+// parseTimeout returns the duration of grpc-timeout, such as 100m for 100
+// milliseconds, or 0 if it is malformed.
+func parseTimeout(s string) time.Duration {
+	if len(s) < 2 || len(s) > maxTimeoutDigits+1 {
+		return 0
+	}
+	n, err := strconv.ParseUint(s[:len(s)-1], 10, 32)
+	if err != nil {
+		return 0
+	}
+	d := time.Duration(n)
+	switch s[len(s)-1] {
+	case 'H':
+		return min(d, maxHours) * time.Hour
+	case 'M':
+		return d * time.Minute
+	case 'S':
+		return d * time.Second
+	case 'm':
+		return d * time.Millisecond
+	case 'u':
+		return d * time.Microsecond
+	case 'n':
+		return d
+	}
+	return 0
+}
+
+// maxHours is as many as a Duration can hold.
+const maxHours = time.Duration(1<<63-1) / time.Hour
+
+// percentDecode replaces each %XX by its byte. What is no such sequence stays,
+// as the specification asks for.
+func percentDecode(s string) string {
+	if !strings.Contains(s, "%") {
+		return s
+	}
+	b := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		if s[i] == '%' && i+2 < len(s) {
+			if n, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
+				b = append(b, byte(n))
+				i += 2
+				continue
+			}
+		}
+		b = append(b, s[i])
+	}
+	return string(b)
+}
