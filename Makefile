@@ -50,12 +50,13 @@ bench-go: ## run the Go benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 .PHONY: lint
-lint: ## gofmt, vet, staticcheck, buf; the portable packages are vetted for another system too
+lint: ## gofmt, vet, staticcheck, buf (lint, and no change that breaks readers of the released schema); the portable packages are vetted for another system too
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -d $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet ./...
 	GOOS=darwin $(GO) vet ./pkg/capture ./pkg/flow ./pkg/capfile ./pkg/rpcap/... ./pkg/packet ./pkg/defrag ./pkg/reassembly
 	$(TOOL) staticcheck ./...
 	$(BUF) lint
+	$(BUF) breaking --against proto/released.binpb
 
 .PHONY: generate
 generate: ## regenerate the code of proto/
@@ -64,6 +65,10 @@ generate: ## regenerate the code of proto/
 .PHONY: generate-check
 generate-check: generate ## regenerate and fail if anything changed
 	git diff --exit-code -- proto
+
+.PHONY: release-schema
+release-schema: ## make the schema as it is now what later ones may not break
+	$(BUF) build -o proto/released.binpb
 
 .PHONY: clean
 clean: ## remove what was built

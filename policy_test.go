@@ -39,7 +39,7 @@ var rooms = []room{
 	{"capstan/pkg/netns", []string{"golang.org/x/sys/unix", "github.com/vishvananda/netlink..."}, "namespaces for tests, demo and bench"},
 	{"capstan/pkg/leaktest", nil, "asks tests for their goroutines"},
 	{"capstan/pkg/netns/netnstest", []string{"capstan/pkg/netns", "golang.org/x/sys/unix"}, "asks tests for privileges"},
-	{"capstan/proto/...", []string{"google.golang.org/protobuf..."}, "generated"},
+	{"capstan/proto/...", []string{"google.golang.org/protobuf...", "google.golang.org/grpc..."}, "generated"},
 
 	{"capstan/rpcapd/...", []string{"capstan/pkg/...", "capstan/rpcapd/...", "github.com/vishvananda/netlink...",
 		"github.com/prometheus/client_golang...", "golang.org/x/net/bpf", "golang.org/x/sys/unix", "golang.org/x/sync/errgroup", "golang.org/x/time/rate"}, "the privileged process: no payload, no protobuf, no interceptor"},
@@ -55,6 +55,8 @@ var rooms = []room{
 		"capstan/pkg/flow", "capstan/pkg/reassembly", "capstan/proto/..."}, "push parsers"},
 	{"capstan/interceptor/internal/exchange", []string{"capstan/pkg/flow", "capstan/pkg/reassembly", "capstan/proto/..."}, "builds the record"},
 	{"capstan/interceptor/internal/sink/...", []string{"capstan/interceptor/internal/sink/...", "capstan/proto/..."}, "records to bytes"},
+	{"capstan/interceptor/internal/spool", []string{"golang.org/x/sys/unix"}, "a queue of bytes on disk"},
+	{"capstan/interceptor/internal/delivery", []string{"capstan/interceptor/internal/spool", "capstan/proto/...", "google.golang.org/protobuf/proto"}, "queues between engines and sinks"},
 	{"capstan/interceptor/internal/ledger", []string{"capstan/interceptor/internal/...", "capstan/pkg/defrag", "capstan/pkg/packet", "capstan/pkg/reassembly"}, "reads every room's counters"},
 	{"capstan/interceptor/internal/metrics", []string{"capstan/interceptor/internal/...", "capstan/pkg/defrag", "capstan/pkg/packet", "capstan/pkg/reassembly", "github.com/prometheus/client_golang..."}, "the ledger for Prometheus"},
 	{"capstan/bench", []string{"capstan/bench/...", "capstan/pkg/...", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys/unix"}, "main"},

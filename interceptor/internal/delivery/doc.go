@@ -1,0 +1,16 @@
+// Package delivery carries finished records from the engines to the sinks.
+//
+//	engines ─▶ Fanout.Emit ─┬▶ Queue ─▶ worker ─▶ Sink        (memory)
+//	                        └▶ Queue ─▶ spooler ─▶ disk ─▶ worker ─▶ Sink
+//
+// A record is encoded once, as capstan.v1.Exchange, and all queues share the
+// bytes. Each queue is bounded and has its own policy for when its sink is slower
+// than the records come: [Block] slows the engine, and with it the source, whose
+// server counts what it loses; [DropOldest] keeps the newest records; [Spool]
+// writes to disk first, so that records outlive an outage of the sink and the end
+// of the process.
+//
+// A sink gets batches, again and again until it takes them: delivery is at least
+// once, and the ids of records tell repeats. Every record that a queue accepted
+// is in exactly one counter of [Stats].
+package delivery

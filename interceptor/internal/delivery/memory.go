@@ -1,0 +1,172 @@
+package delivery
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// memory is the bounded part of a queue that is in memory: a ring of records
+// that wait, and the batch that is under way.
+type memory struct {
+	maxRecords, maxBytes int
+	dropOldest           bool
+
+	more chan struct{} // has a value when the taker should look again
+
+	mu   sync.Mutex
+	room sync.Cond // of mu: emitters wait for it
+	// Guarded by mu.
+	ring    []*Record
+	head, n int
+	taken   int // records under way
+	bytes   int // of those that wait and those under way
+	closed  bool
+	stats   Stats // Accepted, Dropped, Blocked
+}
+
+func newMemory(c Config) *memory {
+	m := &memory{
+		maxRecords: c.MaxRecords, maxBytes: c.MaxBytes, dropOldest: c.Policy == DropOldest,
+		more: make(chan struct{}, 1),
+	}
+	m.room.L = &m.mu
+	return m
+}
+
+// push puts r in. It waits for room if that is the policy, until the queue is
+// closed; what comes then is dropped.
+func (m *memory) push(r *Record) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.stats.Accepted++
+	for !m.closed && m.isFull(len(r.Raw)) {
+		if m.dropOldest && m.n > 0 {
+			m.pop()
+			m.stats.Dropped++
+			continue
+		}
+		from := time.Now()
+		m.room.Wait()
+		m.stats.Blocked += time.Since(from)
+	}
+	if m.closed {
+		m.stats.Dropped++
+		return
+	}
+	if m.n == len(m.ring) {
+		m.grow()
+	}
+	m.ring[(m.head+m.n)%len(m.ring)] = r
+	m.n++
+	m.bytes += len(r.Raw)
+	m.wakeTaker()
+}
+
+// isFull reports whether a record of n bytes has no room. One has, however
+// long, when there is no other.
+func (m *memory) isFull(n int) bool {
+	used := m.n + m.taken
+	return used > 0 && (used >= m.maxRecords || m.bytes+n > m.maxBytes)
+}
+
+func (m *memory) wakeTaker() {
+	select {
+	case m.more <- struct{}{}:
+	default:
+	}
+}
+
+func (m *memory) grow() {
+	grown := make([]*Record, max(64, 2*len(m.ring)))
+	for i := range m.n {
+		grown[i] = m.ring[(m.head+i)%len(m.ring)]
+	}
+	m.ring, m.head = grown, 0
+}
+
+// pop takes the oldest waiting record out of the ring, and of the bytes.
+func (m *memory) pop() *Record {
+	r := m.ring[m.head]
+	m.ring[m.head] = nil
+	m.head = (m.head + 1) % len(m.ring)
+	m.n--
+	m.bytes -= len(r.Raw)
+	return r
+}
+
+// take returns the oldest records, at most count and about bytes long, in
+// batch. It waits for one; it returns none if the queue is closed and empty or
+// ctx has ended. They use the queue's room until done.
+func (m *memory) take(ctx context.Context, batch []*Record, count, bytes int) []*Record {
+	for {
+		m.mu.Lock()
+		if m.n > 0 {
+			defer m.mu.Unlock()
+			return m.takeLocked(batch, count, bytes)
+		}
+		closed := m.closed
+		m.mu.Unlock()
+		if closed || ctx.Err() != nil {
+			return batch
+		}
+		select {
+		case <-m.more:
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (m *memory) takeLocked(batch []*Record, count, bytes int) []*Record {
+	size := 0
+	for m.n > 0 && m.taken < count {
+		if size += len(m.ring[m.head].Raw); size > bytes && m.taken > 0 {
+			break
+		}
+		r := m.pop()
+		m.bytes += len(r.Raw) // not yet gone
+		m.taken++
+		batch = append(batch, r)
+	}
+	return batch
+}
+
+// done frees the room of batch, which take has returned.
+func (m *memory) done(batch []*Record) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.taken -= len(batch)
+	for _, r := range batch {
+		m.bytes -= len(r.Raw)
+	}
+	m.room.Broadcast()
+}
+
+// close ends push. What waits can still be taken.
+func (m *memory) close() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed = true
+	m.room.Broadcast()
+	m.wakeTaker()
+}
+
+// drop drops what waits.
+func (m *memory) drop() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for m.n > 0 {
+		m.pop()
+		m.stats.Dropped++
+	}
+}
+
+// snapshot returns the counters of records that have not left the memory by
+// being delivered.
+func (m *memory) snapshot() Stats {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.stats
+	s.Queued, s.QueuedBytes = uint64(m.n+m.taken), m.bytes
+	return s
+}

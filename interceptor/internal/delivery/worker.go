@@ -1,0 +1,248 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"capstan/interceptor/internal/spool"
+)
+
+// Queue brings the records that it accepts to one sink.
+type Queue struct {
+	cfg  Config
+	sink Sink
+	mem  *memory
+	disk *spool.Spool // nil without the policy Spool
+
+	ctx    context.Context // ends when delivery has to stop at once
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+
+	// settling is held while records move from one counter to another, so that
+	// Stats sees each once.
+	settling sync.Mutex
+	// Guarded by settling.
+	delivered, rejected, spoolFull, undelivered uint64
+
+	retries atomic.Uint64
+	failing atomic.Bool
+}
+
+// NewQueue starts a queue in front of sink, which it closes in the end.
+func NewQueue(c Config, sink Sink) (*Queue, error) {
+	c = c.withDefaults()
+	q := &Queue{cfg: c, sink: sink, mem: newMemory(c)}
+	if c.Policy == Spool {
+		var err error
+		if q.disk, err = spool.Open(c.Spool); err != nil {
+			return nil, fmt.Errorf("sink %s: %w", c.Name, err)
+		}
+	}
+	q.ctx, q.cancel = context.WithCancel(context.Background())
+	if q.disk == nil {
+		q.work.Go(q.deliverMemory) // ended by Close
+	} else {
+		spooled := make(chan struct{})
+		q.work.Go(func() { // ended by Close
+			defer close(spooled)
+			q.spool()
+		})
+		q.work.Go(func() { q.deliverSpool(spooled) }) // ended by Close
+	}
+	return q, nil
+}
+
+// Name returns the sink's name.
+func (q *Queue) Name() string { return q.cfg.Name }
+
+// Push takes a record. Any goroutine may call it.
+func (q *Queue) Push(r *Record) { q.mem.push(r) }
+
+// Close stops accepting, delivers what is queued until ctx ends, and closes the
+// sink. With the policy Spool, what is not delivered stays on disk; otherwise it
+// is dropped and counted. The error is the sink's.
+func (q *Queue) Close(ctx context.Context) error {
+	q.mem.close()
+	stop := context.AfterFunc(ctx, q.cancel)
+	q.work.Wait()
+	stop()
+	q.cancel()
+	q.mem.drop()
+	err := q.sink.Close()
+	if q.disk != nil {
+		err = errors.Join(err, q.disk.Close())
+	}
+	return err
+}
+
+// deliverMemory is the worker of a queue without a spool.
+func (q *Queue) deliverMemory() {
+	batch := make([]*Record, 0, q.cfg.BatchRecords)
+	for {
+		batch = q.mem.take(q.ctx, batch[:0], q.cfg.BatchRecords, q.cfg.BatchBytes)
+		if len(batch) == 0 {
+			return
+		}
+		rejected, ok := q.deliver(batch)
+		q.settle(batch, func() {
+			if ok {
+				q.delivered += uint64(len(batch)) - rejected
+				q.rejected += rejected
+			} else {
+				q.undelivered += uint64(len(batch))
+			}
+		})
+		clear(batch)
+	}
+}
+
+// settle takes batch out of the memory, and counts it by count.
+func (q *Queue) settle(batch []*Record, count func()) {
+	q.settling.Lock()
+	defer q.settling.Unlock()
+	q.mem.done(batch)
+	count()
+}
+
+// deliver hands batch to the sink until it takes it, or delivery has to stop.
+func (q *Queue) deliver(batch []*Record) (rejected uint64, ok bool) {
+	pause := q.cfg.RetryMin
+	for {
+		err := q.sink.Deliver(q.ctx, batch)
+		var reject *RejectError
+		if err == nil || errors.As(err, &reject) {
+			if reject != nil {
+				rejected = uint64(min(max(reject.Rejected, 0), len(batch)))
+				q.cfg.Log.Warn("records rejected", "sink", q.cfg.Name, "records", rejected, "err", reject.Err)
+			}
+			if q.failing.Swap(false) {
+				q.cfg.Log.Info("sink works again", "sink", q.cfg.Name)
+			}
+			return rejected, true
+		}
+		if q.ctx.Err() != nil {
+			return 0, false
+		}
+		if !q.failing.Swap(true) {
+			q.cfg.Log.Warn("sink fails", "sink", q.cfg.Name, "err", err)
+		}
+		q.retries.Add(1)
+		if !q.sleep(pause) {
+			return 0, false
+		}
+		pause = min(2*pause, q.cfg.RetryMax)
+	}
+}
+
+// sleep pauses, and reports whether delivery goes on.
+func (q *Queue) sleep(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-q.ctx.Done():
+		return false
+	}
+}
+
+// spool moves records from memory to disk.
+func (q *Queue) spool() {
+	batch := make([]*Record, 0, q.cfg.BatchRecords)
+	raw := make([][]byte, 0, q.cfg.BatchRecords)
+	wasFull := false
+	for {
+		// Not q.ctx: what was accepted goes to disk, also when delivery stops.
+		batch = q.mem.take(context.Background(), batch[:0], q.cfg.BatchRecords, q.cfg.BatchBytes)
+		if len(batch) == 0 {
+			return
+		}
+		raw = raw[:0]
+		for _, r := range batch {
+			raw = append(raw, r.Raw)
+		}
+		q.settling.Lock()
+		err := q.disk.Append(raw...)
+		if err != nil {
+			q.spoolFull += uint64(len(batch))
+		}
+		q.mem.done(batch)
+		q.settling.Unlock()
+		if full := err != nil; full != wasFull {
+			wasFull = full
+			if full {
+				q.cfg.Log.Error("records dropped: the spool takes no more", "sink", q.cfg.Name, "err", err)
+			} else {
+				q.cfg.Log.Info("spool takes records again", "sink", q.cfg.Name)
+			}
+		}
+		clear(batch)
+	}
+}
+
+// deliverSpool is the worker of a queue with a spool. It ends when nothing is
+// on disk after spooled has been closed, or delivery has to stop.
+func (q *Queue) deliverSpool(spooled <-chan struct{}) {
+	waiting, stopWaiting := context.WithCancel(q.ctx)
+	defer stopWaiting()
+	q.work.Go(func() { // ends with spooled or the queue
+		select {
+		case <-spooled:
+			stopWaiting()
+		case <-q.ctx.Done():
+		}
+	})
+	batch := make([]*Record, 0, q.cfg.BatchRecords)
+	for {
+		raw, err := q.disk.Next(waiting, q.cfg.BatchRecords, q.cfg.BatchBytes)
+		switch {
+		case errors.Is(err, context.Canceled):
+			return
+		case err != nil:
+			q.cfg.Log.Error("spool can't be read", "sink", q.cfg.Name, "err", err)
+			if !q.sleep(q.cfg.RetryMax) {
+				return
+			}
+			continue
+		}
+		batch = batch[:0]
+		for _, b := range raw {
+			batch = append(batch, &Record{Raw: b})
+		}
+		rejected, ok := q.deliver(batch)
+		if !ok {
+			return
+		}
+		q.acknowledge(len(batch), rejected)
+	}
+}
+
+func (q *Queue) acknowledge(n int, rejected uint64) {
+	q.settling.Lock()
+	defer q.settling.Unlock()
+	if err := q.disk.Ack(n); err != nil { // they are delivered again after a restart
+		q.cfg.Log.Warn("spool", "sink", q.cfg.Name, slog.Any("err", err))
+	}
+	q.delivered += uint64(n) - rejected
+	q.rejected += rejected
+}
+
+// Stats returns the counters.
+func (q *Queue) Stats() Stats {
+	q.settling.Lock()
+	defer q.settling.Unlock()
+	s := q.mem.snapshot()
+	s.Delivered, s.Rejected, s.SpoolFull = q.delivered, q.rejected, q.spoolFull
+	s.Dropped += q.undelivered
+	s.Retries, s.Failing = q.retries.Load(), q.failing.Load()
+	if q.disk != nil {
+		d := q.disk.Stats()
+		s.Recovered, s.Spooled, s.SpoolLost, s.SpoolBytes = d.Recovered, d.Pending, d.Lost, d.Bytes
+	}
+	return s
+}
