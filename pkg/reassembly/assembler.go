@@ -1,9 +1,6 @@
 package reassembly
 
-import (
-	"capstan/pkg/flow"
-	"capstan/pkg/packet"
-)
+import "capstan/pkg/packet"
 
 // Assembler reassembles all TCP connections of one source. It is not safe for
 // concurrent use.
@@ -11,12 +8,14 @@ type Assembler struct {
 	cfg        Config // with defaults
 	newHandler func(*Conn) Handler
 
-	conns       map[flow.Key]*connection
+	conns       table
 	embryonic   ageList // only the first steps of a handshake were seen
 	established ageList
 	lingering   ageList // closed; age counts from the close
 	free        []*connection
+	freePending []*pending
 
+	history history
 	holes   deadlines
 	buffers buffers
 	charge  int // of all queues
@@ -35,7 +34,8 @@ func New(cfg Config, newHandler func(*Conn) Handler) *Assembler {
 	return &Assembler{
 		cfg:         cfg,
 		newHandler:  newHandler,
-		conns:       make(map[flow.Key]*connection),
+		conns:       newTable(),
+		history:     newHistory(cfg.History),
 		embryonic:   newAgeList(int64(cfg.EmbryonicTimeout)),
 		established: newAgeList(int64(cfg.IdleTimeout)),
 		lingering:   newAgeList(int64(cfg.Linger)),
@@ -86,6 +86,10 @@ func (a *Assembler) irregular(c *connection, s *packet.Segment, time int64) {
 	case c.due(a.now):
 		a.expire(c)
 		c = nil
+	case a.history.copied(&c.half[s.Dir&1], s, time, int64(a.cfg.CopyWindow)):
+		a.stats.Copies++
+		a.stats.CopyBytes += uint64(len(s.Payload))
+		return
 	case c.state == stateLingering:
 		if !c.reopenedBy(s) {
 			a.stats.LateSegments++
@@ -108,19 +112,26 @@ func (a *Assembler) irregular(c *connection, s *packet.Segment, time int64) {
 		}
 		c = a.admit(s, time)
 	}
+	a.attach(c)
 	if s.Flags.Has(packet.FlagSYN) {
-		if c = a.syn(c, s, time); c == nil {
+		next := a.syn(c, s, time)
+		if next == nil {
+			a.release(c)
 			return
 		}
+		c = next
 	}
 	c.touch(a.now)
 	c.lastTime = time
 	a.follow(c, s, time)
+	if c.state == stateOpen {
+		a.release(c)
+	}
 }
 
 // admit makes a connection of the tuple of s.
 func (a *Assembler) admit(s *packet.Segment, time int64) *connection {
-	if len(a.conns) >= a.cfg.MaxConnections {
+	if a.conns.count >= a.cfg.MaxConnections {
 		a.evict()
 	}
 	var c *connection
@@ -130,10 +141,11 @@ func (a *Assembler) admit(s *packet.Segment, time int64) *connection {
 		c = new(connection)
 	}
 	c.reset()
+	a.attach(c)
 	c.Key, c.Start = s.Key, time
 	c.Midstream = !s.Flags.Has(packet.FlagSYN)
 	c.last, c.lastTime = a.now, time
-	a.conns[s.Key] = c
+	a.conns.insert(c)
 	a.embryonic.append(c, a.now)
 	a.stats.Opened++
 	return c
@@ -153,7 +165,22 @@ func (a *Assembler) follow(c *connection, s *packet.Segment, time int64) {
 		h.sync(seq)
 		h.soft = empty && !syn && !s.Flags.Has(packet.FlagFIN)
 	}
-	in := arrival{payload: s.Payload, missing: s.Missing, time: time, acked: -1}
+	if !empty || s.Flags&(packet.FlagSYN|packet.FlagFIN) != 0 {
+		if h.pos(seq) < h.offset && a.history.differs(h, s) {
+			a.conflict(h) // and not noted: the first bytes stay
+		} else {
+			a.history.note(h, s, time)
+		}
+	}
+	in := arrival{payload: s.Payload, missing: s.Missing, time: time, acked: -1, urgent: -1}
+	if s.Flags.Has(packet.FlagURG) && s.Urgent > 0 {
+		a.stats.UrgentSegments++
+		if a.cfg.UrgentOutOfBand {
+			// The pointer is taken to point behind the byte, as all sockets
+			// do, and not at it, as RFC 1122 had it (RFC 6093 §3.1).
+			in.urgent = h.pos(seq) + int64(s.Urgent) - 1
+		}
+	}
 	if ack {
 		if !o.synced {
 			o.sync(s.Ack)
@@ -179,7 +206,7 @@ func (a *Assembler) follow(c *connection, s *packet.Segment, time int64) {
 	}
 	a.settle(h)
 	a.settle(o)
-	for c.state == stateOpen && h.charge > a.cfg.MaxHoleBytes {
+	for c.state == stateOpen && h.pending != nil && h.charge > a.cfg.MaxHoleBytes {
 		a.declare(h)
 	}
 	for a.charge > a.cfg.MaxQueuedTotal && len(a.holes) > 0 {
@@ -187,6 +214,12 @@ func (a *Assembler) follow(c *connection, s *packet.Segment, time int64) {
 		a.declare(a.holes[0])
 	}
 	a.declareDue()
+}
+
+// conflict notes that bytes of h came again and were others.
+func (a *Assembler) conflict(h *half) {
+	a.stats.Conflicts++
+	h.conn.Conflict[h.dir] = true
 }
 
 // drop counts n bytes of payload dropped.

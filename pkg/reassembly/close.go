@@ -18,8 +18,10 @@ func (a *Assembler) reset(c *connection, s *packet.Segment, time int64) {
 		return
 	}
 	a.drop(DropRST, len(s.Payload))
+	a.attach(c)
 	h := &c.half[s.Dir&1]
 	o := h.peer()
+	a.history.note(h, s, time)
 	valid := false
 	if h.synced {
 		p := h.pos(s.Seq)
@@ -37,6 +39,7 @@ func (a *Assembler) reset(c *connection, s *packet.Segment, time int64) {
 	}
 	if !valid {
 		a.stats.IgnoredRST++
+		a.release(c)
 		return
 	}
 	c.touch(a.now)
@@ -66,6 +69,7 @@ func (c *connection) reopenedBy(s *packet.Segment) bool {
 // the assembler look.
 func (a *Assembler) close(c *connection, time int64, r CloseReason) {
 	c.state = stateClosing
+	a.attach(c)
 	first := &c.half[0]
 	if c.ClientKnown {
 		first = &c.half[c.Client]
@@ -90,6 +94,7 @@ func (a *Assembler) close(c *connection, time int64, r CloseReason) {
 			h.next--
 			h.ended = false
 		}
+		a.detach(h)
 	}
 	if r != CloseFIN && r != CloseRST {
 		a.forget(c)
@@ -127,7 +132,7 @@ func (a *Assembler) forget(c *connection) {
 	if c.list != nil {
 		c.list.remove(c)
 	}
-	delete(a.conns, c.Key)
+	a.conns.remove(c)
 	if len(a.free) < maxFree {
 		a.free = append(a.free, c)
 	}

@@ -19,6 +19,14 @@ type Config struct {
 	// Linger is how long a tuple is remembered after FIN or RST. Default 5 s.
 	Linger time.Duration
 
+	// CopyWindow is how long after a packet it may be captured again, at another
+	// point, and still be told from a retransmission. Default 100 ms.
+	CopyWindow time.Duration
+	// UrgentOutOfBand takes the urgent byte out of the stream, as Linux's and
+	// other sockets do unless SO_OOBINLINE is set. Without it the byte stays, as
+	// RFC 6093 asks for.
+	UrgentOutOfBand bool
+
 	// MaxHoleBytes is what may wait behind the holes of one direction.
 	// Default 256 KiB.
 	MaxHoleBytes int
@@ -31,6 +39,10 @@ type Config struct {
 	// linger included. When it is reached, the least recently active one goes.
 	// Default 262,144.
 	MaxConnections int
+	// History is the number of segments, of all connections, that copies and
+	// retransmissions are held against; 64 bytes each, rounded up to a power of
+	// two. Default 16,384.
+	History int
 }
 
 // Defaults of Config.
@@ -43,6 +55,9 @@ const (
 	defaultMaxHoleBytes     = 256 << 10
 	defaultMaxQueuedTotal   = 64 << 20
 	defaultMaxConnections   = 1 << 18
+	defaultCopyWindow       = 100 * time.Millisecond
+	defaultHistory          = 1 << 14
+	maxHistory              = 1 << 30
 )
 
 // withDefaults returns c with every default filled in.
@@ -59,6 +74,7 @@ func (c Config) withDefaults() Config {
 		{&c.EmbryonicTimeout, defaultEmbryonicTimeout},
 		{&c.IdleTimeout, defaultIdleTimeout},
 		{&c.Linger, defaultLinger},
+		{&c.CopyWindow, defaultCopyWindow},
 	} {
 		if *d.field <= 0 {
 			*d.field = d.value
@@ -71,10 +87,12 @@ func (c Config) withDefaults() Config {
 		{&c.MaxHoleBytes, defaultMaxHoleBytes},
 		{&c.MaxQueuedTotal, defaultMaxQueuedTotal},
 		{&c.MaxConnections, defaultMaxConnections},
+		{&c.History, defaultHistory},
 	} {
 		if *d.field <= 0 {
 			*d.field = d.value
 		}
 	}
+	c.History = min(c.History, maxHistory)
 	return c
 }

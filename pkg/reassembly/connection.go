@@ -14,7 +14,8 @@ const (
 )
 
 // connection is a connection with everything needed to go on with it. Structs
-// are recycled.
+// are recycled. They are as small as they can be, since most connections are
+// idle most of the time: what only trouble needs is in pending.
 type connection struct {
 	Conn
 	state       state
@@ -37,24 +38,35 @@ type connection struct {
 // half is one direction of a connection. Offsets are 64 bit and count from the
 // first byte of the stream; sequence numbers are turned into offsets on entry.
 type half struct {
-	conn *connection
-	dir  flow.Direction
+	conn     *connection
+	*pending // nil while nothing is pending
 
+	offset int64  // stream offset of next
 	next   uint32 // sequence number expected next
-	synced bool   // next is known
-	soft   bool   // next comes from a segment without data, which may have been a keep-alive probe
-	plain  bool   // no pieces, no FIN, no hole: the fast path may take it
-	ended  bool   // FIN reached; next stands behind it
-	told   bool   // the handler knows
+	recent uint32 // the latest entry of the history that is of this direction, 0 if there is none
+	oob    uint32 // urgent bytes taken out of the stream so far
+
+	dir    flow.Direction
+	synced bool // next is known
+	soft   bool // next comes from a segment without data, which may have been a keep-alive probe
+	plain  bool // no pieces, no FIN, no hole: the fast path may take it
+	ended  bool // FIN reached; next stands behind it
+	told   bool // the handler knows
 
 	finSeen bool
 	held    bool // the only piece came with a SYN and waits for its SYN-ACK
+}
 
-	offset  int64 // stream offset of next
+// pending is what a direction waits for. Every direction has one while a
+// segment of its connection that is not in order is taken; it keeps it while it
+// has a hole, a piece, a FIN or an urgent byte.
+type pending struct {
 	finOff  int64 // stream offset of the FIN, if finSeen
 	finTime int64
 	ackOff  int64 // the peer acknowledged up to here, if beyond offset
 	sentOff int64 // the sender's own sequence number without data, if beyond offset
+
+	urgent int64 // stream offset of the byte to be taken out, -1 if there is none
 
 	pieces []piece // sorted, disjoint, beyond offset
 	charge int     // what they count against the limits
@@ -100,7 +112,7 @@ func (h *half) tail() int64 {
 func (h *half) peer() *half { return &h.conn.half[h.dir.Reverse()] }
 
 // acked returns the offset that a segment with this acknowledgement number
-// acknowledges in h, its FIN not counted, or -1 if h is not known.
+// acknowledges in h as handlers count, its FIN left out; -1 if h is not known.
 func (h *half) acked(ack uint32) int64 {
 	if !h.synced {
 		return -1
@@ -109,20 +121,62 @@ func (h *half) acked(ack uint32) int64 {
 	if h.finSeen {
 		p = min(p, h.finOff)
 	}
-	return p
+	return max(p-int64(h.oob), 0)
 }
 
-// reset makes c ready for a new connection, keeping what is worth keeping.
+// reset makes c ready for a new connection.
 func (c *connection) reset() {
-	pieces := [2][]piece{c.half[0].pieces[:0], c.half[1].pieces[:0]}
 	*c = connection{}
 	for d := range c.half {
 		c.half[d].conn, c.half[d].dir = c, flow.Direction(d)
-		if cap(pieces[d]) <= maxRecycledPieces {
-			c.half[d].pieces = pieces[d]
+	}
+}
+
+// Bounds on what is kept for reuse: structs, and the room for pieces in one.
+const (
+	maxFreePending    = 1024
+	maxRecycledPieces = 16
+)
+
+// attach gives both directions of c their pending.
+func (a *Assembler) attach(c *connection) {
+	for d := range c.half {
+		h := &c.half[d]
+		if h.pending != nil {
+			continue
+		}
+		if n := len(a.freePending); n > 0 {
+			h.pending, a.freePending = a.freePending[n-1], a.freePending[:n-1]
+		} else {
+			h.pending = &pending{urgent: -1}
 		}
 	}
 }
 
-// maxRecycledPieces bounds the room for pieces that an idle struct keeps.
-const maxRecycledPieces = 16
+// release takes back what attach gave, where nothing is pending.
+func (a *Assembler) release(c *connection) {
+	for d := range c.half {
+		if h := &c.half[d]; h.pending != nil && h.idle() {
+			a.detach(h)
+		}
+	}
+}
+
+// idle reports whether nothing is pending in h.
+func (h *half) idle() bool {
+	return !h.finSeen && h.slot == 0 && len(h.pieces) == 0 && h.ackOff <= h.offset && h.sentOff <= h.offset && h.urgent < 0
+}
+
+func (a *Assembler) detach(h *half) {
+	p := h.pending
+	h.pending = nil
+	if len(a.freePending) >= maxFreePending {
+		return
+	}
+	pieces := p.pieces[:0]
+	if cap(pieces) > maxRecycledPieces {
+		pieces = nil
+	}
+	*p = pending{urgent: -1, pieces: pieces}
+	a.freePending = append(a.freePending, p)
+}

@@ -19,10 +19,10 @@ func (q *deadlines) set(h *half, t int64) {
 
 // remove takes h out, if it is in.
 func (q *deadlines) remove(h *half) {
-	i := h.slot - 1
-	if i < 0 {
+	if h.pending == nil || h.slot == 0 {
 		return
 	}
+	i := h.slot - 1
 	last := len(*q) - 1
 	q.swap(i, last)
 	(*q)[last] = nil

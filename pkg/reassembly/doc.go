@@ -24,7 +24,16 @@
 // there; it is told apart by the other direction's FIN, and a single byte is
 // never called a gap.
 //
-// Of bytes that arrive twice the first stay, those queued included.
+// Of bytes that arrive twice the first stay, those queued included. A difference
+// is counted and told (Conn.Conflict). Delivered bytes are not kept: those that
+// come again are compared with eight bytes at the start and at the end of each
+// of the latest segments.
+//
+// A packet that is captured a second time, at another interface or at the same,
+// is a copy and not a retransmission: it equals the first in all that TCP says,
+// and in its IP identification or, where that is 0, was seen elsewhere.
+//
+// An urgent byte stays in the stream unless UrgentOutOfBand is set.
 //
 // # Joining and leaving
 //
@@ -33,8 +42,11 @@
 // FIN or RST the tuple is kept for Linger, so that late segments are recognised
 // as such. A SYN with another sequence number replaces a connection at once.
 //
-// Limits of what a passive observer can know: bytes that were delivered are not
-// kept, so a differing retransmission of them is not noticed; a jump of more
+// Timestamps (RFC 7323) tell packets apart, no more: a segment that its receiver
+// drops as too old is a repetition in all but the strangest cases, and dropping
+// one that was taken would lose data.
+//
+// Limits of what a passive observer can know: a jump of more
 // than 1 GiB in one hole (the largest window TCP has) is taken for a stray
 // segment unless the peer has acknowledged it.
 package reassembly

@@ -34,6 +34,7 @@ type Chunk struct {
 	Time int64
 	// Offset of Bytes[0] in this direction's stream: 0 is the first byte after
 	// the SYN, or the first byte known when the connection was joined midstream.
+	// Urgent bytes taken out of the stream don't count.
 	Offset int64
 	// Acked is the offset in the other direction's stream up to which the
 	// sender had received when it sent this segment, -1 if that is unknown. It
@@ -61,16 +62,19 @@ type Conn struct {
 	Key flow.Key
 	// Start is the time of the first segment in nanoseconds.
 	Start int64
+	// InitialSeq are the sequence numbers of the SYNs by direction, for those
+	// that were seen.
+	InitialSeq      [2]uint32
+	InitialSeqKnown [2]bool
 	// Client is the direction of the end that opened the connection, if
 	// ClientKnown: the sender of the first SYN, or the receiver of a SYN-ACK.
 	Client      flow.Direction
 	ClientKnown bool
 	// Midstream tells that the first segment was not part of a handshake.
 	Midstream bool
-	// InitialSeq are the sequence numbers of the SYNs by direction, for those
-	// that were seen.
-	InitialSeq      [2]uint32
-	InitialSeqKnown [2]bool
+	// Conflict tells, by direction, that bytes were seen twice and differed. The
+	// first ones were kept.
+	Conflict [2]bool
 }
 
 // CloseReason tells why a connection was closed.

@@ -37,7 +37,7 @@ func (a *Assembler) settle(h *half) {
 	if !h.synced {
 		return
 	}
-	h.plain = !h.soft && len(h.pieces) == 0 && (!h.finSeen || h.ended) && h.ackOff <= h.offset && h.sentOff <= h.offset
+	h.plain = !h.soft && len(h.pieces) == 0 && (!h.finSeen || h.ended) && h.ackOff <= h.offset && h.sentOff <= h.offset && h.urgent < 0
 	end := h.holeEnd()
 	if end < 0 {
 		a.holes.remove(h)
@@ -71,6 +71,7 @@ func (a *Assembler) declareDue() {
 // declare gives up the hole of h and goes on behind it. The payload of a SYN
 // that was never answered has no hole before it; it is dropped.
 func (a *Assembler) declare(h *half) {
+	a.attach(h.conn)
 	if h.held {
 		a.refuse(h)
 	} else if end := h.holeEnd(); end >= 0 {
@@ -79,6 +80,7 @@ func (a *Assembler) declare(h *half) {
 	}
 	if h.conn.state == stateOpen {
 		a.settle(h)
+		a.release(h.conn)
 	}
 }
 
@@ -90,5 +92,5 @@ func (a *Assembler) lose(h *half, end int64) {
 	} else if h.finSeen {
 		time = h.finTime
 	}
-	a.gap(h, Gap{Time: time, Offset: h.offset, Acked: -1, Len: end - h.offset})
+	a.gap(h, Gap{Time: time, Acked: -1, Len: end - h.offset})
 }

@@ -126,7 +126,7 @@ var joinCases = []tcpCase{
 			p.a.Segment(p.segment(C, 0, syn, nil), p.now)
 		}
 		st := p.a.Stats()
-		if st.Active != 1000 || st.Closed[CloseEvicted] != 19_000 || len(p.a.conns) != 1000 {
+		if st.Active != 1000 || st.Closed[CloseEvicted] != 19_000 || p.a.conns.count != 1000 {
 			t.Errorf("counted %+v", st)
 		}
 		p.wantConns(0)
@@ -246,8 +246,8 @@ var endCases = []tcpCase{
 			p.bare(C)
 		}
 		p.wantClosed(0)
-		for _, c := range p.a.conns {
-			if !c.half[0].plain || !c.half[1].plain {
+		for _, s := range p.a.conns.slots {
+			if c := s.c; c != nil && (!c.half[0].plain || !c.half[1].plain) {
 				t.Error("off the fast path")
 			}
 		}

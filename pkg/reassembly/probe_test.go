@@ -281,7 +281,7 @@ func (p *probe) wantConns(n int) {
 func balance(t testing.TB, a *Assembler) {
 	t.Helper()
 	st := a.Stats()
-	if got := st.DeliveredBytes + st.DuplicateBytes + uint64(st.QueuedBytes) + st.Dropped(); got != st.PayloadBytes {
+	if got := st.DeliveredBytes + st.DuplicateBytes + st.CopyBytes + uint64(st.QueuedBytes) + st.Dropped(); got != st.PayloadBytes {
 		t.Errorf("%d payload bytes came in, %d are accounted for: %+v", st.PayloadBytes, got, st)
 	}
 	closed := uint64(0)
@@ -291,8 +291,8 @@ func balance(t testing.TB, a *Assembler) {
 	if closed+uint64(st.Active) != st.Opened {
 		t.Errorf("%d connections opened, %d closed, %d active", st.Opened, closed, st.Active)
 	}
-	if len(a.conns) != st.Active+st.Lingering {
-		t.Errorf("%d tuples known, %d active, %d lingering", len(a.conns), st.Active, st.Lingering)
+	if a.conns.count != st.Active+st.Lingering {
+		t.Errorf("%d tuples known, %d active, %d lingering", a.conns.count, st.Active, st.Lingering)
 	}
 }
 
@@ -300,7 +300,7 @@ func balance(t testing.TB, a *Assembler) {
 func empty(t testing.TB, a *Assembler) {
 	t.Helper()
 	balance(t, a)
-	if st := a.Stats(); st.QueuedBytes != 0 || st.Active != 0 || st.Lingering != 0 || a.charge != 0 || len(a.holes) != 0 || len(a.conns) != 0 {
+	if st := a.Stats(); st.QueuedBytes != 0 || st.Active != 0 || st.Lingering != 0 || a.charge != 0 || len(a.holes) != 0 || a.conns.count != 0 {
 		t.Errorf("after the end: %d bytes queued, charge %d, %d holes, %d active, %d lingering",
 			st.QueuedBytes, a.charge, len(a.holes), st.Active, st.Lingering)
 	}
@@ -310,9 +310,22 @@ func empty(t testing.TB, a *Assembler) {
 func structure(t testing.TB, a *Assembler) {
 	t.Helper()
 	charge, queued, holes := 0, 0, 0
-	for _, c := range a.conns {
+	for _, s := range a.conns.slots {
+		c := s.c
+		if c == nil {
+			continue
+		}
+		if a.conns.find(&c.Key) != c {
+			t.Errorf("a connection is not found")
+		}
 		for d := range c.half {
 			h := &c.half[d]
+			if h.pending == nil {
+				continue
+			}
+			if h.idle() {
+				t.Errorf("a direction keeps what it doesn't need")
+			}
 			sum, end := 0, h.offset
 			for i := range h.pieces {
 				p := &h.pieces[i]

@@ -32,7 +32,7 @@ func (a *Assembler) enqueue(h *half, start int64, in arrival) {
 		a.insert(h, piece{off: start + int64(len(in.payload)), time: in.time, acked: in.acked, at: a.now, n: in.missing}, nil)
 	}
 	if conflict {
-		a.stats.Conflicts++
+		a.conflict(h)
 	}
 	if len(in.payload) > 0 && a.stats.QueuedBytes == queued {
 		a.stats.Duplicates++

@@ -11,6 +11,7 @@ type arrival struct {
 	fin     bool
 	time    int64
 	acked   int64 // as in Chunk
+	urgent  int64 // offset of the byte to be taken out, -1 if there is none
 }
 
 // receive takes payload and FIN of a segment whose first byte has the offset
@@ -40,6 +41,9 @@ func (a *Assembler) receive(h *half, start int64, in arrival) {
 	if end := start + total; in.fin && !h.finSeen && end >= h.tail() {
 		h.finSeen, h.finOff, h.finTime = true, end, in.time
 	}
+	if in.urgent >= h.offset {
+		h.urgent = in.urgent
+	}
 	a.place(h, start, in)
 	a.drain(h)
 }
@@ -67,7 +71,7 @@ func (a *Assembler) place(h *half, start int64, in arrival) {
 		a.deliver(h, in.payload, in.time, in.acked)
 	}
 	if in.missing > 0 {
-		a.gap(h, Gap{Time: in.time, Offset: h.offset, Acked: in.acked, Len: int64(in.missing)})
+		a.gap(h, Gap{Time: in.time, Acked: in.acked, Len: int64(in.missing)})
 	}
 }
 
@@ -136,7 +140,7 @@ func (a *Assembler) drain(h *half) {
 	for ; i < len(h.pieces) && h.pieces[i].off == h.offset && !h.held; i++ {
 		p := &h.pieces[i]
 		if p.buf == nil {
-			a.gap(h, Gap{Time: p.time, Offset: p.off, Acked: p.acked, Len: int64(p.n)})
+			a.gap(h, Gap{Time: p.time, Acked: p.acked, Len: int64(p.n)})
 			continue
 		}
 		a.stats.QueuedBytes -= p.n

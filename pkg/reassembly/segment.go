@@ -19,8 +19,8 @@ func (a *Assembler) Segment(s *packet.Segment, time int64) {
 	}
 	a.declareDue()
 
-	const control = packet.FlagSYN | packet.FlagFIN | packet.FlagRST | packet.FlagACK
-	c := a.conns[s.Key]
+	const control = packet.FlagSYN | packet.FlagFIN | packet.FlagRST | packet.FlagACK | packet.FlagURG
+	c := a.conns.find(&s.Key)
 	if c != nil && c.established && c.state == stateOpen && !c.due(now) &&
 		s.Flags&control == packet.FlagACK && s.Missing == 0 {
 		h, o := &c.half[s.Dir&1], &c.half[s.Dir&1^1]
@@ -28,6 +28,7 @@ func (a *Assembler) Segment(s *packet.Segment, time int64) {
 			c.touch(now)
 			c.lastTime = time
 			if len(s.Payload) > 0 {
+				a.history.note(h, s, time)
 				a.deliver(h, s.Payload, time, o.acked(s.Ack))
 			}
 			return
@@ -38,17 +39,37 @@ func (a *Assembler) Segment(s *packet.Segment, time int64) {
 
 // deliver hands over the next bytes of h.
 func (a *Assembler) deliver(h *half, b []byte, time, acked int64) {
+	if h.pending != nil && h.urgent >= 0 {
+		if i := h.urgent - h.offset; i < int64(len(b)) {
+			a.deliverAround(h, b, int(i), time, acked)
+			return
+		}
+	}
 	c := h.conn
 	if c.handler == nil {
 		a.open(c)
 	}
 	a.stats.DeliveredBytes += uint64(len(b))
-	offset := h.offset
+	offset := h.offset - int64(h.oob)
 	h.advance(int64(len(b)))
 	c.handler.Data(h.dir, Chunk{Time: time, Offset: offset, Acked: acked, Bytes: b})
 }
 
-// gap hands over a gap.
+// deliverAround is deliver for bytes of which the i-th is urgent and taken out.
+func (a *Assembler) deliverAround(h *half, b []byte, i int, time, acked int64) {
+	h.urgent = -1
+	if i > 0 {
+		a.deliver(h, b[:i], time, acked)
+	}
+	h.advance(1)
+	h.oob++
+	a.drop(DropUrgent, 1)
+	if i+1 < len(b) {
+		a.deliver(h, b[i+1:], time, acked)
+	}
+}
+
+// gap hands over a gap of g.Len bytes at the place reached.
 func (a *Assembler) gap(h *half, g Gap) {
 	c := h.conn
 	if c.handler == nil {
@@ -56,6 +77,7 @@ func (a *Assembler) gap(h *half, g Gap) {
 	}
 	a.stats.Gaps++
 	a.stats.GapBytes += uint64(g.Len)
+	g.Offset = h.offset - int64(h.oob)
 	h.advance(g.Len)
 	c.handler.Gap(h.dir, g)
 }
@@ -64,7 +86,12 @@ func (a *Assembler) gap(h *half, g Gap) {
 func (h *half) advance(n int64) {
 	h.next += uint32(n)
 	h.offset += n
-	h.openedAt, h.ackedAt = 0, 0
+	if h.pending != nil {
+		h.openedAt, h.ackedAt = 0, 0
+		if h.urgent < h.offset {
+			h.urgent = -1
+		}
+	}
 }
 
 // open makes the handler of c, and tells it what it has missed.

@@ -15,14 +15,15 @@ const (
 	DropSYN                           // on a SYN that the peer's SYN-ACK did not accept
 	DropRST                           // the text of a reset (RFC 9293 §3.10.7)
 	DropStray                         // belongs to no connection
+	DropUrgent                        // taken out of the stream by UrgentOutOfBand
 
 	// NumDropReasons is the number of reasons.
-	NumDropReasons = int(DropStray) + 1
+	NumDropReasons = int(DropUrgent) + 1
 )
 
 var dropReasonNames = [NumDropReasons]string{
 	DropAfterClose: "after-close", DropAfterFIN: "after-fin", DropBeforeStart: "before-start",
-	DropOutOfWindow: "out-of-window", DropSYN: "syn", DropRST: "rst", DropStray: "stray",
+	DropOutOfWindow: "out-of-window", DropSYN: "syn", DropRST: "rst", DropStray: "stray", DropUrgent: "urgent",
 }
 
 // String returns a short name fit for a metric label.
@@ -35,7 +36,7 @@ func (r DropReason) String() string {
 
 // Stats counts what an assembler did since it was made. At any time
 //
-//	PayloadBytes = DeliveredBytes + DuplicateBytes + QueuedBytes + the sum of DroppedBytes
+//	PayloadBytes = DeliveredBytes + DuplicateBytes + CopyBytes + QueuedBytes + the sum of DroppedBytes
 //	Opened = Active + the sum of Closed
 type Stats struct {
 	Segments     uint64 // handed to Segment
@@ -45,17 +46,20 @@ type Stats struct {
 	DeliveredBytes uint64 // handed to handlers as data
 	GapBytes       uint64 // handed to handlers as gaps
 	Gaps           uint64
-	DuplicateBytes uint64 // repeat bytes seen before: retransmissions, keep-alive probes, a second capture point
+	DuplicateBytes uint64 // repeat bytes seen before: retransmissions, keep-alive probes
+	CopyBytes      uint64 // of packets captured a second time
 	DroppedBytes   [NumDropReasons]uint64
 
-	OutOfOrder    uint64 // segments that had to wait
-	Duplicates    uint64 // segments with payload of which nothing was new
-	Conflicts     uint64 // segments that overlap queued bytes and differ from them
-	Shed          uint64 // holes declared lost because MaxQueuedTotal was reached
-	LateSegments  uint64 // segments on a tuple that lingers
-	StraySegments uint64 // segments that neither belong to a connection nor start one
-	IgnoredRST    uint64 // resets that are not in order
-	IgnoredSYN    uint64 // SYN-ACKs that answer no SYN seen
+	OutOfOrder     uint64 // segments that had to wait
+	Duplicates     uint64 // segments with payload of which nothing was new
+	Copies         uint64 // segments that are packets captured a second time, at another point or at the same
+	Conflicts      uint64 // segments that overlap bytes seen before and differ from them, as far as is known
+	UrgentSegments uint64 // segments with an urgent pointer
+	Shed           uint64 // holes declared lost because MaxQueuedTotal was reached
+	LateSegments   uint64 // segments on a tuple that lingers
+	StraySegments  uint64 // segments that neither belong to a connection nor start one
+	IgnoredRST     uint64 // resets that are not in order
+	IgnoredSYN     uint64 // SYN-ACKs that answer no SYN seen
 
 	Opened   uint64
 	Closed   [NumCloseReasons]uint64

@@ -64,8 +64,8 @@ func (l *Ledger) Check() []Imbalance {
 	check("fragments = put together + waiting + dropped", d.Fragments, d.Joined+uint64(d.Waiting)+d.DroppedFragments())
 	check("datagrams put together = sum of outcomes", d.Datagrams, datagrams)
 	check("TCP found = segments", e.Outcomes[packet.OutcomeTCP]+e.Datagrams[packet.OutcomeTCP], r.Segments)
-	check("payload = in order + repeated + waiting + dropped", r.PayloadBytes,
-		r.DeliveredBytes+r.DuplicateBytes+uint64(r.QueuedBytes)+r.Dropped())
+	check("payload = in order + repeated + captured again + waiting + dropped", r.PayloadBytes,
+		r.DeliveredBytes+r.DuplicateBytes+r.CopyBytes+uint64(r.QueuedBytes)+r.Dropped())
 	check("bytes in order = sum over protocols", r.DeliveredBytes, byProtocol)
 	check("connections = open + closed", r.Opened, uint64(r.Active)+closed)
 	return bad

@@ -24,7 +24,8 @@ func balanced() Ledger {
 	l.Engine.Reassembly.Segments = 6
 	l.Engine.Reassembly.PayloadBytes = 1500
 	l.Engine.Reassembly.DeliveredBytes = 1000
-	l.Engine.Reassembly.DuplicateBytes = 500
+	l.Engine.Reassembly.DuplicateBytes = 400
+	l.Engine.Reassembly.CopyBytes = 100
 	l.Engine.Protocols[engine.HTTP1] = engine.ProtocolStats{Connections: 1, Active: 1, Bytes: 1000}
 	l.Engine.Reassembly.Opened, l.Engine.Reassembly.Active = 1, 1
 	l.Engine.Exchange.Complete = 3

@@ -101,12 +101,15 @@ func (t table) streams(e *engine.Snapshot) {
 	r := &e.Reassembly
 	t.line(r.PayloadBytes, "bytes of TCP payload")
 	t.line(r.DeliveredBytes, "  in order")
-	t.some(r.DuplicateBytes, "  repeated")
+	t.some(r.DuplicateBytes, "  repeated by the sender")
+	t.some(r.CopyBytes, "  captured again at another interface, in %s packets", count(r.Copies))
 	for reason, n := range r.DroppedBytes {
 		t.some(n, "  dropped: %s", strings.ReplaceAll(reassembly.DropReason(reason).String(), "-", " "))
 	}
 	t.some(uint64(r.QueuedBytes), "  waiting for bytes before them")
 	t.line(r.GapBytes, "bytes never captured, in %s gaps", count(r.Gaps))
+	t.some(r.Conflicts, "segments that differ from what was there before")
+	t.some(r.UrgentSegments, "segments with urgent data")
 	t.line(r.Opened, "connections")
 	for p, s := range e.Protocols {
 		t.some(s.Connections, "  %s (%s)", engine.Protocol(p).Describe(), size(s.Bytes))

@@ -111,6 +111,7 @@ func perSource() []metric {
 		{desc("gaps_total", "Holes in TCP streams.", "source"), counter, one(func(l *ledger.Ledger) float64 { return float64(l.Engine.Reassembly.Gaps) })},
 		{desc("connections", "Open TCP connections that carried payload, by protocol.", "source", "protocol"), gauge, connections},
 		{desc("connections_closed_total", "TCP connections closed, by reason.", "source", "reason"), counter, closed},
+		{desc("segment_oddities_total", "TCP segments of which something is odd; they are in the other figures too.", "source", "kind"), counter, oddities},
 		{desc("queued_bytes", "TCP payload that waits for bytes before it.", "source"), gauge, one(func(l *ledger.Ledger) float64 { return float64(l.Engine.Reassembly.QueuedBytes) })},
 		{desc("exchanges_total", "Exchanges by how much of them was seen.", "source", "outcome"), counter, exchanges},
 		{desc("masked_headers_total", "Header values masked.", "source"), counter, one(func(l *ledger.Ledger) float64 { return float64(l.Engine.Exchange.MaskedHeaders) })},
@@ -147,9 +148,24 @@ func payload(l *ledger.Ledger, sample func(float64, ...string)) {
 	r := &l.Engine.Reassembly
 	sample(float64(r.DeliveredBytes), "in-order")
 	sample(float64(r.DuplicateBytes), "repeated")
+	sample(float64(r.CopyBytes), "captured-again")
 	for reason, n := range r.DroppedBytes {
 		sample(float64(n), "dropped-"+reassembly.DropReason(reason).String())
 	}
+}
+
+func oddities(l *ledger.Ledger, sample func(float64, ...string)) {
+	r := &l.Engine.Reassembly
+	sample(float64(r.OutOfOrder), "out-of-order")
+	sample(float64(r.Duplicates), "repeated")
+	sample(float64(r.Copies), "captured-again")
+	sample(float64(r.Conflicts), "conflict")
+	sample(float64(r.UrgentSegments), "urgent")
+	sample(float64(r.Shed), "hole-shed")
+	sample(float64(r.LateSegments), "late")
+	sample(float64(r.StraySegments), "stray")
+	sample(float64(r.IgnoredRST), "ignored-rst")
+	sample(float64(r.IgnoredSYN), "ignored-syn")
 }
 
 func connections(l *ledger.Ledger, sample func(float64, ...string)) {

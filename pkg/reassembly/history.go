@@ -1,0 +1,144 @@
+package reassembly
+
+import (
+	"encoding/binary"
+
+	"capstan/pkg/packet"
+)
+
+// history remembers the latest segments of all connections, for two questions
+// that can't be answered otherwise once the bytes are delivered: whether a
+// segment is the very packet that was captured before at another point, and
+// whether bytes that come again are the same. It is a ring, so its memory does
+// not depend on the number of connections.
+type history struct {
+	ring  []sighting // a power of two of them, up to limit
+	next  uint32     // number of the next entry; 0 is none's
+	limit int
+}
+
+// sighting is a segment as it was seen. Those of one direction are a list,
+// latest first.
+type sighting struct {
+	identity
+	prev       uint32 // number of the entry before, of the same direction
+	vantage    uint32
+	captured   uint32 // bytes of its payload
+	time       int64
+	head, tail uint64 // first and last 8 captured bytes; tail only of at least 16
+}
+
+// identity is what two captures of one packet have in common, whatever is
+// between them but a translation of addresses. A retransmission has another IP
+// identification, or, by its time, another timestamp.
+type identity struct {
+	seq, ack, length, tsVal, tsEcr uint32
+	window, id                     uint16
+	flags                          packet.Flags
+}
+
+func identityOf(s *packet.Segment) identity {
+	return identity{seq: s.Seq, ack: s.Ack, length: uint32(len(s.Payload) + s.Missing), tsVal: s.TSVal, tsEcr: s.TSEcr,
+		window: s.Window, id: s.ID, flags: s.Flags}
+}
+
+const (
+	sampleLen = 8
+	// maxSightings bounds the walk through a list.
+	maxSightings = 64
+)
+
+// sample returns the first up to 8 bytes of b.
+func sample(b []byte) uint64 {
+	if len(b) >= sampleLen {
+		return binary.LittleEndian.Uint64(b)
+	}
+	var v uint64
+	for i, c := range b {
+		v |= uint64(c) << (8 * i)
+	}
+	return v
+}
+
+const minHistory = 64
+
+func newHistory(limit int) history {
+	return history{ring: make([]sighting, minHistory), next: 1, limit: limit}
+}
+
+// grow doubles the ring. It is full, and nothing of it was overwritten yet.
+func (t *history) grow() {
+	old := t.ring
+	t.ring = make([]sighting, 2*len(old))
+	copy(t.ring[1:], old[1:])
+	t.ring[len(old)] = old[0]
+}
+
+// note remembers s, of direction h.
+func (t *history) note(h *half, s *packet.Segment, time int64) {
+	if t.next > uint32(len(t.ring)) && len(t.ring) < t.limit {
+		t.grow()
+	}
+	e := &t.ring[t.next&uint32(len(t.ring)-1)]
+	e.identity = identityOf(s)
+	e.prev, e.vantage, e.captured, e.time = h.recent, s.Vantage, uint32(len(s.Payload)), time
+	e.head = sample(s.Payload)
+	if len(s.Payload) >= 2*sampleLen {
+		e.tail = binary.LittleEndian.Uint64(s.Payload[len(s.Payload)-sampleLen:])
+	}
+	h.recent = t.next
+	if t.next++; t.next == 0 {
+		t.next = 1
+	}
+}
+
+// at returns entry number i, or nil if there is none or it was overwritten.
+func (t *history) at(i uint32) *sighting {
+	if i == 0 || t.next-i > uint32(len(t.ring)) {
+		return nil
+	}
+	return &t.ring[i&uint32(len(t.ring)-1)]
+}
+
+// copied reports whether s was seen before, at another capture point or, by its
+// IP identification, at any.
+func (t *history) copied(h *half, s *packet.Segment, time, window int64) bool {
+	id := identityOf(s)
+	e := t.at(h.recent)
+	for n := 0; e != nil && n < maxSightings; n++ {
+		if e.identity == id && (e.vantage != s.Vantage || id.id != 0) && time-e.time <= window && e.time-time <= window &&
+			int(e.captured) >= len(s.Payload) && !e.differs(s) {
+			return true
+		}
+		e = t.at(e.prev)
+	}
+	return false
+}
+
+// differs reports whether bytes of s that were seen before are known to be
+// others now.
+func (t *history) differs(h *half, s *packet.Segment) bool {
+	if len(s.Payload) <= 1 {
+		return false // a keep-alive probe may hold any byte (RFC 1122 §4.2.3.6)
+	}
+	e := t.at(h.recent)
+	for n := 0; e != nil && n < maxSightings; n++ {
+		if e.captured > 1 && e.differs(s) {
+			return true
+		}
+		e = t.at(e.prev)
+	}
+	return false
+}
+
+// differs compares the samples of e with what s has at their place.
+func (e *sighting) differs(s *packet.Segment) bool {
+	at, n := int64(int32(e.seq-s.Seq)), int64(e.captured)
+	return other(s.Payload, at, min(n, sampleLen), e.head) || n >= 2*sampleLen && other(s.Payload, at+n-sampleLen, sampleLen, e.tail)
+}
+
+// other reports whether the n bytes at offset at of b, if all are there, differ
+// from a sample.
+func other(b []byte, at, n int64, want uint64) bool {
+	return at >= 0 && at+n <= int64(len(b)) && sample(b[at:at+n]) != want
+}
