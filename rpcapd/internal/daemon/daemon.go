@@ -99,6 +99,23 @@ func (d *Daemon) Serve(ctx context.Context) error {
 	return err
 }
 
+// ServeConn serves one connection until its session has ended; that has no other
+// limits than the session's own. When ctx ends, the session does.
+func (d *Daemon) ServeConn(ctx context.Context, conn net.Conn) {
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetKeepAliveConfig(keepAlive)
+	}
+	d.admit(ctx, conn)
+	done := make(chan struct{})
+	go func() { d.wg.Wait(); close(done) }() // ended by the session; waited for below
+	select {
+	case <-done:
+	case <-ctx.Done():
+		d.waitSessions()
+		<-done
+	}
+}
+
 // waitSessions waits for what runs, and uses force after a while.
 func (d *Daemon) waitSessions() {
 	timer := time.AfterFunc(shutdownTimeout, d.sessions.abort)
@@ -138,7 +155,7 @@ func (d *Daemon) admit(ctx context.Context, conn net.Conn) {
 			return
 		}
 		cfg.NullAuth = true // the kernel has said who it is
-		d.start(ctx, cfg, c, peer.String(), &session.UnixData{Path: d.cfg.UnixSocket, UID: peer.UID})
+		d.start(ctx, cfg, c, peer.String(), &session.UnixData{Path: c.LocalAddr().String(), UID: peer.UID})
 	case *net.TCPConn:
 		cfg.NullAuth = d.settings.Load().NullAuth
 		d.start(ctx, cfg, c, c.RemoteAddr().String(), session.NewTCPData(c, d.self))

@@ -100,7 +100,7 @@ func serve(t *testing.T, args ...string) *testDaemon {
 	}
 	d := &testDaemon{host: &fakeHost{}}
 	d.Daemon = New(cfg, session.Config{}, d.host, noSelf{}, slog.New(slog.NewTextHandler(&d.log, nil)))
-	if err := d.Listen(t.Context()); err != nil {
+	if err := d.Listen(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	d.address = d.Addrs()[len(d.Addrs())-1].String()
@@ -410,7 +410,7 @@ func TestListenFailures(t *testing.T) {
 		}
 		var log lockedBuffer
 		d := New(cfg, session.Config{}, &fakeHost{}, noSelf{}, slog.New(slog.NewTextHandler(&log, nil)))
-		err = d.Listen(t.Context())
+		err = d.Listen(t.Context(), nil)
 		t.Cleanup(d.closeListeners)
 		return d, log.String(), err
 	}

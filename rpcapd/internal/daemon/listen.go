@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"capstan/rpcapd/internal/unixsock"
@@ -22,9 +23,12 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interv
 //lint:ignore ST1005 scripts look for the reference's text
 var ErrNoListener = errors.New("Can't listen on any address")
 
-// Listen opens the sockets. A TCP address that can't be listened on is a
-// warning as long as there is another.
-func (d *Daemon) Listen(ctx context.Context) error {
+// Listen opens the sockets, or takes those that were passed instead. A TCP
+// address that can't be listened on is a warning as long as there is another.
+func (d *Daemon) Listen(ctx context.Context, passed []net.Listener) error {
+	if len(passed) > 0 {
+		return d.take(passed)
+	}
 	if d.cfg.UnixSocket != "" {
 		l, err := unixsock.ListenReplacing(d.cfg.UnixSocket)
 		if err != nil {
@@ -58,6 +62,24 @@ func (d *Daemon) Listen(ctx context.Context) error {
 	if !found {
 		d.closeListeners()
 		return ErrNoListener
+	}
+	d.warnOpen()
+	return nil
+}
+
+// take listens on what somebody else has opened. Of unix sockets it needs the
+// path, beside which it puts those for data.
+func (d *Daemon) take(passed []net.Listener) error {
+	for _, l := range passed {
+		if a, ok := l.Addr().(*net.UnixAddr); ok && !strings.HasPrefix(a.Name, "/") {
+			for _, l := range passed {
+				l.Close()
+			}
+			return fmt.Errorf("unix socket %q is no absolute path", a.Name)
+		}
+	}
+	for _, l := range passed {
+		d.add(l)
 	}
 	d.warnOpen()
 	return nil
