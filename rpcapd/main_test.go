@@ -16,6 +16,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -65,11 +66,12 @@ func TestCommandLine(t *testing.T) {
 		code           int
 		stdout, stderr string // what must be in them; "" is nothing at all
 	}{
-		{"help", []string{"-h"}, 0, config.Usage, ""},
+		{"C103 help", []string{"-h"}, 0, config.Usage, ""},
 		{"help bundled", []string{"-nh"}, 0, config.Usage, ""},
 		{"version", []string{"--version"}, 0, "rpcapd ", ""},
-		{"bad option", []string{"-Z"}, 1, "", "rpcapd: invalid option -- 'Z'\n"},
-		{"argument missing", []string{"-p"}, 1, "", "rpcapd: option requires an argument -- 'p'\n"},
+		{"C104 bad option", []string{"-Z"}, 1, "", "rpcapd: invalid option -- 'Z'\n"},
+		{"C104 argument missing", []string{"-p"}, 1, "", "rpcapd: option requires an argument -- 'p'\n"},
+		{"C105 background and inetd", []string{"-d", "-i"}, 1, "", "rpcapd: -d and -i can't be used together\n"},
 		{"several mistakes", []string{"--ring-size", "1", "--max-sessions=0", "-l", "10.0.0.0/99"}, 1, "", "--max-sessions 0"},
 		{"unknown port", []string{"-p", "no-such-service"}, 2, "", "no-such-service"},
 	} {
@@ -115,13 +117,37 @@ type server struct {
 	t      *testing.T
 	cmd    *exec.Cmd
 	stdout *bufio.Reader
-	stderr bytes.Buffer
+	stderr lockedBuffer
 }
 
-// serve starts a daemon in n and waits until it is ready.
+// lockedBuffer may be read while it is written.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// serve starts a daemon in n and waits until it is ready (C109 of the
+// conformance table).
 func serve(t *testing.T, n *netns.NS, args ...string) *server {
 	t.Helper()
-	s := &server{t: t, cmd: command(roleDaemon, args...)}
+	return serveCommand(t, n, command(roleDaemon, args...))
+}
+
+func serveCommand(t *testing.T, n *netns.NS, cmd *exec.Cmd) *server {
+	t.Helper()
+	s := &server{t: t, cmd: cmd}
 	pipe, err := s.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

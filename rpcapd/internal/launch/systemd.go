@@ -3,11 +3,14 @@
 package launch
 
 import (
+	"errors"
 	"fmt"
 	"net"
+	"os"
 
 	"github.com/coreos/go-systemd/v22/activation"
 	"github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/sys/unix"
 )
 
 // Listeners returns the sockets that the service manager passed
@@ -18,7 +21,7 @@ func Listeners() ([]net.Listener, error) {
 	var listeners []net.Listener
 	var failure error
 	for _, f := range activation.Files(true) {
-		l, err := net.FileListener(f) // a duplicate, so that f is closed in any case
+		l, err := listener(f)
 		f.Close()
 		if err != nil {
 			failure = fmt.Errorf("socket %s of the service manager: %w", f.Name(), err)
@@ -33,6 +36,18 @@ func Listeners() ([]net.Listener, error) {
 		return nil, failure
 	}
 	return listeners, nil
+}
+
+// listener returns a duplicate of a listening socket.
+func listener(f *os.File) (net.Listener, error) {
+	listening, err := unix.GetsockoptInt(int(f.Fd()), unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+	if err != nil {
+		return nil, os.NewSyscallError("getsockopt", err)
+	}
+	if listening == 0 {
+		return nil, errors.New("nobody listens on it")
+	}
+	return net.FileListener(f)
 }
 
 // started tells the service manager, if there is one that wants to know
