@@ -138,8 +138,7 @@ func (b *lockedBuffer) String() string {
 	return b.buf.String()
 }
 
-// serve starts a daemon in n and waits until it is ready (C109 of the
-// conformance table).
+// serve starts a daemon in n and waits until it is ready.
 func serve(t *testing.T, n *netns.NS, args ...string) *server {
 	t.Helper()
 	return serveCommand(t, n, command(roleDaemon, args...))

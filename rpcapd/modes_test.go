@@ -62,6 +62,14 @@ func listFrom(t *testing.T, c *client) {
 	c.conn.Close()
 }
 
+// Scripts wait for the line, which serve does.
+func TestCase109ConsoleLine(t *testing.T) {
+	n := namespace(t)
+	s := serve(t, n, "-n")
+	listFrom(t, tcpClient(t, n, "127.0.0.1")) // the line is true
+	s.stop()
+}
+
 func TestPortsTaken(t *testing.T) {
 	t.Run("C107 on every address", func(t *testing.T) {
 		n := namespace(t)
@@ -187,7 +195,7 @@ func TestConfigurationFile(t *testing.T) {
 	})
 }
 
-// C118: -v works together with -a: the daemon stays, dials, and listens
+// -v works together with -a: the daemon stays, dials, and listens
 // nowhere.
 func TestCase118ActiveOnly(t *testing.T) {
 	n := namespace(t)
@@ -210,7 +218,7 @@ func TestCase118ActiveOnly(t *testing.T) {
 	s.stop()
 }
 
-// C124: SIGTERM ends the daemon and its sessions, and nobody else in its
+// SIGTERM ends the daemon and its sessions, and nobody else in its
 // process group; the script goes on.
 func TestCase124TerminateInScript(t *testing.T) {
 	n := namespace(t)
@@ -269,7 +277,7 @@ func connectedPair(t *testing.T) (net.Conn, *os.File) {
 	return conn, file
 }
 
-// C123: as inetd starts it, with the connection as standard input, output and
+// As inetd starts it, with the connection as standard input, output and
 // error.
 func TestCase123Inetd(t *testing.T) {
 	netnstest.RequireCapture(t)

@@ -91,8 +91,8 @@ func expect(t *testing.T, got map[string][]int, host string, want ...int) {
 	}
 }
 
-// C119 of the conformance table: about every 30 s, for each target by itself.
-func TestRefusedTargetsAreDialledEvery30s(t *testing.T) {
+// About every 30 s, for each target by itself.
+func TestCase119RefusedTargetsAreDialledEvery30s(t *testing.T) {
 	w := &world{refuse: map[string]bool{"a": true, "b": true}}
 	got := run(t, w, 100*time.Second, once("a", "b"))
 	expect(t, got, "a", 0, 30, 60, 90)
@@ -102,8 +102,8 @@ func TestRefusedTargetsAreDialledEvery30s(t *testing.T) {
 	}
 }
 
-// C121: a client that drops its sessions at once is not hammered.
-func TestShortSessionsBackOff(t *testing.T) {
+// A client that drops its sessions at once is not hammered.
+func TestCase121ShortSessionsBackOff(t *testing.T) {
 	got := run(t, &world{}, 100*time.Second, once("a"))
 	expect(t, got, "a", 0, 1, 3, 7, 15, 31, 61, 91)
 }
@@ -113,8 +113,8 @@ func TestLongSessionsAreFollowedAtOnce(t *testing.T) {
 	expect(t, got, "a", 0, 40, 80)
 }
 
-// C120: a client that closed the session has enough.
-func TestDismissedIsNotDialledAgain(t *testing.T) {
+// A client that closed the session has enough.
+func TestCase120DismissedIsNotDialledAgain(t *testing.T) {
 	got := run(t, &world{dismiss: map[string]bool{"a": true}}, 1000*time.Second, func(lists chan<- []config.Target) {
 		lists <- targets("a")
 		time.Sleep(100 * time.Second)

@@ -47,9 +47,9 @@ func (h *host) accept() *client {
 }
 
 // Several clients are connected to, each by itself, while others come by
-// themselves; the allow list is not asked (C19 of the conformance table), and
-// the daemon opens the data connections.
-func TestActiveMode(t *testing.T) {
+// themselves; the allow list is not asked, and the daemon opens the data
+// connections.
+func TestCase019ActiveMode(t *testing.T) {
 	a, b := listen(t), listen(t)
 	d := serve(t, "-l", "192.0.2.1", "-a", "127.0.0.1,"+a.target().Port+",127.0.0.1,"+b.target().Port, "--reconnect-time", "10ms", "--max-sessions", "1")
 	ca := a.accept().auth()
@@ -72,9 +72,8 @@ func TestActiveMode(t *testing.T) {
 	ca.call(&rpcap.FindAllIfRequest{})
 }
 
-// C120: a CLOSE after authentication is the end; C122: null authentication is
-// refused as in passive mode.
-func TestActiveModeDismissed(t *testing.T) {
+// Null authentication is refused as in passive mode.
+func TestCase122ActiveModeWithoutNullAuth(t *testing.T) {
 	a := listen(t)
 	d := serve(t, "--reconnect-time", "10ms")
 	d.Apply(config.Settings{Active: []config.Target{a.target()}})
@@ -83,9 +82,15 @@ func TestActiveModeDismissed(t *testing.T) {
 	if h, body := c.receive(); h.Value != 18 || string(body) != "Authentication failed; NULL authentication not permitted." {
 		t.Errorf("%v %q", h, body)
 	}
+}
+
+// A CLOSE after authentication is the end; one before it means nothing.
+func TestCase120ActiveModeDismissed(t *testing.T) {
+	a := listen(t)
+	d := serve(t, "--reconnect-time", "10ms")
 	d.Apply(config.Settings{NullAuth: true, Active: []config.Target{a.target()}})
-	c.send(&rpcap.Close{}) // before authentication it means nothing
-	c = a.accept().auth()
+	a.accept().send(&rpcap.Close{})
+	c := a.accept().auth()
 	c.send(&rpcap.Close{})
 	_, _, err := c.r.Next()
 	if err == nil {

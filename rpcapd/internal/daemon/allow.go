@@ -4,7 +4,6 @@ package daemon
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 
 	"capstan/rpcapd/internal/config"
@@ -14,6 +13,9 @@ import (
 type resolver interface {
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
 }
+
+// listErrorText begins the refusal by a list that can't be judged by.
+const listErrorText = "Allowed host list error: "
 
 // checkHost returns the text to refuse peer with, or "". The list is gone
 // through in order up to the first match; names are looked up for each
@@ -34,7 +36,7 @@ func checkHost(ctx context.Context, list config.AllowList, peer netip.Addr, r re
 		}
 		addresses, err := r.LookupNetIP(ctx, "ip", e.Text)
 		if err != nil {
-			failure = fmt.Sprintf("Allowed host list error: %v", err)
+			failure = listErrorText + err.Error()
 			continue
 		}
 		for _, a := range addresses {

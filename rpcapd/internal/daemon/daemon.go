@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,6 +40,7 @@ type Daemon struct {
 	log        *slog.Logger
 	listeners  []net.Listener
 
+	resolver resolver                        // of names in the allow list
 	settings atomic.Pointer[config.Settings] // for sessions that begin
 	targets  chan []config.Target            // to the dialer of active mode
 	counters session.Counters
@@ -52,6 +54,7 @@ type Daemon struct {
 func New(cfg config.Config, sessionCfg session.Config, host session.Host, self session.SelfEndpoints, log *slog.Logger) *Daemon {
 	d := &Daemon{
 		cfg: cfg, sessionCfg: sessionCfg, host: host, self: self, log: log,
+		resolver: net.DefaultResolver,
 		targets:  make(chan []config.Target, 1),
 		refusals: make(chan struct{}, maxRefusals),
 		sessions: registry{max: cfg.MaxSessions, maxPerHost: cfg.MaxPerHost},
@@ -184,12 +187,22 @@ func (d *Daemon) start(ctx context.Context, cfg session.Config, conn net.Conn, p
 		defer d.sessions.remove(s)
 		if text := d.checkPeer(ctx, conn); text != "" {
 			d.refused[metrics.RefusedHost].Add(1)
-			d.log.Warn("connection refused: "+text, "peer", peer)
+			d.logRefused(text, peer)
 			refuse(conn, rpcap.CodeHostNoAuth, text)
 			return
 		}
 		s.Run(ctx)
 	})
+}
+
+// logRefused logs that the allow list keeps peer out. A list that can't be
+// judged by is an error, which the reference logs with the same text.
+func (d *Daemon) logRefused(text, peer string) {
+	if strings.HasPrefix(text, listErrorText) {
+		d.log.Error(text, "peer", peer)
+	} else {
+		d.log.Warn("connection refused: "+text, "peer", peer)
+	}
 }
 
 // dial runs active mode.
@@ -229,7 +242,7 @@ func (d *Daemon) checkPeer(ctx context.Context, conn net.Conn) string {
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
-	return checkHost(ctx, d.settings.Load().Allow, a.AddrPort().Addr(), net.DefaultResolver)
+	return checkHost(ctx, d.settings.Load().Allow, a.AddrPort().Addr(), d.resolver)
 }
 
 // turnAway refuses conn in a goroutine, or closes it at once if many are

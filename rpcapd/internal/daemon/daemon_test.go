@@ -100,6 +100,7 @@ func serve(t *testing.T, args ...string) *testDaemon {
 	}
 	d := &testDaemon{host: &fakeHost{}}
 	d.Daemon = New(cfg, session.Config{}, d.host, noSelf{}, slog.New(slog.NewTextHandler(&d.log, nil)))
+	d.resolver = fakeResolver{}
 	if err := d.Listen(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +234,7 @@ func waitFor(t *testing.T, f func() bool) {
 }
 
 // Connections that say nothing don't keep clients out.
-func TestSilentConnectionsMakeRoom(t *testing.T) {
+func TestCase125SilentConnectionsMakeRoom(t *testing.T) {
 	d := serve(t, "--max-sessions", "8")
 	logged := d.dial(t).auth()
 	for range 200 {
@@ -246,17 +247,36 @@ func TestSilentConnectionsMakeRoom(t *testing.T) {
 	}
 }
 
-func TestAllowListOnTheWire(t *testing.T) {
-	d := serve(t, "-l", "192.0.2.1 10.0.0.0/8")
-	c := d.dial(t)
-	c.send(&rpcap.AuthRequest{})
-	if h, body := c.receive(); h.Value != 10 || h.Version != 0 || string(body) != "The host is not in the allowed host list. Connection refused." {
-		t.Errorf("%v %q", h, body)
+func TestAllowList(t *testing.T) {
+	refused := func(d *testDaemon, want string) {
+		t.Helper()
+		c := d.dial(t)
+		c.send(&rpcap.AuthRequest{})
+		if h, body := c.receive(); h.Value != 10 || h.Version != 0 || string(body) != want {
+			t.Errorf("%v %q", h, body)
+		}
+		if _, _, err := c.r.Next(); err != io.EOF {
+			t.Errorf("after the refusal: %v", err)
+		}
 	}
-	if _, _, err := c.r.Next(); err != io.EOF {
-		t.Errorf("after the refusal: %v", err)
-	}
-	serve(t, "-l", "192.0.2.1, 127.0.0.0/8;10.0.0.1").dial(t).auth()
+	t.Run("C015 not listed", func(t *testing.T) {
+		refused(serve(t, "-l", "192.0.2.1 10.0.0.0/8"), "The host is not in the allowed host list. Connection refused.")
+	})
+	t.Run("C016 listed", func(t *testing.T) {
+		serve(t, "-l", "192.0.2.1, 127.0.0.1;10.0.0.1").dial(t).auth()
+		serve(t, "-l", "192.0.2.1\n127.0.0.0/8").dial(t).auth()
+	})
+	t.Run("C017 name that can't be looked up", func(t *testing.T) {
+		d := serve(t, "-l", "no-such.invalid")
+		const text = "Allowed host list error: no such host"
+		refused(d, text)
+		if want := `level=ERROR msg="` + text + `"`; !strings.Contains(d.log.String(), want) {
+			t.Errorf("no %q in %s", want, d.log.String())
+		}
+	})
+	t.Run("C018 beside one that can't be looked up", func(t *testing.T) {
+		serve(t, "-l", "no-such.invalid,127.0.0.1").dial(t).auth()
+	})
 }
 
 // fakeResolver knows one name.

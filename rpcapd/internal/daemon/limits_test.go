@@ -86,9 +86,8 @@ type remote struct {
 
 func (r remote) RemoteAddr() net.Addr { return r.a }
 
-// New settings judge the connections that come, not those that are there
-// (C116 of the conformance table).
-func TestApplyJudgesNewConnections(t *testing.T) {
+// New settings judge the connections that come, not those that are there.
+func TestCase116ApplyJudgesNewConnections(t *testing.T) {
 	d := serve(t, "-l", "127.0.0.0/8")
 	before := d.dial(t).auth()
 	apply := func(text string) {
