@@ -31,6 +31,7 @@ var rooms = []room{
 	{"capstan/pkg/rpcap", []string{"capstan/pkg/capture"}, "messages know no sockets"},
 	{"capstan/pkg/rpcap/rpcapclient", []string{"capstan/pkg/rpcap", "capstan/pkg/capture"}, "knows sockets, not the kernel's capture"},
 	{"capstan/pkg/rpcap/rpcaptest", []string{"capstan/pkg/rpcap", "capstan/pkg/capture"}, "for tests and bench"},
+	{"capstan/pkg/pcapfilter", []string{"capstan/pkg/capture", "golang.org/x/net/bpf"}, "a compiler: the kernel is for others"},
 	{"capstan/pkg/sockfilter", []string{"capstan/pkg/capture", "github.com/cilium/ebpf...", "golang.org/x/net/bpf", "golang.org/x/sys/unix"}, "the only one that speaks eBPF"},
 	{"capstan/pkg/afpacket", []string{"golang.org/x/sys/unix"}, "the ring knows no filter language"},
 	{"capstan/pkg/packet", []string{"capstan/pkg/capture", "capstan/pkg/flow", "github.com/google/gopacket..."}, "decodes, keeps nothing; gopacket for rare links"},
