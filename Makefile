@@ -42,8 +42,13 @@ bench: build ## measure capture servers as root, in namespaces of its own, under
 	$(BIN)/bench server --output $(BIN)/report --name report $(ARGS)
 
 .PHONY: bench-compare
-bench-compare: ## compare two reports beyond noise; ARGS="OLD.txt NEW.txt"
-	$(BIN)/bench compare $(ARGS)
+bench-compare: build ## tell what is worse in the last report of `make bench` than in the baseline, beyond noise; ARGS="OLD.txt NEW.txt"
+	$(BIN)/bench compare $(or $(ARGS),bench/results/baseline.txt $(BIN)/report/report.txt)
+
+.PHONY: bench-baseline
+bench-baseline: build ## measure the baseline and README's figures again, on a quiet machine; C_RPCAPD=/path/to/rpcapd C_RPCAPD_FACT="libpcap 1.10.5, built with …"
+	$(BIN)/bench server --output bench/results --name baseline --add 'c-rpcapd=tcp:$(C_RPCAPD) -n -b 127.0.0.1 -p {port}' --fact 'c-rpcapd=$(C_RPCAPD_FACT)' $(ARGS)
+	$(BIN)/bench report bench/results/baseline.json --readme README.md
 
 .PHONY: bench-go
 bench-go: ## run the Go benchmarks

@@ -103,6 +103,14 @@ func (f *generateFlags) run(ctx context.Context, stdout, stderr io.Writer) error
 	return err
 }
 
+// vlanIDs makes identifiers of numbers; one that is too large stays so.
+func vlanIDs(numbers []uint) (list []uint16) {
+	for _, n := range numbers {
+		list = append(list, uint16(min(n, 1<<16-1)))
+	}
+	return list
+}
+
 // complete moves what flags spell differently into the plan.
 func (f *generateFlags) complete() (err error) {
 	if path, ok := strings.CutPrefix(f.kind, "file:"); ok {
@@ -110,9 +118,7 @@ func (f *generateFlags) complete() (err error) {
 	} else if f.plan.Kind, err = traffic.ParseKind(f.kind); err != nil {
 		return err
 	}
-	for _, id := range f.vlan {
-		f.plan.VLAN = append(f.plan.VLAN, uint16(min(id, 1<<16-1)))
-	}
+	f.plan.VLAN = vlanIDs(f.vlan)
 	if f.plan.Size, err = traffic.ParseSize(f.size); err != nil {
 		return err
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -32,7 +34,7 @@ and fails if the section is not what the report says.`,
 			return updateSection(r, readme, args[0], check)
 		},
 	}
-	cmd.Flags().StringVar(&format, "format", string(report.Text), "text, markdown, json, benchstat or section")
+	cmd.Flags().StringVar(&format, "format", string(report.Text), "text, markdown, json or benchstat")
 	cmd.Flags().StringVar(&readme, "readme", "", "the document whose section to replace")
 	cmd.Flags().BoolVar(&check, "check", false, "only check that the section is up to date")
 	return cmd
@@ -43,7 +45,11 @@ func updateSection(r *report.Report, document, source string, check bool) error 
 	if err != nil {
 		return err
 	}
-	text, err := r.ReplaceSection(string(old))
+	full, err := filepath.Rel(filepath.Dir(document), strings.TrimSuffix(source, ".json")+".md")
+	if err != nil {
+		return err
+	}
+	text, err := r.ReplaceSection(string(old), filepath.ToSlash(full))
 	switch {
 	case err != nil:
 		return fmt.Errorf("%s: %w", document, err)

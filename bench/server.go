@@ -30,6 +30,8 @@ type serverFlags struct {
 	add         []string
 	facts       []string
 	sizes       []string
+	kind        string
+	vlan        []uint
 	rates       []string
 	pin         bool
 	readTimeout time.Duration
@@ -68,6 +70,8 @@ tcpdump if it is installed. --add adds to these.`,
 	flags.StringArrayVar(&f.servers, "server", nil, "a server to measure (repeatable)")
 	flags.StringArrayVar(&f.add, "add", nil, "a server to measure besides the default ones (repeatable)")
 	flags.StringSliceVar(&f.sizes, "sizes", []string{"60", "400", "1400"}, "lengths of frames: numbers, imix or file:PATH")
+	flags.StringVar(&f.kind, "kind", "udp", "udp or tcp")
+	flags.UintSliceVar(&f.vlan, "vlan", nil, "802.1Q identifiers that flows take in turn")
 	flags.StringSliceVar(&f.rates, "rates", []string{"100000", "300000", "max"}, "frames per second; max = flat out")
 	flags.IntVar(&f.plan.Flows, "flows", 64, "flows that take turns")
 	flags.IntVar(&f.plan.Burst, "burst", 0, "frames sent back to back; 0 = as few as the clock allows")
@@ -75,6 +79,7 @@ tcpdump if it is installed. --add adds to these.`,
 	flags.DurationVar(&f.plan.Duration, "duration", 800*time.Millisecond, "traffic of one run")
 	flags.IntVar(&f.plan.SearchSteps, "search-steps", 7, "most steps of the search for the highest rate without loss; 0 = no search")
 	flags.DurationVar(&f.plan.LoneTime, "lone-time", 3*time.Second, "how long lone frames are sent in a run; 0 = not at all")
+	flags.IntVar(&f.plan.Repeats, "repeats", 2, "how often to make a trial again during which other processes kept the host busy, if there is time")
 	flags.DurationVar(&f.plan.Budget, "budget", 570*time.Second, "end the session after this time, and say what is missing")
 	flags.DurationVar(&f.readTimeout, "read-timeout", 20*time.Millisecond, "how long servers may keep a frame back")
 	flags.BoolVar(&f.pin, "pin", true, "generator on the last processor, server and sink on the others")
@@ -144,6 +149,11 @@ func (f *serverFlags) complete(flags *pflag.FlagSet) error {
 		}
 		f.plan.Rates = append(f.plan.Rates, rate)
 	}
+	var err error
+	if f.plan.Kind, err = traffic.ParseKind(f.kind); err != nil {
+		return err
+	}
+	f.plan.VLAN = vlanIDs(f.vlan)
 	f.plan.Facts = make(map[string]string)
 	for _, text := range f.facts {
 		name, fact, ok := strings.Cut(text, "=")
@@ -153,7 +163,30 @@ func (f *serverFlags) complete(flags *pflag.FlagSet) error {
 		f.plan.Facts[name] = fact
 	}
 	f.plan.Command = f.command(flags)
-	return f.plan.Validate()
+	return errors.Join(f.plan.Validate(), f.checkOutput())
+}
+
+// maxReadTimeout is what servers and the limits are asked for at most.
+const maxReadTimeout = 10 * time.Second
+
+// checkOutput finds before the measurement what would spoil it in the end.
+func (f *serverFlags) checkOutput() error {
+	if f.readTimeout <= 0 || f.readTimeout > maxReadTimeout {
+		return fmt.Errorf("read timeout %v: want more than 0 and at most %v", f.readTimeout, maxReadTimeout)
+	}
+	if err := report.Format(f.format).Validate(); err != nil {
+		return err
+	}
+	if f.name != filepath.Base(f.name) || f.name == "." {
+		return fmt.Errorf("name %q: want that of a file without a directory", f.name)
+	}
+	if f.output == "" {
+		return nil
+	}
+	if err := os.MkdirAll(f.output, 0o755); err != nil {
+		return err
+	}
+	return unix.Access(f.output, unix.W_OK)
 }
 
 // command repeats the measurement, without directories of this machine.
@@ -173,7 +206,7 @@ func (f *serverFlags) command(flags *pflag.FlagSet) string {
 			}
 		case "bin", "output", "name", "format", "fact":
 		default:
-			words = append(words, "--"+flag.Name+" "+strings.Trim(flag.Value.String(), "[]"))
+			words = append(words, "--"+flag.Name+"="+strings.Trim(flag.Value.String(), "[]"))
 		}
 	})
 	return strings.Join(words, " ")
@@ -198,6 +231,9 @@ func (f *serverFlags) run(ctx context.Context, stdout, stderr io.Writer) (err er
 		cfg.ServerCPUs, cfg.GeneratorCPUs = trial.Split(cpus)
 	}
 	r, err := suite.Run(ctx, cfg, f.plan, stderr)
+	if ctx.Err() != nil {
+		return errors.New("interrupted before the end, so there is no report")
+	}
 	if err != nil {
 		return err
 	}
@@ -222,9 +258,6 @@ func processors() (list contain.CPUs, err error) {
 }
 
 func (f *serverFlags) save(r *report.Report) error {
-	if err := os.MkdirAll(f.output, 0o755); err != nil {
-		return err
-	}
 	var errs []error
 	for suffix, format := range map[string]report.Format{".json": report.JSON, ".md": report.Markdown, ".txt": report.Benchstat} {
 		var b strings.Builder

@@ -24,6 +24,7 @@ type sinkFlags struct {
 	insecure                 bool
 	readTimeout, duration    time.Duration
 	snapLen                  int
+	vlan                     []uint
 	json, obey               bool
 }
 
@@ -49,6 +50,7 @@ and how late. All other frames are only counted.`,
 	flags.DurationVar(&f.readTimeout, "read-timeout", 20*time.Millisecond, "how long the server may keep a frame back")
 	flags.DurationVar(&f.duration, "duration", 0, "stop after this time; 0 = at Ctrl-C")
 	flags.IntVar(&f.snapLen, "snap-len", 0, "bytes to take of each frame; 0 = all")
+	flags.UintSliceVar(&f.vlan, "vlan", nil, "802.1Q identifiers, of which each test frame must have one")
 	flags.BoolVar(&f.json, "json", false, "print the result as JSON")
 	flags.BoolVar(&f.obey, "obey", false, "take orders from standard input, line by line: settle, end")
 	return cmd
@@ -77,9 +79,10 @@ func (f *sinkFlags) run(ctx context.Context, source string, stdin io.Reader, std
 	case <-ctx.Done():
 	case <-s.Done():
 	}
-	settling, cancel := context.WithTimeout(context.Background(), time.Second)
+	quiet := sink.QuietFor(f.readTimeout)
+	settling, cancel := context.WithTimeout(context.Background(), quiet+time.Second)
 	defer cancel()
-	s.Settle(settling, sink.Quiet)
+	s.Settle(settling, quiet)
 	r := s.End(context.Background())
 	if f.json {
 		return json.NewEncoder(stdout).Encode(r)
@@ -94,7 +97,7 @@ func (f *sinkFlags) config(source string) (sink.Config, error) {
 		return sink.Config{}, err
 	}
 	c := sink.Config{
-		URL: u, Datagrams: f.udp, SnapLen: f.snapLen, ReadTimeout: f.readTimeout, Promiscuous: f.promiscuous,
+		URL: u, Datagrams: f.udp, SnapLen: f.snapLen, ReadTimeout: f.readTimeout, Promiscuous: f.promiscuous, VLAN: vlanIDs(f.vlan),
 		TLS: &tls.Config{InsecureSkipVerify: f.insecure},
 	}
 	if !f.verify {

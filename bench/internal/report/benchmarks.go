@@ -5,8 +5,10 @@ package report
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
+	"capstan/bench/internal/traffic"
 	"capstan/bench/internal/trial"
 )
 
@@ -33,7 +35,7 @@ func (r *Report) writeBenchmarks(w io.Writer) error {
 		l := &r.Loads[i]
 		for j := range l.Servers {
 			s := &l.Servers[j]
-			name := "Server/server=" + s.Server + "/size=" + l.Size.String() + "/rate=" + rateName(&l.Load)
+			name := "Server/server=" + s.Server + "/size=" + l.Size.String() + "/rate=" + rateName(&l.Load) + r.Settings.variant()
 			ratios := l.ratios(s, r.transport(s.Server))
 			for k := range s.Runs {
 				r.writeRun(&b, name, s, k, ratios)
@@ -44,16 +46,27 @@ func (r *Report) writeBenchmarks(w io.Writer) error {
 		search := &r.Searches[i]
 		if highest := search.Highest(); highest > 0 {
 			rate, _ := search.Best()
-			line(&b, "LossFree/server="+search.Server+"/size="+search.Size.String(), 1, e.CPUs, []any{100 * rate / highest, unitRate})
+			line(&b, "LossFree/server="+search.Server+"/size="+search.Size.String()+r.Settings.variant(), 1, e.CPUs, []any{100 * rate / highest, unitRate})
 		}
 	}
 	for _, l := range r.Lone {
 		for _, run := range l.Runs {
-			line(&b, "Lone/server="+l.Server, run.Count, e.CPUs, []any{float64(run.P50) / 1e6, unitLone})
+			line(&b, "Lone/server="+l.Server+r.Settings.variant(), run.Count, e.CPUs, []any{float64(run.P50) / 1e6, unitLone})
 		}
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// variant keeps figures of other kinds of frames apart from the usual ones.
+func (s *Settings) variant() (v string) {
+	if s.Kind != traffic.UDP {
+		v += "/kind=" + s.Kind.String()
+	}
+	if len(s.VLAN) > 0 {
+		v += "/vlans=" + strconv.Itoa(len(s.VLAN))
+	}
+	return v
 }
 
 func rateName(l *trial.Load) string {

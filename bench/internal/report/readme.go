@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Markers of the generated section in a document.
@@ -15,18 +16,19 @@ const (
 )
 
 // ReplaceSection returns the document with the section between the markers
-// replaced by the report's.
-func (r *Report) ReplaceSection(document string) (string, error) {
+// replaced by the report's. full is where the document finds the report in
+// Markdown.
+func (r *Report) ReplaceSection(document, full string) (string, error) {
 	before, rest, begun := strings.Cut(document, markBegin)
 	_, after, ended := strings.Cut(rest, markEnd)
 	if !begun || !ended {
 		return "", errors.New("the document lacks the lines\n" + markBegin + "\n" + markEnd)
 	}
-	return before + markBegin + "\n" + r.section() + markEnd + after, nil
+	return before + markBegin + "\n" + r.section(full) + markEnd + after, nil
 }
 
 // section is what a reader in a hurry wants to know.
-func (r *Report) section() string {
+func (r *Report) section(full string) string {
 	var b strings.Builder
 	md := markdownStyle{}
 	md.paragraph(&b, fmt.Sprintf("Processor time of the server, in ns for each frame delivered: median (lowest–highest) of %d interleaved runs on %s. "+
@@ -38,7 +40,7 @@ func (r *Report) section() string {
 	var rows [][]string
 	for i := range r.Loads {
 		l := &r.Loads[i]
-		row := []string{title(&l.Load)}
+		row := []string{Title(&l.Load)}
 		for _, server := range r.Servers {
 			row = append(row, l.summary(server.Name))
 		}
@@ -51,7 +53,12 @@ func (r *Report) section() string {
 		}
 		rows = append(rows, row)
 	}
-	row := []string{"memory without ring + ring, MiB"}
+	row := []string{"lone frame: p50 latency, ms"}
+	for _, server := range r.Servers {
+		row = append(row, r.lone(server.Name).String())
+	}
+	rows = append(rows, row)
+	row = []string{"memory without ring + ring, MiB"}
 	for _, server := range r.Servers {
 		resident, ring := r.memory(server.Name)
 		row = append(row, number(resident)+" + "+number(ring))
@@ -62,7 +69,8 @@ func (r *Report) section() string {
 		versions = append(versions, fmt.Sprintf("**%s**: `%s` over %s (%s)", s.Name, strings.Join(s.Command, " "), s.Transport, s.Version))
 	}
 	md.list(&b, versions)
-	md.paragraph(&b, "At best, draining the ring and sending the bytes cost what the full report's \"What is possible\" says; the same work by `"+r.Command+"` measures it again.")
+	md.paragraph(&b, fmt.Sprintf("Measured %s. The [full report](%s) has losses by place, latencies, system calls, the ratio to the possible and the method. Again: `%s`",
+		r.Begun.UTC().Format(time.DateOnly), full, r.Command))
 	return b.String()
 }
 
@@ -80,6 +88,19 @@ func (l *Load) summary(name string) string {
 		return cell
 	}
 	return "–"
+}
+
+// lone returns the median latency of lone frames, in ms.
+func (r *Report) lone(name string) Spread {
+	var p50 []float64
+	for _, l := range r.Lone {
+		for _, run := range l.Runs {
+			if l.Server == name && run.Count > 0 {
+				p50 = append(p50, float64(run.P50)/1e6)
+			}
+		}
+	}
+	return SpreadOf(p50)
 }
 
 func (r *Report) searchedSizes() (sizes []string) {

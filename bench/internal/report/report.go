@@ -8,11 +8,12 @@ package report
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"capstan/bench/internal/contain"
@@ -49,9 +50,29 @@ type Report struct {
 type Settings struct {
 	Runs          int           `json:"runs"`
 	Duration      time.Duration `json:"duration_ns"` // of the traffic of a run
+	Kind          traffic.Kind  `json:"kind,omitempty"`
+	VLAN          []uint16      `json:"vlan,omitempty"`
+	Flows         int           `json:"flows"`
 	ReadTimeout   time.Duration `json:"read_timeout_ns"`
 	ServerCPUs    contain.CPUs  `json:"server_cpus"` // shared with the sink
 	GeneratorCPUs contain.CPUs  `json:"generator_cpus"`
+}
+
+// traffic describes the frames of all loads.
+func (s *Settings) traffic() string {
+	t := fmt.Sprintf("%d flows of %s", s.Flows, strings.ToUpper(s.Kind.String()))
+	if len(s.VLAN) > 0 {
+		t += fmt.Sprintf(" with the 802.1Q tags %v in turn", s.VLAN)
+	}
+	return t
+}
+
+// processors says who ran where.
+func (s *Settings) processors() string {
+	if len(s.GeneratorCPUs) == 0 {
+		return "Generator, server and sink on all processors."
+	}
+	return fmt.Sprintf("Generator on processor %v, server and sink together on %v.", s.GeneratorCPUs, s.ServerCPUs)
 }
 
 // Server is one that was measured.
@@ -166,8 +187,17 @@ const (
 	Markdown  Format = "markdown"
 	JSON      Format = "json"
 	Benchstat Format = "benchstat"
-	Section   Format = "section" // what README has of it
 )
+
+var formats = []Format{Text, Markdown, JSON, Benchstat}
+
+// Validate returns nil if there is such a format.
+func (f Format) Validate() error {
+	if !slices.Contains(formats, f) {
+		return fmt.Errorf("format %q is none of %v", f, formats)
+	}
+	return nil
+}
 
 // Write shows the report.
 func (r *Report) Write(w io.Writer, f Format) error {
@@ -180,9 +210,6 @@ func (r *Report) Write(w io.Writer, f Format) error {
 		return r.WriteJSON(w)
 	case Benchstat:
 		return r.writeBenchmarks(w)
-	case Section:
-		_, err := io.WriteString(w, r.section())
-		return err
 	}
-	return errors.New("format " + string(f) + " is none of text, markdown, json, benchstat, section")
+	return f.Validate()
 }

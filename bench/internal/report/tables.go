@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"math"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -50,11 +51,19 @@ func (r *Report) writeServers(b *strings.Builder, s style) {
 	}
 }
 
-// title describes a load.
-func title(l *trial.Load) string {
-	t := sizeText(l.Size) + ", flat out"
+// Title describes a load.
+func Title(l *trial.Load) string {
+	t := sizeText(l.Size)
+	if l.Kind != traffic.UDP {
+		t += " " + strings.ToUpper(l.Kind.String())
+	}
+	if len(l.VLAN) > 0 {
+		t += " tagged"
+	}
 	if l.Rate > 0 {
-		t = sizeText(l.Size) + ", " + number(l.Rate) + "/s"
+		t += ", " + number(l.Rate) + "/s"
+	} else {
+		t += ", flat out"
 	}
 	if l.Burst > 0 {
 		t += fmt.Sprintf(", bursts of %d", l.Burst)
@@ -66,6 +75,9 @@ func sizeText(size traffic.Size) string {
 	if n, err := strconv.Atoi(size.String()); err == nil {
 		return number(float64(n)) + " B"
 	}
+	if name, ok := strings.CutPrefix(size.String(), "file:"); ok {
+		return "lengths of " + filepath.Base(name)
+	}
 	return size.String()
 }
 
@@ -76,7 +88,7 @@ func (r *Report) perSeries(row func(l *Load, s *Series, t server.Transport) []st
 		for j := range l.Servers {
 			s := &l.Servers[j]
 			if cells := row(l, s, r.transport(s.Server)); cells != nil {
-				rows = append(rows, append([]string{title(&l.Load), s.Server}, cells...))
+				rows = append(rows, append([]string{Title(&l.Load), s.Server}, cells...))
 			}
 		}
 	}
@@ -237,7 +249,7 @@ func (r *Report) writeComparison(b *strings.Builder, s style) {
 			if reference == nil {
 				continue
 			}
-			rows = append(rows, []string{title(&l.Load), series.Server, Compare(series.CPU(), reference.CPU()), Compare(series.Lost(), reference.Lost())})
+			rows = append(rows, []string{Title(&l.Load), series.Server, Compare(series.CPU(), reference.CPU()), Compare(series.Lost(), reference.Lost())})
 		}
 	}
 	s.heading(b, 2, "Compared with "+first)
@@ -252,10 +264,10 @@ func (r *Report) writeLimits(b *strings.Builder, s style) {
 	var rows [][]string
 	for i := range r.Loads {
 		l := &r.Loads[i]
-		rows = append(rows, []string{title(&l.Load), "drain", l.Drain.CPU().String(), l.Drain.Offered().String()})
+		rows = append(rows, []string{Title(&l.Load), "drain", l.Drain.CPU().String(), l.Drain.Offered().String()})
 		for _, t := range slices.Sorted(maps.Keys(l.Feeds)) {
 			feed := l.Feeds[t]
-			rows = append(rows, []string{title(&l.Load), "send, " + string(t), feed.CPU().String(), feed.Offered().String()})
+			rows = append(rows, []string{Title(&l.Load), "send, " + string(t), feed.CPU().String(), feed.Offered().String()})
 		}
 	}
 	s.table(b, []string{"load", "half", "ns/frame", "frames/s offered"}, rows)
@@ -266,8 +278,9 @@ func (r *Report) writeMethod(b *strings.Builder, s style) {
 	s.heading(b, 2, "How")
 	noise, stolen, others := r.noise()
 	items := []string{
-		fmt.Sprintf("%d runs of each, interleaved (every server in turn, then again), each of %v of traffic, each with fresh processes and namespaces.", r.Settings.Runs, r.Settings.Duration),
-		fmt.Sprintf("Generator on processor %v, server and sink together on %v.", r.Settings.GeneratorCPUs, r.Settings.ServerCPUs),
+		fmt.Sprintf("%d runs of each, interleaved (every server in turn, then again), each of %v of traffic (%s), each with fresh processes and namespaces.",
+			r.Settings.Runs, r.Settings.Duration, r.Settings.traffic()),
+		r.Settings.processors(),
 		"The kernel's work for a frame up to the ring, filter and copy included, is done in the generator's time: over a veth pair the sender's processor runs the receiving side.",
 		"Processor time is the scheduler's, from before the first frame to after the last; the last waits included.",
 		fmt.Sprintf("Noise: the widest range of ns/frame was %.0f %% of its median. Of the processors' time the hypervisor took %s %%, other processes %s %%; %d trials were made again for that.",

@@ -44,9 +44,13 @@ const (
 	orderEnd    = "end"
 )
 
-// Quiet is how long nothing may come for a capture to be settled. It is longer
-// than any read timeout that bench uses, so that no frame is left in a block.
+// Quiet is how long nothing may come at least for a capture to be settled.
 const Quiet = 150 * time.Millisecond
+
+// QuietFor returns how long nothing may come for a capture with that read
+// timeout to be settled: longer than the timeout, so that no frame is left in a
+// block.
+func QuietFor(readTimeout time.Duration) time.Duration { return max(Quiet, 2*readTimeout) }
 
 // SettleLimit bounds the wait for that.
 const SettleLimit = 15 * time.Second
@@ -69,7 +73,7 @@ func Obey(ctx context.Context, c Config, in io.Reader, out io.Writer) error {
 			return fmt.Errorf("unknown order %q", orders.Text())
 		}
 		limited, cancel := context.WithTimeout(ctx, SettleLimit)
-		quiet := s.Settle(limited, Quiet)
+		quiet := s.Settle(limited, QuietFor(c.ReadTimeout))
 		cancel()
 		if err := say(Event{Event: EventSettled, Quiet: quiet, Frames: s.progress.Load()}); err != nil {
 			return err

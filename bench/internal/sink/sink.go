@@ -25,6 +25,7 @@ type Config struct {
 	ReadTimeout time.Duration // how long the server may keep a frame back; 0 lets it choose
 	Promiscuous bool
 	Verify      Verify
+	VLAN        []uint16 // each test frame must have one of these as its 802.1Q tag; none: tags aren't looked at
 }
 
 // Sink is a running capture. Its methods are for one goroutine.
@@ -54,7 +55,7 @@ func Open(ctx context.Context, c Config) (*Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Sink{session: session, tally: tally{verify: c.Verify}, done: make(chan struct{})}
+	s := &Sink{session: session, tally: tally{verify: c.Verify, vlan: c.VLAN}, done: make(chan struct{})}
 	if s.began, err = cpu.Clock(os.Getpid()); err != nil {
 		return nil, errors.Join(err, session.close())
 	}

@@ -4,6 +4,7 @@ package sink
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"capstan/bench/internal/traffic"
@@ -22,6 +23,7 @@ const (
 // tally counts frames by what is wrong with them.
 type tally struct {
 	verify Verify
+	vlan   []uint16 // what the tags of test frames must be; none: not looked at
 
 	frames, bytes uint64
 	corrupt       uint64
@@ -55,11 +57,20 @@ func (t *tally) add(f *capture.Frame, now int64) {
 	case !ok:
 		t.foreign++
 		return
+	case len(t.vlan) > 0 && !t.tagged(f):
+		t.corrupt++
+		return
 	}
 	t.sequence.Add(m.Seq)
 	if m.SentAt != 0 {
 		t.latency.Add(time.Duration(now - m.SentAt))
 	}
+}
+
+// tagged reports whether a test frame still has a tag that it was sent with.
+func (t *tally) tagged(f *capture.Frame) bool {
+	tci, ok := traffic.Tag(f.Data, f.LinkType)
+	return ok && slices.Contains(t.vlan, tci)
 }
 
 // Result is what a sink has seen.

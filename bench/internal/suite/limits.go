@@ -21,14 +21,15 @@ func (s *session) limits(ctx context.Context, m *report.Load, round int) {
 	drain := server.Spec{Name: "drain", Transport: server.Local, Command: []string{
 		"{bench}", "limit", "drain", "-i", "{interface}", "--block-timeout", s.cfg.ReadTimeout.String(),
 	}}
-	r, ok := s.one(ctx, drain, m.Load, trial.Options{Quiet: 2 * sink.Quiet})
+	r, ok := s.one(ctx, drain, m.Load, trial.Options{Quiet: 2 * sink.QuietFor(s.cfg.ReadTimeout)})
 	if !ok {
 		return
 	}
 	r.Round = round
 	m.Drain.Runs = append(m.Drain.Runs, r)
-	size, ok := meanSize(m.Size)
-	if !ok {
+	size, err := traffic.MeanLen(m.Plan())
+	if err != nil {
+		s.miss("sending at %s: %v", describe(m.Load), err)
 		return
 	}
 	rate := m.Rate
@@ -52,16 +53,4 @@ func (s *session) limits(ctx context.Context, m *report.Load, round int) {
 			m.Feeds[t] = series
 		}
 	}
-}
-
-// imixMean is the mean length of the frames of [traffic.IMIX].
-const imixMean = (7*60 + 4*590 + 1514) / 12
-
-// meanSize returns how long frames are on average, if that is known.
-func meanSize(s traffic.Size) (int, bool) {
-	if s == traffic.IMIX() {
-		return imixMean, true
-	}
-	n, err := strconv.Atoi(s.String())
-	return n, err == nil
 }

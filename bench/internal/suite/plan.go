@@ -19,7 +19,9 @@ import (
 type Plan struct {
 	Servers  []server.Spec
 	Sizes    []traffic.Size
-	Rates    []float64 // frames per second; 0 is flat out
+	Rates    []float64    // frames per second; 0 is flat out
+	Kind     traffic.Kind // UDP or TCP
+	VLAN     []uint16     // identifiers that flows take in turn; none: untagged
 	Flows    int
 	Burst    int           // with a rate
 	Runs     int           // of each; 0: as many as fit the budget, from 3 to 5
@@ -29,6 +31,9 @@ type Plan struct {
 	SearchSteps int
 	// LoneTime is how long lone frames are sent in a run; 0: none.
 	LoneTime time.Duration
+	// Repeats is how often a trial is made again in the hope that other processes
+	// keep the host less busy.
+	Repeats int
 	// Budget bounds the session. What is not measured by then is said.
 	Budget time.Duration
 	// Facts says more about servers than they tell themselves.
@@ -71,8 +76,17 @@ func (p *Plan) Validate() error {
 			errs = append(errs, fmt.Errorf("rate %v is below 0", r))
 		}
 	}
-	if p.Duration <= 0 || p.Runs < 0 || p.SearchSteps < 0 || p.LoneTime < 0 || p.Budget <= 0 {
-		errs = append(errs, errors.New("a duration, a budget or a number of runs or steps is out of range"))
+	if !p.Kind.Marked() {
+		errs = append(errs, fmt.Errorf("frames of kind %v can't be told apart: want %v or %v", p.Kind, traffic.UDP, traffic.TCP))
+	}
+	for _, size := range p.Sizes {
+		l := p.load(size, 0)
+		if _, err := traffic.New(l.Plan()); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if p.Duration <= 0 || p.Runs < 0 || p.SearchSteps < 0 || p.Repeats < 0 || p.LoneTime < 0 || p.Budget <= 0 {
+		errs = append(errs, errors.New("a duration, a budget or a number of runs, steps or repeats is out of range"))
 	}
 	return errors.Join(errs...)
 }
@@ -81,7 +95,7 @@ func (p *Plan) Validate() error {
 func (p *Plan) loads() (list []trial.Load) {
 	for _, size := range p.Sizes {
 		for _, rate := range p.Rates {
-			l := trial.Load{Size: size, Rate: rate, Flows: p.Flows, Duration: p.Duration}
+			l := p.load(size, rate)
 			if rate > 0 {
 				l.Burst = p.Burst
 			}
@@ -89,6 +103,10 @@ func (p *Plan) loads() (list []trial.Load) {
 		}
 	}
 	return list
+}
+
+func (p *Plan) load(size traffic.Size, rate float64) trial.Load {
+	return trial.Load{Kind: p.Kind, Size: size, Rate: rate, Flows: p.Flows, VLAN: p.VLAN, Duration: p.Duration}
 }
 
 // What a trial takes besides its traffic, roughly: to start and end everything,

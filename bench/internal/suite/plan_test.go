@@ -50,6 +50,10 @@ func TestPlanRefuses(t *testing.T) {
 		"negative rate":   func(p *Plan) { p.Rates[0] = -1 },
 		"no duration":     func(p *Plan) { p.Duration = 0 },
 		"no budget":       func(p *Plan) { p.Budget = 0 },
+		"unmarked":        func(p *Plan) { p.Kind = traffic.HTTP1 },
+		"short frames":    func(p *Plan) { p.Sizes[1] = traffic.Fixed(20) },
+		"no such file":    func(p *Plan) { p.Sizes[1] = traffic.FromFile("/nowhere/file") },
+		"bad VLAN":        func(p *Plan) { p.VLAN = []uint16{4095} },
 		"stranger's fact": func(p *Plan) { p.Facts = map[string]string{"z": "unknown"} },
 	} {
 		p := standard()
@@ -103,20 +107,6 @@ func TestBisectionOfAMess(t *testing.T) {
 		b.take(step.rate, step.lossless)
 		if b.next() != step.next || b.done {
 			t.Errorf("step %d: next %v, want %v; done %v", i, b.next(), step.next, b.done)
-		}
-	}
-}
-
-func TestMeanSize(t *testing.T) {
-	for _, tc := range []struct {
-		size traffic.Size
-		want int
-		ok   bool
-	}{
-		{traffic.Fixed(400), 400, true}, {traffic.IMIX(), 357, true}, {traffic.FromFile("x"), 0, false},
-	} {
-		if n, ok := meanSize(tc.size); n != tc.want || ok != tc.ok {
-			t.Errorf("%v: %d, %v", tc.size, n, ok)
 		}
 	}
 }

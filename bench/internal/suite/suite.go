@@ -39,7 +39,7 @@ func Run(ctx context.Context, cfg trial.Config, p Plan, progress io.Writer) (*re
 	s.report = &report.Report{
 		Schema: report.Schema, Begun: s.begun, Command: p.Command, Environment: environment.Read(),
 		Settings: report.Settings{
-			Runs: s.runs, Duration: p.Duration, ReadTimeout: cfg.ReadTimeout,
+			Runs: s.runs, Duration: p.Duration, ReadTimeout: cfg.ReadTimeout, Kind: p.Kind, VLAN: p.VLAN, Flows: p.Flows,
 			ServerCPUs: cfg.ServerCPUs, GeneratorCPUs: cfg.GeneratorCPUs,
 		},
 	}
@@ -83,7 +83,8 @@ func (s *session) miss(format string, a ...any) {
 
 // check sees that each server works at all, and asks for its version.
 func (s *session) check(ctx context.Context) error {
-	load := trial.Load{Size: s.plan.Sizes[0], Rate: 1000, Duration: 100 * time.Millisecond}
+	load := s.plan.load(s.plan.Sizes[0], 1000)
+	load.Duration = 100 * time.Millisecond
 	for _, spec := range s.plan.Servers {
 		r, err := s.cfg.Run(ctx, spec, load, trial.Options{})
 		if err != nil {
@@ -113,31 +114,28 @@ func (s *session) one(ctx context.Context, spec server.Spec, l trial.Load, o tri
 		return r, false
 	}
 	if o.Syscalls {
-		s.say("%-16s %-20s %8.3f system calls/frame", spec.Name, describe(l), r.SyscallsPerFrame())
+		s.say("%-16s %-24s %8.3f system calls/frame", spec.Name, describe(l), r.SyscallsPerFrame())
 	} else {
-		s.say("%-16s %-20s %8.1f ns/frame  %d offered, %d lost", spec.Name, describe(l), r.CPUPerFrame(), r.Offered, int64(r.Arrived)-int64(r.Delivered))
+		s.say("%-16s %-24s %8.1f ns/frame  %d offered, %d lost", spec.Name, describe(l), r.CPUPerFrame(), r.Offered, int64(r.Arrived)-int64(r.Delivered))
 	}
 	return r, true
 }
 
-// What other processes may take of the host's time, and how often a trial is
-// repeated in the hope that they take less.
-const (
-	disturbed  = 0.1
-	mostRepeat = 2
-)
+// disturbed is what other processes may take of the host's time before a trial is
+// repeated.
+const disturbed = 0.1
 
 // calm makes a trial, again if the host had other things to do, and returns the
 // least disturbed, as long as the session has time to spare. What came out of the trial plays no part in that.
 func (s *session) calm(ctx context.Context, spec server.Spec, l trial.Load, o trial.Options) (trial.Result, error) {
 	best, err := s.cfg.Run(ctx, spec, l, o)
-	for range mostRepeat {
+	for range s.plan.Repeats {
 		if err != nil || best.Others <= disturbed || s.spare <= 0 {
 			break
 		}
 		again := time.Now()
 		s.report.Repeated++
-		s.say("%-16s %-20s again: other processes took %.0f %% of the time", spec.Name, describe(l), 100*best.Others)
+		s.say("%-16s %-24s again: other processes took %.0f %% of the time", spec.Name, describe(l), 100*best.Others)
 		r, err := s.cfg.Run(ctx, spec, l, o)
 		s.spare -= time.Since(again)
 		if err != nil {
@@ -150,12 +148,7 @@ func (s *session) calm(ctx context.Context, spec server.Spec, l trial.Load, o tr
 	return best, err
 }
 
-func describe(l trial.Load) string {
-	if l.Rate == 0 {
-		return l.Size.String() + " B flat out"
-	}
-	return fmt.Sprintf("%s B %.0f/s", l.Size, l.Rate)
-}
+func describe(l trial.Load) string { return report.Title(&l) }
 
 // load measures all servers and the limits under one load, round by round.
 func (s *session) load(ctx context.Context, l trial.Load) {
@@ -200,7 +193,7 @@ func (s *session) search(ctx context.Context, size traffic.Size) {
 			if b.done {
 				continue
 			}
-			step, ok := s.step(ctx, spec, trial.Load{Size: size, Rate: b.next(), Flows: s.plan.Flows, Duration: s.plan.Duration})
+			step, ok := s.step(ctx, spec, s.plan.load(size, b.next()))
 			if !ok {
 				b.done = true
 				continue
@@ -284,7 +277,8 @@ func (s *session) lone(ctx context.Context) {
 			list = append(list, report.Lone{Server: spec.Name})
 		}
 	}
-	load := trial.Load{Size: s.plan.Sizes[0], Rate: loneRate, Burst: 1, Duration: s.plan.LoneTime}
+	load := s.plan.load(s.plan.Sizes[0], loneRate)
+	load.Burst, load.Duration = 1, s.plan.LoneTime
 	for range s.runs {
 		i := 0
 		for _, spec := range s.plan.Servers {

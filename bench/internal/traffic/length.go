@@ -37,6 +37,27 @@ func frameLengths(p *Plan) ([]int, error) {
 	return []int{p.Size.fixed}, nil
 }
 
+// MeanLen returns the mean length of a plan's test frames, with their tags.
+func MeanLen(p Plan) (int, error) {
+	p = p.withDefaults()
+	if err := p.validate(); err != nil {
+		return 0, err
+	}
+	lengths, err := frameLengths(&p)
+	if err != nil {
+		return 0, err
+	}
+	sum := 0
+	for _, n := range lengths {
+		sum += n
+	}
+	mean := sum / len(lengths)
+	if len(p.VLAN) > 0 {
+		mean += tagLen
+	}
+	return mean, nil
+}
+
 func fileLengths(path string, least int) ([]int, error) {
 	var lengths []int
 	err := readFrames(path, func(f *capture.Frame) (more bool, err error) {

@@ -108,9 +108,17 @@ func Ours(frame []byte, linkType capture.LinkType) bool {
 	return ok
 }
 
+// Tag returns the tag control information of a test frame's 802.1Q tag; ok is
+// false if it has none.
+func Tag(frame []byte, linkType capture.LinkType) (tci uint16, ok bool) {
+	l, ok := locate(frame, linkType)
+	return l.tci, ok && l.tagged
+}
+
 // location says where the parts of a test frame are.
 type location struct {
-	ipv6                        bool
+	ipv6, tagged                bool
+	tci                         uint16
 	protocol                    uint8
 	network, transport, payload int
 	end                         int // as the network header says
@@ -118,7 +126,7 @@ type location struct {
 
 // locate finds the parts of a test frame, and refuses any other.
 func locate(frame []byte, linkType capture.LinkType) (l location, ok bool) {
-	if l.network, l.ipv6, ok = networkHeader(frame, linkType); !ok {
+	if l, ok = networkHeader(frame, linkType); !ok {
 		return l, false
 	}
 	b, length := frame[l.network:], 0
@@ -153,10 +161,10 @@ func locate(frame []byte, linkType capture.LinkType) (l location, ok bool) {
 	return l, len(transport) >= udpLen && binary.BigEndian.Uint16(transport[2:]) == discardPort && l.end >= l.payload+MarkLen
 }
 
-// networkHeader finds the network header of frames on the links that test
-// frames may be captured on.
-func networkHeader(frame []byte, linkType capture.LinkType) (offset int, ipv6, ok bool) {
-	var proto int
+// networkHeader finds the network header and the tag of frames on the links that
+// test frames may be captured on.
+func networkHeader(frame []byte, linkType capture.LinkType) (l location, ok bool) {
+	var offset, proto int
 	switch linkType {
 	case capture.LinkTypeEthernet:
 		offset, proto = ethernetLen, ethernetLen-2
@@ -166,20 +174,23 @@ func networkHeader(frame []byte, linkType capture.LinkType) (offset int, ipv6, o
 		offset, proto = 20, 0
 	default:
 		if linkType.Canonical() != capture.LinkTypeRaw || len(frame) == 0 {
-			return 0, false, false
+			return l, false
 		}
-		return 0, frame[0]>>4 == 6, true
+		l.ipv6 = frame[0]>>4 == 6
+		return l, true
 	}
 	if len(frame) < offset {
-		return 0, false, false
+		return l, false
 	}
 	typ := binary.BigEndian.Uint16(frame[proto:])
 	if typ == etherVLAN { // on cooked links the tag follows the header
 		if len(frame) < offset+tagLen {
-			return 0, false, false
+			return l, false
 		}
+		l.tagged, l.tci = true, binary.BigEndian.Uint16(frame[offset:])
 		typ = binary.BigEndian.Uint16(frame[offset+2:])
 		offset += tagLen
 	}
-	return offset, typ == etherIPv6, typ == etherIPv4 || typ == etherIPv6
+	l.network, l.ipv6 = offset, typ == etherIPv6
+	return l, typ == etherIPv4 || typ == etherIPv6
 }

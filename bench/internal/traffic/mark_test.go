@@ -45,6 +45,13 @@ func TestMarkSurvivesOnEveryLink(t *testing.T) {
 					if m, ok := ParseMark(b, lt); !ok || m != want || !Ours(b, lt) {
 						t.Fatalf("%v: %+v %v, want %+v; ours %v", lt, m, ok, want, Ours(b, lt))
 					}
+					wantTag, wantTagged := uint16(0), p.VLAN != nil && lt != capture.LinkTypeRaw
+					if wantTagged {
+						wantTag = p.VLAN[i%p.Flows%len(p.VLAN)]
+					}
+					if tci, tagged := Tag(b, lt); tci != wantTag || tagged != wantTagged {
+						t.Fatalf("%v: tag %d %v, want %d %v", lt, tci, tagged, wantTag, wantTagged)
+					}
 					if !CheckPattern(b, lt, want, false) {
 						t.Fatalf("%v: a good frame fails", lt)
 					}

@@ -15,6 +15,7 @@ import (
 
 // Load is the traffic of a trial.
 type Load struct {
+	Kind     traffic.Kind  `json:"kind,omitempty"` // UDP or TCP, which are marked
 	Size     traffic.Size  `json:"size"`
 	Rate     float64       `json:"rate"` // frames per second; 0 is flat out
 	Burst    int           `json:"burst,omitempty"`
@@ -22,6 +23,11 @@ type Load struct {
 	VLAN     []uint16      `json:"vlan,omitempty"`
 	Duration time.Duration `json:"duration_ns"`
 	Count    uint64        `json:"count,omitempty"` // frames at which it ends before Duration; 0: none
+}
+
+// Plan returns what the generator makes of the load.
+func (l *Load) Plan() traffic.Plan {
+	return traffic.Plan{Kind: l.Kind, Size: l.Size, Flows: max(l.Flows, 1), VLAN: l.VLAN, Count: l.Count}
 }
 
 // Result is what came out. The frames balance:

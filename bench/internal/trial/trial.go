@@ -280,13 +280,11 @@ func (t *run) countCalls() (sum uint64, err error) {
 func (t *run) send(ctx context.Context) error {
 	l := &t.load
 	argv := []string{
-		t.cfg.Self, "generate", "-i", ifname, "--json", "--size", l.Size.String(), "--flows", strconv.Itoa(max(l.Flows, 1)),
+		t.cfg.Self, "generate", "-i", ifname, "--json", "--kind", l.Kind.String(), "--size", l.Size.String(), "--flows", strconv.Itoa(max(l.Flows, 1)),
 		"--rate", strconv.FormatFloat(l.Rate, 'f', -1, 64), "--burst", strconv.Itoa(l.Burst), "--duration", l.Duration.String(),
 		"--count", strconv.FormatUint(l.Count, 10),
 	}
-	for _, id := range l.VLAN {
-		argv = append(argv, "--vlan", strconv.Itoa(int(id)))
-	}
+	argv = append(argv, vlanFlags(l.VLAN)...)
 	cmd := contain.ExecCommand(t.cfg.Self, t.cfg.GeneratorCPUs, argv)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -310,6 +308,14 @@ func (t *run) send(ctx context.Context) error {
 	return nil
 }
 
+// vlanFlags are those of the generator and of the sink.
+func vlanFlags(ids []uint16) (argv []string) {
+	for _, id := range ids {
+		argv = append(argv, "--vlan", strconv.Itoa(int(id)))
+	}
+	return argv
+}
+
 func (t *run) note(err error) {
 	if err != nil {
 		t.errs = append(t.errs, err)
@@ -326,6 +332,7 @@ type child struct {
 
 func (t *run) startSink(transport server.Transport) (*child, error) {
 	argv := []string{t.cfg.Self, "sink", "--obey", "--read-timeout", t.cfg.ReadTimeout.String()}
+	argv = append(argv, vlanFlags(t.load.VLAN)...)
 	switch transport {
 	case server.UDP:
 		argv = append(argv, "--udp")

@@ -95,6 +95,7 @@ func TestCheatsAreFound(t *testing.T) {
 		{what: "burn-thread", burnt: 300},
 	} {
 		t.Run(tc.what, func(t *testing.T) {
+			t.Parallel() // they wait most of the time
 			r, err := config(t).Run(context.Background(), cheatSpec(t, tc.what), load(), options())
 			if err != nil {
 				t.Fatal(err)
@@ -133,14 +134,46 @@ func TestSystemCallsAreCounted(t *testing.T) {
 	}
 }
 
-func TestLocalCapture(t *testing.T) {
+func TestLocalCaptures(t *testing.T) {
 	netnstest.RequireCapture(t)
-	spec := server.Spec{Name: "drain", Transport: server.Local, Command: []string{benchPath, "limit", "drain", "-i", "{interface}"}}
-	r, err := config(t).Run(context.Background(), spec, load(), options())
+	for _, tc := range []struct {
+		command string
+		quiet   time.Duration
+	}{
+		{benchPath + " limit drain -i {interface}", 200 * time.Millisecond},
+		{"tcpdump -n -i {interface} -w /dev/null", trial.LocalQuiet},
+		{"dumpcap -q -i {interface} -w /dev/null", trial.LocalQuiet},
+	} {
+		spec := server.Spec{Name: "local", Transport: server.Local, Command: strings.Fields(tc.command)}
+		t.Run(filepath.Base(spec.Command[0]), func(t *testing.T) {
+			t.Parallel()
+			if _, err := exec.LookPath(spec.Command[0]); err != nil && os.Getenv("CI") != "true" {
+				t.Skip(err)
+			}
+			o := options()
+			o.Quiet = tc.quiet
+			r, err := config(t).Run(context.Background(), spec, load(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Delivered != r.Arrived || r.Loss != (trial.Loss{}) || r.Offered != frames || r.CPU <= 0 || r.Latency != nil {
+				t.Errorf("result %+v", r)
+			}
+		})
+	}
+}
+
+// The kernel takes the tag off and tells it beside the frame; the cheat doesn't
+// put it back.
+func TestLostTagsAreFound(t *testing.T) {
+	netnstest.RequireCapture(t)
+	l := load()
+	l.Kind, l.VLAN = traffic.TCP, []uint16{7, 8}
+	r, err := config(t).Run(context.Background(), cheatSpec(t, "honest"), l, options())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Delivered != r.Arrived || r.Loss != (trial.Loss{}) || r.Offered != frames || r.CPU <= 0 || r.Latency != nil {
+	if r.Arrived != frames || r.Delivered != 0 || r.Corrupt != frames {
 		t.Errorf("result %+v", r)
 	}
 }
@@ -177,10 +210,16 @@ func processesWith(t *testing.T, word string) (n int) {
 	return n
 }
 
-// TestNothingIsLeftBehind kills bench in the middle: whatever a server has
+// TestNothingIsLeftBehind ends bench in the middle: whatever a server has
 // detached, and the files, go as well.
 func TestNothingIsLeftBehind(t *testing.T) {
 	netnstest.RequireCapture(t)
+	for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGINT} {
+		t.Run(sig.String(), func(t *testing.T) { leaveNothing(t, sig) })
+	}
+}
+
+func leaveNothing(t *testing.T, sig syscall.Signal) {
 	const word = "linger-73561" // in the commands of the server and its child
 	temp := t.TempDir()
 	cmd := exec.Command(benchPath, "server", "--server", "x=tcp:"+self(t)+" cheat-linger "+word+" {port} {interface} honest",
@@ -206,10 +245,12 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	}
 	// bench, the container's first process, the server, its child.
 	await("everything runs", func() bool { return processesWith(t, word) >= 4 && files() > 0 })
-	if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
+	if err := cmd.Process.Signal(sig); err != nil {
 		t.Fatal(err)
 	}
-	_ = cmd.Wait()
+	if err := cmd.Wait(); err == nil {
+		t.Error("a session that was cut off counts as done")
+	}
 	await("all processes are gone", func() bool { return processesWith(t, word) == 0 })
 	await("all files are gone", func() bool { return files() == 0 })
 }
