@@ -10,14 +10,18 @@ type analysis struct {
 	liveA     []bool // A, as it is before the instruction, may still be read
 	liveX     []bool
 	count     int // reachable instructions
+	ends      func(bpf.RawInstruction) bool
 }
 
-func analyse(code []bpf.RawInstruction) *analysis {
+// analyse takes a function that reports whether an instruction, no return,
+// ends the program whatever the frame.
+func analyse(code []bpf.RawInstruction, ends func(bpf.RawInstruction) bool) *analysis {
 	a := &analysis{
 		reachable: make([]bool, len(code)),
 		joins:     make([]bool, len(code)),
 		liveA:     make([]bool, len(code)),
 		liveX:     make([]bool, len(code)),
+		ends:      ends,
 	}
 	a.forward(code)
 	a.backward(code)
@@ -31,7 +35,7 @@ func (a *analysis) forward(code []bpf.RawInstruction) {
 			continue
 		}
 		a.count++
-		next, n := successors(code, i)
+		next, n := a.successors(code, i)
 		for _, s := range next[:n] {
 			a.joins[s] = a.joins[s] || a.reachable[s]
 			a.reachable[s] = true
@@ -45,19 +49,19 @@ func (a *analysis) backward(code []bpf.RawInstruction) {
 			continue
 		}
 		var outA, outX bool
-		next, n := successors(code, i)
+		next, n := a.successors(code, i)
 		for _, s := range next[:n] {
 			outA = outA || a.liveA[s]
 			outX = outX || a.liveX[s]
 		}
-		readA, readX, writeA, writeX := uses(code[i].Op)
+		readA, readX, writeA, writeX := uses(code[i])
 		a.liveA[i] = readA || outA && !writeA
 		a.liveX[i] = readX || outX && !writeX
 	}
 }
 
 // successors returns the distinct instructions that may follow instruction i.
-func successors(code []bpf.RawInstruction, i int) (next [2]int, n int) {
+func (a *analysis) successors(code []bpf.RawInstruction, i int) (next [2]int, n int) {
 	ins := code[i]
 	switch ins.Op & classMask {
 	case classRET:
@@ -72,27 +76,25 @@ func successors(code []bpf.RawInstruction, i int) (next [2]int, n int) {
 		}
 		return next, 2
 	}
-	if alwaysFails(ins) {
+	if a.ends(ins) {
 		return next, 0
 	}
 	return [2]int{i + 1}, 1
 }
 
-// alwaysFails reports whether ins is a load that no frame is long enough for.
-func alwaysFails(ins bpf.RawInstruction) bool {
-	switch ins.Op {
-	case opLoadAbsW, opLoadAbsH, opLoadAbsB, opLoadIndW, opLoadIndH, opLoadIndB, opLoadXMSH:
-		return ins.K > maxOffset
-	}
-	return false
-}
-
 // uses tells which registers an instruction reads and which it overwrites.
-func uses(op uint16) (readA, readX, writeA, writeX bool) {
+func uses(ins bpf.RawInstruction) (readA, readX, writeA, writeX bool) {
+	op := ins.Op
 	switch op & classMask {
 	case classLD:
-		readX = op == opLoadIndW || op == opLoadIndH || op == opLoadIndB
-		return false, readX, true, false
+		switch {
+		case op == opLoadIndW || op == opLoadIndH || op == opLoadIndB:
+			readX = true
+		case isAncillary(ins):
+			readA = readsRegisters(ins.K - offsetAncillary)
+			readX = readA
+		}
+		return readA, readX, true, false
 	case classLDX:
 		return false, false, false, true
 	case classST:
@@ -108,4 +110,18 @@ func uses(op uint16) (readA, readX, writeA, writeX bool) {
 	default: // classMISC
 		return op == opTAX, op == opTXA, op == opTXA, op == opTAX
 	}
+}
+
+// isAncillary reports whether ins loads something else than bytes of the frame.
+func isAncillary(ins bpf.RawInstruction) bool {
+	switch ins.Op {
+	case opLoadAbsW, opLoadAbsH, opLoadAbsB:
+		return ins.K >= offsetAncillary
+	}
+	return false
+}
+
+// readsRegisters reports whether an ancillary load has A and X as operands.
+func readsRegisters(ad uint32) bool {
+	return ad == adAttribute || ad == adNestAttribute || ad == adXorX
 }

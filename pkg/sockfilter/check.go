@@ -23,15 +23,15 @@ func (e *ProgramError) Error() string {
 	return fmt.Sprintf("sockfilter: invalid program: instruction %d: %s", e.Index, e.Reason)
 }
 
-// UnsupportedError says that a valid program has a load that neither the
-// kernel's eBPF nor the interpreter can do.
+// UnsupportedError says that a valid program can run neither in the kernel nor
+// in the interpreter, since it has a load whose value only the kernel knows.
 type UnsupportedError struct {
 	Index int    // of the instruction
-	Load  string // which load, "SKF_AD_PROTOCOL" for one
+	Load  string // which load, "SKF_AD_MARK" for one
 }
 
 func (e *UnsupportedError) Error() string {
-	return fmt.Sprintf("sockfilter: instruction %d: load %s is not supported", e.Index, e.Load)
+	return fmt.Sprintf("sockfilter: instruction %d: load %s is not supported in a program that can't run in the kernel", e.Index, e.Load)
 }
 
 // check does what bpf_check_classic does.
@@ -48,10 +48,7 @@ func check(prog []bpf.RawInstruction) error {
 	if op := prog[last].Op; op != opRetK && op != opRetA {
 		return &ProgramError{Index: last, Reason: "the last instruction is no return"}
 	}
-	if err := checkScratch(prog); err != nil {
-		return err
-	}
-	return checkSupported(prog)
+	return checkScratch(prog)
 }
 
 // checkInstruction returns what is wrong with ins, which has after
@@ -113,26 +110,6 @@ func checkScratch(prog []bpf.RawInstruction) error {
 			missing[i+1+int(ins.Jt)] |= ^valid
 			missing[i+1+int(ins.Jf)] |= ^valid
 			valid = all
-		}
-	}
-	return nil
-}
-
-// checkSupported refuses loads that need more than the bytes of the frame.
-func checkSupported(prog []bpf.RawInstruction) error {
-	for i, ins := range prog {
-		switch ins.Op {
-		case opLoadAbsW, opLoadAbsH, opLoadAbsB, opLoadXMSH:
-		default:
-			continue
-		}
-		switch {
-		case ins.K >= offsetAncillary && ins.Op != opLoadXMSH:
-			return &UnsupportedError{Index: i, Load: ancillaryName(ins.K)}
-		case ins.K >= offsetNetwork:
-			return &UnsupportedError{Index: i, Load: fmt.Sprintf("SKF_NET_OFF+%d", ins.K-offsetNetwork)}
-		case ins.K >= offsetLink:
-			return &UnsupportedError{Index: i, Load: fmt.Sprintf("SKF_LL_OFF+%d", ins.K-offsetLink)}
 		}
 	}
 	return nil

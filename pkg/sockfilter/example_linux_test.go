@@ -50,6 +50,6 @@ func ExampleFilter() {
 		fmt.Println(err)
 		return
 	}
-	inKernel, err := filter.Set(nil) // everything
-	fmt.Println(inKernel, err)
+	judged, err := filter.Set(nil) // everything
+	fmt.Println(judged, err)
 }

@@ -8,7 +8,6 @@ import (
 	"sync"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
 	"golang.org/x/sys/unix"
 
 	"capstan/pkg/capture"
@@ -16,12 +15,6 @@ import (
 
 // DefaultSnapLen stands for [Config.SnapLen] 0: no frame is longer.
 const DefaultSnapLen = 262144
-
-// maxKernelInstructions is the length of the longest program, dead code not
-// counted, that we offer to the kernel; it is what Linux takes as a classic
-// filter (BPF_MAXINSNS). The verifier's work grows with the length, and the
-// programs come from remote clients.
-const maxKernelInstructions = 4096
 
 // Config describes the rules of a filter that hold whatever the client's
 // program says.
@@ -36,9 +29,8 @@ type Config struct {
 	// copies are excluded, as libpcap does, so that DirectionOut yields
 	// nothing there.
 	LoopbackInterface int
-	// Cooked says that the client sees a cooked header (LINUX_SLL) that the
-	// kernel doesn't: programs then never run in the kernel.
-	Cooked bool
+	// View is the frame that programs are written for.
+	View View
 	// Self excludes the packets of these endpoints; nil = none.
 	Self *SelfTable
 }
@@ -53,6 +45,9 @@ func (c *Config) validate() error {
 	if c.LoopbackInterface < 0 || c.LoopbackInterface > math.MaxInt32 {
 		return fmt.Errorf("sockfilter: loopback interface %d: not an interface index", c.LoopbackInterface)
 	}
+	if c.View > ViewCooked2 {
+		return fmt.Errorf("sockfilter: unknown view %d", c.View)
+	}
 	if c.SnapLen == 0 {
 		c.SnapLen = DefaultSnapLen
 	}
@@ -60,23 +55,24 @@ func (c *Config) validate() error {
 }
 
 // Filter is a socket filter: a prologue of ours that counts and excludes, and
-// behind it a slot for the client's program, which the prologue jumps to. All
+// behind it slots for the client's program, which the prologue jumps to. All
 // methods may be called from any goroutine.
 type Filter struct {
 	// immutable
 	cfg      Config
+	reach    bool // see networkReach
 	counters *ebpf.Map
-	slot     *ebpf.Map
+	slots    *ebpf.Map
 	main     *ebpf.Program
 
 	setMu sync.Mutex // serialises Set, which may wait long for the verifier
 
-	mu       sync.Mutex // guards the slot's content and what follows
+	mu       sync.Mutex // guards the slots' content and what follows
 	closed   bool
 	refusals uint64
 }
 
-// NewFilter loads a filter whose slot is empty: it passes nothing until
+// NewFilter loads a filter whose slots are empty: it passes nothing until
 // [Filter.Set]. It needs CAP_BPF, else the error is a [*PermissionError].
 // CAP_PERFMON spares it the kernel's barriers against speculation.
 func NewFilter(cfg Config) (*Filter, error) {
@@ -97,15 +93,18 @@ func (f *Filter) load() (err error) {
 	if err != nil {
 		return kernelError("counters", err)
 	}
-	f.slot, err = ebpf.NewMap(&ebpf.MapSpec{
-		Name: "capstan_slot", Type: ebpf.ProgramArray, KeySize: 4, ValueSize: 4, MaxEntries: 1,
+	f.slots, err = ebpf.NewMap(&ebpf.MapSpec{
+		Name: "capstan_slots", Type: ebpf.ProgramArray, KeySize: 4, ValueSize: 4, MaxEntries: slotCount,
 	})
 	if err != nil {
-		return kernelError("slot", err)
+		return kernelError("slots", err)
 	}
 	f.main, err = loadProgram("capstan_main", f.prologue())
 	if err != nil {
 		return kernelError("prologue", err)
+	}
+	if f.reach, err = networkReach(); err != nil {
+		return kernelError("probe", err)
 	}
 	return nil
 }
@@ -120,79 +119,6 @@ func (f *Filter) Attach(fd int) error {
 	}
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ATTACH_BPF, f.main.FD()); err != nil {
 		return fmt.Errorf("sockfilter: attach: %w", err)
-	}
-	return nil
-}
-
-// Set replaces the client's program; nil passes every frame. The replacement
-// is atomic: each frame meets the old program or the new one. Frames that are
-// in a ring already keep the verdict of the old one.
-//
-// If inKernel is true, the kernel delivers the frames that p accepts, cut to
-// the smaller of p's verdict and the snap length. There is one exception:
-// frames whose VLAN tag the kernel holds apart from the bytes (the ring says
-// so, Frame.VLANPresent), since p is to see the frame with its tag in place.
-// Those come whole. The caller restores the tag, runs p, and cuts the frame.
-//
-// If inKernel is false, the kernel delivers every frame whole, and the caller
-// has to do the same for each of them. So it is with Config.Cooked, with
-// programs beyond a limit of length, and with those that the kernel refuses or
-// can't verify within [VerifierDeadline], which [Counts.Refusals] counts;
-// neither is an error.
-//
-// With a nil program inKernel is true, and every frame comes cut to the snap
-// length, which doesn't count a tag that the kernel holds apart.
-func (f *Filter) Set(p *Program) (inKernel bool, err error) {
-	f.setMu.Lock()
-	defer f.setMu.Unlock()
-	if p == nil {
-		return true, f.setSlot(passWhole(uint32(f.cfg.SnapLen)))
-	}
-	if !f.cfg.Cooked && analyse(p.code).count <= maxKernelInstructions {
-		prog, err := loadClient(translate(p, uint32(f.cfg.SnapLen)))
-		if err == nil {
-			return true, f.putSlot(prog)
-		}
-		f.mu.Lock()
-		f.refusals++
-		f.mu.Unlock()
-	}
-	return false, f.setSlot(passWhole(wholeFrame))
-}
-
-func (f *Filter) setSlot(ins asm.Instructions) error {
-	prog, err := loadProgram("capstan_pass", ins)
-	if err != nil {
-		return kernelError("set", err)
-	}
-	return f.putSlot(prog)
-}
-
-// putSlot hands prog over to the slot, which keeps it alive.
-func (f *Filter) putSlot(prog *ebpf.Program) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.closed {
-		return errors.Join(fmt.Errorf("sockfilter: set: %w", os.ErrClosed), prog.Close())
-	}
-	err := f.slot.Update(uint32(0), prog, ebpf.UpdateAny)
-	if err := errors.Join(err, prog.Close()); err != nil {
-		return kernelError("set", err)
-	}
-	return nil
-}
-
-// Stop empties the slot: from now on nothing passes, and frames are counted as
-// Excluded.
-func (f *Filter) Stop() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.closed {
-		return nil
-	}
-	err := f.slot.Delete(uint32(0))
-	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-		return fmt.Errorf("sockfilter: stop: %w", err)
 	}
 	return nil
 }
@@ -212,5 +138,5 @@ func (f *Filter) Close() error {
 
 func (f *Filter) closeAll() error {
 	// Closing nil maps and programs does nothing.
-	return errors.Join(f.main.Close(), f.slot.Close(), f.counters.Close())
+	return errors.Join(f.main.Close(), f.slots.Close(), f.counters.Close())
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -113,13 +114,13 @@ func htons(v uint16) uint16 {
 	return binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, v))
 }
 
-func (c *capturer) set(p *Program) bool {
+func (c *capturer) set(p *Program) Judged {
 	c.t.Helper()
-	inKernel, err := c.filter.Set(p)
+	judged, err := c.filter.Set(p)
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	return inKernel
+	return judged
 }
 
 // next returns the next frame, valid until the next call, and its packet type;
@@ -171,6 +172,9 @@ func send(t testing.TB, fd, ifindex int, frame []byte) {
 		t.Fatal(err)
 	}
 }
+
+// allJudged is the answer of Set when user space has nothing to do.
+var allJudged = Judged{Untagged: true, Tagged: true}
 
 func ret(k uint32) []bpf.RawInstruction { return []bpf.RawInstruction{{Op: opRetK, K: k}} }
 
@@ -544,14 +548,16 @@ func TestSelfExclusionIsComplete(t *testing.T) {
 	}
 }
 
-// TestVLANTaggedFramesComeWhole holds the contract of Set: a frame whose tag
-// is metadata passes whole whatever the program, and the others don't.
-func TestVLANTaggedFramesComeWhole(t *testing.T) {
+// TestVerdictsOnTaggedFrames holds the contract of Set for frames whose tag is
+// metadata: the kernel cuts them to the program's verdict on the frame with the
+// tag in place, or passes them whole.
+func TestVerdictsOnTaggedFrames(t *testing.T) {
 	l := newLink(t)
 	fd := openPacketSocket(t, l.sender)
 	c := openCapture(t, l.receiver, l.receiverIndex, Config{SnapLen: 60})
 	plain := ethernet(0x88b5, bytes.Repeat([]byte("x"), 300)...)
 	tagged := append(append(append([]byte(nil), plain[:12]...), 0x81, 0, 0, 10), plain[12:]...)
+	whole := len(plain) // without the tag, which is not among the bytes
 	lengths := func() (got []int) {
 		seen := c.waitSeen(0).Seen
 		send(t, fd, l.senderIndex, plain)
@@ -562,21 +568,37 @@ func TestVLANTaggedFramesComeWhole(t *testing.T) {
 		}
 		return got
 	}
+	vlan10 := []bpf.RawInstruction{
+		{Op: opLoadAbsH, K: 12}, {Op: opJumpEqK, K: 0x8100, Jf: 3},
+		{Op: opLoadAbsH, K: 14}, {Op: opJumpEqK, K: 10, Jf: 1}, {Op: opRetK, K: 50}, {Op: opRetK},
+	}
+	loadA := func(a uint32) []bpf.RawInstruction {
+		return []bpf.RawInstruction{{Op: opLoadImm, K: a}, {Op: opRetA}}
+	}
+	untagged := Judged{Untagged: true}
 	for _, tt := range []struct {
-		name         string
-		program      *Program
-		wantInKernel bool
-		want         []int
+		name       string
+		program    []bpf.RawInstruction
+		wantJudged Judged
+		want       []int
 	}{
-		{"refuse all", mustCompile(t, ret(0)), true, []int{len(plain)}},
-		{"keep 40", mustCompile(t, ret(40)), true, []int{40, len(plain)}},
-		{"keep 100 of at most 60", mustCompile(t, ret(100)), true, []int{60, len(plain)}},
-		{"keep A of at most 60", mustCompile(t, []bpf.RawInstruction{{Op: opLoadImm, K: 0x8000_0000}, {Op: opRetA}}), true, []int{60, len(plain)}},
-		{"no program", nil, true, []int{60, 60}},
+		{"refuse all", ret(0), allJudged, nil},
+		{"keep 40", ret(40), allJudged, []int{40, 36}},
+		{"keep 100 of at most 60", ret(100), allJudged, []int{60, 56}},
+		{"keep the addresses", ret(11), allJudged, []int{11, 11}},
+		{"keep half of the tag", ret(14), untagged, []int{14, whole}},
+		{"keep A of at most 60", loadA(0x8000_0000), untagged, []int{60, whole}},
+		{"keep A", loadA(40), untagged, []int{40, whole}},
+		{"VLAN 10", vlan10, allJudged, []int{46}},
+		{"no program", nil, allJudged, []int{60, 60}},
 	} {
-		inKernel := c.set(tt.program)
-		if got := lengths(); inKernel != tt.wantInKernel || len(got) != len(tt.want) || got[0] != tt.want[0] || got[len(got)-1] != tt.want[len(got)-1] {
-			t.Errorf("%s: in the kernel: %v, lengths %d, want %d", tt.name, inKernel, got, tt.want)
+		var p *Program
+		if tt.program != nil {
+			p = mustCompile(t, tt.program)
+		}
+		judged := c.set(p)
+		if got := lengths(); judged != tt.wantJudged || !slices.Equal(got, tt.want) {
+			t.Errorf("%s: %+v, lengths %d, want %+v, %d", tt.name, judged, got, tt.wantJudged, tt.want)
 		}
 	}
 }
@@ -586,32 +608,57 @@ func TestFallback(t *testing.T) {
 	l := newLink(t)
 	fd := openPacketSocket(t, l.sender)
 	frame := ethernet(0x88b5, make([]byte, 300)...)
-	// 5,000 instructions that can all be reached.
-	long := make([]bpf.RawInstruction, 5000)
-	for i := range long {
-		long[i] = bpf.RawInstruction{Op: opAddK, K: 1}
+	// All loads, to be expanded by the kernel.
+	dear := slices.Repeat([]bpf.RawInstruction{{Op: opLoadAbsB, K: 1}}, MaxInstructions-1)
+	dear = append(dear, bpf.RawInstruction{Op: opRetK})
+	ancillary := func(ad uint32) []bpf.RawInstruction {
+		return []bpf.RawInstruction{{Op: opLoadAbsW, K: offsetAncillary + ad}, {Op: opRetK}}
 	}
-	long[len(long)-1] = bpf.RawInstruction{Op: opRetK}
 	for _, tt := range []struct {
-		name    string
-		cfg     Config
-		program []bpf.RawInstruction
+		name     string
+		cfg      Config
+		program  []bpf.RawInstruction
+		refusals uint64
 	}{
-		{"cooked", Config{SnapLen: 60, Cooked: true}, ret(0)},
-		{"too long", Config{SnapLen: 60}, long},
+		{"sender's address in a cooked header", Config{SnapLen: 60, View: ViewCooked}, []bpf.RawInstruction{{Op: opLoadAbsB, K: 6}, {Op: opRetK}}, 0},
+		{"length with a cooked header", Config{SnapLen: 60, View: ViewCooked2}, []bpf.RawInstruction{{Op: opLoadLen}, {Op: opRetK}}, 0},
+		{"payload offset", Config{SnapLen: 60}, ancillary(adPayloadOffset), 0},
+		{"hardware type", Config{SnapLen: 60}, ancillary(adHardwareType), 0},
+		{"too dear", Config{SnapLen: 60}, dear, 1},
 	} {
 		c := openCapture(t, l.receiver, l.receiverIndex, tt.cfg)
-		if c.set(mustCompile(t, tt.program)) {
-			t.Errorf("%s: in the kernel", tt.name)
+		if judged := c.set(mustCompile(t, tt.program)); judged != (Judged{}) {
+			t.Errorf("%s: %+v", tt.name, judged)
 		}
 		send(t, fd, l.senderIndex, frame)
 		counts := c.waitSeen(1)
 		if f, _ := c.next(); !bytes.Equal(f, frame) {
 			t.Errorf("%s: %d bytes of %d", tt.name, len(f), len(frame))
 		}
-		if counts != (Counts{Seen: 1}) {
+		if counts != (Counts{Seen: 1, Refusals: tt.refusals}) {
 			t.Errorf("%s: %+v", tt.name, counts)
 		}
+	}
+}
+
+// TestOnlyTheKernelKnows has a program that user space can't run, once alone
+// and once with a load that the kernel can't do.
+func TestOnlyTheKernelKnows(t *testing.T) {
+	netnstest.RequireBPF(t)
+	f, err := NewFilter(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	mark := bpf.RawInstruction{Op: opLoadAbsW, K: offsetAncillary + adMark}
+	payload := bpf.RawInstruction{Op: opLoadAbsW, K: offsetAncillary + adPayloadOffset}
+	last := bpf.RawInstruction{Op: opRetK, K: 100}
+	if judged, err := f.Set(mustCompile(t, []bpf.RawInstruction{mark, last})); err != nil || judged != allJudged {
+		t.Errorf("mark: %+v, %v", judged, err)
+	}
+	_, err = f.Set(mustCompile(t, []bpf.RawInstruction{payload, mark, last}))
+	if e := (*UnsupportedError)(nil); !errors.As(err, &e) || e.Index != 1 || e.Load != "SKF_AD_MARK" {
+		t.Errorf("mark and payload offset: %v", err)
 	}
 }
 
@@ -637,8 +684,8 @@ func TestReplacementWhileTrafficFlows(t *testing.T) {
 			default:
 			}
 			for _, p := range []*Program{b, a} {
-				if inKernel, err := c.filter.Set(p); err != nil || !inKernel {
-					t.Errorf("Set: %v, %v", inKernel, err)
+				if judged, err := c.filter.Set(p); err != nil || judged != allJudged {
+					t.Errorf("Set: %+v, %v", judged, err)
 					return
 				}
 				swaps++

@@ -88,11 +88,7 @@ func loadWithin(limit time.Duration, name string, ins asm.Instructions) (*ebpf.P
 	}
 	attr.instructions, attr.license = address(code.Bytes()), address(license)
 
-	paceMu.Lock()
-	wait := loadPace.take(time.Now())
-	paceMu.Unlock()
-	time.Sleep(wait)
-
+	paceLoad()
 	defer interruptAfter(limit)()
 	for deadline := time.Now().Add(limit); ; {
 		fd, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_LOAD, uintptr(unsafe.Pointer(attr)), unsafe.Sizeof(*attr))
@@ -106,6 +102,14 @@ func loadWithin(limit time.Duration, name string, ins asm.Instructions) (*ebpf.P
 		}
 		// Some other signal, a profiler's for one: again.
 	}
+}
+
+// paceLoad waits until another program may be loaded.
+func paceLoad() {
+	paceMu.Lock()
+	wait := loadPace.take(time.Now())
+	paceMu.Unlock()
+	time.Sleep(wait)
 }
 
 // hostOrder is binary.NativeEndian as the assembler knows it.

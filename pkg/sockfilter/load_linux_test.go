@@ -12,9 +12,9 @@ import (
 	"capstan/pkg/netns/netnstest"
 )
 
-// endless is a program that the verifier has more than a million steps to
+// hard is a program that the verifier has more than a million steps to
 // follow in: R7 is another number on each of 2³⁰ ways, and matters.
-func endless() asm.Instructions {
+func hard() asm.Instructions {
 	ins := asm.Instructions{asm.Mov.Reg(regCtx, asm.R1), asm.Mov.Imm(asm.R7, 1)}
 	for i := range int32(30) {
 		ins = append(ins,
@@ -37,7 +37,7 @@ func TestLoadHasADeadline(t *testing.T) {
 	for range 2 {
 		wg.Go(func() {
 			start := time.Now()
-			if p, err := loadWithin(30*time.Millisecond, "endless", endless()); !errors.Is(err, os.ErrDeadlineExceeded) {
+			if p, err := loadWithin(30*time.Millisecond, "hard", hard()); !errors.Is(err, os.ErrDeadlineExceeded) {
 				t.Errorf("loaded %v: %v", p, err)
 			}
 			t.Logf("refused after %v", time.Since(start))

@@ -109,6 +109,7 @@ const (
 // Masks of the parts of an opcode.
 const (
 	classMask     = 0x07
+	sizeMask      = 0x18
 	aluMask       = 0xf0
 	jumpMask      = 0xf0
 	scratchWords  = 16   // M[0] … M[15]
@@ -122,8 +123,29 @@ const (
 	offsetAncillary = 0xffff_f000 // SKF_AD_OFF
 	offsetNetwork   = 0xfff0_0000 // SKF_NET_OFF
 	offsetLink      = 0xffe0_0000 // SKF_LL_OFF
-	// maxOffset is the largest ordinary one. Loads beyond it always fail.
+	// maxOffset is the largest ordinary one. Loads between it and offsetLink
+	// always fail.
 	maxOffset = 0x7fff_ffff
+)
+
+// Ancillary loads, as distances from offsetAncillary (linux/filter.h, SKF_AD_).
+const (
+	adProtocol       = 0
+	adPacketType     = 4
+	adInterface      = 8
+	adAttribute      = 12 // NLATTR
+	adNestAttribute  = 16 // NLATTR_NEST
+	adMark           = 20
+	adQueue          = 24
+	adHardwareType   = 28 // HATYPE
+	adHash           = 32 // RXHASH
+	adCPU            = 36
+	adXorX           = 40 // ALU_XOR_X
+	adVLANTag        = 44
+	adVLANTagPresent = 48
+	adPayloadOffset  = 52 // PAY_OFFSET
+	adRandom         = 56
+	adVLANTPID       = 60
 )
 
 // known reports whether op is an instruction.

@@ -11,28 +11,57 @@ import (
 // any number of goroutines.
 type Program struct {
 	code []bpf.RawInstruction
+	// kernelOnly is the index of the first load whose value only the kernel
+	// knows, -1 if there is none.
+	kernelOnly int
+	// userOnly says that there is a load that eBPF can't do.
+	userOnly bool
 }
 
-// Compile validates prog, which it copies. The error is a [*ProgramError] for
-// an invalid program, an [*UnsupportedError] for a valid one that we can't
-// run.
+// Compile validates prog, which it copies. The error is a [*ProgramError].
 func Compile(prog []bpf.RawInstruction) (*Program, error) {
 	if err := check(prog); err != nil {
 		return nil, err
 	}
-	return &Program{code: slices.Clone(prog)}, nil
+	p := &Program{code: slices.Clone(prog), kernelOnly: -1}
+	for i, ins := range p.code {
+		if !isAncillary(ins) {
+			continue
+		}
+		switch ins.K - offsetAncillary {
+		case adMark, adQueue, adHash, adCPU, adRandom:
+			if p.kernelOnly < 0 {
+				p.kernelOnly = i
+			}
+		case adAttribute, adNestAttribute, adHardwareType, adPayloadOffset:
+			p.userOnly = true
+		}
+	}
+	return p, nil
+}
+
+// unsupported is the error for a program that would have to run in user space
+// but can't.
+func (p *Program) unsupported() error {
+	return &UnsupportedError{Index: p.kernelOnly, Load: ancillaryName(p.code[p.kernelOnly].K)}
 }
 
 // Len returns the number of instructions.
 func (p *Program) Len() int { return len(p.code) }
 
-// Run interprets the program on a frame and returns its verdict: how many
-// bytes of the frame to keep, 0 = none. It may exceed the length of the frame.
-// wireLen is what the program reads as the frame's length; the bytes that it
-// can load are those in frame. A load out of range and a division by a zero X
-// end the program with 0. Run doesn't allocate.
+// Run is [Program.RunPacket] for a frame of which nothing but the bytes is
+// known: a program that reads more finds zeros, and loads relative to the
+// network header are out of range.
 func (p *Program) Run(frame []byte, wireLen int) uint32 {
-	m := machine{frame: frame, length: uint32(wireLen)}
+	return p.RunPacket(&Packet{Data: frame, Len: wireLen, NetworkOffset: -1})
+}
+
+// RunPacket interprets the program on a packet and returns its verdict: how
+// many bytes of the frame to keep, 0 = none. It may exceed the length of the
+// frame. A load out of range and a division by a zero X end the program with
+// 0. RunPacket doesn't allocate.
+func (p *Program) RunPacket(packet *Packet) uint32 {
+	m := machine{packet: packet, frame: packet.Data}
 	// Jumps only go forward and the last instruction returns (check), so this
 	// ends within len(p.code) steps.
 	for pc := 0; pc < len(p.code); pc++ {
@@ -72,28 +101,24 @@ func (p *Program) Run(frame []byte, wireLen int) uint32 {
 type machine struct {
 	a, x    uint32
 	scratch [scratchWords]uint32
-	frame   []byte
-	length  uint32
+	packet  *Packet
+	frame   []byte // packet.Data
 }
 
 // load does an instruction that loads A or X; false means out of range.
 func (m *machine) load(ins *bpf.RawInstruction) bool {
 	ok := true
 	switch ins.Op {
-	case opLoadAbsW:
-		m.a, ok = m.word(uint64(ins.K))
-	case opLoadAbsH:
-		m.a, ok = m.half(uint64(ins.K))
-	case opLoadAbsB:
-		m.a, ok = m.byte(uint64(ins.K))
-	case opLoadIndW:
-		m.a, ok = m.word(uint64(m.x) + uint64(ins.K))
-	case opLoadIndH:
-		m.a, ok = m.half(uint64(m.x) + uint64(ins.K))
-	case opLoadIndB:
-		m.a, ok = m.byte(uint64(m.x) + uint64(ins.K))
+	case opLoadAbsW, opLoadAbsH, opLoadAbsB:
+		if ins.K >= offsetAncillary {
+			m.ancillary(ins.K - offsetAncillary)
+			return true
+		}
+		m.a, ok = m.sized(ins.Op, m.packet.offset(ins.K))
+	case opLoadIndW, opLoadIndH, opLoadIndB:
+		m.a, ok = m.sized(ins.Op, m.packet.offset(ins.K)+uint64(m.x))
 	case opLoadXMSH:
-		m.x, ok = m.byte(uint64(ins.K))
+		m.x, ok = m.byte(m.packet.offset(ins.K))
 		m.x = m.x & mshLengthMask * 4
 	case opLoadImm:
 		m.a = ins.K
@@ -104,11 +129,23 @@ func (m *machine) load(ins *bpf.RawInstruction) bool {
 	case opLoadXMem:
 		m.x = m.scratch[ins.K%scratchWords]
 	case opLoadLen:
-		m.a = m.length
+		m.a = uint32(m.packet.Len)
 	case opLoadXLen:
-		m.x = m.length
+		m.x = uint32(m.packet.Len)
 	}
 	return ok
+}
+
+// sized loads as many bytes as an opcode says.
+func (m *machine) sized(op uint16, offset uint64) (uint32, bool) {
+	switch op & sizeMask {
+	case sizeH:
+		return m.half(offset)
+	case sizeB:
+		return m.byte(offset)
+	default:
+		return m.word(offset)
+	}
 }
 
 func (m *machine) word(offset uint64) (uint32, bool) {

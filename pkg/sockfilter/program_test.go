@@ -52,27 +52,6 @@ func TestCompileRefuses(t *testing.T) {
 	}
 }
 
-func TestCompileNamesUnsupportedLoads(t *testing.T) {
-	ret := bpf.RawInstruction{Op: opRetK, K: 1}
-	for _, tt := range []struct {
-		ins  bpf.RawInstruction
-		want string
-	}{
-		{bpf.RawInstruction{Op: opLoadAbsW, K: 0xffff_f000}, "SKF_AD_PROTOCOL"},
-		{bpf.RawInstruction{Op: opLoadAbsB, K: 0xffff_f000 + 44}, "SKF_AD_VLAN_TAG"},
-		{bpf.RawInstruction{Op: opLoadAbsH, K: 0xffff_f000 + 60}, "SKF_AD_VLAN_TPID"},
-		{bpf.RawInstruction{Op: opLoadAbsH, K: 0xfff0_0000}, "SKF_NET_OFF+0"},
-		{bpf.RawInstruction{Op: opLoadAbsH, K: 0xffe0_0010}, "SKF_LL_OFF+16"},
-		{bpf.RawInstruction{Op: opLoadXMSH, K: 0xfff0_0002}, "SKF_NET_OFF+2"},
-	} {
-		_, err := Compile(insns{{Op: opLoadLen}, tt.ins, ret})
-		var e *UnsupportedError
-		if !errors.As(err, &e) || e.Index != 1 || e.Load != tt.want {
-			t.Errorf("%+v: %v, want %s", tt.ins, err, tt.want)
-		}
-	}
-}
-
 func TestCompileCopies(t *testing.T) {
 	code := insns{{Op: opRetK, K: 1}}
 	p, err := Compile(code)
@@ -204,14 +183,11 @@ func FuzzCompile(f *testing.F) {
 		p, err := Compile(code)
 		if err != nil {
 			var invalid *ProgramError
-			var unsupported *UnsupportedError
-			switch {
-			case errors.As(err, &invalid):
-				if invalid.Index < -1 || invalid.Index >= len(code) {
-					t.Fatalf("error at instruction %d of %d", invalid.Index, len(code))
-				}
-			case !errors.As(err, &unsupported):
+			if !errors.As(err, &invalid) {
 				t.Fatalf("untyped error %v", err)
+			}
+			if invalid.Index < -1 || invalid.Index >= len(code) {
+				t.Fatalf("error at instruction %d of %d", invalid.Index, len(code))
 			}
 			return
 		}

@@ -24,7 +24,31 @@ type namedProgram struct {
 // instruction a line. Those "not optimised" are of tcpdump -O.
 func tcpdumpPrograms(t testing.TB) []namedProgram {
 	t.Helper()
-	f, err := os.Open("testdata/tcpdump.txt")
+	all := readPrograms(t, "testdata/tcpdump.txt")
+	if len(all) < 50 {
+		t.Fatalf("only %d programs", len(all))
+	}
+	return all
+}
+
+// cookedPrograms reads what tcpdump printed for -y LINUX_SLL and LINUX_SLL2,
+// whose name is the prefix of a program's.
+func cookedPrograms(t testing.TB, linkType string) (programs []namedProgram) {
+	t.Helper()
+	for _, p := range readPrograms(t, "testdata/tcpdump-cooked.txt") {
+		if strings.HasPrefix(p.name, linkType+":") {
+			programs = append(programs, p)
+		}
+	}
+	if len(programs) < 10 {
+		t.Fatalf("only %d programs for %s", len(programs), linkType)
+	}
+	return programs
+}
+
+func readPrograms(t testing.TB, name string) []namedProgram {
+	t.Helper()
+	f, err := os.Open(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,9 +71,6 @@ func tcpdumpPrograms(t testing.TB) []namedProgram {
 		}
 		p := &all[len(all)-1]
 		p.code = append(p.code, ins)
-	}
-	if len(all) < 50 {
-		t.Fatalf("only %d programs", len(all))
 	}
 	return all
 }
@@ -214,11 +235,15 @@ func testFrames(r *rand.Rand) [][]byte {
 }
 
 // netVM returns the interpreter of golang.org/x/net/bpf with the program, nil
-// where it is known to differ: it has no NEG and takes LDX LEN for LD LEN.
+// where it is known to differ: it has no NEG, takes LDX LEN for LD LEN, and
+// knows nothing beside the frame.
 func netVM(t testing.TB, code []bpf.RawInstruction) *bpf.VM {
 	t.Helper()
 	for _, ins := range code {
-		if ins.Op == opNeg || ins.Op == opLoadXLen {
+		if ins.Op == opNeg || ins.Op == opLoadXLen || isAncillary(ins) {
+			return nil
+		}
+		if _, offset, ok := base(ins.K); isLoad(ins.Op) && ok && offset != ins.K {
 			return nil
 		}
 	}
@@ -231,6 +256,15 @@ func netVM(t testing.TB, code []bpf.RawInstruction) *bpf.VM {
 		t.Fatalf("golang.org/x/net/bpf: %v in %v", err, decoded)
 	}
 	return vm
+}
+
+// isLoad reports whether an instruction loads bytes of the frame.
+func isLoad(op uint16) bool {
+	switch op {
+	case opLoadAbsW, opLoadAbsH, opLoadAbsB, opLoadIndW, opLoadIndH, opLoadIndB, opLoadXMSH:
+		return true
+	}
+	return false
 }
 
 func netVerdict(t testing.TB, vm *bpf.VM, frame []byte) uint32 {

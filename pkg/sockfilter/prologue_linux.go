@@ -12,6 +12,8 @@ const (
 	labelClient   = "client"   // go on to the client's program
 	labelExcluded = "excluded" // count and drop
 	labelDrop     = "drop"
+	labelTagged   = "tagged"   // go on to the program for frames with a tag
+	labelInactive = "inactive" // there is no program
 )
 
 // Registers of the prologue, beside regCtx.
@@ -39,12 +41,17 @@ func (f *Filter) prologue() asm.Instructions {
 		ins = append(ins, f.cfg.Self.exclude()...)
 	}
 	ins = append(ins,
-		asm.Mov.Reg(asm.R1, regCtx).WithSymbol(labelClient),
-		asm.LoadMapPtr(asm.R2, f.slot.FD()),
-		asm.Mov.Imm(asm.R3, 0),
-		asm.FnTailCall.Call(),
+		asm.LoadMem(asm.R1, regCtx, skbVLANPresent, asm.Word).WithSymbol(labelClient),
+		asm.JNE.Imm(asm.R1, 0, labelTagged),
 	)
-	ins = append(ins, count(counterInactive)...) // the slot is empty
+	ins = append(ins, f.tailCall(slotUntagged)...)
+	ins = append(ins, asm.Ja.Label(labelInactive))
+	tagged := f.tailCall(slotTagged)
+	tagged[0] = tagged[0].WithSymbol(labelTagged)
+	ins = append(ins, tagged...)
+	inactive := count(counterInactive) // the slot is empty
+	inactive[0] = inactive[0].WithSymbol(labelInactive)
+	ins = append(ins, inactive...)
 	if f.cfg.excludes() {
 		ins = append(ins, asm.Ja.Label(labelDrop))
 		excluded := count(counterRuled)
@@ -55,6 +62,17 @@ func (f *Filter) prologue() asm.Instructions {
 		asm.Mov.Imm(asm.R0, 0).WithSymbol(labelDrop),
 		asm.Return(),
 	)
+}
+
+// tailCall goes on with the program in a slot, if there is one. The index is a
+// constant, which lets the kernel make it a plain jump.
+func (f *Filter) tailCall(slot int32) asm.Instructions {
+	return asm.Instructions{
+		asm.Mov.Reg(asm.R1, regCtx),
+		asm.LoadMapPtr(asm.R2, f.slots.FD()),
+		asm.Mov.Imm(asm.R3, slot),
+		asm.FnTailCall.Call(),
+	}
 }
 
 // count adds 1 to a counter of this processor. The addition is atomic since

@@ -21,9 +21,15 @@ const (
 const (
 	skbLen         = 0
 	skbPktType     = 4
+	skbMark        = 8
+	skbQueue       = 12
+	skbProtocol    = 16 // network order
 	skbVLANPresent = 20
+	skbVLANTCI     = 24
+	skbVLANProto   = 28 // network order
 	skbIfindex     = 40
 	skbCB          = 48
+	skbHash        = 68
 )
 
 // wholeFrame is the verdict that cuts nothing off.
@@ -39,16 +45,28 @@ const (
 	maxShortJump = 30_000
 )
 
+// target is what a program is translated for.
+type target struct {
+	layout  *layout
+	snapLen uint32
+	// reach says that loads relative to the network header reach all of the
+	// frame, see networkReach.
+	reach bool
+}
+
 // translation is the state of translating one program. All instructions that
 // it emits are of single width, so that an index in out is the offset that
 // jumps count in.
 type translation struct {
-	code    []bpf.RawInstruction
-	facts   *analysis
-	snapLen uint32
-	out     asm.Instructions
-	starts  []int // index in out, by classic instruction
-	jumps   []jump
+	target
+	code      []bpf.RawInstruction
+	facts     *analysis
+	undecided bool // some frames are left to user space
+	sieve     bool // user space judges all that passes, so it passes whole
+	out       asm.Instructions
+	starts    []int // index in out, by classic instruction
+	jumps     []jump
+	loads     int // that the kernel expands
 }
 
 // jump is a jump in out whose distance isn't known yet.
@@ -58,16 +76,28 @@ type jump struct {
 }
 
 // translate returns an eBPF program for the slot: client's program p with its
-// verdict cut to snapLen. Frames whose VLAN tag the kernel holds apart come
-// whole: see [Filter.Set].
+// verdict cut to the snap length. If exact is true, the kernel's verdict is p's.
+// Otherwise it passes whole what p accepts, and some frames that p might
+// refuse: user space judges them all.
 //
 // The verifier walks every way through a program unless it finds that it was
 // in the same state before. Values that it knows or has bounds for make states
 // differ, and a program of 255 instructions can be made to have 2²⁵⁰ of them.
 // So wherever ways join, and in scratch memory, A and X are XORed with a 0
 // that the verifier takes for unknown.
-func translate(p *Program, snapLen uint32) asm.Instructions {
-	t := &translation{code: p.code, facts: analyse(p.code), snapLen: snapLen, starts: make([]int, len(p.code))}
+func (to target) translate(p *Program) (t *translation, exact bool) {
+	t = to.pass(p, false)
+	if !t.undecided {
+		return t, true
+	}
+	return to.pass(p, true), false
+}
+
+func (to target) pass(p *Program, sieve bool) *translation {
+	t := &translation{
+		target: to, code: p.code, facts: analyse(p.code, to.layout.ends),
+		sieve: sieve, starts: make([]int, len(p.code)),
+	}
 	t.prologue()
 	for i := range t.code {
 		t.starts[i] = len(t.out)
@@ -78,7 +108,7 @@ func translate(p *Program, snapLen uint32) asm.Instructions {
 	for _, j := range t.jumps {
 		t.patch(j)
 	}
-	return t.out
+	return t
 }
 
 func (t *translation) patch(j jump) {
@@ -103,10 +133,6 @@ func (t *translation) emit(ins ...asm.Instruction) { t.out = append(t.out, ins..
 func (t *translation) prologue() {
 	t.emit(
 		asm.Mov.Reg(regCtx, asm.R1),
-		asm.LoadMem(regTmp, regCtx, skbVLANPresent, asm.Word),
-		skip(asm.JEq.Imm32(regTmp, 0, ""), 2),
-		asm.Mov.Imm32(asm.R0, wholeFrame),
-		asm.Return(),
 		// The kernel clears the control block before it runs a filter.
 		asm.LoadMem(regUnknown, regCtx, skbCB, asm.Word),
 		asm.Mov.Imm32(regA, 0),
@@ -161,74 +187,6 @@ func (t *translation) launder(r asm.Register) { t.emit(asm.Xor.Reg32(r, regUnkno
 // word that a register was stored in. Programs write each word before they
 // read it (check), so that none needs to be cleared.
 func scratchOffset(k uint32) int16 { return -8 * int16(k+1) }
-
-func (t *translation) load(i int) {
-	ins := t.code[i]
-	if alwaysFails(ins) {
-		t.refuse()
-		return
-	}
-	switch ins.Op {
-	case opLoadAbsW, opLoadAbsH, opLoadAbsB:
-		t.emit(asm.LoadAbs(int32(ins.K), loadSize(ins.Op)))
-	case opLoadIndW, opLoadIndH, opLoadIndB:
-		t.refuseUnless(asm.JLE.Imm32(regX, int32(maxOffset-ins.K), ""))
-		t.emit(asm.LoadInd(regA, regX, int32(ins.K), loadSize(ins.Op)))
-	case opLoadXMSH:
-		t.loadMSH(ins.K, t.facts.liveA[i])
-	case opLoadImm:
-		t.emit(asm.Mov.Imm32(regA, int32(ins.K)))
-	case opLoadXImm:
-		t.emit(asm.Mov.Imm32(regX, int32(ins.K)))
-	case opLoadMem:
-		t.emit(asm.LoadMem(regA, asm.RFP, scratchOffset(ins.K), asm.DWord))
-	case opLoadXMem:
-		t.emit(asm.LoadMem(regX, asm.RFP, scratchOffset(ins.K), asm.DWord))
-	case opLoadLen:
-		t.emit(asm.LoadMem(regA, regCtx, skbLen, asm.Word))
-	case opLoadXLen:
-		t.emit(asm.LoadMem(regX, regCtx, skbLen, asm.Word))
-	}
-}
-
-func loadSize(op uint16) asm.Size {
-	switch op & (sizeH | sizeB) {
-	case sizeH:
-		return asm.Half
-	case sizeB:
-		return asm.Byte
-	default:
-		return asm.Word
-	}
-}
-
-// loadMSH loads four times the low nibble of a byte into X. The load goes
-// through A's register; keepA says that A is still wanted.
-func (t *translation) loadMSH(k uint32, keepA bool) {
-	if keepA {
-		t.emit(asm.Mov.Reg32(regTmp, regA))
-	}
-	t.emit(
-		asm.LoadAbs(int32(k), asm.Byte),
-		asm.And.Imm32(regA, mshLengthMask),
-		asm.LSh.Imm32(regA, 2),
-		asm.Mov.Reg32(regX, regA),
-	)
-	if keepA {
-		t.emit(asm.Mov.Reg32(regA, regTmp))
-	}
-}
-
-// refuse ends the program with 0.
-func (t *translation) refuse() {
-	t.emit(asm.Mov.Imm32(asm.R0, 0), asm.Return())
-}
-
-// refuseUnless ends the program with 0 unless jump is taken.
-func (t *translation) refuseUnless(jump asm.Instruction) {
-	t.emit(skip(jump, 2))
-	t.refuse()
-}
 
 func (t *translation) alu(ins bpf.RawInstruction) {
 	op := aluOp(ins.Op)
@@ -361,17 +319,4 @@ func (t *translation) expandedLen(from, to int) int {
 		}
 	}
 	return n
-}
-
-// ret returns the verdict, cut to the snap length.
-func (t *translation) ret(ins bpf.RawInstruction) {
-	if ins.Op == opRetA {
-		t.emit(
-			skip(asm.JLE.Imm32(regA, int32(t.snapLen), ""), 1),
-			asm.Mov.Imm32(regA, int32(t.snapLen)),
-		)
-	} else {
-		t.emit(asm.Mov.Imm32(regA, int32(min(ins.K, t.snapLen))))
-	}
-	t.emit(asm.Return())
 }

@@ -88,8 +88,10 @@ func (h *Host) Open(d rpcap.Device, o Options) (pump.Input, error) {
 	if err != nil {
 		return pump.Input{}, err
 	}
-	cooked := t.linkType == capture.LinkTypeLinuxSLL
-	cfg := sockfilter.Config{SnapLen: o.SnapLen, Direction: d.Direction, Cooked: cooked, LoopbackInterface: loopback(d.Direction)}
+	cfg := sockfilter.Config{SnapLen: o.SnapLen, Direction: d.Direction, LoopbackInterface: loopback(d.Direction)}
+	if t.linkType == capture.LinkTypeLinuxSLL {
+		cfg.View = sockfilter.ViewCooked
+	}
 	if !d.IncludeSelf {
 		cfg.Self = h.Self
 	}

@@ -78,11 +78,8 @@ func (p *Pump) deliver(f *afpacket.Frame) {
 	view := p.buf[p.fill+rpcap.PacketOverhead:]
 	n, wireLen := p.in.Layout.put(view, f)
 	capLen := min(n, p.cfg.SnapLen)
-	// A frame that comes cut has been accepted, and cut, by a program in the
-	// kernel; what that saw is no longer there to be judged again.
-	whole := len(f.Data) >= f.Len
-	if prog := p.program.Load(); prog.p != nil && (prog.always && whole || f.VLANPresent) {
-		verdict := prog.p.Run(view[:n], wireLen)
+	if prog := p.program.Load(); prog.judges(f) {
+		verdict := prog.p.RunPacket(p.in.Layout.packet(view[:n], wireLen, f))
 		if verdict == 0 {
 			p.refused.Add(1) // dropped because the client's filter refuses it
 			return

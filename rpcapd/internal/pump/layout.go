@@ -5,6 +5,7 @@ import (
 
 	"capstan/pkg/afpacket"
 	"capstan/pkg/capture"
+	"capstan/pkg/sockfilter"
 )
 
 // Layout tells how a frame of the ring becomes the frame as the client sees
@@ -58,6 +59,28 @@ func (l Layout) put(dst []byte, f *afpacket.Frame) (n, wireLen int) {
 	default:
 		return putEthernet(dst, f)
 	}
+}
+
+// packet returns what a filter can ask about f, whose client's view is data.
+func (l Layout) packet(data []byte, wireLen int, f *afpacket.Frame) *sockfilter.Packet {
+	p := &sockfilter.Packet{
+		Data: data, Len: wireLen,
+		Protocol: f.Protocol, PacketType: f.PacketType, Interface: f.Interface, HardwareType: f.HardwareType,
+	}
+	switch l {
+	case LayoutCooked:
+		p.NetworkOffset = cookedLen
+		if f.VLANPresent {
+			p.NetworkOffset += vlanLen
+		}
+	case LayoutRaw:
+	default:
+		p.NetworkOffset = f.NetworkOffset
+		if f.VLANPresent && f.NetworkOffset >= vlanOffset {
+			p.NetworkOffset += vlanLen
+		}
+	}
+	return p
 }
 
 // putEthernet puts a stripped VLAN tag back behind the MAC addresses, as

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"capstan/pkg/afpacket"
 	"capstan/pkg/capture"
 	"capstan/pkg/sockfilter"
 )
@@ -84,15 +85,27 @@ type Pump struct {
 // program is the client's filter as user space sees it.
 type program struct {
 	p *sockfilter.Program // nil is everything
-	// always: the kernel doesn't run p, so every frame must be judged here.
-	// Otherwise only frames with a VLAN tag are, which the kernel passes.
-	always bool
+	// judged tells on which frames p need not be run here.
+	judged sockfilter.Judged
+}
+
+// judges reports whether the program must be run on a frame. One that comes cut
+// has been accepted, and cut, by a program in the kernel; what that saw is no
+// longer there to be judged again.
+func (p *program) judges(f *afpacket.Frame) bool {
+	if p.p == nil || len(f.Data) < f.Len {
+		return false
+	}
+	if f.VLANPresent {
+		return !p.judged.Tagged
+	}
+	return !p.judged.Untagged
 }
 
 // New returns a pump that has not started: the kernel passes nothing yet.
 func New(in Input, cfg Config) *Pump {
 	p := &Pump{in: in, cfg: cfg, buf: make([]byte, bufferLen), done: make(chan struct{})}
-	p.program.Store(&program{})
+	p.program.Store(&program{judged: sockfilter.Judged{Untagged: true, Tagged: true}})
 	p.sampling.Store(&capture.Sampling{})
 	return p
 }
@@ -128,18 +141,19 @@ func (p *Pump) SetFilter(filter *sockfilter.Program) (inKernel bool, err error) 
 	old := p.program.Load()
 	// While the kernel changes programs, frames of the old and of the new one
 	// come out of the ring side by side, so the new one is run on all of them.
-	p.program.Store(&program{p: filter, always: true})
-	inKernel, err = p.in.Filter.Set(filter)
+	p.program.Store(&program{p: filter})
+	judged, err := p.in.Filter.Set(filter)
 	if err != nil {
 		p.program.Store(old)
 		return false, fmt.Errorf("set filter: %w", err)
 	}
 	// If the old program ran here, frames that nobody has judged may still be
 	// in the ring; then the new one goes on running on every frame.
-	if inKernel && !old.always {
-		p.program.Store(&program{p: filter})
-	}
-	return inKernel, nil
+	p.program.Store(&program{p: filter, judged: sockfilter.Judged{
+		Untagged: judged.Untagged && old.judged.Untagged,
+		Tagged:   judged.Tagged && old.judged.Tagged,
+	}})
+	return judged.Untagged, nil
 }
 
 // SetSampling thins out what the filter accepts from now on.

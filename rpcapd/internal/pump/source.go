@@ -25,9 +25,9 @@ type Source interface {
 
 // Filter is the kernel side of the client's filter, see package sockfilter.
 type Filter interface {
-	// Set replaces the program; nil is everything. inKernel = false: the
-	// kernel passes everything and the program must be run on each frame.
-	Set(p *sockfilter.Program) (inKernel bool, err error)
+	// Set replaces the program; nil is everything. On frames that the kernel
+	// doesn't judge, which come whole, the program must be run.
+	Set(p *sockfilter.Program) (sockfilter.Judged, error)
 	// Stop lets nothing pass any more.
 	Stop() error
 	Counts() (sockfilter.Counts, error)

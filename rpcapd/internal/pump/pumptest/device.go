@@ -156,14 +156,14 @@ func (d *Device) Close() error {
 // filter is the device's other face.
 type filter Device
 
-func (f *filter) Set(p *sockfilter.Program) (inKernel bool, err error) {
+func (f *filter) Set(p *sockfilter.Program) (sockfilter.Judged, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.SetError != nil {
-		return false, f.SetError
+		return sockfilter.Judged{}, f.SetError
 	}
 	f.active, f.program = true, p
-	return !f.UserSpace, nil
+	return sockfilter.Judged{Untagged: !f.UserSpace}, nil
 }
 
 func (f *filter) Stop() error {
