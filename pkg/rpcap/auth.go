@@ -18,7 +18,7 @@ const (
 type AuthRequest struct {
 	AuthType AuthType
 	User     string // at most 65,535 bytes; sent only with AuthPassword
-	Password string // likewise; travels in clear
+	Password []byte // likewise; travels in clear. When decoded it aliases the body, so that it can be wiped.
 }
 
 // Type returns [TypeAuthRequest].
@@ -44,17 +44,17 @@ func (m *AuthRequest) decodeBody(_ uint16, c cursor) error {
 	c.u16("dummy")
 	userLen := int(c.u16("slen1"))
 	passwordLen := int(c.u16("slen2"))
-	m.User, m.Password = "", ""
+	m.User, m.Password = "", nil
 	// The lengths mean nothing for other types, so they are not looked at.
 	if m.AuthType == AuthPassword {
 		m.User = c.string("user", userLen)
-		m.Password = c.string("password", passwordLen)
+		m.Password = c.bytes("password", passwordLen)
 	}
 	return c.done()
 }
 
 // cut shortens s to what a 16-bit length can tell.
-func cut(s string) string { return s[:min(len(s), 1<<16-1)] }
+func cut[S ~string | ~[]byte](s S) S { return s[:min(len(s), 1<<16-1)] }
 
 // ByteOrderMagic is sent in the byte order of the server's host.
 const ByteOrderMagic = 0xa1b2c3d4

@@ -31,7 +31,7 @@ func vectors() []vector {
 			"0000",                // dummy
 			"0000 0000",           // slen1, slen2
 		}, nil},
-		{"auth password", &AuthRequest{AuthType: AuthPassword, User: "bob", Password: "secret"}, []string{
+		{"auth password", &AuthRequest{AuthType: AuthPassword, User: "bob", Password: []byte("secret")}, []string{
 			"00 08 0000 00000011",
 			"0001",         // type password
 			"0000",         // dummy
@@ -259,7 +259,7 @@ func TestDecodeToleratesAndRefuses(t *testing.T) {
 func TestAppendCuts(t *testing.T) {
 	long := strings.Repeat("x", 70_000)
 	for _, tc := range []struct{ in, want Message }{
-		{&AuthRequest{AuthType: AuthPassword, User: long, Password: long}, &AuthRequest{AuthType: AuthPassword, User: long[:65535], Password: long[:65535]}},
+		{&AuthRequest{AuthType: AuthPassword, User: long, Password: []byte(long)}, &AuthRequest{AuthType: AuthPassword, User: long[:65535], Password: []byte(long[:65535])}},
 		{&Error{Text: long}, &Error{Text: long[:255]}},
 		{&FindAllIfReply{Interfaces: []Interface{{Name: long, Description: long}}}, &FindAllIfReply{Interfaces: []Interface{{Name: long[:1024], Description: long[:1024]}}}},
 		{&StartCapRequest{ReadTimeout: -time.Second}, &StartCapRequest{}},

@@ -64,7 +64,7 @@ func openDatagrams(ctx context.Context, c Config) (session, error) {
 func (s *datagramSession) start(c Config) error {
 	auth := &rpcap.AuthRequest{}
 	if c.URL.User != "" {
-		auth = &rpcap.AuthRequest{AuthType: rpcap.AuthPassword, User: c.URL.User, Password: c.URL.Password}
+		auth = &rpcap.AuthRequest{AuthType: rpcap.AuthPassword, User: c.URL.User, Password: []byte(c.URL.Password)}
 	}
 	var opened rpcap.OpenReply
 	err := s.request(auth, &rpcap.AuthReply{})

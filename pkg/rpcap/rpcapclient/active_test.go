@@ -42,7 +42,7 @@ func TestActiveMode(t *testing.T) {
 			config.TLS = serverTLS
 		}
 		rpcaptest.Start(t, config, append([]rpcaptest.Step{
-			rpcaptest.Expect(&rpcap.AuthRequest{AuthType: rpcap.AuthPassword, User: "bob", Password: "secret"}), rpcaptest.Send(&rpcap.AuthReply{}),
+			rpcaptest.Expect(&rpcap.AuthRequest{AuthType: rpcap.AuthPassword, User: "bob", Password: []byte("secret")}), rpcaptest.Send(&rpcap.AuthReply{}),
 			rpcaptest.Open("eth0"), rpcaptest.OpenData(), rpcaptest.SendData(packets(1, 3, 60)),
 		}, endCapture...)...)
 		c, err := l.Accept(t.Context())

@@ -147,7 +147,7 @@ func (c *Client) authenticate(ctx context.Context, user, password string) error 
 		if len(user) > maxCredential || len(password) > maxCredential {
 			return fmt.Errorf("user or password is longer than %d bytes", maxCredential)
 		}
-		request = &rpcap.AuthRequest{AuthType: rpcap.AuthPassword, User: user, Password: password}
+		request = &rpcap.AuthRequest{AuthType: rpcap.AuthPassword, User: user, Password: []byte(password)}
 	}
 	var reply rpcap.AuthReply
 	if err := c.request(ctx, request, &reply); err != nil {

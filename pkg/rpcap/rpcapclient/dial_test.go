@@ -29,7 +29,7 @@ func TestDialAuthenticates(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			server := rpcaptest.Start(t, rpcaptest.Config{},
-				rpcaptest.Expect(&rpcap.AuthRequest{AuthType: rpcap.AuthPassword, User: "bob", Password: tc.password}),
+				rpcaptest.Expect(&rpcap.AuthRequest{AuthType: rpcap.AuthPassword, User: "bob", Password: []byte(tc.password)}),
 				rpcaptest.Send(tc.answer), rpcaptest.ExpectEnd())
 			u := server.URL()
 			u.User, u.Password = "bob", tc.password

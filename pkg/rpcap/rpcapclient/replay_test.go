@@ -45,7 +45,7 @@ func replay(t *testing.T, name string) replayed {
 		if m.Type == rpcap.TypeAuthRequest {
 			var auth rpcap.AuthRequest
 			must(t, rpcap.Decode(m.Header, m.Body, &auth))
-			u.User, u.Password = auth.User, auth.Password
+			u.User, u.Password = auth.User, string(auth.Password)
 			if c, err = Dial(t.Context(), u, Options{}); err == nil {
 				line = fmt.Sprint("auth ", c.ByteOrder())
 				defer c.Close()

@@ -17,12 +17,16 @@ const (
 	RefusedBusy            // no turn within the time the caller had
 	RefusedMalformed       // name or password no account can have
 	RefusedSource          // the accounts can't be read
+	RefusedNull            // a login without credentials is not permitted
+	RefusedType            // credentials of a kind that nobody knows
+	RefusedMessage         // a message that can't be decoded
 	NumRefusals
 )
 
 var refusalTexts = [NumRefusals]string{
 	"", "unknown_user", "wrong_password", "account_locked", "account_expired", "password_expired",
 	"unsupported_hash", "peer_blocked", "busy", "malformed", "accounts_unreadable",
+	"null_not_permitted", "unknown_type", "bad_message",
 }
 
 // String returns the word for logs and labels.

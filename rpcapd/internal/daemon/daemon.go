@@ -157,7 +157,7 @@ func (d *Daemon) admit(ctx context.Context, conn net.Conn) {
 			d.turnAway(c, metrics.RefusedUser, rpcap.CodeHostNoAuth, "This user is not allowed to connect. Connection refused.")
 			return
 		}
-		cfg.NullAuth = true // the kernel has said who it is
+		cfg.NullAuth, cfg.Trusted, cfg.TLS = true, true, nil // the kernel has said who it is
 		d.start(ctx, cfg, c, peer.String(), &session.UnixData{Path: c.LocalAddr().String(), UID: peer.UID})
 	case *net.TCPConn:
 		cfg.NullAuth = d.settings.Load().NullAuth
@@ -270,14 +270,21 @@ func (d *Daemon) turnAway(conn net.Conn, reason metrics.Refusal, code rpcap.Erro
 func (d *Daemon) Snapshot() metrics.Snapshot {
 	s := metrics.Snapshot{
 		ProtocolErrors: d.counters.ProtocolErrors.Load(),
-		FailedLogins:   d.counters.FailedLogins.Load(),
+		Logins:         d.counters.Logins.Load(),
+		OpensDenied:    d.counters.OpensDenied.Load(),
 		FiltersKernel:  d.counters.FilterLoads.Load(),
 		FiltersUser:    d.counters.FilterFallbacks.Load(),
+		FiltersDelayed: d.counters.FiltersDelayed.Load(),
+		TLSFailures:    d.counters.TLSFailures.Load(),
 	}
 	for r := range d.refused {
 		s.Refused[r] = d.refused[r].Load()
 	}
 	s.Refused[metrics.RefusedData] = d.counters.DataRefused.Load()
+	for r := range s.FailedLogins {
+		s.FailedLogins[r] = d.counters.FailedLogins[r].Load()
+	}
+	s.Refused[metrics.RefusedPlain] = d.counters.UnwantedPlain.Load()
 	s.Refused[metrics.RefusedTLS] = d.counters.UnwantedTLSHello.Load()
 	s.Sessions, s.SessionsTotal, s.Frames = d.sessions.counters()
 	return s

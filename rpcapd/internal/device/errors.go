@@ -33,3 +33,9 @@ const (
 
 	detailPermission = "Attempt to create packet socket failed - CAP_NET_RAW may be required"
 )
+
+// Denied is the error of a device that the client may not open: what the
+// reference says when the user that it has become may not.
+func Denied(name string) *Error {
+	return &Error{Device: name, Status: statusPermission, Detail: detailPermission}
+}

@@ -5,16 +5,24 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"capstan/rpcapd/internal/auth"
 )
 
 func TestExposition(t *testing.T) {
 	var s Snapshot
-	s.Sessions, s.SessionsTotal, s.ProtocolErrors, s.FailedLogins, s.FiltersKernel, s.FiltersUser = 1, 2, 3, 4, 5, 6
+	s.Sessions, s.SessionsTotal, s.ProtocolErrors, s.FailedLogins[auth.RefusedPassword], s.FiltersKernel, s.FiltersUser = 1, 2, 3, 4, 5, 6
+	s.Logins, s.OpensDenied, s.FiltersDelayed, s.TLSFailures, s.AuditFailures, s.Reloads, s.FailedReloads = 11, 12, 13, 14, 15, 16, 17
+	s.CertificateExpiry = time.Unix(1_800_000_000, 0)
 	s.Frames.Seen, s.Frames.Excluded, s.Frames.Filtered, s.Frames.Dropped = 100, 10, 20, 30
 	s.Frames.Matched, s.Frames.Sent, s.Frames.Undelivered, s.Frames.InterfaceDropped, s.Frames.Bytes = 40, 35, 5, 7, 4000
 	s.Refused[RefusedHost] = 8
@@ -28,7 +36,16 @@ func TestExposition(t *testing.T) {
 		`rpcapd_sessions 1`,
 		`rpcapd_sessions_total 2`,
 		`rpcapd_protocol_errors_total 3`,
-		`rpcapd_failed_logins_total 4`,
+		`rpcapd_failed_logins_total{reason="wrong_password"} 4`,
+		`rpcapd_failed_logins_total{reason="unknown_user"} 0`,
+		`rpcapd_logins_total 11`,
+		`rpcapd_denied_opens_total 12`,
+		`rpcapd_delayed_filters_total 13`,
+		`rpcapd_tls_handshake_failures_total 14`,
+		`rpcapd_tls_certificate_expiry_timestamp_seconds 1.8e+09`,
+		`rpcapd_audit_failures_total 15`,
+		`rpcapd_reloads_total{result="ok"} 16`,
+		`rpcapd_reloads_total{result="failed"} 17`,
 		`rpcapd_filter_loads_total{where="kernel"} 5`,
 		`rpcapd_filter_loads_total{where="userspace"} 6`,
 		`rpcapd_frames_seen_total 100`,
@@ -81,4 +98,30 @@ func scrape(t *testing.T, r *prometheus.Registry, path string) string {
 		t.Error(err)
 	}
 	return string(body)
+}
+
+// docs/metrics.md has a row for each metric and no other, with type, label and
+// help.
+func TestDocumentIsComplete(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, m := range table {
+		kind, label := "counter", "—"
+		if m.kind == prometheus.GaugeValue {
+			kind = "gauge"
+		}
+		if m.label != "" {
+			values := []string{}
+			m.values(&Snapshot{}, func(value string, _ float64) { values = append(values, "`"+value+"`") })
+			label = "`" + m.label + "`: " + strings.Join(values, ", ")
+		}
+		want = append(want, "| `rpcapd_"+m.name+"` | "+kind+" | "+label+" | "+m.help+" |")
+	}
+	got := regexp.MustCompile("(?m)^\\| `rpcapd_.*$").FindAllString(string(text), -1)
+	if diff := cmp.Diff(append(want, "| `rpcapd_build_info` | gauge | `version` | Always 1; the label tells the version. |"), got); diff != "" {
+		t.Error(diff)
+	}
 }

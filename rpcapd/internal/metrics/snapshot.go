@@ -1,7 +1,12 @@
 // Package metrics shows the daemon's counters to Prometheus.
 package metrics
 
-import "capstan/rpcapd/internal/pump"
+import (
+	"time"
+
+	"capstan/rpcapd/internal/auth"
+	"capstan/rpcapd/internal/pump"
+)
 
 // Refusal tells why a connection was refused.
 type Refusal uint8
@@ -12,12 +17,13 @@ const (
 	RefusedHost                    // not in the allow list
 	RefusedUser                    // unix socket: a user who may not
 	RefusedTLS                     // a TLS client on a plain port
+	RefusedPlain                   // a plain client on a TLS port
 	RefusedData                    // a stranger at a data listener
 	RefusedHostFull                // as many sessions as one host may have
 	NumRefusals
 )
 
-var refusalNames = [NumRefusals]string{"sessions_full", "host_not_allowed", "user_not_allowed", "tls_on_plain_port", "data_stranger", "host_sessions_full"}
+var refusalNames = [NumRefusals]string{"sessions_full", "host_not_allowed", "user_not_allowed", "tls_on_plain_port", "plain_on_tls_port", "data_stranger", "host_sessions_full"}
 
 // String returns the label value.
 func (r Refusal) String() string { return refusalNames[r] }
@@ -30,7 +36,16 @@ type Snapshot struct {
 	Frames         pump.Stats
 	Refused        [NumRefusals]uint64
 	ProtocolErrors uint64
-	FailedLogins   uint64
+	Logins         uint64
+	FailedLogins   [auth.NumRefusals]uint64
+	OpensDenied    uint64 // devices that clients may not open
 	FiltersKernel  uint64 // client filters that run in the kernel
 	FiltersUser    uint64 // client filters that run in user space
+	FiltersDelayed uint64 // requests that waited since their session loads filters too often
+	TLSFailures    uint64 // handshakes that failed
+
+	// What the parts beside the sessions add.
+	CertificateExpiry      time.Time // zero without TLS
+	AuditFailures          uint64    // events that were not written
+	Reloads, FailedReloads uint64    // of files, at SIGHUP
 }

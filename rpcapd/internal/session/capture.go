@@ -5,17 +5,25 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/net/bpf"
+
 	"capstan/pkg/afpacket"
 	"capstan/pkg/rpcap"
+	"capstan/rpcapd/internal/audit"
 	"capstan/rpcapd/internal/pump"
 )
 
 // running is a capture from STARTCAP to ENDCAP.
 type running struct {
 	pump    *pump.Pump
-	release func()         // says that the data connection is closed
-	watch   sync.WaitGroup // the goroutine that waits for the pump
-	endedAt time.Time      // when the session found that the pump has ended
+	text    string // the device's name as the client wrote it
+	started time.Time
+	// restriction is that of the device that is captured on; an OPEN meanwhile
+	// doesn't change it.
+	restriction []bpf.RawInstruction
+	release     func()         // says that the data connection is closed
+	watch       sync.WaitGroup // the goroutine that waits for the pump
+	endedAt     time.Time      // when the session found that the pump has ended
 }
 
 // ended reports whether the pump has ended by itself.
@@ -83,6 +91,9 @@ func (s *Session) endCapture(drain bool) {
 	s.statsMu.Unlock()
 	s.capture = nil
 	s.state = stateOpened
+	s.record(audit.Event{
+		Kind: audit.KindEnd, Device: r.text, DurationMS: time.Since(r.started).Milliseconds(), Counts: countsOf(final),
+	})
 }
 
 // stats answers STATS_REQ. Deviation: the reference means to tell the final

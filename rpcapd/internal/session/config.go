@@ -7,6 +7,8 @@ import (
 
 	"capstan/pkg/capture"
 	"capstan/pkg/rpcap"
+	"capstan/rpcapd/internal/audit"
+	"capstan/rpcapd/internal/auth"
 	"capstan/rpcapd/internal/device"
 	"capstan/rpcapd/internal/pump"
 )
@@ -20,6 +22,15 @@ type Config struct {
 	// Active says that the daemon has made the control connection: then it
 	// makes the data connections, too, and waits for messages without limit.
 	Active bool
+	// Trusted says that the kernel has told who the client is, and that it may
+	// do everything.
+	Trusted bool
+	// Access decides about logins; nil knows no users.
+	Access Access
+	// CompileFilter is for the filters that Access imposes.
+	CompileFilter CompileFilter
+	// Audit is the record of what clients do; nil keeps none.
+	Audit *audit.Log
 	// TLS is spoken on both connections, and nothing else, unless it is nil.
 	TLS      *tls.Config
 	Timeouts Timeouts
@@ -54,6 +65,9 @@ var defaultTimeouts = Timeouts{
 }
 
 func (c Config) withDefaults() Config {
+	if c.Access == nil {
+		c.Access = noUsers{}
+	}
 	if c.MaxAuthAttempts == 0 {
 		c.MaxAuthAttempts = defaultMaxAuthAttempts
 	}
@@ -95,7 +109,10 @@ type Counters struct {
 	FilterLoads      atomic.Uint64 // client filters that run in the kernel
 	FilterFallbacks  atomic.Uint64 // client filters that run in user space
 	FiltersDelayed   atomic.Uint64 // requests that waited since their session loads filters too often
-	FailedLogins     atomic.Uint64
+	Logins           atomic.Uint64 // that succeeded
+	FailedLogins     [auth.NumRefusals]atomic.Uint64
+	OpensDenied      atomic.Uint64 // devices that clients may not open
+	sessions         atomic.Uint64 // numbers them
 	UnwantedTLSHello atomic.Uint64 // TLS clients on a plain port
 	UnwantedPlain    atomic.Uint64 // plain clients on a TLS port
 	TLSFailures      atomic.Uint64 // handshakes that failed, on either connection

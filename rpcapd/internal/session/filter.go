@@ -9,6 +9,7 @@ import (
 
 	"capstan/pkg/rpcap"
 	"capstan/pkg/sockfilter"
+	"capstan/rpcapd/internal/audit"
 )
 
 // filterText is the reference's answer to an invalid program; a valid one that
@@ -54,7 +55,7 @@ func (s *Session) updateFilter(h rpcap.Header, body []byte) rpcap.Message {
 	if err := rpcap.Decode(h, body, &m); err != nil {
 		return &rpcap.Error{Code: rpcap.CodeUpdateFilter, Text: decodeText(err)}
 	}
-	program, err := compile(m.Filter)
+	program, err := compile(s.capture.restriction, m.Filter)
 	if err != nil {
 		return &rpcap.Error{Code: rpcap.CodeUpdateFilter, Text: filterText(err)}
 	}
@@ -67,6 +68,7 @@ func (s *Session) updateFilter(h rpcap.Header, body []byte) rpcap.Message {
 	}
 	s.filterLoaded(inKernel)
 	s.filtered = len(m.Filter) > 1
+	s.record(audit.Event{Kind: audit.KindFilter, Device: s.capture.text, Filter: audit.FilterText(m.Filter)})
 	return &rpcap.UpdateFilterReply{}
 }
 
@@ -78,10 +80,18 @@ func (s *Session) filterLoaded(inKernel bool) {
 	}
 }
 
-func compile(filter []rpcap.Instruction) (*sockfilter.Program, error) {
+// compile makes a program of the client's filter, behind the restriction of
+// its rights.
+func compile(restriction []bpf.RawInstruction, filter []rpcap.Instruction) (*sockfilter.Program, error) {
 	raw := make([]bpf.RawInstruction, len(filter))
 	for i, insn := range filter {
 		raw[i] = bpf.RawInstruction(insn)
+	}
+	if restriction != nil {
+		var err error
+		if raw, err = sockfilter.And(restriction, raw); err != nil {
+			return nil, err
+		}
 	}
 	return sockfilter.Compile(raw)
 }

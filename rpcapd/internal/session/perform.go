@@ -3,9 +3,12 @@ package session
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"capstan/pkg/rpcap"
+	"capstan/rpcapd/internal/audit"
+	"capstan/rpcapd/internal/device"
 )
 
 // textShort is the reference's answer to every body that ends too early.
@@ -86,6 +89,7 @@ func (s *Session) list() rpcap.Message {
 		s.log.Error("listing failed", "err", err)
 		return &rpcap.Error{Code: rpcap.CodeFindAllIf, Text: err.Error()}
 	}
+	interfaces = slices.DeleteFunc(interfaces, func(i rpcap.Interface) bool { return !s.rights.Allows(i.Name) })
 	if len(interfaces) == 0 {
 		return &rpcap.Error{Code: rpcap.CodeNoRemoteIf, Text: "No interfaces found! Make sure libpcap/WinPcap is properly installed" +
 			" and you have the right to access to the remote device."}
@@ -108,15 +112,32 @@ func (s *Session) open(h rpcap.Header, body []byte) rpcap.Message {
 	if err != nil {
 		return &rpcap.Error{Code: rpcap.CodeOpen, Text: err.Error()}
 	}
+	if !s.rights.Allows(d.Name) {
+		// Before anything tells whether there is such a device.
+		return s.deny(m.Device, d)
+	}
 	linkType, err := s.host.Probe(d)
 	if err != nil {
 		return &rpcap.Error{Code: rpcap.CodeOpen, Text: err.Error()}
 	}
-	s.device, s.text = d, m.Device
+	restriction, err := s.restrict(linkType)
+	if err != nil {
+		s.log.Error("the policy's filter can't be used on this device, so it can't be opened", "device", m.Device, "filter", s.rights.Filter, "err", err)
+		return s.deny(m.Device, d)
+	}
+	s.device, s.text, s.restriction = d, m.Device, restriction
+	s.record(audit.Event{Kind: audit.KindOpen, Result: audit.OK, Device: m.Device})
 	if s.state == stateIdle {
 		s.state = stateOpened
 	}
 	return &rpcap.OpenReply{LinkType: linkType}
+}
+
+// deny answers an OPEN of a device that the client may not open.
+func (s *Session) deny(text string, d rpcap.Device) *rpcap.Error {
+	s.counters.OpensDenied.Add(1)
+	s.record(audit.Event{Kind: audit.KindOpen, Result: audit.Refused, Reason: "not permitted", Device: text})
+	return &rpcap.Error{Code: rpcap.CodeOpen, Text: device.Denied(d.Name).Error()}
 }
 
 // decodeText is the reference's text for a body that can't be decoded.

@@ -6,15 +6,18 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/net/bpf"
 	"golang.org/x/time/rate"
 
 	"capstan/pkg/capture"
 	"capstan/pkg/rpcap"
+	"capstan/rpcapd/internal/policy"
 	"capstan/rpcapd/internal/pump"
 )
 
@@ -22,7 +25,9 @@ import (
 type Session struct {
 	// immutable
 	cfg      Config
+	number   uint64 // for the record
 	peer     string
+	address  netip.Addr // of the peer; zero on a unix socket
 	host     Host
 	data     DataOpener
 	log      *slog.Logger
@@ -33,12 +38,15 @@ type Session struct {
 	control     control
 	ctx         context.Context // of Run
 	state       state
-	device      rpcap.Device // of the last OPEN that succeeded
-	text        string       // its name as the client wrote it
-	filtered    bool         // the last capture's filter is more than "everything"
-	failures    int          // failed logins
-	certificate []byte       // that the client presented, in DER; nil: none
-	capture     *running     // nil unless state is stateCapturing
+	device      rpcap.Device         // of the last OPEN that succeeded
+	text        string               // its name as the client wrote it
+	filtered    bool                 // the last capture's filter is more than "everything"
+	failures    int                  // failed logins
+	user        string               // that logged in; "" for null authentication
+	rights      policy.Rights        // of the client, as they were when it logged in
+	restriction []bpf.RawInstruction // that the rights put on captures of device; nil: none
+	certificate []byte               // that the client presented, in DER; nil: none
+	capture     *running             // nil unless state is stateCapturing
 	sampling    capture.Sampling
 	loads       *rate.Limiter // of filters, see awaitFilterLoad
 	clientLog   clientLog
@@ -55,7 +63,7 @@ type Session struct {
 // other end in the log. data opens its data connections.
 func New(cfg Config, conn net.Conn, peer string, host Host, data DataOpener, log *slog.Logger, counters *Counters) *Session {
 	s := &Session{
-		cfg: cfg.withDefaults(), peer: peer, host: host, data: data, log: log.With("peer", peer), counters: counters,
+		cfg: cfg.withDefaults(), number: counters.sessions.Add(1), peer: peer, address: addressOf(conn), host: host, data: data, log: log.With("peer", peer), counters: counters,
 		started: time.Now(), loads: rate.NewLimiter(filterLoadsPerSecond, filterLoadsBurst),
 	}
 	s.control.raw, s.control.conn = conn, conn
@@ -78,7 +86,7 @@ func (s *Session) Run(ctx context.Context) Reason {
 		linger = s.cfg.Timeouts.CloseLinger
 	}
 	s.control.close(linger)
-	s.audit(reason)
+	s.recordEnd(reason)
 	return reason
 }
 

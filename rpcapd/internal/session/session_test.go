@@ -49,7 +49,7 @@ func TestAuthentication(t *testing.T) {
 	in(t, "C034 attempts are limited", func(t *testing.T) {
 		r := start(t, nullAuth, newHost())
 		for range 5 {
-			r.message(&rpcap.AuthRequest{AuthType: rpcap.AuthPassword, User: "a", Password: "b"})
+			r.message(&rpcap.AuthRequest{AuthType: rpcap.AuthPassword, User: "a", Password: []byte("b")})
 			r.expectError(18, "Authentication failed")
 		}
 		r.expectEOF()

@@ -46,7 +46,7 @@ func (s *Session) start(h rpcap.Header, body []byte) Reason {
 		return ReasonShutdown
 	}
 	options := device.Options{
-		SnapLen:      rpcap.EffectiveSnapLen(m.SnapLen),
+		SnapLen:      s.rights.LimitSnapLen(rpcap.EffectiveSnapLen(m.SnapLen)),
 		BlockTimeout: blockTimeout(m.ReadTimeout),
 		Promiscuous:  m.Flags&rpcap.StartCapPromiscuous != 0,
 	}
@@ -94,7 +94,7 @@ func (s *Session) startListening(m *rpcap.StartCapRequest, program *sockfilter.P
 		l.Release()
 		return reason
 	}
-	return s.run(p, conn, l.Release)
+	return s.run(m, p, conn, l.Release)
 }
 
 // startDialing starts a capture whose data connection the server opens, which
@@ -118,7 +118,7 @@ func (s *Session) startDialing(m *rpcap.StartCapRequest, program *sockfilter.Pro
 		return reasonNone
 	}
 	s.send(&rpcap.StartCapReply{BufferSize: bufferSize})
-	return s.run(p, data.Conn, data.Release)
+	return s.run(m, p, data.Conn, data.Release)
 }
 
 // applyFilter makes p capture. It is called before the reply, which says that
@@ -135,7 +135,7 @@ func (s *Session) applyFilter(p *pump.Pump, program *sockfilter.Program, filter 
 }
 
 // run hands the data connection to p and makes it the session's capture.
-func (s *Session) run(p *pump.Pump, conn net.Conn, release func()) Reason {
+func (s *Session) run(m *rpcap.StartCapRequest, p *pump.Pump, conn net.Conn, release func()) Reason {
 	conn, reason := s.secureData(conn)
 	if reason != reasonNone {
 		p.Close()
@@ -148,7 +148,8 @@ func (s *Session) run(p *pump.Pump, conn net.Conn, release func()) Reason {
 		s.send(startError(err.Error()))
 		return ReasonData
 	}
-	s.begin(&running{pump: p, release: release})
+	s.begin(&running{pump: p, release: release, text: s.text, started: time.Now(), restriction: s.restriction})
+	s.recordStart(m)
 	return reasonNone
 }
 
@@ -167,7 +168,7 @@ func (s *Session) startRequest(h rpcap.Header, body []byte) (*rpcap.StartCapRequ
 		// Deviation: the reference means this text, but sends what its stack holds.
 		return nil, nil, startError("SSL not supported with UDP forward of remote packets")
 	}
-	program, err := compile(m.Filter)
+	program, err := compile(s.restriction, m.Filter)
 	if err != nil {
 		return nil, nil, startError(filterText(err))
 	}

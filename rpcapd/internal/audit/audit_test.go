@@ -1,0 +1,152 @@
+package audit
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+
+	"capstan/pkg/rpcap"
+)
+
+func open(t testing.TB) (*Log, string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "audit.log")
+	l, err := Open(path, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	l.now = func() time.Time { return time.Unix(1_700_000_000, 5000).In(time.FixedZone("", 3600)) }
+	return l, path
+}
+
+func read(t testing.TB, path string) (events []Event) {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for s := bufio.NewScanner(f); s.Scan(); {
+		var e Event
+		if err := json.Unmarshal(s.Bytes(), &e); err != nil {
+			t.Fatalf("%q: %v", s.Text(), err)
+		}
+		events = append(events, e)
+	}
+	return events
+}
+
+func TestWrite(t *testing.T) {
+	l, path := open(t)
+	l.Write(Event{Session: 7, Kind: KindLogin, Result: Refused, Reason: "wrong_password", Peer: "192.0.2.1:5", User: "alice", Method: "password"})
+	l.Write(Event{Session: 7, Kind: KindEnd, Counts: &Counts{Sent: 3}})
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"time":"2023-11-14T22:13:20.000005Z","session":7,"event":"login","result":"refused","reason":"wrong_password","peer":"192.0.2.1:5","user":"alice","method":"password"}
+{"time":"2023-11-14T22:13:20.000005Z","session":7,"event":"end","counts":{"seen":0,"matched":0,"sent":3,"bytes":0,"dropped":0,"undelivered":0}}
+`
+	if diff := cmp.Diff(want, string(text)); diff != "" {
+		t.Error(diff)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	var none *Log
+	none.Write(Event{})
+	if none.Reopen() != nil || none.Close() != nil || none.Failed() != 0 {
+		t.Error("no log is an error")
+	}
+}
+
+// After the file was moved away, events go to a new one, and none is lost.
+func TestReopen(t *testing.T) {
+	l, path := open(t)
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			for range 100 {
+				l.Write(Event{Session: uint64(i), Kind: KindOpen})
+			}
+		})
+	}
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Reopen(); err != nil {
+		t.Fatal(err)
+	}
+	wg.Wait()
+	if n := len(read(t, path)) + len(read(t, path+".1")); n != 400 || l.Failed() != 0 {
+		t.Errorf("%d events, %d failed", n, l.Failed())
+	}
+	l.path = filepath.Join(path, "no directory")
+	if l.Reopen() == nil {
+		t.Error("no error")
+	}
+	if l.Write(Event{}); l.Failed() != 0 {
+		t.Error("the old file is gone")
+	}
+}
+
+func TestFailuresAreCountedAndLoggedOnce(t *testing.T) {
+	var text bytes.Buffer
+	full, err := Open("/dev/full", slog.New(slog.NewTextHandler(&text, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	for range 5 {
+		full.Write(Event{})
+	}
+	if full.Failed() != 5 || strings.Count(text.String(), "audit log can't be written") != 1 {
+		t.Errorf("%d: %s", full.Failed(), text.String())
+	}
+}
+
+func TestFilterText(t *testing.T) {
+	if got := FilterText([]rpcap.Instruction{{Op: 48, K: 9}, {Op: 21, Jt: 0, Jf: 1, K: 6}, {Op: 6, K: 262144}}); got != "3,48 0 0 9,21 0 1 6,6 0 0 262144" {
+		t.Error(got)
+	}
+	long := FilterText(make([]rpcap.Instruction, 8192))
+	if !strings.HasPrefix(long, "8192,0 0 0 0,") || !strings.HasSuffix(long, ",…") || len(long) > 1000 {
+		t.Errorf("%.30s, %d bytes", long, len(long))
+	}
+}
+
+// FuzzWrite: whatever a client says, an event is one line, and reads back as
+// what was said, as far as it was valid text.
+func FuzzWrite(f *testing.F) {
+	f.Add("alice", "eth0")
+	f.Add("\n{\"event\":\"login\"}\n\x1b[2J\u2028", "\xff\xfe")
+	l, path := open(f)
+	f.Fuzz(func(t *testing.T, user, device string) {
+		if err := os.Truncate(path, 0); err != nil {
+			t.Fatal(err)
+		}
+		l.Write(Event{Session: 1, Kind: KindLogin, User: user, Device: device})
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Count(string(text), "\n") != 1 || len(text) > 8*maxValueLen || strings.ContainsFunc(strings.TrimSuffix(string(text), "\n"), func(r rune) bool { return r < ' ' || r == '\u2028' }) {
+			t.Fatalf("%q", text)
+		}
+		e := read(t, path)[0]
+		if len(user) <= maxValueLen && utf8.ValidString(user) && e.User != user || e.Session != 1 {
+			t.Errorf("%q became %q", user, e.User)
+		}
+	})
+}
