@@ -40,7 +40,7 @@ type Config struct {
 	// Default 262,144.
 	MaxConnections int
 	// History is the number of segments, of all connections, that copies and
-	// retransmissions are held against; 64 bytes each, rounded up to a power of
+	// retransmissions are held against; 56 bytes each, rounded up to a power of
 	// two. Default 16,384.
 	History int
 }

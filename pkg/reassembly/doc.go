@@ -26,8 +26,7 @@
 //
 // Of bytes that arrive twice the first stay, those queued included. A difference
 // is counted and told (Conn.Conflict). Delivered bytes are not kept: those that
-// come again are compared with eight bytes at the start and at the end of each
-// of the latest segments.
+// come again are compared with the first 64 bytes of each of the latest segments.
 //
 // A packet that is captured a second time, at another interface or at the same,
 // is a copy and not a retransmission: it equals the first in all that TCP says,

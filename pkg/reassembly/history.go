@@ -21,11 +21,11 @@ type history struct {
 // latest first.
 type sighting struct {
 	identity
-	prev       uint32 // number of the entry before, of the same direction
-	vantage    uint32
-	captured   uint32 // bytes of its payload
-	time       int64
-	head, tail uint64 // first and last 8 captured bytes; tail only of at least 16
+	prev     uint32 // number of the entry before, of the same direction
+	vantage  uint32
+	captured uint32 // bytes of its payload
+	time     int64
+	head     uint64 // sample of its payload
 }
 
 // identity is what two captures of one packet have in common, whatever is
@@ -43,19 +43,24 @@ func identityOf(s *packet.Segment) identity {
 }
 
 const (
-	sampleLen = 8
+	// sampleLen is how many bytes of a payload are looked at: those that share
+	// cache lines with the headers. The rest of a payload may never be touched.
+	sampleLen = 64
 	// maxSightings bounds the walk through a list.
 	maxSightings = 64
 )
 
-// sample returns the first up to 8 bytes of b.
+// sample folds the first bytes of b, at most sampleLen.
 func sample(b []byte) uint64 {
+	const k0, k1, k2, k3 = 0x9e3779b97f4a7c15, 0xa0761d6478bd642f, 0xe7037ed1a0b428db, 0x8ebc6af09c88c6e3
 	if len(b) >= sampleLen {
-		return binary.LittleEndian.Uint64(b)
+		b = b[:sampleLen]
+		v := binary.LittleEndian.Uint64(b)*k0 + binary.LittleEndian.Uint64(b[8:])*k1 + binary.LittleEndian.Uint64(b[16:])*k2 + binary.LittleEndian.Uint64(b[24:])*k3
+		return v ^ (v >> 32) + binary.LittleEndian.Uint64(b[32:])*k3 + binary.LittleEndian.Uint64(b[40:])*k2 + binary.LittleEndian.Uint64(b[48:])*k1 + binary.LittleEndian.Uint64(b[56:])*k0
 	}
-	var v uint64
-	for i, c := range b {
-		v |= uint64(c) << (8 * i)
+	v := uint64(len(b))
+	for _, c := range b {
+		v = (v ^ uint64(c)) * k0
 	}
 	return v
 }
@@ -83,9 +88,6 @@ func (t *history) note(h *half, s *packet.Segment, time int64) {
 	e.identity = identityOf(s)
 	e.prev, e.vantage, e.captured, e.time = h.recent, s.Vantage, uint32(len(s.Payload)), time
 	e.head = sample(s.Payload)
-	if len(s.Payload) >= 2*sampleLen {
-		e.tail = binary.LittleEndian.Uint64(s.Payload[len(s.Payload)-sampleLen:])
-	}
 	h.recent = t.next
 	if t.next++; t.next == 0 {
 		t.next = 1
@@ -131,14 +133,9 @@ func (t *history) differs(h *half, s *packet.Segment) bool {
 	return false
 }
 
-// differs compares the samples of e with what s has at their place.
+// differs compares the sample of e with what s has at its place, if it has all
+// of it.
 func (e *sighting) differs(s *packet.Segment) bool {
-	at, n := int64(int32(e.seq-s.Seq)), int64(e.captured)
-	return other(s.Payload, at, min(n, sampleLen), e.head) || n >= 2*sampleLen && other(s.Payload, at+n-sampleLen, sampleLen, e.tail)
-}
-
-// other reports whether the n bytes at offset at of b, if all are there, differ
-// from a sample.
-func other(b []byte, at, n int64, want uint64) bool {
-	return at >= 0 && at+n <= int64(len(b)) && sample(b[at:at+n]) != want
+	at, n := int64(int32(e.seq-s.Seq)), min(int64(e.captured), sampleLen)
+	return at >= 0 && at+n <= int64(len(s.Payload)) && sample(s.Payload[at:at+n]) != e.head
 }
