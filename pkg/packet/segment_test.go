@@ -205,34 +205,36 @@ func ipCases() []decodeCase {
 
 func TestDecode(t *testing.T) {
 	for _, c := range allCases() {
-		t.Run(c.name, func(t *testing.T) {
-			f := capture.Frame{Data: c.data, Len: c.len, LinkType: c.link}
-			if f.Len == 0 {
-				f.Len = len(f.Data)
-			}
-			s := Segment{Missing: -1, Payload: []byte("left over")}
-			if o := new(Decoder).Decode(&f, &s); o != c.want {
-				t.Fatalf("outcome %v, want %v", o, c.want)
-			}
-			compare(t, &f)
-			if c.want != OutcomeTCP {
-				return
-			}
-			src, dst := src4, dst4
-			if c.ipv6 {
-				src, dst = src6, dst6
-			}
-			key, dir := flow.NewKey(flow.EndpointFrom(src), flow.EndpointFrom(dst))
-			if s.Key != key || s.Dir != dir || s.Key.Sender(s.Dir).AddrPort() != src {
-				t.Errorf("sent by %v, want %v", s.Key.Sender(s.Dir).AddrPort(), src)
-			}
-			if s.Seq != 0x01020304 || s.Ack != 0x05060708 || s.Window != 0x1234 || s.Flags != FlagACK|FlagPSH {
-				t.Errorf("decoded %+v", s)
-			}
-			if !bytes.Equal(s.Payload, c.payload) || s.Missing != c.missing {
-				t.Errorf("payload of %d bytes and %d missing, want %d and %d", len(s.Payload), s.Missing, len(c.payload), c.missing)
-			}
-		})
+		t.Run(c.name, func(t *testing.T) { runCase(t, &c) })
+	}
+}
+
+func runCase(t *testing.T, c *decodeCase) {
+	f := capture.Frame{Data: c.data, Len: c.len, LinkType: c.link}
+	if f.Len == 0 {
+		f.Len = len(f.Data)
+	}
+	s := Segment{Missing: -1, Payload: []byte("left over")}
+	if o := new(Decoder).Decode(&f, &s); o != c.want {
+		t.Fatalf("outcome %v, want %v", o, c.want)
+	}
+	compare(t, &f)
+	if c.want != OutcomeTCP {
+		return
+	}
+	src, dst := src4, dst4
+	if c.ipv6 {
+		src, dst = src6, dst6
+	}
+	key, dir := flow.NewKey(flow.EndpointFrom(src), flow.EndpointFrom(dst))
+	if s.Key != key || s.Dir != dir || s.Key.Sender(s.Dir).AddrPort() != src {
+		t.Errorf("sent by %v, want %v", s.Key.Sender(s.Dir).AddrPort(), src)
+	}
+	if s.Seq != 0x01020304 || s.Ack != 0x05060708 || s.Window != 0x1234 || s.Flags != FlagACK|FlagPSH {
+		t.Errorf("decoded %+v", s)
+	}
+	if !bytes.Equal(s.Payload, c.payload) || s.Missing != c.missing {
+		t.Errorf("payload of %d bytes and %d missing, want %d and %d", len(s.Payload), s.Missing, len(c.payload), c.missing)
 	}
 }
 

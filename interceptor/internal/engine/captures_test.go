@@ -101,6 +101,28 @@ func readCapture(t testing.TB, file string) ([]*capstanv1.Exchange, Snapshot) {
 	return runEngine(t, data)
 }
 
+// captureFrames returns the frames of a file.
+func captureFrames(t testing.TB, file string) (frames []capture.Frame) {
+	t.Helper()
+	in, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	r, err := capfile.NewReader(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		var f capture.Frame
+		if err := r.Next(&f); err != nil {
+			return frames
+		}
+		f.Data = bytes.Clone(f.Data)
+		frames = append(frames, f)
+	}
+}
+
 func runEngine(t testing.TB, data []byte) ([]*capstanv1.Exchange, Snapshot) {
 	t.Helper()
 	var records []*capstanv1.Exchange
