@@ -49,6 +49,8 @@ var rooms = []room{
 	{"capstan/rpcapd/internal/policy", []string{"capstan/rpcapd/internal/smallfile", "go.yaml.in/yaml/v3"}, "who may what; yaml.v3 tells the line of each key"},
 	{"capstan/rpcapd/internal/audit", []string{"capstan/pkg/rpcap"}, "a record that nothing can hold up"},
 	{"capstan/interceptor", []string{"capstan/interceptor/internal/command"}, "main"},
+	{"capstan/interceptor/extcap", []string{"capstan/interceptor/internal/extcap"}, "main of Wireshark's plug-in"},
+	{"capstan/interceptor/internal/extcap", []string{"capstan/pkg/capfile", "capstan/pkg/capture", "capstan/pkg/pcapfilter", "capstan/pkg/rpcap...", "github.com/spf13/pflag"}, "Wireshark's questions and answers"},
 	{"capstan/interceptor/internal/command", []string{"capstan/interceptor/internal/...", "capstan/pkg/capfile", "capstan/pkg/capture", "capstan/pkg/packet", "capstan/pkg/rpcap...",
 		"capstan/proto/...", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys/unix"}, "wires the rooms"},
 	{"capstan/interceptor/internal/source", []string{"capstan/pkg/capfile", "capstan/pkg/capture", "capstan/pkg/rpcap..."}, "yields frames"},

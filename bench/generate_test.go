@@ -50,13 +50,7 @@ func generateFile(t *testing.T, args ...string) (string, wire.Report) {
 // tshark returns the words that tshark prints.
 func tshark(t *testing.T, file string, args ...string) []string {
 	t.Helper()
-	path, err := exec.LookPath("tshark")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	path := netnstest.RequireProgram(t, "tshark")
 	// gRPC has no port that tshark knows.
 	cmd := exec.Command(path, append([]string{"-n", "-r", file, "-d", "tcp.port==50051,http2", "-o", "ip.check_checksum:TRUE",
 		"-o", "udp.check_checksum:TRUE", "-o", "tcp.check_checksum:TRUE"}, args...)...)

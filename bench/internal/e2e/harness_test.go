@@ -32,7 +32,7 @@ func testMain(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	build := exec.Command("go", "build", "-o", dir+"/", "capstan/rpcapd", "capstan/interceptor", "capstan/bench")
+	build := exec.Command("go", "build", "-o", dir+"/", "capstan/rpcapd", "capstan/interceptor", "capstan/interceptor/extcap", "capstan/bench")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
 		return 1

@@ -37,12 +37,13 @@ func RequireBPF(t testing.TB) {
 	require(t, netns.CheckCapability(unix.CAP_BPF, "CAP_BPF"))
 }
 
-// RequireProgram skips the test, or fails it as [Require] does, if a program
-// can't be found.
-func RequireProgram(t testing.TB, name string) {
+// RequireProgram returns the path of a program that judges or plays the other
+// side. It skips the test, or fails it as [Require] does, if there is none.
+func RequireProgram(t testing.TB, name string) string {
 	t.Helper()
-	_, err := exec.LookPath(name)
+	path, err := exec.LookPath(name)
 	require(t, err)
+	return path
 }
 
 func require(t testing.TB, err error) {
