@@ -50,6 +50,10 @@ bench-baseline: build ## measure the baseline and README's figures again, on a q
 	$(BIN)/bench server --output bench/results --name baseline --add 'c-rpcapd=tcp:$(C_RPCAPD) -n -b 127.0.0.1 -p {port}' --fact 'c-rpcapd=$(C_RPCAPD_FACT)' $(ARGS)
 	$(BIN)/bench report bench/results/baseline.json --readme README.md
 
+.PHONY: bench-engine
+bench-engine: ## measure the interceptor's engine against the textbook pipeline, on the same frames; ARGS="-count 6"
+	$(GO) test -run '^$$' -bench AgainstTextbook -benchtime 3s $(ARGS) ./interceptor/internal/engine
+
 .PHONY: bench-go
 bench-go: ## run the Go benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...

@@ -65,6 +65,7 @@ var rooms = []room{
 	{"capstan/interceptor/internal/ledger", []string{"capstan/interceptor/internal/...", "capstan/pkg/defrag", "capstan/pkg/packet", "capstan/pkg/reassembly"}, "reads every room's counters"},
 	{"capstan/interceptor/internal/metrics", []string{"capstan/interceptor/internal/...", "capstan/pkg/defrag", "capstan/pkg/packet", "capstan/pkg/reassembly", "github.com/prometheus/client_golang..."}, "the ledger for Prometheus"},
 	{"capstan/bench", []string{"capstan/bench/...", "capstan/pkg/...", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys/unix"}, "main"},
+	{"capstan/bench/textbook", []string{"capstan/pkg/capture", "github.com/google/gopacket...", "golang.org/x/net/http2..."}, "made of the libraries that the engine is compared with"},
 	{"capstan/bench/...", []string{"capstan/bench/...", "capstan/pkg/...", "github.com/cilium/ebpf...", "github.com/spf13/cobra", "github.com/vishvananda/netlink...", "golang.org/x/net/...", "golang.org/x/sys/unix"}, "drives the binaries from outside"},
 }
 

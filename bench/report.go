@@ -45,11 +45,11 @@ func updateSection(r *report.Report, document, source string, check bool) error 
 	if err != nil {
 		return err
 	}
-	full, err := filepath.Rel(filepath.Dir(document), strings.TrimSuffix(source, ".json")+".md")
+	full, err := linkFrom(document, strings.TrimSuffix(source, ".json")+".md")
 	if err != nil {
 		return err
 	}
-	text, err := r.ReplaceSection(string(old), filepath.ToSlash(full))
+	text, err := r.ReplaceSection(string(old), full)
 	switch {
 	case err != nil:
 		return fmt.Errorf("%s: %w", document, err)
@@ -59,6 +59,21 @@ func updateSection(r *report.Report, document, source string, check bool) error 
 		return fmt.Errorf("%s is not what %s says: run bench report %s --readme %s", document, source, source, document)
 	}
 	return os.WriteFile(document, []byte(text), 0o644)
+}
+
+// linkFrom returns the path of a file as a document in another directory names
+// it.
+func linkFrom(document, file string) (string, error) {
+	from, err := filepath.Abs(filepath.Dir(document))
+	if err != nil {
+		return "", err
+	}
+	to, err := filepath.Abs(file)
+	if err != nil {
+		return "", err
+	}
+	link, err := filepath.Rel(from, to)
+	return filepath.ToSlash(link), err
 }
 
 func compareCommand(stdout io.Writer) *cobra.Command {

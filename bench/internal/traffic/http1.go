@@ -1,6 +1,9 @@
 package traffic
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 const (
 	serviceName = "shop.example"
@@ -30,22 +33,21 @@ func http1Request(p *Plan, r *random) []byte {
 	b := fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: %s\r\nAccept: */*\r\nX-Request-Id: %016x\r\n",
 		method, target(r), serviceName, agentName, r.next())
 	if p.RequestLen > 0 {
-		b = fmt.Appendf(b, "Content-Type: text/plain\r\nContent-Length: %d\r\n", p.RequestLen)
+		b = fmt.Appendf(b, "Content-Type: %s\r\nContent-Length: %d\r\n", bodyType, p.RequestLen)
 	}
-	return r.appendText(append(b, "\r\n"...), p.RequestLen)
+	return r.appendBody(append(b, "\r\n"...), p.RequestLen)
 }
 
 func http1Response(p *Plan, r *random, number int) []byte {
-	b := fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nDate: %s\r\nServer: %s\r\nContent-Type: text/plain\r\n", fixedDate, agentName)
+	b := fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nDate: %s\r\nServer: %s\r\nContent-Type: %s\r\n", fixedDate, agentName, bodyType)
 	if number%chunkedEvery != chunkedEvery-1 {
 		b = fmt.Appendf(b, "Content-Length: %d\r\n\r\n", p.ResponseLen)
-		return r.appendText(b, p.ResponseLen)
+		return r.appendBody(b, p.ResponseLen)
 	}
 	b = append(b, "Transfer-Encoding: chunked\r\n\r\n"...)
-	for rest := p.ResponseLen; rest > 0; rest -= chunkLen {
-		n := min(rest, chunkLen)
-		b = fmt.Appendf(b, "%x\r\n", n)
-		b = append(r.appendText(b, n), "\r\n"...)
+	for chunk := range slices.Chunk(r.appendBody(nil, p.ResponseLen), chunkLen) {
+		b = fmt.Appendf(b, "%x\r\n", len(chunk))
+		b = append(append(b, chunk...), "\r\n"...)
 	}
 	return append(b, "0\r\n\r\n"...)
 }

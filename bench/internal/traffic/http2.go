@@ -100,7 +100,7 @@ func (h *http2Writer) body(n int) []byte {
 	if h.plan.Kind == GRPC {
 		return grpcMessage(h.random, n)
 	}
-	return h.random.appendText(nil, n)
+	return h.random.appendBody(nil, n)
 }
 
 func (h *http2Writer) request(stream uint32, body int) {
@@ -112,7 +112,7 @@ func (h *http2Writer) request(stream uint32, body int) {
 		":path", target(h.random), "user-agent", agentName, "accept", "*/*"}
 	if body > 0 {
 		fields[1] = "POST"
-		fields = append(fields, "content-type", "text/plain", "content-length", strconv.Itoa(body))
+		fields = append(fields, "content-type", bodyType, "content-length", strconv.Itoa(body))
 	}
 	h.client.headers(stream, body == 0, fields...)
 }
@@ -123,7 +123,7 @@ func (h *http2Writer) response(stream uint32, body int) {
 		return
 	}
 	h.server.headers(stream, body == 0, ":status", "200", "date", fixedDate, "server", agentName,
-		"content-type", "text/plain", "content-length", strconv.Itoa(body))
+		"content-type", bodyType, "content-length", strconv.Itoa(body))
 }
 
 // bodies writes DATA frames, of which each stream has one in turn. The streams

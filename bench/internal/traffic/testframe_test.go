@@ -200,8 +200,8 @@ func TestSameSeedSameFrames(t *testing.T) {
 	want := map[string]string{
 		"udp":   "2d6b9842a970ad44",
 		"tcp":   "8535dcfd4e65088e",
-		"http1": "e73942d7cd593009",
-		"http2": "367795a2b3deff4c",
+		"http1": "04d4f60fdc6213ce",
+		"http2": "21efd01b32453568",
 		"grpc":  "6683b72c3457bec8",
 	}
 	for name, hash := range want {

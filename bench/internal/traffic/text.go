@@ -14,6 +14,21 @@ func (r *random) next() uint64 {
 // below returns a number in [0, n).
 func (r *random) below(n int) int { return int(r.next() % uint64(n)) }
 
+// bodyType is the media type of bodies: each is a JSON text.
+const bodyType = "application/json"
+
+// appendBody appends a JSON text of n bytes: a string, or a digit where that is
+// too long.
+func (r *random) appendBody(b []byte, n int) []byte {
+	switch n {
+	case 0:
+		return b
+	case 1:
+		return append(b, '0'+byte(r.below(10)))
+	}
+	return append(r.appendText(append(b, '"'), n-2), '"')
+}
+
 // appendText appends n lower-case letters and spaces.
 func (r *random) appendText(b []byte, n int) []byte {
 	var word [8]byte
