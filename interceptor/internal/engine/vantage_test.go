@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"capstan/interceptor/internal/exchange"
@@ -47,7 +48,12 @@ func wantWhole(t *testing.T, records []*capstanv1.Exchange, n int) {
 	if len(records) != n {
 		t.Fatalf("%d exchanges, want %d", len(records), n)
 	}
+	ids := make(map[string]bool)
 	for _, x := range records {
+		if ids[x.Id] {
+			t.Errorf("id %s twice", x.Id)
+		}
+		ids[x.Id] = true
 		if !x.Complete || len(x.Flaws) != 0 || x.Response.Status != 200 || x.Response.Body.Size != 5000 {
 			t.Errorf("not whole: %v", x)
 		}
@@ -219,5 +225,28 @@ func TestCase44Captures(t *testing.T) {
 	_, s := run(t, packet.Config{}, captureFrames(t, filepath.Join(dir, "pcapplusplus", "frag_http_req.pcap")))
 	if s.Defrag.Datagrams == 0 || s.Datagrams[packet.OutcomeTCP] == 0 {
 		t.Errorf("counted %+v", s.Defrag)
+	}
+}
+
+// TestCase09ForgedResponse has somebody answer before the server does: what
+// came first stays, and what follows on the connection says that it is in doubt.
+func TestCase09ForgedResponse(t *testing.T) {
+	var w wire
+	c := w.connect(40000)
+	c.say(0, get(1))
+	genuine := c.seq[1]
+	c.say(1, answer(5000)[:200])
+	c.seq[1] = genuine
+	c.say(1, strings.ToUpper(answer(5000)))
+	c.say(0, get(2))
+	c.say(1, answer(5000))
+	records, s := run(t, packet.Config{}, w.frames)
+	if len(records) != 2 || s.Reassembly.Conflicts == 0 {
+		t.Fatalf("%d exchanges, counted %+v", len(records), s.Reassembly)
+	}
+	for _, x := range records {
+		if !slices.Contains(x.Flaws, capstanv1.Flaw_FLAW_CONFLICT) || !x.Complete || x.Response.Status != 200 {
+			t.Errorf("%v", x)
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"capstan/pkg/flow"
+	"capstan/pkg/reassembly"
 	capstanv1 "capstan/proto/capstan/v1"
 )
 
@@ -19,6 +20,23 @@ type Identity struct {
 	// Start is the time of the connection's first segment in nanoseconds. It
 	// names only what the sequence numbers can't.
 	Start int64
+	// Scope is that of the connection's key.
+	Scope uint32
+	// Conn is looked at whenever a record of the connection is emitted; nil if
+	// there is none.
+	Conn *reassembly.Conn
+}
+
+// IdentityOf returns the identity of conn, whose client sends in direction
+// client.
+func IdentityOf(conn *reassembly.Conn, client flow.Direction) Identity {
+	server := client.Reverse()
+	return Identity{
+		Client: conn.Key.Sender(client), Server: conn.Key.Sender(server),
+		ClientSeq: conn.InitialSeq[client], ClientSeqKnown: conn.InitialSeqKnown[client],
+		ServerSeq: conn.InitialSeq[server], ServerSeqKnown: conn.InitialSeqKnown[server],
+		Start: conn.Start, Scope: conn.Key.Scope, Conn: conn,
+	}
 }
 
 // Connection is the recorder's side of one connection. It belongs to the
@@ -28,6 +46,7 @@ type Connection struct {
 	client *capstanv1.Endpoint
 	server *capstanv1.Endpoint
 	next   uint64
+	conn   *reassembly.Conn
 }
 
 const idLen = 16
@@ -39,12 +58,15 @@ const idLen = 16
 // not seen, as of a connection joined midstream, its start in microseconds,
 // which every source has, stands in.
 func NewConnection(id Identity) *Connection {
-	c := &Connection{client: endpoint(id.Client), server: endpoint(id.Server)}
-	var b [2*(16+2+1+4) + 8]byte
+	c := &Connection{client: endpoint(id.Client), server: endpoint(id.Server), conn: id.Conn}
+	var b [2*(16+2+1+4) + 8 + 4]byte
 	in := appendEnd(b[:0], id.Client, id.ClientSeq, id.ClientSeqKnown)
 	in = appendEnd(in, id.Server, id.ServerSeq, id.ServerSeqKnown)
 	if !id.ClientSeqKnown || !id.ServerSeqKnown {
 		in = binary.BigEndian.AppendUint64(in, uint64(id.Start/1000))
+	}
+	if id.Scope != 0 {
+		in = binary.BigEndian.AppendUint32(in, id.Scope)
 	}
 	sum := sha256.Sum256(in)
 	hex.Encode(c.prefix[:], sum[:idLen])
@@ -73,6 +95,12 @@ func boolByte(v bool) byte {
 func endpoint(e flow.Endpoint) *capstanv1.Endpoint {
 	ap := e.AddrPort()
 	return &capstanv1.Endpoint{Address: ap.Addr().String(), Port: uint32(ap.Port())}
+}
+
+// inConflict reports whether bytes of the connection were seen twice and
+// differed.
+func (c *Connection) inConflict() bool {
+	return c.conn != nil && (c.conn.Conflict[0] || c.conn.Conflict[1])
 }
 
 // nextID returns the id of the connection's next record.

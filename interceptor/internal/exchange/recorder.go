@@ -47,7 +47,7 @@ func (r *Recorder) Stats() Stats { return r.stats }
 //
 // The caller has set protocol, halves (nil: not seen) with their times, flaws
 // in any order, and complete if every half it set was seen to the end. Emit
-// adds NO_REQUEST and NO_RESPONSE, and takes complete back where a half is
+// adds NO_REQUEST, NO_RESPONSE and CONFLICT, and takes complete back where a half is
 // missing or a flaw says that something is.
 // Next: Config.Emit; in the interceptor, command's output.Emit.
 func (r *Recorder) Emit(c *Connection, x *capstanv1.Exchange) {
@@ -61,11 +61,14 @@ func (r *Recorder) Emit(c *Connection, x *capstanv1.Exchange) {
 	if x.Response == nil {
 		x.Flaws = append(x.Flaws, capstanv1.Flaw_FLAW_NO_RESPONSE)
 	}
+	if c.inConflict() {
+		x.Flaws = append(x.Flaws, capstanv1.Flaw_FLAW_CONFLICT)
+	}
 	slices.Sort(x.Flaws)
 	x.Flaws = slices.Compact(x.Flaws)
 	for _, f := range x.Flaws {
-		// A malformed message may still have been seen whole.
-		if f != capstanv1.Flaw_FLAW_MALFORMED {
+		// What is malformed, or in conflict, may still have been seen whole.
+		if f != capstanv1.Flaw_FLAW_MALFORMED && f != capstanv1.Flaw_FLAW_CONFLICT {
 			x.Complete = false
 		}
 	}

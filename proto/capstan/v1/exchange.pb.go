@@ -110,6 +110,9 @@ const (
 	Flaw_FLAW_HEADERS_UNKNOWN Flaw = 10
 	// The stream was reset by one end, or refused by GOAWAY; error_code tells why.
 	Flaw_FLAW_RESET Flaw = 11
+	// On the connection, bytes were seen twice and differed: one of them was not
+	// the sender's, or not received. The first ones were kept.
+	Flaw_FLAW_CONFLICT Flaw = 12
 )
 
 // Enum value maps for Flaw.
@@ -127,6 +130,7 @@ var (
 		9:  "FLAW_MALFORMED",
 		10: "FLAW_HEADERS_UNKNOWN",
 		11: "FLAW_RESET",
+		12: "FLAW_CONFLICT",
 	}
 	Flaw_value = map[string]int32{
 		"FLAW_UNSPECIFIED":     0,
@@ -141,6 +145,7 @@ var (
 		"FLAW_MALFORMED":       9,
 		"FLAW_HEADERS_UNKNOWN": 10,
 		"FLAW_RESET":           11,
+		"FLAW_CONFLICT":        12,
 	}
 )
 
@@ -1094,7 +1099,7 @@ const file_capstan_v1_exchange_proto_rawDesc = "" +
 	"\x14PROTOCOL_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0ePROTOCOL_HTTP1\x10\x01\x12\x12\n" +
 	"\x0ePROTOCOL_HTTP2\x10\x02\x12\x11\n" +
-	"\rPROTOCOL_GRPC\x10\x03*\xfc\x01\n" +
+	"\rPROTOCOL_GRPC\x10\x03*\x8f\x02\n" +
 	"\x04Flaw\x12\x14\n" +
 	"\x10FLAW_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bFLAW_GAP\x10\x01\x12\x13\n" +
@@ -1109,7 +1114,8 @@ const file_capstan_v1_exchange_proto_rawDesc = "" +
 	"\x14FLAW_HEADERS_UNKNOWN\x10\n" +
 	"\x12\x0e\n" +
 	"\n" +
-	"FLAW_RESET\x10\vB$Z\"capstan/proto/capstan/v1;capstanv1b\x06proto3"
+	"FLAW_RESET\x10\v\x12\x11\n" +
+	"\rFLAW_CONFLICT\x10\fB$Z\"capstan/proto/capstan/v1;capstanv1b\x06proto3"
 
 var (
 	file_capstan_v1_exchange_proto_rawDescOnce sync.Once

@@ -57,13 +57,7 @@ func (c *Conn) serverHalf() *half { return &c.half[c.client.Reverse()] }
 // assembler knows of it then is what the ids are made of.
 func (c *Conn) identity() *exchange.Connection {
 	if c.named == nil {
-		client, server := c.client, c.client.Reverse()
-		c.named = exchange.NewConnection(exchange.Identity{
-			Client: c.conn.Key.Sender(client), Server: c.conn.Key.Sender(server),
-			ClientSeq: c.conn.InitialSeq[client], ClientSeqKnown: c.conn.InitialSeqKnown[client],
-			ServerSeq: c.conn.InitialSeq[server], ServerSeqKnown: c.conn.InitialSeqKnown[server],
-			Start: c.conn.Start,
-		})
+		c.named = exchange.NewConnection(exchange.IdentityOf(c.conn, c.client))
 	}
 	return c.named
 }
