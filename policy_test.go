@@ -46,6 +46,7 @@ var rooms = []room{
 		"github.com/prometheus/client_golang...", "golang.org/x/net/bpf", "golang.org/x/sys/unix", "golang.org/x/sync/errgroup", "golang.org/x/time/rate"}, "the privileged process: no payload, no protobuf, no interceptor"},
 	{"capstan/rpcapd/internal/auth", []string{"capstan/rpcapd/internal/smallfile", "github.com/go-crypt/x/...", "golang.org/x/crypto/..."},
 		"who somebody is; golang.org/x/crypto hashes by bcrypt and Argon2, go-crypt has the methods of crypt(5) that it lacks"},
+	{"capstan/rpcapd/internal/hashpassword", []string{"capstan/rpcapd/internal/auth", "golang.org/x/term"}, "asks for a password without echo"},
 	{"capstan/rpcapd/internal/policy", []string{"capstan/rpcapd/internal/smallfile", "go.yaml.in/yaml/v3"}, "who may what; yaml.v3 tells the line of each key"},
 	{"capstan/rpcapd/internal/audit", []string{"capstan/pkg/rpcap"}, "a record that nothing can hold up"},
 	{"capstan/interceptor", []string{"capstan/interceptor/internal/command"}, "main"},

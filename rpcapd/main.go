@@ -13,6 +13,8 @@ import (
 	"runtime/debug"
 
 	"capstan/rpcapd/internal/config"
+	"capstan/rpcapd/internal/hashpassword"
+	"capstan/rpcapd/internal/health"
 	"capstan/rpcapd/internal/launch"
 	"capstan/rpcapd/internal/logging"
 )
@@ -28,6 +30,14 @@ func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stder
 
 // run is main without globals.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 {
+		switch args[0] {
+		case "health":
+			return health.Run(ctx, args[1:], stdout, stderr)
+		case "hash-password":
+			return hashpassword.Run(args[1:], os.Stdin, stdout, stderr)
+		}
+	}
 	cfg, err := config.Parse(args)
 	switch {
 	case err != nil:

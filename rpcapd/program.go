@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"capstan/pkg/pcapfilter"
 	"capstan/pkg/sockfilter"
 	"capstan/rpcapd/internal/config"
 	"capstan/rpcapd/internal/daemon"
@@ -41,11 +42,16 @@ type program struct {
 // in which it constructs is the order of who needs whom; it tears down in
 // reverse.
 func (p *program) run(ctx context.Context) error {
-	if p.cfg.TLS || p.cfg.DataPort != "" {
-		return errors.New("-S and -t are not supported by this server yet")
+	if p.cfg.DataPort != "" {
+		return errors.New("-t is not supported by this server yet")
 	}
 	files := settingsFiles{load: p.cfg.LoadFile, save: p.cfg.SaveFile, log: p.log}
 	files.start(&p.cfg.Settings)
+	doors, err := openDoors(p.cfg, p.log)
+	if err != nil {
+		return err
+	}
+	defer doors.close()
 	if err := capable(); err != nil {
 		return err
 	}
@@ -61,7 +67,7 @@ func (p *program) run(ctx context.Context) error {
 	defer table.Close()
 	self := device.NewEndpoints(table, selfLinger)
 	defer self.Close()
-	d := daemon.New(p.cfg, sessionConfig(p.cfg), &device.Host{RingMiB: p.cfg.RingMiB, Self: table}, self, p.log)
+	d := daemon.New(p.cfg, sessionConfig(p.cfg, doors), &device.Host{RingMiB: p.cfg.RingMiB, Self: table}, self, p.log)
 	if p.cfg.Inetd {
 		conn, err := launch.Inetd()
 		if err != nil {
@@ -70,11 +76,11 @@ func (p *program) run(ctx context.Context) error {
 		d.ServeConn(ctx, conn)
 		return nil
 	}
-	return p.serve(ctx, d, files, hangups)
+	return p.serve(ctx, d, doors, files, hangups)
 }
 
 // serve listens, and serves whoever comes.
-func (p *program) serve(ctx context.Context, d *daemon.Daemon, files settingsFiles, hangups <-chan os.Signal) error {
+func (p *program) serve(ctx context.Context, d *daemon.Daemon, doors *doors, files settingsFiles, hangups <-chan os.Signal) error {
 	passed, err := launch.Listeners()
 	if err != nil {
 		return err
@@ -98,10 +104,10 @@ func (p *program) serve(ctx context.Context, d *daemon.Daemon, files settingsFil
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return d.Serve(ctx) })
-	group.Go(func() error { files.answerHangups(ctx, hangups, p.cfg.Settings, d.Apply); return nil })
+	group.Go(func() error { files.answerHangups(ctx, hangups, p.cfg.Settings, d.Apply, doors.reload); return nil })
 	if metricsListener != nil {
 		p.log.Info("serving metrics", "address", metricsListener.Addr().String())
-		handler := metrics.Handler(metrics.NewRegistry(d.Snapshot, version()))
+		handler := metrics.Handler(metrics.NewRegistry(func() metrics.Snapshot { return doors.count(d.Snapshot()) }, version()))
 		group.Go(func() error { return metrics.Serve(ctx, metricsListener, handler) })
 	}
 	fmt.Fprintln(p.stdout, "Press CTRL + C to stop the server...")
@@ -111,10 +117,17 @@ func (p *program) serve(ctx context.Context, d *daemon.Daemon, files settingsFil
 	return err
 }
 
-func sessionConfig(cfg config.Config) session.Config {
-	return session.Config{Timeouts: session.Timeouts{
-		Initial: cfg.InitialTimeout, Idle: cfg.IdleTimeout, DataAccept: cfg.DataTimeout,
-	}}
+func sessionConfig(cfg config.Config, doors *doors) session.Config {
+	c := session.Config{
+		Timeouts: session.Timeouts{
+			Initial: cfg.InitialTimeout, Idle: cfg.IdleTimeout, DataAccept: cfg.DataTimeout,
+		},
+		Access: doors.guard, Audit: doors.audit, CompileFilter: pcapfilter.Compile,
+	}
+	if doors.tls != nil {
+		c.TLS = doors.tls.Config()
+	}
+	return c
 }
 
 // capable returns an error that tells how to let this process capture, if it

@@ -64,15 +64,17 @@ func (f settingsFiles) read(s *config.Settings) {
 }
 
 // answerHangups reads the file for each SIGHUP that comes in by hangups, until
-// ctx ends, and hands what s has become to apply.
-func (f settingsFiles) answerHangups(ctx context.Context, hangups <-chan os.Signal, s config.Settings, apply func(config.Settings)) {
+// ctx ends, and hands what s has become to apply; reload does the same for
+// other files.
+func (f settingsFiles) answerHangups(ctx context.Context, hangups <-chan os.Signal, s config.Settings, apply func(config.Settings), reload func()) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-hangups:
+			reload()
 			if f.load == "" {
-				f.log.Info("SIGHUP: nothing to read again without -f")
+				f.log.Info("SIGHUP: no configuration file to read again without -f")
 				continue
 			}
 			f.read(&s)

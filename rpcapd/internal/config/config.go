@@ -30,6 +30,12 @@ type Config struct {
 	TLSKey         string // file
 	TLSCertificate string // file
 	Compress       bool   // without effect, as in the reference
+	TLSClientCA    string // file of whoever signs the clients' certificates; empty: they aren't asked for any
+	RequireCert    bool   // refuse clients without a certificate
+	Credentials    string // file of users and hashes; empty: the system's accounts
+	Policy         string // file of what users may do; empty is none
+	CaptureGroup   string // system group whose members may do everything; empty is none
+	AuditLog       string // file; empty is none
 	TCP            bool   // serve TCP
 	UnixSocket     string // path; empty is none
 	UnixUIDs       []uint32
@@ -152,6 +158,12 @@ func (v *values) validate() error {
 		if _, _, err := net.SplitHostPort(v.MetricsAddress); err != nil {
 			bad("--metrics-address: %w", err)
 		}
+	}
+	if v.TLSClientCA != "" && !v.TLS {
+		bad("--tls-client-ca needs -S")
+	}
+	if v.RequireCert && v.TLSClientCA == "" {
+		bad("--tls-require-client-cert needs --tls-client-ca")
 	}
 	return errors.Join(append(errs, v.validateUnix())...)
 }

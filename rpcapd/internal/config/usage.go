@@ -10,6 +10,8 @@ USAGE: rpcapd [-b <address>] [-p <port>] [-t <data_port>] [-4] [-l <host_list>]
               [-a <host,port>] [-n] [-v] [-d] [-i] [-D] [-s <config_file>]
               [-S] [-C] [-K <ssl_keyfile>] [-X <ssl_certfile>]
               [-f <config_file>] [--OPTION...]
+       rpcapd health [--help]
+       rpcapd hash-password [--help]
 
   -b ADDRESS           listen on this address, or all addresses of this name
                        (default: all IPv4 and IPv6 addresses)
@@ -50,6 +52,17 @@ USAGE: rpcapd [-b <address>] [-p <port>] [-t <data_port>] [-4] [-l <host_list>]
       --unix-allow-uid N[,N]... users who may connect to the unix socket
                                 (default: root and the daemon's own user)
       --unix-allow-gid N[,N]... groups who may, by their primary group
+      --tls-client-ca FILE      ask TLS clients for a certificate; if they have
+                                one, it must be signed by one of these, PEM
+      --tls-require-client-cert refuse TLS clients without a certificate
+      --credentials FILE        users and password hashes, instead of the
+                                system's accounts; each line is NAME:HASH, as
+                                "rpcapd hash-password" prints it
+      --policy FILE             what users may capture: devices, snap length, a
+                                filter (YAML; docs/access.md)
+      --capture-group NAME      system group whose members may capture
+                                everything, as root may
+      --audit-log FILE          write who captured what, one line of JSON each
       --metrics-address HOST:PORT
                                 serve Prometheus metrics at /metrics, and
                                 /healthz, by HTTP
@@ -81,7 +94,8 @@ carry parameters, as in rpcap://HOST/eth0?dir=in :
 PRIVILEGES: CAP_NET_RAW and CAP_BPF; no other, and not root.
 
 SIGNALS: SIGINT and SIGTERM end the daemon, after running captures have been
-delivered; a summary is printed. SIGHUP reads the file of -f again.
+delivered; a summary is printed. SIGHUP reads the files of -f, -X, -K,
+--tls-client-ca and --policy again, and opens that of --audit-log anew.
 
 EXIT STATUS: 0 done; 1 bad usage; 2 cannot start (a capability is missing, no
 address to listen on, or a server failed).

@@ -4,6 +4,7 @@ package daemon
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -188,7 +189,7 @@ func (d *Daemon) start(ctx context.Context, cfg session.Config, conn net.Conn, p
 		if text := d.checkPeer(ctx, conn); text != "" {
 			d.refused[metrics.RefusedHost].Add(1)
 			d.logRefused(text, peer)
-			refuse(conn, rpcap.CodeHostNoAuth, text)
+			refuse(d.secured(conn), rpcap.CodeHostNoAuth, text)
 			return
 		}
 		s.Run(ctx)
@@ -262,8 +263,16 @@ func (d *Daemon) turnAway(conn net.Conn, reason metrics.Refusal, code rpcap.Erro
 			sendRefusal(conn, code, text)
 			return
 		}
-		refuse(conn, code, text)
+		refuse(d.secured(conn), code, text)
 	})
+}
+
+// secured returns conn in the way its client expects to be told something.
+func (d *Daemon) secured(conn net.Conn) net.Conn {
+	if _, ok := conn.(*net.TCPConn); ok && d.sessionCfg.TLS != nil {
+		return tls.Server(conn, d.sessionCfg.TLS)
+	}
+	return conn
 }
 
 // Snapshot returns the daemon's counters.
