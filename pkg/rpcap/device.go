@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 
 	"capstan/pkg/capture"
 )
@@ -16,57 +17,38 @@ import (
 // with percent-encoded values. Since clients hand the device part of a URL on
 // verbatim, parameters work from tcpdump and Wireshark as they are:
 // tcpdump -i 'rpcap://host/eth0?dir=in'.
+//
+// The zero value of a parameter is its default: as if it were not there.
 type Device struct {
 	Name string
+	// If and NotIf choose among the interfaces behind a device that has
+	// several, by their names: patterns as of path.Match, with commas between
+	// ("if=veth*,eth0", "not-if=lo"). An interface is captured from if it
+	// matches one of If, or If is empty, and none of NotIf.
+	If, NotIf string
 	// Direction keeps only the frames of one direction ("dir=in", "dir=out");
 	// DirectionUnknown keeps both ("dir=both", the default).
 	Direction capture.Direction
+	// Shard of Shards keeps the flows whose hash falls into one of several
+	// parts ("shard=0/4"): 0 ≤ Shard < Shards. Shards 0 keeps all.
+	Shard, Shards int
+	// Flows keeps one flow in so many ("flows=1/10"); 0 keeps all.
+	Flows int
+	// Cutoff is how many bytes of each flow and direction are delivered;
+	// beyond, frames come with their headers only ("cutoff=64k"). 0 is no end.
+	Cutoff int64
+	// Dedup is for how long a packet that has been seen is not delivered again
+	// ("dedup=10ms"), from whichever interface. 0 delivers all.
+	Dedup time.Duration
+	// LinkType chooses between the cooked headers, where frames have one
+	// ("link=sll", "link=sll2"); 0 is the device's default.
+	LinkType capture.LinkType
 	// IncludeSelf keeps the daemon's own data connections ("self=include");
 	// they are left out by default ("self=exclude").
 	IncludeSelf bool
-}
-
-// deviceKey is one parameter of a device name.
-type deviceKey struct {
-	name   string
-	values string // for the error text
-	set    func(d *Device, value string) bool
-	get    func(d *Device) string // "" if it has the default
-}
-
-// deviceKeys is the grammar; error texts and String follow its order.
-var deviceKeys = []deviceKey{
-	{"dir", "in, out or both", setDirection, func(d *Device) string {
-		if d.Direction == capture.DirectionUnknown {
-			return ""
-		}
-		return d.Direction.String()
-	}},
-	{"self", "exclude or include", setSelf, func(d *Device) string {
-		if d.IncludeSelf {
-			return "include"
-		}
-		return ""
-	}},
-}
-
-func setDirection(d *Device, value string) bool {
-	switch value {
-	case "in":
-		d.Direction = capture.DirectionIn
-	case "out":
-		d.Direction = capture.DirectionOut
-	case "both":
-		d.Direction = capture.DirectionUnknown
-	default:
-		return false
-	}
-	return true
-}
-
-func setSelf(d *Device, value string) bool {
-	d.IncludeSelf = value == "include"
-	return d.IncludeSelf || value == "exclude"
+	// Filter is a filter expression that frames must satisfy beside the
+	// client's filter ("filter=tcp+port+80"). It is not parsed here.
+	Filter string
 }
 
 // ParseDevice parses the name in an OPEN. An error names the parameter that
@@ -99,31 +81,21 @@ func ParseDevice(s string) (Device, error) {
 	return d, nil
 }
 
-func findDeviceKey(name string) *deviceKey {
-	for i := range deviceKeys {
-		if deviceKeys[i].name == name {
-			return &deviceKeys[i]
-		}
-	}
-	return nil
-}
-
-func deviceKeyHelp() string {
-	var help []string
-	for _, k := range deviceKeys {
-		help = append(help, k.name+" ("+k.values+")")
-	}
-	return strings.Join(help, ", ")
-}
+// HasParameters reports whether the name asks for more than the device.
+func (d Device) HasParameters() bool { return d != Device{Name: d.Name} }
 
 // String returns the shortest text that parses to d.
 func (d Device) String() string {
 	s, sep := d.Name, "?"
 	for _, k := range deviceKeys {
 		if v := k.get(&d); v != "" {
-			s += sep + k.name + "=" + url.QueryEscape(v)
+			s += sep + k.name + "=" + valueEscaper.Replace(v)
 			sep = "&"
 		}
 	}
 	return s
 }
+
+// valueEscaper escapes what means something else in a value, and blanks, which
+// would end a URL in a text.
+var valueEscaper = strings.NewReplacer("%", "%25", "&", "%26", "+", "%2B", " ", "+")
