@@ -87,9 +87,14 @@ USAGE: rpcapd [-b <address>] [-p <port>] [-t <data_port>] [-4] [-l <host_list>]
       --version                 print the version and exit
 
 DEVICES are named by clients: an interface as listed, or "any". A device may
-carry parameters, as in rpcap://HOST/eth0?dir=in :
+carry parameters, as in rpcap://HOST/any?if=veth*&dir=in :
+  if=PATTERN[,PATTERN]...       with "any": only interfaces with such a name,
+  not-if=PATTERN[,PATTERN]...   or without; followed as they come and go
   dir=in|out|both               frames of one direction only
+  link=sll|sll2                 the header of frames that have none of their own
   self=exclude|include          this daemon's own data connections
+  filter=EXPRESSION             a filter beside the client's (pcap-filter(7)),
+                                with + for blanks
 
 PRIVILEGES: CAP_NET_RAW and CAP_BPF; no other, and not root.
 

@@ -5,7 +5,6 @@ package device
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -34,42 +33,10 @@ type Options struct {
 // blockLen holds a super-frame of 512 KiB whole.
 const blockLen = 1 << 20
 
-// target is a device resolved to what the kernel knows.
-type target struct {
-	index    int // 0: all interfaces
-	linkType capture.LinkType
-}
-
-// resolve finds the device called name.
-func resolve(name string) (target, error) {
-	if name == AnyName {
-		return target{linkType: capture.LinkTypeLinuxSLL}, nil
-	}
-	noDevice := &Error{Device: name, Status: statusNoDevice, Detail: statusNoDevice, Err: unix.ENODEV}
-	if name == "" || len(name) >= unix.IFNAMSIZ || strings.ContainsRune(name, 0) {
-		return target{}, noDevice
-	}
-	link, err := netlink.LinkByName(name)
-	if missing := (netlink.LinkNotFoundError{}); errors.As(err, &missing) {
-		return target{}, noDevice
-	}
-	if err != nil {
-		return target{}, &Error{Device: name, Status: "Can't look up the interface", Detail: err.Error(), Err: err}
-	}
-	attrs := link.Attrs()
-	if attrs.Name != name { // found by an alternative name, which libpcap doesn't know
-		return target{}, noDevice
-	}
-	if attrs.RawFlags&unix.IFF_UP == 0 {
-		return target{}, &Error{Device: name, Status: statusNotUp, Err: unix.ENETDOWN}
-	}
-	return target{index: attrs.Index, linkType: linkTypeOf(attrs.EncapType)}, nil
-}
-
 // Probe tells the link type of a device and whether it can be opened. The
-// error is an [*Error].
+// error is an [*Error], or says what is wrong with a parameter.
 func (h *Host) Probe(d rpcap.Device) (capture.LinkType, error) {
-	t, err := resolve(d.Name)
+	t, err := resolve(d)
 	if err != nil {
 		return 0, err
 	}
@@ -82,21 +49,19 @@ func (h *Host) Probe(d rpcap.Device) (capture.LinkType, error) {
 }
 
 // Open opens ring and filter on a device; nothing passes until the filter is
-// set. The error is an [*Error].
+// set. The error is as of [Host.Probe].
 func (h *Host) Open(d rpcap.Device, o Options) (pump.Input, error) {
-	t, err := resolve(d.Name)
+	t, err := resolve(d)
 	if err != nil {
 		return pump.Input{}, err
 	}
-	cfg := sockfilter.Config{SnapLen: o.SnapLen, Direction: d.Direction, LoopbackInterface: loopback(d.Direction)}
-	if t.linkType == capture.LinkTypeLinuxSLL {
-		cfg.View = sockfilter.ViewCooked
-	}
-	if !d.IncludeSelf {
-		cfg.Self = h.Self
-	}
-	filter, err := sockfilter.NewFilter(cfg)
+	filter, err := sockfilter.NewFilter(h.rules(t, d, o))
 	if err != nil {
+		return pump.Input{}, openError(d.Name, err)
+	}
+	watcher, err := watchWanted(d, filter)
+	if err != nil {
+		filter.Close()
 		return pump.Input{}, openError(d.Name, err)
 	}
 	ring, err := afpacket.Open(afpacket.Config{
@@ -107,15 +72,43 @@ func (h *Host) Open(d rpcap.Device, o Options) (pump.Input, error) {
 		Promiscuous:  o.Promiscuous,
 	}, filter.Attach)
 	if err != nil {
+		if watcher != nil {
+			watcher.Close()
+		}
 		filter.Close()
 		return pump.Input{}, openError(d.Name, err)
 	}
-	return pump.Input{
-		Source:           newRingSource(ring),
+	in := pump.Input{
+		Source:           newRingSource(ring, watcher),
 		Filter:           filter,
 		Layout:           pump.LayoutOf(t.linkType),
 		InterfaceDropped: interfaceDrops(t.index),
-	}, nil
+	}
+	if watcher != nil {
+		in.Wants = watcher.Wants
+	}
+	return in, nil
+}
+
+// rules returns what the kernel's filter does beside the client's program.
+func (h *Host) rules(t target, d rpcap.Device, o Options) sockfilter.Config {
+	cfg := sockfilter.Config{
+		SnapLen: o.SnapLen, Direction: d.Direction, LoopbackInterface: loopback(d.Direction), View: pump.LayoutOf(t.linkType).View(),
+	}
+	if !d.IncludeSelf {
+		cfg.Self = h.Self
+	}
+	return cfg
+}
+
+// watchWanted watches the interfaces of a device of several, if only some of
+// them are wanted; else it returns nil.
+func watchWanted(d rpcap.Device, _ *sockfilter.Filter) (*linkWatcher, error) {
+	if d.If == "" && d.NotIf == "" {
+		return nil, nil
+	}
+	// An interface that nobody can name is no match of if.
+	return watchLinks(d.MatchInterface, d.If == "", nil)
 }
 
 // loopback returns the interface whose outgoing copies are left out, since it

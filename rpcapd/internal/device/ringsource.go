@@ -3,6 +3,7 @@
 package device
 
 import (
+	"errors"
 	"time"
 
 	"capstan/pkg/afpacket"
@@ -11,14 +12,17 @@ import (
 // ringSource hands the frames of a ring out in batches. It implements
 // pump.Source.
 type ringSource struct {
-	ring *afpacket.Ring
+	ring    *afpacket.Ring
+	watcher *linkWatcher // closed with the ring; may be nil
 
 	// Owned by the goroutine that reads.
 	block afpacket.Block
 	held  bool // block has frames left
 }
 
-func newRingSource(r *afpacket.Ring) *ringSource { return &ringSource{ring: r} }
+func newRingSource(r *afpacket.Ring, w *linkWatcher) *ringSource {
+	return &ringSource{ring: r, watcher: w}
+}
 
 // Read returns the next frames of the block at hand, or of the next block. A
 // block is given back to the kernel by the call after the one that returned
@@ -51,6 +55,9 @@ func (s *ringSource) Stats() (afpacket.Stats, error) { return s.ring.Stats() }
 // Close is called when nobody reads any more; it gives up the block at hand.
 func (s *ringSource) Close() error {
 	err := s.ring.Close()
+	if s.watcher != nil {
+		err = errors.Join(err, s.watcher.Close())
+	}
 	if s.held {
 		s.block.Release()
 		s.held = false

@@ -66,6 +66,10 @@ func (p *Pump) ended() bool {
 // client's filter wants it.
 // Next: flush.
 func (p *Pump) deliver(f *afpacket.Frame) {
+	if p.in.Wants != nil && !p.in.Wants(f.Interface) {
+		p.unwanted.Add(1)
+		return // dropped because it is of an interface that wasn't asked for
+	}
 	need := rpcap.PacketOverhead + maxOverhead + len(f.Data)
 	if need > len(p.buf)-p.fill {
 		p.flush()

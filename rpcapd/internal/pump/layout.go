@@ -3,6 +3,8 @@ package pump
 import (
 	"encoding/binary"
 
+	"golang.org/x/sys/unix"
+
 	"capstan/pkg/afpacket"
 	"capstan/pkg/capture"
 	"capstan/pkg/sockfilter"
@@ -22,6 +24,17 @@ const (
 	// LayoutCooked: a Linux cooked header, then the frame from its network
 	// header (pcap-linktype(7), LINKTYPE_LINUX_SLL).
 	LayoutCooked
+	// LayoutCooked2: the same with a cooked header of version 2
+	// (LINKTYPE_LINUX_SLL2).
+	LayoutCooked2
+)
+
+// Link types that begin with a cooked header and go on as no other does
+// (pcap-linktype(7)).
+const (
+	linkTypeIrDA    capture.LinkType = 144
+	linkTypeLAPD    capture.LinkType = 177
+	linkTypeNetlink capture.LinkType = 253
 )
 
 // LayoutOf returns the layout of frames of link type t.
@@ -29,18 +42,34 @@ func LayoutOf(t capture.LinkType) Layout {
 	switch t {
 	case capture.LinkTypeRaw:
 		return LayoutRaw
-	case capture.LinkTypeLinuxSLL:
+	case capture.LinkTypeLinuxSLL, linkTypeIrDA, linkTypeLAPD, linkTypeNetlink:
 		return LayoutCooked
+	case capture.LinkTypeLinuxSLL2:
+		return LayoutCooked2
 	default:
 		return LayoutEthernet
 	}
 }
 
+// View returns what a filter in the kernel has to know of the layout.
+func (l Layout) View() sockfilter.View {
+	switch l {
+	case LayoutCooked:
+		return sockfilter.ViewCooked
+	case LayoutCooked2:
+		return sockfilter.ViewCooked2
+	default:
+		return sockfilter.ViewFrame
+	}
+}
+
 const (
 	cookedLen   = 16 // struct sll_header
+	cooked2Len  = 20 // struct sll2_header
+	ethernetLen = 14 // addresses and protocol
 	vlanLen     = 4  // TPID and TCI
 	vlanOffset  = 12 // behind the two MAC addresses
-	maxOverhead = cookedLen + vlanLen
+	maxOverhead = cooked2Len + vlanLen
 
 	// defaultTPID is what a tag has whose protocol the kernel didn't tell.
 	defaultTPID = 0x8100
@@ -53,6 +82,8 @@ func (l Layout) put(dst []byte, f *afpacket.Frame) (n, wireLen int) {
 	switch l {
 	case LayoutCooked:
 		return putCooked(dst, f)
+	case LayoutCooked2:
+		return putCooked2(dst, f)
 	case LayoutRaw:
 		offset := min(max(f.NetworkOffset, 0), len(f.Data))
 		return copy(dst, f.Data[offset:]), f.Len - offset
@@ -68,8 +99,11 @@ func (l Layout) packet(data []byte, wireLen int, f *afpacket.Frame) *sockfilter.
 		Protocol: f.Protocol, PacketType: f.PacketType, Interface: f.Interface, HardwareType: f.HardwareType,
 	}
 	switch l {
-	case LayoutCooked:
+	case LayoutCooked, LayoutCooked2:
 		p.NetworkOffset = cookedLen
+		if l == LayoutCooked2 {
+			p.NetworkOffset = cooked2Len
+		}
 		if f.VLANPresent {
 			p.NetworkOffset += vlanLen
 		}
@@ -111,15 +145,55 @@ func putCooked(dst []byte, f *afpacket.Frame) (n, wireLen int) {
 	}
 	binary.BigEndian.PutUint16(dst[n:], f.Protocol)
 	n += 2
-	offset := min(max(f.NetworkOffset, 0), len(f.Data))
+	offset := cookedPayload(f)
 	return n + copy(dst[n:], f.Data[offset:]), n + f.Len - offset
 }
 
-func putTag(dst []byte, f *afpacket.Frame) {
-	tpid := f.VLANProtocol
-	if tpid == 0 {
-		tpid = defaultTPID
+// putCooked2 builds struct sll2_header. A tag is put where that of version 1
+// is: TPID in the protocol field, TCI and protocol behind the header.
+//
+// Deviation: libpcap loses the tag.
+func putCooked2(dst []byte, f *afpacket.Frame) (n, wireLen int) {
+	_ = dst[maxOverhead-1]
+	binary.BigEndian.PutUint16(dst[0:], f.Protocol)
+	binary.BigEndian.PutUint16(dst[2:], 0)
+	binary.BigEndian.PutUint32(dst[4:], uint32(f.Interface))
+	binary.BigEndian.PutUint16(dst[8:], f.HardwareType)
+	dst[10] = f.PacketType
+	dst[11] = f.AddressLen
+	copy(dst[12:20], f.Address[:])
+	n = cooked2Len
+	if f.VLANPresent {
+		binary.BigEndian.PutUint16(dst[0:], tpid(f))
+		binary.BigEndian.PutUint16(dst[n:], f.VLANTCI)
+		binary.BigEndian.PutUint16(dst[n+2:], f.Protocol)
+		n += vlanLen
 	}
-	binary.BigEndian.PutUint16(dst, tpid)
+	offset := cookedPayload(f)
+	return n + copy(dst[n:], f.Data[offset:]), n + f.Len - offset
+}
+
+// cookedPayload returns the offset of what follows a cooked header, which tells
+// the protocol. Of a frame that is sent with its tag in place, to a device that
+// adds none itself, the kernel's protocol is the tag's, while its network
+// header is behind all tags: then the payload is from the tag's TCI on.
+func cookedPayload(f *afpacket.Frame) int {
+	offset := max(f.NetworkOffset, 0)
+	isTag := f.Protocol == unix.ETH_P_8021Q || f.Protocol == unix.ETH_P_8021AD
+	if isTag && !f.VLANPresent && f.HardwareType == unix.ARPHRD_ETHER {
+		offset = min(offset, ethernetLen)
+	}
+	return min(offset, len(f.Data))
+}
+
+func putTag(dst []byte, f *afpacket.Frame) {
+	binary.BigEndian.PutUint16(dst, tpid(f))
 	binary.BigEndian.PutUint16(dst[2:], f.VLANTCI)
+}
+
+func tpid(f *afpacket.Frame) uint16 {
+	if f.VLANProtocol == 0 {
+		return defaultTPID
+	}
+	return f.VLANProtocol
 }

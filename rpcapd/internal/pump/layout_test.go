@@ -25,7 +25,7 @@ const (
 
 func TestLayouts(t *testing.T) {
 	ethernet := afpacket.Frame{Data: unhex(t, macs+"0800"+payload), Len: 100, NetworkOffset: 14,
-		Protocol: 0x0800, PacketType: 4, HardwareType: 1, Address: [8]byte{2, 0, 0, 0, 0, 1}, AddressLen: 6}
+		Protocol: 0x0800, PacketType: 4, HardwareType: 1, Interface: 3, Address: [8]byte{2, 0, 0, 0, 0, 1}, AddressLen: 6}
 	tagged := ethernet
 	tagged.VLANPresent, tagged.VLANTCI, tagged.VLANProtocol = true, 0x600a, 0x88a8
 	short := tagged
@@ -35,6 +35,9 @@ func TestLayouts(t *testing.T) {
 	beyond.NetworkOffset = 500
 	negative := tun
 	negative.NetworkOffset = -3
+	inBand := ethernet
+	inBand.Data = unhex(t, macs+"8100 600a 0800"+payload)
+	inBand.Protocol, inBand.NetworkOffset = 0x8100, 18
 	for _, tc := range []struct {
 		name    string
 		layout  Layout
@@ -52,6 +55,11 @@ func TestLayouts(t *testing.T) {
 		{"cooked with tag", LayoutCooked, tagged, "0004 0001 0006 020000000001 0000 88a8 600a 0800" + payload, 106},
 		{"cooked tun", LayoutCooked, tun, "0000 fffe 0000 0000000000000000 0800" + payload, 36},
 		{"cooked, network header not captured", LayoutCooked, beyond, "0004 0001 0006 020000000001 0000 0800", 16 + 100 - 34},
+		{"cooked, sent with its tag", LayoutCooked, inBand, "0004 0001 0006 020000000001 0000 8100 600a 0800" + payload, 102},
+		{"cooked 2, sent with its tag", LayoutCooked2, inBand, "8100 0000 00000003 0001 04 06 020000000001 0000 600a 0800" + payload, 106},
+		{"cooked 2", LayoutCooked2, ethernet, "0800 0000 00000003 0001 04 06 020000000001 0000" + payload, 106},
+		{"cooked 2 with tag", LayoutCooked2, tagged, "88a8 0000 00000003 0001 04 06 020000000001 0000 600a 0800" + payload, 110},
+		{"cooked 2, network header not captured", LayoutCooked2, beyond, "0800 0000 00000003 0001 04 06 020000000001 0000", 20 + 100 - 34},
 	} {
 		dst := make([]byte, len(tc.frame.Data)+maxOverhead)
 		n, wireLen := tc.layout.put(dst, &tc.frame)
@@ -64,6 +72,7 @@ func TestLayouts(t *testing.T) {
 func TestLayoutOfLinkTypes(t *testing.T) {
 	for linkType, want := range map[capture.LinkType]Layout{
 		capture.LinkTypeEthernet: LayoutEthernet, capture.LinkTypeRaw: LayoutRaw, capture.LinkTypeLinuxSLL: LayoutCooked,
+		capture.LinkTypeLinuxSLL2: LayoutCooked2, linkTypeNetlink: LayoutCooked, 105: LayoutEthernet,
 	} {
 		if got := LayoutOf(linkType); got != want {
 			t.Errorf("%v has layout %d, want %d", linkType, got, want)

@@ -35,6 +35,10 @@ type Input struct {
 	Source Source
 	Filter Filter
 	Layout Layout
+	// Wants tells whether frames of the interface with this index are asked
+	// for; nil is all. The kernel may pass frames that aren't, since it knows
+	// later which are. It is called by one goroutine, for each frame.
+	Wants func(ifindex int) bool
 	// InterfaceDropped returns how many frames the interface has lost since
 	// the device was opened; nil means none.
 	InterfaceDropped func() uint64
@@ -70,7 +74,7 @@ type Pump struct {
 	lost   bool // the data connection failed; frames are only counted
 	sample sampler
 
-	sent, bytes, refused, sampled, oversized, failed atomic.Uint64
+	sent, bytes, unwanted, refused, sampled, oversized, failed atomic.Uint64
 
 	startOnce, stopOnce, closeOnce sync.Once
 	started, stopping, aborted     atomic.Bool

@@ -65,7 +65,7 @@ func (p *Pump) read(ended bool) (Stats, error) {
 	s.Oversized, s.SendFailed = p.oversized.Load(), p.failed.Load()
 	s.Undelivered = s.Oversized + s.SendFailed
 	s.Sampled = p.sampled.Load()
-	refused := p.refused.Load()
+	unwanted, refused := p.unwanted.Load(), p.refused.Load()
 	counts, err := p.in.Filter.Counts()
 	if err != nil {
 		return Stats{}, err
@@ -80,9 +80,10 @@ func (p *Pump) read(ended bool) (Stats, error) {
 	s.Excluded = counts.Excluded - counts.Inactive
 	// What the client's program refuses in the kernel can't be counted there.
 	met := s.Seen - s.Excluded
+	s.Excluded += unwanted
 	s.Filtered = met - min(met, ring.Packets) + refused
 	s.Dropped = ring.Drops
-	s.Matched = ring.Packets - min(ring.Packets, ring.Drops+refused+s.Sampled)
+	s.Matched = ring.Packets - min(ring.Packets, ring.Drops+unwanted+refused+s.Sampled)
 	if ended {
 		s.Undelivered = s.Matched - min(s.Matched, s.Sent)
 	}

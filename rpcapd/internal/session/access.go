@@ -2,12 +2,15 @@ package session
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 
 	"golang.org/x/net/bpf"
 
 	"capstan/pkg/capture"
+	"capstan/pkg/rpcap"
+	"capstan/pkg/sockfilter"
 	"capstan/rpcapd/internal/auth"
 	"capstan/rpcapd/internal/policy"
 )
@@ -61,4 +64,19 @@ func (s *Session) restrict(linkType capture.LinkType) ([]bpf.RawInstruction, err
 		return nil, nil
 	}
 	return s.cfg.CompileFilter(linkType, maxFilterSnapLen, s.rights.Filter)
+}
+
+// demand joins a restriction with the filter that the device's name asks for.
+func (s *Session) demand(d rpcap.Device, linkType capture.LinkType, restriction []bpf.RawInstruction) ([]bpf.RawInstruction, error) {
+	if d.Filter == "" {
+		return restriction, nil
+	}
+	own, err := s.cfg.CompileFilter(linkType, maxFilterSnapLen, d.Filter)
+	if err != nil {
+		return nil, fmt.Errorf("%q: parameter \"filter\": %w", d.Name, err)
+	}
+	if restriction == nil {
+		return own, nil
+	}
+	return sockfilter.And(restriction, own)
 }

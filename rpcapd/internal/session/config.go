@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"capstan/pkg/capture"
+	"capstan/pkg/pcapfilter"
 	"capstan/pkg/rpcap"
 	"capstan/rpcapd/internal/audit"
 	"capstan/rpcapd/internal/auth"
@@ -27,7 +28,8 @@ type Config struct {
 	Trusted bool
 	// Access decides about logins; nil knows no users.
 	Access Access
-	// CompileFilter is for the filters that Access imposes.
+	// CompileFilter is for the filters that Access and names of devices impose;
+	// nil is pcapfilter.Compile.
 	CompileFilter CompileFilter
 	// Audit is the record of what clients do; nil keeps none.
 	Audit *audit.Log
@@ -88,6 +90,9 @@ func (c Config) withDefaults() Config {
 		if *t.value == 0 {
 			*t.value = t.standard
 		}
+	}
+	if c.CompileFilter == nil {
+		c.CompileFilter = pcapfilter.Compile
 	}
 	return c
 }

@@ -125,6 +125,9 @@ func (s *Session) open(h rpcap.Header, body []byte) rpcap.Message {
 		s.log.Error("the policy's filter can't be used on this device, so it can't be opened", "device", m.Device, "filter", s.rights.Filter, "err", err)
 		return s.deny(m.Device, d)
 	}
+	if restriction, err = s.demand(d, linkType, restriction); err != nil {
+		return &rpcap.Error{Code: rpcap.CodeOpen, Text: err.Error()}
+	}
 	s.device, s.text, s.restriction = d, m.Device, restriction
 	s.record(audit.Event{Kind: audit.KindOpen, Result: audit.OK, Device: m.Device})
 	if s.state == stateIdle {
