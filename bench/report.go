@@ -81,9 +81,10 @@ func compareCommand(stdout io.Writer) *cobra.Command {
 		Use:   "compare OLD.txt NEW.txt",
 		Short: "Compare two sets of figures in the format of Go benchmarks",
 		Long: `Tells which figures differ beyond noise: by more than 5 %, and by more than the
-runs of either side do among themselves. It fails if one is worse that doesn't depend on the speed of the machine:
-the ratio to the possible, loss, system calls, memory, the share of the
-generator's rate that is captured without loss.`,
+runs of either side do among themselves. It fails if one is worse that doesn't
+depend on the speed of the machine: loss, system calls, memory, the share of the
+generator's rate that is captured without loss, and the ratio to the possible,
+of all loads together, or of one if it is worse by half.`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error {
 			var sets [2]*report.Benchmarks

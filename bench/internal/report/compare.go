@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -75,6 +74,12 @@ const (
 	leastLost     = 0.1 // percentage points, for unitLost
 )
 
+// leastAlone is by how much the ratio to the possible of one load has to be worse
+// to make a regression. With three runs of each of dozens of loads, chance makes
+// one of them differ in every other session; all loads together (summarize) tell
+// smaller differences.
+const leastAlone = 1.5
+
 // decisive are the units that make a regression: those that hold from one run
 // of the machine to the next. Others follow the speed of the machine, which on
 // shared hosts drifts; they are shown.
@@ -93,22 +98,56 @@ type Difference struct {
 // twice as much is beyond noise.
 func Differences(old, new *Benchmarks) []Difference {
 	var list []Difference
-	keys := slices.SortedFunc(maps.Keys(old.values), func(a, b key) int {
-		return strings.Compare(a.unit+" "+a.name, b.unit+" "+b.name)
-	})
-	for _, k := range keys {
-		values, ok := new.values[k]
-		if !ok {
-			continue
+	compare := func(k key, before, after []float64, decides func(*Difference) bool) {
+		d := Difference{Name: k.name, Unit: k.unit, Old: SpreadOf(before), New: SpreadOf(after)}
+		if d.significant() {
+			d.Worse = d.New.Median > d.Old.Median != new.higher[k.unit]
+			d.Decisive = decides(&d)
+			list = append(list, d)
 		}
-		d := Difference{Name: k.name, Unit: k.unit, Old: SpreadOf(old.values[k]), New: SpreadOf(values), Decisive: decisive[k.unit]}
-		if !d.significant() {
-			continue
-		}
-		d.Worse = d.New.Median > d.Old.Median != new.higher[k.unit]
-		list = append(list, d)
 	}
+	sums := summarize(new, old)
+	for k, before := range summarize(old, new) {
+		compare(k, before, sums[k], func(*Difference) bool { return true })
+	}
+	for k, before := range old.values {
+		if after, ok := new.values[k]; ok {
+			compare(k, before, after, func(d *Difference) bool {
+				return decisive[k.unit] && (k.unit != unitPossible || d.New.Median >= leastAlone*d.Old.Median)
+			})
+		}
+	}
+	slices.SortFunc(list, func(a, b Difference) int { return strings.Compare(a.Unit+" "+a.Name, b.Unit+" "+b.Name) })
 	return list
+}
+
+// allLoads stands in a name for the load.
+const allLoads = "/all"
+
+// summarize returns, for each server, the geometric mean of its ratios to the
+// possible over all loads that other has too, run by run. A server with one load
+// only has none.
+func summarize(b, other *Benchmarks) map[key][]float64 {
+	loads := make(map[key][][]float64)
+	for k, values := range b.values {
+		server, _, ok := strings.Cut(k.name, "/size=")
+		if _, both := other.values[k]; ok && both && k.unit == unitPossible {
+			k.name = server + allLoads
+			loads[k] = append(loads[k], values)
+		}
+	}
+	means := make(map[key][]float64)
+	for k, list := range loads {
+		runs := len(slices.MinFunc(list, func(a, b []float64) int { return len(a) - len(b) }))
+		for i := 0; i < runs && len(list) > 1; i++ {
+			sum := 0.0
+			for _, values := range list {
+				sum += math.Log(values[i])
+			}
+			means[k] = append(means[k], math.Exp(sum/float64(len(list))))
+		}
+	}
+	return means
 }
 
 func (d *Difference) significant() bool {
@@ -138,6 +177,8 @@ func Regressions(w io.Writer, old, new *Benchmarks) (worse int, err error) {
 		case d.Worse && d.Decisive:
 			verdict = "WORSE"
 			worse++
+		case d.Worse && decisive[d.Unit]:
+			verdict = "worse here; too little alone, so no verdict"
 		case d.Worse:
 			verdict = "higher; follows the machine's speed, so no verdict"
 		}

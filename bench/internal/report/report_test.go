@@ -215,6 +215,39 @@ func TestRegressions(t *testing.T) {
 	}
 }
 
+// TestManySmallDifferencesTell holds that a cost that is a fifth higher
+// everywhere is a regression, and in one place of many isn't.
+func TestManySmallDifferencesTell(t *testing.T) {
+	session := func(perFrame ...int64) *report.Benchmarks {
+		r := example()
+		first := r.Loads[0]
+		for i, ns := range perFrame {
+			l := first
+			l.Size = traffic.Fixed(400 + i)
+			l.Servers = []report.Series{{Server: "fast", Runs: runs(0, ns, ns+4, ns+2)}}
+			l.Drain, l.Feeds = report.Series{Runs: runs(0, 50, 50, 50)}, map[server.Transport]report.Series{server.Unix: {Runs: runs(0, 50, 50, 50)}}
+			r.Loads = append(r.Loads, l)
+		}
+		return figures(t, r)
+	}
+	old := session(150, 170, 160, 155)
+	for _, tc := range []struct {
+		name  string
+		new   *report.Benchmarks
+		worse int
+		says  string
+	}{
+		{"everywhere", session(180, 204, 192, 186), 1, "Server/server=fast/all"},
+		{"in one place", session(180, 170, 160, 155), 0, "too little alone"},
+		{"a lot in one place", session(290, 170, 160, 155), 2, "WORSE"}, // there, and in the mean
+	} {
+		var b strings.Builder
+		if worse, err := report.Regressions(&b, old, tc.new); err != nil || worse != tc.worse || !strings.Contains(b.String(), tc.says) {
+			t.Errorf("%s: %d worse, %v, want %d and %q:\n%s", tc.name, worse, err, tc.worse, tc.says, b.String())
+		}
+	}
+}
+
 func TestReadBenchmarksRefuses(t *testing.T) {
 	for _, text := range []string{"", "nothing\n", "BenchmarkX\t1\n", "BenchmarkX-2\t1\tfast ns/op\n", "BenchmarkX-2\t1\t5 ns/op 7\n"} {
 		if _, err := report.ReadBenchmarks(strings.NewReader(text)); err == nil {
@@ -225,6 +258,7 @@ func TestReadBenchmarksRefuses(t *testing.T) {
 
 // FuzzReadBenchmarks: a set of figures doesn't differ from itself.
 func FuzzReadBenchmarks(f *testing.F) {
+	f.Add("BenchmarkX/size=1-2\t1\t0 x-possible\nBenchmarkX/size=2-2\t1\t-1 x-possible\n")
 	f.Add("cpu: x\nUnit a better=higher\nBenchmarkX-2\t1\t5 a\t6 b\nBenchmarkX-2\t1\t7 a\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		b, err := report.ReadBenchmarks(strings.NewReader(text))
