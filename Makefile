@@ -14,8 +14,8 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## build bin/rpcapd, bin/interceptor, bin/extcap and bin/bench
-	$(GO) build -trimpath -o $(BIN)/ ./rpcapd ./interceptor ./interceptor/extcap ./bench
+build: ## build bin/rpcapd, bin/interceptor, bin/extcap, bin/relay and bin/bench
+	$(GO) build -trimpath -o $(BIN)/ ./rpcapd ./interceptor ./interceptor/extcap ./interceptor/relay ./bench
 
 .PHONY: run
 run: build ## capture on all interfaces of this host and print each exchange; ARGS="--output json"

@@ -295,6 +295,33 @@ func TestSpoolOutlivesTheProcess(t *testing.T) {
 	}
 }
 
+// What Append has taken is delivered, also with what Push has.
+func TestAppend(t *testing.T) {
+	c := Config{Policy: Spool, Spool: spool.Options{Dir: t.TempDir(), MaxBytes: 2000}}
+	s := &memorySink{gate: make(chan error)}
+	q := newQueue(t, c, s)
+	n := 0
+	for ; ; n++ {
+		r, err := NewRecord(exchange(n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := q.Append(r.Raw); errors.Is(err, spool.ErrFull) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if st := balanced(t, q); st.Accepted != uint64(n) || st.SpoolFull != 0 {
+		t.Errorf("%+v", st)
+	}
+	close(s.gate)
+	if err := q.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.want(t, 0, n)
+}
+
 func TestSpoolFull(t *testing.T) {
 	s := &memorySink{gate: make(chan error)}
 	q := newQueue(t, Config{Policy: Spool, Spool: spool.Options{Dir: t.TempDir(), MaxBytes: 1000}, BatchRecords: 1}, s)

@@ -27,7 +27,7 @@ type Queue struct {
 	// Stats sees each once.
 	settling sync.Mutex
 	// Guarded by settling.
-	delivered, rejected, spoolFull, undelivered uint64
+	delivered, rejected, spoolFull, undelivered, appended uint64
 
 	retries atomic.Uint64
 	failing atomic.Bool
@@ -62,6 +62,20 @@ func (q *Queue) Name() string { return q.cfg.Name }
 
 // Push takes a record. Any goroutine may call it.
 func (q *Queue) Push(r *Record) { q.mem.push(r) }
+
+// Append puts encoded records, in order, on disk and returns when they are safe
+// there. It is for queues with the policy Spool, and for those who must not lose
+// what they have taken: all records are accepted, or none and the error tells
+// why, [spool.ErrFull] perhaps. Any goroutine may call it, until Close.
+func (q *Queue) Append(raw ...[]byte) error {
+	q.settling.Lock()
+	defer q.settling.Unlock()
+	if err := q.disk.Append(raw...); err != nil {
+		return err
+	}
+	q.appended += uint64(len(raw))
+	return nil
+}
 
 // Close stops accepting, delivers what is queued until ctx ends, and closes the
 // sink. With the policy Spool, what is not delivered stays on disk; otherwise it
@@ -239,6 +253,7 @@ func (q *Queue) Stats() Stats {
 	s := q.mem.snapshot()
 	s.Delivered, s.Rejected, s.SpoolFull = q.delivered, q.rejected, q.spoolFull
 	s.Dropped += q.undelivered
+	s.Accepted += q.appended
 	s.Retries, s.Failing = q.retries.Load(), q.failing.Load()
 	if q.disk != nil {
 		d := q.disk.Stats()

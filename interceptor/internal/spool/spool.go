@@ -35,6 +35,14 @@ const (
 // There is room again when records have been acknowledged.
 var ErrFull = errors.New("spool is full")
 
+// TooLongError is a record longer than [MaxRecord].
+type TooLongError struct{ Len int }
+
+// Error tells both lengths.
+func (e *TooLongError) Error() string {
+	return fmt.Sprintf("spool: record of %d bytes: longer than %d", e.Len, MaxRecord)
+}
+
 // Stats are the counters of a spool. At any time
 // Recovered + Appended = Acked + Lost + Pending.
 type Stats struct {
@@ -131,7 +139,7 @@ func (s *Spool) Append(records ...[]byte) error {
 	s.scratch = s.scratch[:0]
 	for _, r := range records {
 		if len(r) > MaxRecord {
-			return fmt.Errorf("spool: record of %d bytes: longer than %d", len(r), MaxRecord)
+			return &TooLongError{Len: len(r)}
 		}
 		s.scratch = appendFrame(s.scratch, r)
 	}

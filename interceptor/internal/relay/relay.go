@@ -1,0 +1,155 @@
+package relay
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+
+	"capstan/interceptor/internal/collector"
+	"capstan/interceptor/internal/delivery"
+	"capstan/interceptor/internal/spool"
+	capstanv1 "capstan/proto/capstan/v1"
+)
+
+// config of a relay.
+type config struct {
+	listen string
+	tls    *tls.Config // nil: plain text, which was asked for
+	admin  string      // address of the admin's HTTP server, empty: none
+	queue  delivery.Config
+	limits collector.Limits
+	drain  time.Duration // that the end may take
+}
+
+// relay receives records, keeps them on disk, and has a sink deliver them.
+type relay struct {
+	cfg    config
+	log    *slog.Logger
+	queue  *delivery.Queue
+	server *collector.Server
+}
+
+// fullPause is how long a full spool is waited for before it is tried again.
+const fullPause = 100 * time.Millisecond
+
+func newRelay(cfg config, sink delivery.Sink, log *slog.Logger) (*relay, error) {
+	cfg.queue.Policy, cfg.queue.Log = delivery.Spool, log
+	q, err := delivery.NewQueue(cfg.queue, sink)
+	if err != nil {
+		return nil, err
+	}
+	r := &relay{cfg: cfg, log: log, queue: q}
+	r.server = collector.NewServer(r.store, cfg.limits)
+	return r, nil
+}
+
+// store implements collector.Store: what it has returned for is on disk. A full
+// spool, or a disk that doesn't take it, makes the sender wait, who has a spool
+// of his own.
+func (r *relay) store(ctx context.Context, node string, records [][]byte) (rejected int, err error) {
+	told := false
+	for {
+		err := r.queue.Append(records...)
+		if err == nil || errors.Is(err, context.Canceled) {
+			return 0, err
+		}
+		if tooLong := new(spool.TooLongError); errors.As(err, &tooLong) {
+			return r.storeShort(ctx, node, records)
+		}
+		if !told {
+			told = true
+			r.log.Warn("a node has to wait: its records can't be kept", "node", node, "err", err)
+		}
+		select {
+		case <-time.After(fullPause):
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+}
+
+// storeShort stores the records that a spool can hold at all.
+func (r *relay) storeShort(ctx context.Context, node string, records [][]byte) (rejected int, err error) {
+	short := make([][]byte, 0, len(records))
+	for _, b := range records {
+		if len(b) <= spool.MaxRecord {
+			short = append(short, b)
+		}
+	}
+	_, err = r.store(ctx, node, short)
+	return len(records) - len(short), err
+}
+
+// run serves until ctx ends, then drains for a while.
+func (r *relay) run(ctx context.Context) error {
+	l, err := net.Listen("tcp", r.cfg.listen)
+	if err != nil {
+		return errors.Join(err, r.close())
+	}
+	admin, err := startAdmin(r)
+	if err != nil {
+		return errors.Join(err, l.Close(), r.close())
+	}
+	defer admin.close()
+	g := grpc.NewServer(r.options()...)
+	capstanv1.RegisterCollectorServer(g, r.server)
+	served := make(chan error, 1)
+	go func() { served <- g.Serve(l) }() // ended by Stop
+	r.log.Info("relay listens", "address", l.Addr().String(), "tls", r.cfg.tls != nil)
+	select {
+	case err = <-served:
+	case <-ctx.Done():
+		r.log.Info("relay ends: senders are let go, and what is kept is delivered", "limit", r.cfg.drain)
+		g.Stop() // nobody is owed an answer: what was not acknowledged comes again
+		<-served
+	}
+	return errors.Join(err, r.close())
+}
+
+func (r *relay) options() []grpc.ServerOption {
+	o := []grpc.ServerOption{
+		grpc.MaxRecvMsgSize(collector.MaxMessage),
+		grpc.MaxConcurrentStreams(16), // of one connection; senders have one
+		grpc.ConnectionTimeout(20 * time.Second),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+		// Windows that hold a batch: the network is slower than they.
+		grpc.InitialWindowSize(1 << 20), grpc.InitialConnWindowSize(2 << 20),
+	}
+	if r.cfg.tls != nil {
+		o = append(o, grpc.Creds(credentials.NewTLS(r.cfg.tls)))
+	}
+	return o
+}
+
+// close delivers what it can in the time there is; the rest stays on disk.
+func (r *relay) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), r.cfg.drain)
+	defer cancel()
+	if err := r.queue.Close(ctx); err != nil {
+		return fmt.Errorf("end: %w", err)
+	}
+	st := r.queue.Stats()
+	r.log.Info("relay ended", "delivered", st.Delivered, "rejected", st.Rejected, "kept", st.Spooled, "lost", st.SpoolLost, "balanced", st.Balanced())
+	return nil
+}
+
+// problems tells why the relay is not ready.
+func (r *relay) problems() (list []string) {
+	st := r.queue.Stats()
+	if st.Failing {
+		list = append(list, "the next collector doesn't take records")
+	}
+	if st.SpoolBytes >= r.cfg.queue.Spool.MaxBytes*9/10 {
+		list = append(list, fmt.Sprintf("the spool is nearly full: %d of %d bytes", st.SpoolBytes, r.cfg.queue.Spool.MaxBytes))
+	}
+	return list
+}

@@ -1,0 +1,12 @@
+// Command relay carries records from the interceptors of a cluster to a
+// collector outside. It captures nothing and needs no privilege.
+package main
+
+import (
+	"context"
+	"os"
+
+	"capstan/interceptor/internal/relay"
+)
+
+func main() { os.Exit(relay.Run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
