@@ -244,3 +244,18 @@ func write(t *testing.T, p *Policy) []byte {
 	}
 	return out
 }
+
+// The example of docs/access.md is a policy, and means what is said beside it.
+func TestDocumentedExample(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/access.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, example, _ := strings.Cut(string(text), "```yaml\n")
+	example, _, _ = strings.Cut(example, "```")
+	p := parse(t, example)
+	if !cmp.Equal(p.Users["alice"], Everything()) || p.Users["bob"].SnapLen != 128 || p.Users["bob"].Filter != "not port 22" ||
+		!p.Users[AnyUser].Allows("lo") || p.Users[AnyUser].Allows("any") || len(p.Groups) != 1 || p.Anonymous == nil {
+		t.Errorf("%+v", p)
+	}
+}

@@ -358,3 +358,40 @@ func FuzzTLSPort(f *testing.F) {
 		})
 	})
 }
+
+// A write of the pump, which is thousands of frames, allocates less than once for
+// each of its TLS records, the peer's reading of them included.
+func TestTLSWritesHardlyAllocate(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	authority := certtest.New(t, "authority")
+	go func() { // ended by the server's end closing
+		conn, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = io.Copy(io.Discard, tls.Client(conn, &tls.Config{RootCAs: authority.Pool(), ServerName: "server"}))
+	}()
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	secured := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{authority.Pair(t, "server")}, DynamicRecordSizingDisabled: true})
+	defer secured.Close()
+	buf := make([]byte, 256<<10)
+	if _, err := secured.Write(buf); err != nil {
+		t.Fatal(err)
+	}
+	allocations := testing.AllocsPerRun(50, func() {
+		if _, err := secured.Write(buf); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if allocations >= float64(len(buf)>>14) {
+		t.Errorf("%v allocations per write of 256 KiB", allocations)
+	}
+}
