@@ -33,6 +33,15 @@ type Config struct {
 	View View
 	// Self excludes the packets of these endpoints; nil = none.
 	Self *SelfTable
+	// Interfaces excludes the frames of these interfaces; nil = none.
+	Interfaces *InterfaceTable
+	// Shard keeps one part of the traffic. The filters of all parts together
+	// keep each frame once.
+	Shard Shard
+	// Flows keeps whole connections, one of so many, by a part of the hash of
+	// their flow that shards don't depend on; 0 and 1 = all. Frames that
+	// belong to no flow, see [Shard], are excluded.
+	Flows int
 }
 
 func (c *Config) validate() error {
@@ -44,6 +53,12 @@ func (c *Config) validate() error {
 	}
 	if c.LoopbackInterface < 0 || c.LoopbackInterface > math.MaxInt32 {
 		return fmt.Errorf("sockfilter: loopback interface %d: not an interface index", c.LoopbackInterface)
+	}
+	if err := c.Shard.validate(); err != nil {
+		return err
+	}
+	if c.Flows < 0 || c.Flows > maxShards {
+		return fmt.Errorf("sockfilter: one of %d flows: want 1 to %d", c.Flows, maxShards)
 	}
 	if c.View > ViewCooked2 {
 		return fmt.Errorf("sockfilter: unknown view %d", c.View)

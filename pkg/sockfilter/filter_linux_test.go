@@ -801,7 +801,10 @@ func TestClosedFilter(t *testing.T) {
 }
 
 func TestNewFilterRefuses(t *testing.T) {
-	for _, cfg := range []Config{{SnapLen: -1}, {Direction: 3}, {LoopbackInterface: -1}} {
+	for _, cfg := range []Config{
+		{SnapLen: -1}, {Direction: 3}, {LoopbackInterface: -1}, {View: 3}, {Flows: -1}, {Flows: maxShards + 1},
+		{Shard: Shard{Index: 2, Count: 2}}, {Shard: Shard{Index: -1, Count: 2}}, {Shard: Shard{Count: maxShards + 1}}, {Shard: Shard{Index: 1}},
+	} {
 		if f, err := NewFilter(cfg); err == nil {
 			f.Close()
 			t.Errorf("NewFilter took %+v", cfg)

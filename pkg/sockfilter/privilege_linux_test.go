@@ -46,7 +46,15 @@ func everyRule(t *testing.T) Config {
 	if err := self.Add(netip.MustParseAddrPort("192.0.2.1:2002")); err != nil {
 		t.Fatal(err)
 	}
-	return Config{Self: self, LoopbackInterface: 1, Direction: capture.DirectionIn}
+	interfaces, err := NewInterfaceTable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { interfaces.Close() })
+	return Config{
+		Self: self, LoopbackInterface: 1, Direction: capture.DirectionIn, Interfaces: interfaces,
+		Shard: Shard{Index: 1, Count: 3}, Flows: 10,
+	}
 }
 
 // TestWithoutPerfmon has the least privileges that eBPF filters need. The

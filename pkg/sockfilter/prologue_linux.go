@@ -9,6 +9,7 @@ import (
 
 // Labels of the prologue.
 const (
+	labelOthers   = "others"   // not a packet of our own
 	labelClient   = "client"   // go on to the client's program
 	labelExcluded = "excluded" // count and drop
 	labelDrop     = "drop"
@@ -36,10 +37,7 @@ func (f *Filter) prologue() asm.Instructions {
 		asm.Mov.Reg(regCounters, asm.R0),
 	}
 	ins = append(ins, count(counterSeen)...)
-	ins = append(ins, f.cfg.excludeByDirection()...)
-	if f.cfg.Self != nil {
-		ins = append(ins, f.cfg.Self.exclude()...)
-	}
+	ins = append(ins, f.cfg.rules()...)
 	ins = append(ins,
 		asm.LoadMem(asm.R1, regCtx, skbVLANPresent, asm.Word).WithSymbol(labelClient),
 		asm.JNE.Imm(asm.R1, 0, labelTagged),
@@ -83,10 +81,28 @@ func count(counter int16) asm.Instructions {
 	return asm.Instructions{asm.Mov.Imm(asm.R1, 1), add}
 }
 
+// rules applies the rules of c, the cheap ones first.
+func (c *Config) rules() (ins asm.Instructions) {
+	if c.Interfaces != nil {
+		ins = append(ins, c.Interfaces.exclude()...)
+	}
+	ins = append(ins, c.excludeByDirection()...)
+	if c.Self != nil {
+		ins = append(ins, c.Self.exclude()...)
+		ins = append(ins, asm.Mov.Imm(asm.R1, 0).WithSymbol(labelOthers))
+	}
+	if c.selectsFlows() {
+		ins = append(ins, c.selectFlow()...)
+	}
+	return ins
+}
+
 // excludes reports whether any rule can exclude a frame.
 func (c *Config) excludes() bool {
-	return c.LoopbackInterface != 0 || c.Direction != capture.DirectionUnknown || c.Self != nil
+	return c.LoopbackInterface != 0 || c.Direction != capture.DirectionUnknown || c.Self != nil || c.Interfaces != nil || c.selectsFlows()
 }
+
+func (c *Config) selectsFlows() bool { return c.Shard.Count > 1 || c.Flows > 1 }
 
 // excludeByDirection excludes loopback's outgoing copies and frames of the
 // unwanted direction.

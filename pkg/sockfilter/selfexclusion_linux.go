@@ -51,18 +51,18 @@ func (s *SelfTable) exclude() asm.Instructions {
 	ins = append(ins,
 		asm.LoadMapValue(asm.R1, s.ports.FD(), 0),
 		asm.LoadMem(asm.R1, asm.R1, 0, asm.DWord),
-		asm.JEq.Imm(asm.R1, 0, labelClient), // no endpoint at all
+		asm.JEq.Imm(asm.R1, 0, labelOthers), // no endpoint at all
 	)
 	ins = append(ins, loadHeader()...)
 	ins = append(ins,
 		asm.JEq.Imm(regProtocol, unix.IPPROTO_TCP, "self ports"),
-		asm.JNE.Imm(regProtocol, unix.IPPROTO_UDP, labelClient),
+		asm.JNE.Imm(regProtocol, unix.IPPROTO_UDP, labelOthers),
 	)
 	ports := loadNetwork(regTransport, 0, stackPorts, 4)
 	ports[0] = ports[0].WithSymbol("self ports")
 	ins = append(ins, ports...)
 	ins = append(ins, s.excludeEndpoint(stackSource, stackPorts, "self destination")...)
-	dest := s.excludeEndpoint(stackDest, stackPorts+2, labelClient)
+	dest := s.excludeEndpoint(stackDest, stackPorts+2, labelOthers)
 	dest[0] = dest[0].WithSymbol("self destination")
 	return append(ins, dest...)
 }
@@ -82,7 +82,7 @@ func loadNetwork(reg asm.Register, offset int32, stack, length int32) asm.Instru
 		asm.Mov.Imm(asm.R4, length),
 		asm.Mov.Imm(asm.R5, startNetwork),
 		asm.FnSkbLoadBytesRelative.Call(),
-		asm.JNE.Imm(asm.R0, 0, labelClient),
+		asm.JNE.Imm(asm.R0, 0, labelOthers),
 	}
 }
 
@@ -95,7 +95,7 @@ func loadHeader() asm.Instructions {
 		asm.Mov.Reg(asm.R1, regTransport),
 		asm.RSh.Imm(asm.R1, 4),
 		asm.JEq.Imm(asm.R1, 4, "self ipv4"),
-		asm.JNE.Imm(asm.R1, 6, labelClient),
+		asm.JNE.Imm(asm.R1, 6, labelOthers),
 	)
 	ins = append(ins, loadNetwork(asm.R0, 0, stackHeader, ipv6HeaderLen)...)
 	ins = append(ins,
@@ -106,10 +106,10 @@ func loadHeader() asm.Instructions {
 		asm.LoadMem(asm.R1, asm.RFP, stackHeader+ipv4FragmentOffset, asm.Half).WithSymbol("self ipv4"),
 		asm.HostTo(asm.BE, asm.R1, asm.Half),
 		asm.And.Imm(asm.R1, fragmentOffsetMask),
-		asm.JNE.Imm(asm.R1, 0, labelClient), // a later fragment has no ports
+		asm.JNE.Imm(asm.R1, 0, labelOthers), // a later fragment has no ports
 		asm.And.Imm(regTransport, 0x0f),
 		asm.LSh.Imm(regTransport, 2),
-		asm.JLT.Imm(regTransport, ipv4HeaderLen, labelClient),
+		asm.JLT.Imm(regTransport, ipv4HeaderLen, labelOthers),
 		asm.LoadMem(regProtocol, asm.RFP, stackHeader+ipv4Protocol, asm.Byte),
 		asm.LoadMem(asm.R1, asm.RFP, stackHeader+ipv4Source, asm.Word),
 		asm.LoadMem(asm.R2, asm.RFP, stackHeader+ipv4Dest, asm.Word),
