@@ -28,11 +28,6 @@ func (a *assembly) half(r asm.Register, stack int16) {
 	)
 }
 
-// zero stores 8 zero bytes.
-func (a *assembly) zero(stack int16) {
-	a.emit(asm.Mov.Imm(asm.R1, 0), asm.StoreMem(asm.RFP, stack, asm.R1, asm.DWord))
-}
-
 // loadBytes copies n bytes of the frame from the offset in R7, plus more, to
 // the stack; it goes to fail if they aren't there.
 func (a *assembly) loadBytes(more int32, stack, n int32, fail string) {

@@ -88,6 +88,12 @@ func (d *dissector) dissect() {
 	}
 }
 
+// launder makes the verifier forget what it knows of a register, as
+// translations do, where many ways with different values meet.
+func (d *dissector) launder(r asm.Register) {
+	d.emit(asm.LoadMem(asm.R2, regCtx, skbCB, asm.Word), asm.Xor.Reg(r, asm.R2))
+}
+
 // tags passes up to two tags that are among the frame's bytes.
 func (d *dissector) tags() {
 	d.at("tag")
@@ -110,6 +116,7 @@ func (d *dissector) toIP(nesting int) {
 
 func (d *dissector) ip(nesting int) {
 	d.at(d.here("ip", nesting))
+	d.launder(regOffset)
 	d.loadBytes(0, stackIP, ipv4HeaderLen, d.none)
 	d.emit(
 		asm.LoadMem(regProto, asm.RFP, stackIP, asm.Byte),
@@ -189,6 +196,7 @@ func (d *dissector) extension(nesting, i int) {
 		asm.Add.Imm(asm.R1, 4),
 	)
 	d.at(here("extension"))
+	d.launder(regOffset)
 	d.emit(asm.Add.Reg(regOffset, asm.R1), asm.LoadMem(regProto, asm.RFP, stackBytes, asm.Byte))
 }
 
@@ -208,6 +216,8 @@ func (d *dissector) packetEnd(headerLen int32) {
 // transport reads the ports, or goes on with a packet inside this one.
 func (d *dissector) transport(nesting int, last bool) {
 	d.at(d.here("transport", nesting))
+	d.launder(regOffset)
+	d.launder(regProto)
 	d.emit(
 		asm.Mov.Reg(asm.R1, regProto),
 		asm.LSh.Imm(asm.R1, 32),

@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -42,6 +43,20 @@ type Config struct {
 	// their flow that shards don't depend on; 0 and 1 = all. Frames that
 	// belong to no flow, see [Shard], are excluded.
 	Flows int
+	// Cutoff is how many bytes of payload are delivered of each flow of TCP
+	// and UDP, see [Shard], and direction; 0 = all. The frame that reaches it
+	// is the last whole one; later ones are cut behind the transport header,
+	// their length stays true. Repeated segments count again, so does what is
+	// lost later. A SYN starts a count anew, and so it is with a flow that is
+	// not among the 65,536 most recently seen. Frames that user space has to
+	// judge, see [Filter.Set], come whole, and count.
+	Cutoff int64
+	// Dedup is the window in which a packet that the filter sees at a second
+	// interface, or first coming in and then going out, is excluded; 0 = none.
+	// It is an effort, no promise: a packet that is segmented or translated on
+	// its way is another one; two packets without payload or checksum to tell
+	// them apart, which meet at different interfaces, are taken for one.
+	Dedup time.Duration
 }
 
 func (c *Config) validate() error {
@@ -56,6 +71,12 @@ func (c *Config) validate() error {
 	}
 	if err := c.Shard.validate(); err != nil {
 		return err
+	}
+	if c.Cutoff < 0 {
+		return fmt.Errorf("sockfilter: cutoff after %d bytes", c.Cutoff)
+	}
+	if c.Dedup < 0 {
+		return fmt.Errorf("sockfilter: duplicates within %v", c.Dedup)
 	}
 	if c.Flows < 0 || c.Flows > maxShards {
 		return fmt.Errorf("sockfilter: one of %d flows: want 1 to %d", c.Flows, maxShards)
@@ -79,6 +100,7 @@ type Filter struct {
 	counters *ebpf.Map
 	slots    *ebpf.Map
 	main     *ebpf.Program
+	epilogue epilogue
 
 	setMu sync.Mutex // serialises Set, which may wait long for the verifier
 
@@ -118,6 +140,14 @@ func (f *Filter) load() (err error) {
 	if err != nil {
 		return kernelError("prologue", err)
 	}
+	if f.cfg.hasEpilogue() {
+		if err := f.epilogue.load(&f.cfg, f.counters); err != nil {
+			return err
+		}
+		if err := f.slots.Update(uint32(slotEpilogue), f.epilogue.prog, ebpf.UpdateAny); err != nil {
+			return kernelError("rules", err)
+		}
+	}
 	if f.reach, err = networkReach(); err != nil {
 		return kernelError("probe", err)
 	}
@@ -153,5 +183,5 @@ func (f *Filter) Close() error {
 
 func (f *Filter) closeAll() error {
 	// Closing nil maps and programs does nothing.
-	return errors.Join(f.main.Close(), f.slots.Close(), f.counters.Close())
+	return errors.Join(f.main.Close(), f.epilogue.close(), f.slots.Close(), f.counters.Close())
 }

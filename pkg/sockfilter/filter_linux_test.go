@@ -168,7 +168,14 @@ func (c *capturer) stats() (packets, drops uint64) {
 
 func send(t testing.TB, fd, ifindex int, frame []byte) {
 	t.Helper()
-	if err := unix.Sendto(fd, frame, 0, &unix.SockaddrLinklayer{Ifindex: ifindex}); err != nil {
+	to := &unix.SockaddrLinklayer{Ifindex: ifindex}
+	err := unix.Sendto(fd, frame, 0, to)
+	for end := time.Now().Add(testWait); errors.Is(err, unix.EAGAIN) && time.Now().Before(end); {
+		// The receiving side is behind: frames on their way fill the send buffer.
+		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, 100)
+		err = unix.Sendto(fd, frame, 0, to)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 }

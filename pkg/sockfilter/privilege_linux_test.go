@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -53,7 +54,7 @@ func everyRule(t *testing.T) Config {
 	t.Cleanup(func() { interfaces.Close() })
 	return Config{
 		Self: self, LoopbackInterface: 1, Direction: capture.DirectionIn, Interfaces: interfaces,
-		Shard: Shard{Index: 1, Count: 3}, Flows: 10,
+		Shard: Shard{Index: 1, Count: 3}, Flows: 10, Cutoff: 1 << 16, Dedup: time.Second,
 	}
 }
 

@@ -1,6 +1,7 @@
 package sockfilter
 
 import (
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"golang.org/x/sys/unix"
 
@@ -26,25 +27,16 @@ const regCounters = asm.R9 // the value of this processor
 // its size, while attached programs are charged to the socket
 // (net.core.optmem_max).
 func (f *Filter) prologue() asm.Instructions {
-	ins := asm.Instructions{
-		asm.Mov.Reg(regCtx, asm.R1),
-		asm.StoreImm(asm.RFP, -4, 0, asm.Word),
-		asm.LoadMapPtr(asm.R1, f.counters.FD()),
-		asm.Mov.Reg(asm.R2, asm.RFP),
-		asm.Add.Imm(asm.R2, -4),
-		asm.FnMapLookupElem.Call(),
-		asm.JEq.Imm(asm.R0, 0, labelDrop), // never: the key exists
-		asm.Mov.Reg(regCounters, asm.R0),
-	}
+	ins := append(asm.Instructions{asm.Mov.Reg(regCtx, asm.R1)}, countersOf(f.counters)...)
 	ins = append(ins, count(counterSeen)...)
 	ins = append(ins, f.cfg.rules()...)
 	ins = append(ins,
 		asm.LoadMem(asm.R1, regCtx, skbVLANPresent, asm.Word).WithSymbol(labelClient),
 		asm.JNE.Imm(asm.R1, 0, labelTagged),
 	)
-	ins = append(ins, f.tailCall(slotUntagged)...)
+	ins = append(ins, tailCall(f.slots, slotUntagged)...)
 	ins = append(ins, asm.Ja.Label(labelInactive))
-	tagged := f.tailCall(slotTagged)
+	tagged := tailCall(f.slots, slotTagged)
 	tagged[0] = tagged[0].WithSymbol(labelTagged)
 	ins = append(ins, tagged...)
 	inactive := count(counterInactive) // the slot is empty
@@ -64,12 +56,25 @@ func (f *Filter) prologue() asm.Instructions {
 
 // tailCall goes on with the program in a slot, if there is one. The index is a
 // constant, which lets the kernel make it a plain jump.
-func (f *Filter) tailCall(slot int32) asm.Instructions {
+func tailCall(slots *ebpf.Map, slot int32) asm.Instructions {
 	return asm.Instructions{
 		asm.Mov.Reg(asm.R1, regCtx),
-		asm.LoadMapPtr(asm.R2, f.slots.FD()),
+		asm.LoadMapPtr(asm.R2, slots.FD()),
 		asm.Mov.Imm(asm.R3, slot),
 		asm.FnTailCall.Call(),
+	}
+}
+
+// countersOf sets regCounters to this processor's counters.
+func countersOf(counters *ebpf.Map) asm.Instructions {
+	return asm.Instructions{
+		asm.StoreImm(asm.RFP, -4, 0, asm.Word),
+		asm.LoadMapPtr(asm.R1, counters.FD()),
+		asm.Mov.Reg(asm.R2, asm.RFP),
+		asm.Add.Imm(asm.R2, -4),
+		asm.FnMapLookupElem.Call(),
+		asm.JEq.Imm(asm.R0, 0, labelDrop), // never: the key exists
+		asm.Mov.Reg(regCounters, asm.R0),
 	}
 }
 

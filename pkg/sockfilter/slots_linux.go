@@ -13,7 +13,9 @@ import (
 const (
 	slotUntagged = iota
 	slotTagged
+	slotEpilogue // what they go on with, see epilogue
 	slotCount
+	clientSlots = slotEpilogue
 )
 
 // maxExpansion bounds the work that the kernel has after verifying a program,
@@ -61,8 +63,8 @@ func (f *Filter) Set(p *Program) (Judged, error) {
 	f.setMu.Lock()
 	defer f.setMu.Unlock()
 	if p == nil {
-		to := target{layout: f.cfg.View.layout(false), snapLen: uint32(f.cfg.SnapLen)}
-		all, err := loadProgram("capstan_all", passWhole(to.keepSnapLen()))
+		to := f.target(f.cfg.View.layout(false))
+		all, err := loadProgram("capstan_all", to.passAll(to.keepSnapLen()))
 		if err != nil {
 			return Judged{}, kernelError("set", err)
 		}
@@ -75,7 +77,7 @@ func (f *Filter) Set(p *Program) (Judged, error) {
 		return Judged{}, errors.Join(p.unsupported(), untagged.prog.Close(), tagged.prog.Close())
 	}
 	if untagged.prog == nil || tagged.prog == nil {
-		whole, err := loadProgram("capstan_whole", passWhole(wholeFrame))
+		whole, err := loadProgram("capstan_whole", f.target(nil).passAll(wholeFrame))
 		if err != nil {
 			return Judged{}, errors.Join(kernelError("set", err), untagged.prog.Close(), tagged.prog.Close())
 		}
@@ -104,7 +106,7 @@ func (f *Filter) client(p *Program, tagged bool) loaded {
 	if layout == nil || p.userOnly {
 		return loaded{}
 	}
-	t, exact := target{layout: layout, snapLen: uint32(f.cfg.SnapLen), reach: f.reach}.translate(p)
+	t, exact := f.target(layout).translate(p)
 	if t.loads*(len(t.out)+t.loads*loadGrowth) > maxExpansion {
 		return loaded{refused: true}
 	}
@@ -113,6 +115,14 @@ func (f *Filter) client(p *Program, tagged bool) loaded {
 		return loaded{refused: true}
 	}
 	return loaded{prog: prog, exact: exact}
+}
+
+func (f *Filter) target(l *layout) target {
+	to := target{layout: l, snapLen: uint32(f.cfg.SnapLen), reach: f.reach}
+	if f.cfg.hasEpilogue() {
+		to.slots = f.slots
+	}
+	return to
 }
 
 func (f *Filter) countRefusal(refused bool) {
@@ -153,7 +163,7 @@ func (f *Filter) Stop() error {
 	if f.closed {
 		return nil
 	}
-	for slot := range uint32(slotCount) {
+	for slot := range uint32(clientSlots) {
 		err := f.slots.Delete(slot)
 		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 			return fmt.Errorf("sockfilter: stop: %w", err)

@@ -3,6 +3,7 @@ package sockfilter
 import (
 	"math"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"golang.org/x/net/bpf"
 )
@@ -32,8 +33,12 @@ const (
 	skbHash        = 68
 )
 
-// wholeFrame is the verdict that cuts nothing off.
-const wholeFrame = math.MaxInt32
+// wholeFrame is the verdict that cuts nothing off. No client's verdict is as
+// large, since the snap length isn't.
+const (
+	wholeFrame = math.MaxUint32
+	wholeImm   = -1 // as an immediate operand
+)
 
 // Lengths of translated instructions in eBPF instructions, rounded up, to tell
 // whether a jump fits 16 bits: the kernel expands loads of packet bytes
@@ -52,21 +57,25 @@ type target struct {
 	// reach says that loads relative to the network header reach all of the
 	// frame, see networkReach.
 	reach bool
+	// slots, if it isn't nil, has the epilogue to go on with.
+	slots *ebpf.Map
 }
 
 // translation is the state of translating one program. All instructions that
-// it emits are of single width, so that an index in out is the offset that
-// jumps count in.
+// it emits, but for the last ones, are of single width, so that an index in out
+// is the offset that jumps count in.
 type translation struct {
 	target
 	code      []bpf.RawInstruction
 	facts     *analysis
 	undecided bool // some frames are left to user space
 	sieve     bool // user space judges all that passes, so it passes whole
+	at        int  // the classic instruction at hand
 	out       asm.Instructions
 	starts    []int // index in out, by classic instruction
 	jumps     []jump
-	loads     int // that the kernel expands
+	passes    []int // jumps in out to the epilogue's call
+	loads     int   // that the kernel expands
 }
 
 // jump is a jump in out whose distance isn't known yet.
@@ -86,46 +95,49 @@ type jump struct {
 // So wherever ways join, and in scratch memory, A and X are XORed with a 0
 // that the verifier takes for unknown.
 func (to target) translate(p *Program) (t *translation, exact bool) {
-	t = to.pass(p, false)
+	t = to.attempt(p, false)
 	if !t.undecided {
 		return t, true
 	}
-	return to.pass(p, true), false
+	return to.attempt(p, true), false
 }
 
-func (to target) pass(p *Program, sieve bool) *translation {
+func (to target) attempt(p *Program, sieve bool) *translation {
 	t := &translation{
 		target: to, code: p.code, facts: analyse(p.code, to.layout.ends),
 		sieve: sieve, starts: make([]int, len(p.code)),
 	}
 	t.prologue()
 	for i := range t.code {
-		t.starts[i] = len(t.out)
+		t.at, t.starts[i] = i, len(t.out)
 		if t.facts.reachable[i] { // the verifier refuses dead code
 			t.instruction(i)
 		}
 	}
 	for _, j := range t.jumps {
-		t.patch(j)
+		t.patch(j.at, t.starts[j.target])
 	}
+	t.finish()
 	return t
 }
 
-func (t *translation) patch(j jump) {
-	distance := t.starts[j.target] - j.at - 1
-	if ins := &t.out[j.at]; ins.OpCode == longJump().OpCode {
+// patch lets the jump at one index lead to another.
+func (t *translation) patch(at, to int) {
+	distance := to - at - 1
+	if ins := &t.out[at]; ins.OpCode == longJump().OpCode {
 		ins.Constant = int64(distance)
 	} else {
 		ins.Offset = int16(distance)
 	}
 }
 
-// passWhole is the slot's program that leaves every frame to the caller.
-func passWhole(length uint32) asm.Instructions {
-	return asm.Instructions{
-		asm.Mov.Imm32(asm.R0, int32(length)),
-		asm.Return(),
-	}
+// passAll is the program for a slot that passes every frame, cut to length.
+func (to target) passAll(length uint32) asm.Instructions {
+	t := &translation{target: to}
+	t.emit(asm.Mov.Reg(regCtx, asm.R1))
+	t.pass(length)
+	t.finish()
+	return t.out
 }
 
 func (t *translation) emit(ins ...asm.Instruction) { t.out = append(t.out, ins...) }
@@ -295,11 +307,15 @@ func (t *translation) jump(i, over int) {
 		return
 	}
 	t.jumps = append(t.jumps, jump{at: len(t.out), target: i + 1 + over})
-	if t.expandedLen(i+1, i+1+over) <= maxShortJump {
-		t.emit(asm.Ja.Label(""))
-	} else {
-		t.emit(longJump())
+	t.emit(t.jumpAcross(i+1, i+1+over))
+}
+
+// jumpAcross returns a jump over classic instructions [from, to).
+func (t *translation) jumpAcross(from, to int) asm.Instruction {
+	if t.expandedLen(from, to) <= maxShortJump {
+		return asm.Ja.Label("")
 	}
+	return longJump()
 }
 
 // longJump is a jump of 32 bits (Linux 6.6). An older kernel refuses the

@@ -1,6 +1,8 @@
 package sockfilter
 
 import (
+	"math"
+
 	"github.com/cilium/ebpf/asm"
 	"golang.org/x/net/bpf"
 )
@@ -20,7 +22,41 @@ func (t *translation) refuseUnless(jump asm.Instruction) {
 // instructions long.
 func (t *translation) leave() {
 	t.undecided = true
-	t.emit(asm.Mov.Imm32(asm.R0, wholeFrame), asm.Return())
+	t.pass(wholeFrame)
+}
+
+// pass ends the program with a verdict. It is two instructions long.
+func (t *translation) pass(verdict uint32) {
+	t.emit(asm.Mov.Imm32(asm.R0, int32(verdict)))
+	t.passR0()
+}
+
+// passR0 ends the program with the verdict in R0, which isn't 0. It is one
+// instruction long.
+func (t *translation) passR0() {
+	if t.slots == nil {
+		t.emit(asm.Return())
+		return
+	}
+	t.passes = append(t.passes, len(t.out))
+	t.emit(t.jumpAcross(t.at, len(t.code)))
+}
+
+// finish appends what passR0 leads to: a call of the epilogue, which doesn't
+// come back.
+func (t *translation) finish() {
+	for _, at := range t.passes {
+		t.patch(at, len(t.out))
+	}
+	if len(t.passes) == 0 {
+		return
+	}
+	t.emit(asm.StoreMem(regCtx, skbVerdict, asm.R0, asm.Word))
+	t.emit(tailCall(t.slots, slotEpilogue)...)
+	t.emit( // never: the slot is filled
+		asm.LoadMem(asm.R0, regCtx, skbVerdict, asm.Word),
+		asm.Return(),
+	)
 }
 
 // ret returns the verdict.
@@ -68,7 +104,7 @@ func (t *target) keep(verdict uint32) (n uint32, ok bool) {
 func (t *target) keepSnapLen() uint32 {
 	switch l := t.layout; {
 	case l.grown < 0:
-		return min(t.snapLen, wholeFrame-l.spare) + l.spare
+		return min(t.snapLen, math.MaxInt32-l.spare) + l.spare
 	case l.grown == 0 || t.snapLen < tagOffset:
 		return t.snapLen
 	default:
@@ -82,29 +118,25 @@ func (t *translation) retConstant(verdict uint32) {
 		t.leave()
 		return
 	}
-	t.emit(asm.Mov.Imm32(regA, int32(n)), asm.Return())
+	t.pass(n)
 }
 
 // retA returns what A, which is the client's verdict, stands for.
 func (t *translation) retA() {
-	t.emit(
-		skip(asm.JLT.Imm32(regA, int32(t.snapLen), ""), 2),
-		asm.Mov.Imm32(regA, int32(t.keepSnapLen())),
-		asm.Return(),
-	)
+	t.refuseUnless(asm.JNE.Imm32(regA, 0, ""))
+	t.emit(skip(asm.JLT.Imm32(regA, int32(t.snapLen), ""), 2))
+	t.pass(t.keepSnapLen())
 	switch {
 	case t.layout.grown < 0:
-		t.refuseUnless(asm.JNE.Imm32(regA, 0, ""))
 		t.leave()
 	case t.layout.grown == 0:
-		t.emit(asm.Return())
+		t.passR0()
 	default:
-		t.emit(
-			skip(asm.JGE.Imm32(regA, tagOffset, ""), 1),
-			asm.Return(),
-			skip(asm.JGE.Imm32(regA, tagOffset+tagLen, ""), 2),
-		)
+		t.emit(skip(asm.JGE.Imm32(regA, tagOffset, ""), 1))
+		t.passR0()
+		t.emit(skip(asm.JGE.Imm32(regA, tagOffset+tagLen, ""), 2))
 		t.leave()
-		t.emit(asm.Sub.Imm32(regA, tagLen), asm.Return())
+		t.emit(asm.Sub.Imm32(regA, tagLen))
+		t.passR0()
 	}
 }
