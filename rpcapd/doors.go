@@ -29,8 +29,8 @@ type doors struct {
 
 func openDoors(cfg config.Config, log *slog.Logger) (*doors, error) {
 	d := &doors{log: log}
-	var err error
 	if cfg.TLS {
+		var err error
 		d.tls, err = tlsfiles.Open(tlsfiles.Options{
 			Certificate: cfg.TLSCertificate, Key: cfg.TLSKey, ClientAuthority: cfg.TLSClientCA, RequireClient: cfg.RequireCert,
 		}, log)
@@ -39,13 +39,9 @@ func openDoors(cfg config.Config, log *slog.Logger) (*doors, error) {
 			return nil, fmt.Errorf("Can't initialize SSL: %w", err)
 		}
 	}
-	var source auth.Source = auth.System{}
-	if cfg.Credentials != "" {
-		file := auth.CredentialsFile(cfg.Credentials)
-		if err := file.Check(); err != nil {
-			return nil, fmt.Errorf("credentials: %w", err)
-		}
-		source = file
+	source, err := accounts(cfg, auth.System{}, log)
+	if err != nil {
+		return nil, err
 	}
 	d.guard, err = access.New(access.Options{
 		Source: source, Policy: cfg.Policy, Group: cfg.CaptureGroup,
@@ -60,6 +56,24 @@ func openDoors(cfg config.Config, log *slog.Logger) (*doors, error) {
 		}
 	}
 	return d, nil
+}
+
+// accounts returns where passwords are looked up. That the system's can't be
+// read is a warning where somebody may want to log in.
+func accounts(cfg config.Config, system auth.System, log *slog.Logger) (auth.Source, error) {
+	if cfg.Credentials != "" {
+		file := auth.CredentialsFile(cfg.Credentials)
+		if err := file.Check(); err != nil {
+			return nil, fmt.Errorf("credentials: %w", err)
+		}
+		return file, nil
+	}
+	if needed := cfg.TCP || cfg.Inetd || len(cfg.Active) > 0; needed && !cfg.NullAuth {
+		if err := system.Readable(); err != nil {
+			log.Warn("nobody can log in with a password of this system; use root, CAP_DAC_READ_SEARCH or --credentials", "err", err)
+		}
+	}
+	return system, nil
 }
 
 func (d *doors) close() {

@@ -3,9 +3,11 @@
 package main
 
 import (
+	"bytes"
 	"crypto/tls"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -21,6 +23,8 @@ import (
 	"capstan/pkg/netns/netnstest"
 	"capstan/pkg/rpcap"
 	"capstan/rpcapd/internal/audit"
+	"capstan/rpcapd/internal/auth"
+	"capstan/rpcapd/internal/config"
 	"capstan/rpcapd/internal/tlsfiles/certtest"
 )
 
@@ -320,6 +324,28 @@ func TestBadSecurityFiles(t *testing.T) {
 	} {
 		if out, status := outcome(t, n, command(roleDaemon, args...)); status == exitDone || !strings.Contains(out, want) {
 			t.Errorf("%v: %d %q, want %q", args, status, out, want)
+		}
+	}
+}
+
+// That nobody will be able to log in is told before somebody tries.
+func TestUnreadableAccountsAreWarnedOf(t *testing.T) {
+	unreadable := auth.System{Shadow: t.TempDir()} // a directory, which even root can't read
+	for _, tc := range []struct {
+		cfg  config.Config
+		want bool
+	}{
+		{config.Config{TCP: true}, true},
+		{config.Config{Inetd: true}, true},
+		{config.Config{UnixSocket: "/s"}, false},
+		{config.Config{TCP: true, Settings: config.Settings{NullAuth: true}}, false},
+	} {
+		var log bytes.Buffer
+		if _, err := accounts(tc.cfg, unreadable, slog.New(slog.NewTextHandler(&log, nil))); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(log.String(), "nobody can log in with a password of this system"); got != tc.want {
+			t.Errorf("%+v: %s", tc.cfg, log.String())
 		}
 	}
 }

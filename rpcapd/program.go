@@ -47,14 +47,14 @@ func (p *program) run(ctx context.Context) error {
 	}
 	files := settingsFiles{load: p.cfg.LoadFile, save: p.cfg.SaveFile, log: p.log}
 	files.start(&p.cfg.Settings)
+	if err := capable(); err != nil {
+		return err
+	}
 	doors, err := openDoors(p.cfg, p.log)
 	if err != nil {
 		return err
 	}
 	defer doors.close()
-	if err := capable(); err != nil {
-		return err
-	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	hangups := make(chan os.Signal, 1) // before anybody can know that this daemon runs

@@ -24,7 +24,7 @@ type Authenticator struct {
 func New(source Source) *Authenticator {
 	a := &Authenticator{
 		source:   source,
-		slots:    make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
+		slots:    make(chan struct{}, slotsFor(runtime.GOMAXPROCS(0))),
 		throttle: newThrottle(time.Now),
 		decoyKey: make([]byte, 32),
 		verify:   verify,
@@ -32,6 +32,13 @@ func New(source Source) *Authenticator {
 	rand.Read(a.decoyKey)
 	return a
 }
+
+// maxSlots bounds the hashes that are computed at once; each may take
+// maxYescryptBytes of memory.
+const maxSlots = 4
+
+// slotsFor leaves half of the processors to captures.
+func slotsFor(processors int) int { return min(max(1, processors/2), maxSlots) }
 
 // Login holds a password against the account of user, and wipes it. The error
 // is a [*LoginError]. It waits for its turn until ctx ends; one peer has one

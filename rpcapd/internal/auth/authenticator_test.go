@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -194,8 +193,10 @@ func TestOnePeerCantKeepOthersOut(t *testing.T) {
 func TestHashesAreBoundedOverAllPeers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := New(fixed{d: accounts()})
-		if want := max(1, runtime.GOMAXPROCS(0)/2); cap(a.slots) != want {
-			t.Errorf("%d slots, want %d", cap(a.slots), want)
+		for processors, want := range map[int]int{1: 1, 2: 1, 4: 2, 64: 4} {
+			if got := slotsFor(processors); got != want {
+				t.Errorf("%d slots for %d processors, want %d", got, processors, want)
+			}
 		}
 		a.slots = make(chan struct{}, 2)
 		var running atomic.Int32

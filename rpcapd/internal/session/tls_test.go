@@ -19,9 +19,8 @@ import (
 // secureRig is a session of a TLS port.
 type secureRig struct {
 	*rig
-	client  *tls.Config
-	wire    net.Conn // below TLS
-	replies *tls.Conn
+	client *tls.Config
+	wire   net.Conn // below TLS
 }
 
 // startTLS begins a session; the handshake is the caller's.
@@ -45,7 +44,7 @@ func (r *secureRig) secure() *secureRig {
 	if err := conn.Handshake(); err != nil {
 		r.t.Fatal(err)
 	}
-	r.conn, r.replies, r.reader = conn, conn, rpcap.NewReader(conn, nil)
+	r.conn, r.reader = conn, rpcap.NewReader(conn, nil)
 	return r
 }
 
@@ -76,6 +75,28 @@ func TestCase008TLSSession(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A daemon in active mode has dialled both connections, and is the TLS server on
+// both.
+func TestActiveModeTLS(t *testing.T) {
+	in(t, "C078 in active mode", func(t *testing.T) {
+		authority := certtest.New(t, "authority")
+		server := &tls.Config{Certificates: []tls.Certificate{authority.Pair(t, "server")}}
+		plain := start(t, session.Config{NullAuth: true, Active: true, TLS: server}, newHost())
+		r := (&secureRig{rig: plain, wire: plain.conn, client: &tls.Config{RootCAs: authority.Pool(), ServerName: "server"}}).secure()
+		r.auth().open()
+		r.message(&rpcap.StartCapRequest{DataPort: pipePort, Filter: []rpcap.Instruction{{Op: 6, K: 262144}}})
+		r.expect("00 84 0000 00000008 00040000 0000 0000")
+		data := tls.Client(r.data.dialed, r.client)
+		if err := data.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		r.host.last().Push(ethernet(60, 1))
+		readPackets(t, data, 1)
+		r.inSync()
+		r.end()
+	})
 }
 
 // Two requests in one TLS record are both answered at once.
