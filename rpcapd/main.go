@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 
 	"capstan/rpcapd/internal/config"
+	"capstan/rpcapd/internal/doctor"
 	"capstan/rpcapd/internal/hashpassword"
 	"capstan/rpcapd/internal/health"
 	"capstan/rpcapd/internal/launch"
@@ -34,6 +35,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		switch args[0] {
 		case "health":
 			return health.Run(ctx, args[1:], stdout, stderr)
+		case "doctor":
+			return doctor.Run(args[1:], stdout, stderr)
 		case "hash-password":
 			return hashpassword.Run(args[1:], os.Stdin, stdout, stderr)
 		}

@@ -11,6 +11,7 @@ USAGE: rpcapd [-b <address>] [-p <port>] [-t <data_port>] [-4] [-l <host_list>]
               [-S] [-C] [-K <ssl_keyfile>] [-X <ssl_certfile>]
               [-f <config_file>] [--OPTION...]
        rpcapd health [--help]
+       rpcapd doctor [--help]
        rpcapd hash-password [--help]
 
   -b ADDRESS           listen on this address, or all addresses of this name

@@ -24,22 +24,32 @@ var required = []struct {
 }
 
 // MissingCapabilities returns which capabilities for capturing are not in the
-// process's effective set.
+// effective set.
 func MissingCapabilities() ([]Missing, error) {
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData // capabilities 0 to 31, 32 to 63
-	if err := unix.Capget(&header, &data[0]); err != nil {
-		return nil, fmt.Errorf("read capabilities: %w", err)
-	}
 	var missing []Missing
 	for _, r := range required {
 		has := false
 		for _, c := range r.anyOf {
-			has = has || data[c/32].Effective&(1<<(c%32)) != 0
+			h, err := HasCapability(c)
+			if err != nil {
+				return nil, err
+			}
+			has = has || h
 		}
 		if !has {
 			missing = append(missing, r.Missing)
 		}
 	}
 	return missing, nil
+}
+
+// HasCapability reports whether a capability, unix.CAP_NET_RAW for one, is in
+// the effective set of the calling thread.
+func HasCapability(c uint) (bool, error) {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData // capabilities 0 to 31, 32 to 63
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return false, fmt.Errorf("read capabilities: %w", err)
+	}
+	return data[c/32].Effective&(1<<(c%32)) != 0, nil
 }

@@ -72,6 +72,16 @@ func watchLinks(wanted func(name string) bool, unknown bool, tell func(index int
 	return w, nil
 }
 
+// CheckWatch tells why interfaces can't be followed as they come and go; nil:
+// they can.
+func CheckWatch() error {
+	w, err := watchLinks(func(string) bool { return true }, true, nil)
+	if err != nil {
+		return err
+	}
+	return w.Close()
+}
+
 func (w *linkWatcher) open() error {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err != nil {
