@@ -36,7 +36,7 @@ func TestResultsAreOfOneSession(t *testing.T) {
 			t.Fatal(err)
 		}
 		if b.String() != string(data) {
-			t.Errorf("%s is not what %s says", name, baseline)
+			t.Errorf("%s is not what %s says: run bench report --format %s %s > %s", name, baseline, format, baseline, name)
 		}
 		if found := private.FindString(string(data)); found != "" {
 			t.Errorf("%s names a directory of a machine: …%s…", name, found)

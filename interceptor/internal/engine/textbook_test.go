@@ -63,17 +63,34 @@ func processorTime(b *testing.B) time.Duration {
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
-// pass runs a pipeline over a workload and returns the processor time that it
-// took, its share of collecting garbage included.
-func pass(b *testing.B, name string, pipeline func(*workload.Workload) uint64, w *workload.Workload) time.Duration {
-	runtime.GC() // what others have left is theirs
+// cost is what one of the two has used.
+type cost struct {
+	name   string
+	run    func(*workload.Workload) uint64
+	used   time.Duration // of the processor, the share of collecting garbage included
+	allocs uint64
+}
+
+// pass runs over the workload once.
+func (c *cost) pass(b *testing.B, w *workload.Workload) {
+	runtime.GC() // what the other has left is its own
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
 	begin := processorTime(b)
-	told := pipeline(w)
-	used := processorTime(b) - begin
+	told := c.run(w)
+	c.used += processorTime(b) - begin
+	runtime.ReadMemStats(&after)
+	c.allocs += after.Mallocs - before.Mallocs
 	if told != w.Exchanges {
-		b.Fatalf("the %s tells %d exchanges, there are %d", name, told, w.Exchanges)
+		b.Fatalf("the %s tells %d exchanges, there are %d", c.name, told, w.Exchanges)
 	}
-	return used
+}
+
+func (c *cost) report(b *testing.B, w *workload.Workload) {
+	frames, exchanges := float64(b.N*len(w.Frames)), float64(b.N)*float64(w.Exchanges)
+	b.ReportMetric(frames/c.used.Seconds(), c.name+"-packets/s")
+	b.ReportMetric(exchanges/c.used.Seconds(), c.name+"-exchanges/s")
+	b.ReportMetric(float64(c.allocs)/exchanges, c.name+"-allocs/exchange")
 }
 
 // BenchmarkAgainstTextbook feeds the engine and the textbook pipeline the same
@@ -90,18 +107,14 @@ func BenchmarkAgainstTextbook(b *testing.B) {
 			if byEngine(w) == 0 {
 				b.Skip("the engine doesn't read it")
 			}
-			var ours, theirs time.Duration
+			ours, theirs := cost{name: "engine", run: byEngine}, cost{name: "textbook", run: byTextbook}
 			for b.Loop() {
-				ours += pass(b, "engine", byEngine, w)
-				theirs += pass(b, "textbook", byTextbook, w)
+				ours.pass(b, w)
+				theirs.pass(b, w)
 			}
-			rate := func(n uint64, used time.Duration) float64 { return float64(n) * float64(b.N) / used.Seconds() }
-			frames := uint64(len(w.Frames))
-			b.ReportMetric(rate(frames, ours), "engine-packets/s")
-			b.ReportMetric(rate(frames, theirs), "textbook-packets/s")
-			b.ReportMetric(rate(w.Exchanges, ours), "engine-exchanges/s")
-			b.ReportMetric(rate(w.Exchanges, theirs), "textbook-exchanges/s")
-			b.ReportMetric(theirs.Seconds()/ours.Seconds(), "x-textbook")
+			ours.report(b, w)
+			theirs.report(b, w)
+			b.ReportMetric(theirs.used.Seconds()/ours.used.Seconds(), "x-textbook")
 		})
 	}
 }
