@@ -42,9 +42,6 @@ type program struct {
 // in which it constructs is the order of who needs whom; it tears down in
 // reverse.
 func (p *program) run(ctx context.Context) error {
-	if p.cfg.DataPort != "" {
-		return errors.New("-t is not supported by this server yet")
-	}
 	files := settingsFiles{load: p.cfg.LoadFile, save: p.cfg.SaveFile, log: p.log}
 	files.start(&p.cfg.Settings)
 	if err := capable(); err != nil {
@@ -68,6 +65,9 @@ func (p *program) run(ctx context.Context) error {
 	self := device.NewEndpoints(table, selfLinger)
 	defer self.Close()
 	d := daemon.New(p.cfg, sessionConfig(p.cfg, doors), &device.Host{RingMiB: p.cfg.RingMiB, Self: table}, self, p.log)
+	if err := d.UseDataPort(ctx); err != nil {
+		return err
+	}
 	if p.cfg.Inetd {
 		conn, err := launch.Inetd()
 		if err != nil {

@@ -17,6 +17,7 @@ import (
 	"capstan/pkg/rpcap"
 	"capstan/rpcapd/internal/active"
 	"capstan/rpcapd/internal/config"
+	"capstan/rpcapd/internal/dataport"
 	"capstan/rpcapd/internal/metrics"
 	"capstan/rpcapd/internal/session"
 	"capstan/rpcapd/internal/unixsock"
@@ -40,6 +41,7 @@ type Daemon struct {
 	self       session.SelfEndpoints
 	log        *slog.Logger
 	listeners  []net.Listener
+	dataPort   *dataport.Port // nil: each capture has a port of its own
 
 	resolver resolver                        // of names in the allow list
 	settings atomic.Pointer[config.Settings] // for sessions that begin
@@ -118,6 +120,12 @@ func (d *Daemon) ServeConn(ctx context.Context, conn net.Conn) {
 		d.waitSessions()
 		<-done
 	}
+	if d.dataPort != nil {
+		// The port is another process's next; what is owed here must not come
+		// there.
+		d.dataPort.Drain(ctx)
+		d.dataPort.Close()
+	}
 }
 
 // waitSessions waits for what runs, and uses force after a while.
@@ -125,6 +133,9 @@ func (d *Daemon) waitSessions() {
 	timer := time.AfterFunc(shutdownTimeout, d.sessions.abort)
 	defer timer.Stop()
 	d.wg.Wait()
+	if d.dataPort != nil {
+		d.dataPort.Close()
+	}
 }
 
 func (d *Daemon) accept(ctx context.Context, l net.Listener) error {
@@ -162,7 +173,7 @@ func (d *Daemon) admit(ctx context.Context, conn net.Conn) {
 		d.start(ctx, cfg, c, peer.String(), &session.UnixData{Path: c.LocalAddr().String(), UID: peer.UID})
 	case *net.TCPConn:
 		cfg.NullAuth = d.settings.Load().NullAuth
-		d.start(ctx, cfg, c, c.RemoteAddr().String(), session.NewTCPData(c, d.self))
+		d.start(ctx, cfg, c, c.RemoteAddr().String(), session.NewTCPData(c, d.self, d.dataPort))
 	default:
 		conn.Close()
 	}
@@ -227,7 +238,7 @@ func (d *Daemon) serveActive(ctx context.Context, conn net.Conn) (dismissed bool
 	}
 	cfg := d.sessionCfg
 	cfg.Active, cfg.NullAuth = true, d.settings.Load().NullAuth
-	s := session.New(cfg, conn, conn.RemoteAddr().String(), d.host, session.NewTCPData(tcp, d.self), d.log, &d.counters)
+	s := session.New(cfg, conn, conn.RemoteAddr().String(), d.host, session.NewTCPData(tcp, d.self, d.dataPort), d.log, &d.counters)
 	d.sessions.add(s)
 	defer d.sessions.remove(s)
 	return s.Run(ctx) == session.ReasonClosed && s.Authenticated()

@@ -101,6 +101,9 @@ func serve(t *testing.T, args ...string) *testDaemon {
 	d := &testDaemon{host: &fakeHost{}}
 	d.Daemon = New(cfg, session.Config{}, d.host, noSelf{}, slog.New(slog.NewTextHandler(&d.log, nil)))
 	d.resolver = fakeResolver{}
+	if err := d.UseDataPort(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	if err := d.Listen(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}

@@ -116,3 +116,60 @@ func TestCase116ApplyJudgesNewConnections(t *testing.T) {
 	d.dial(t).auth()
 	before.call(&rpcap.FindAllIfRequest{})
 }
+
+// All captures use one data port; those of one host take turns.
+func TestCase076FixedDataPort(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	l.Close()
+	d := serve(t, "-t", port)
+	for range 2 { // one after the other
+		c := d.dial(t).auth()
+		data := d.capture(c)
+		if _, got, _ := net.SplitHostPort(data.RemoteAddr().String()); got != port {
+			t.Errorf("data port %s, want %s", got, port)
+		}
+		d.host.last().Push(frame(60))
+		readFrames(t, data, 1)
+		c.call(&rpcap.EndCapRequest{})
+	}
+	// At the same time: the second client is answered when the first has
+	// connected.
+	start := func() *client {
+		c := d.dial(t).auth()
+		c.call(&rpcap.OpenRequest{Device: "eth0"})
+		c.send(&rpcap.StartCapRequest{Filter: []rpcap.Instruction{{Op: 6, K: 262144}}})
+		return c
+	}
+	first := start()
+	first.receive()
+	second := start()
+	connect := func() net.Conn {
+		conn, err := net.Dial("tcp4", "127.0.0.1:"+port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		return conn
+	}
+	connect()
+	if h, body := second.receive(); h.Type != rpcap.TypeStartCapReply {
+		t.Errorf("%v %q", h, body)
+	}
+	connect()
+	first.call(&rpcap.EndCapRequest{})
+	second.call(&rpcap.EndCapRequest{})
+	// A client that hangs up while it waits for its turn is forgotten at once.
+	third := start()
+	third.receive()
+	start().conn.Close()
+	connect()
+	third.call(&rpcap.EndCapRequest{})
+	last := start()
+	last.receive()
+	connect()
+	last.call(&rpcap.EndCapRequest{})
+}

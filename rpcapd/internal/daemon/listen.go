@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"capstan/rpcapd/internal/dataport"
 	"capstan/rpcapd/internal/unixsock"
 )
 
@@ -109,6 +110,25 @@ func (d *Daemon) addresses(ctx context.Context) ([]netip.AddrPort, error) {
 		}
 	}
 	return addresses, nil
+}
+
+// UseDataPort makes all captures take their data connections from the port
+// that the configuration has for that, if any. It is called before Serve.
+func (d *Daemon) UseDataPort(ctx context.Context) error {
+	if d.cfg.DataPort == "" {
+		return nil
+	}
+	number, err := net.DefaultResolver.LookupPort(ctx, "tcp", d.cfg.DataPort)
+	if err != nil {
+		return fmt.Errorf("data port %q: %w", d.cfg.DataPort, err)
+	}
+	if number == 0 {
+		return nil // as if there was no option
+	}
+	d.dataPort = dataport.New(dataport.Config{
+		Number: uint16(number), Shared: d.cfg.Inetd, Self: d.self, Refused: func() { d.counters.DataRefused.Add(1) },
+	})
+	return nil
 }
 
 // warnOpen says loudly that everybody may capture.

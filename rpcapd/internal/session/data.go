@@ -9,9 +9,10 @@ import (
 // DataOpener makes the data connections of a session's captures.
 type DataOpener interface {
 	// ListenData returns a listener for the connection that the client makes.
-	// It gives up at deadline. refused is called for each stranger that
-	// knocked.
-	ListenData(deadline time.Time, refused func()) (DataListener, error)
+	// It may have to wait for another capture's connection, until ctx ends.
+	// The listener gives up after timeout. refused is called for each stranger
+	// that knocked.
+	ListenData(ctx context.Context, timeout time.Duration, refused func()) (DataListener, error)
 	// DialData makes the connection to a port of the client, which the session
 	// doesn't read from. Network is "tcp" or "udp". It gives up when ctx ends.
 	// The text of the error goes to the client.
@@ -20,7 +21,8 @@ type DataOpener interface {
 
 // DataListener waits for one data connection.
 type DataListener interface {
-	// Port is what STARTCAP_REPLY announces.
+	// Port is what STARTCAP_REPLY announces. It is called for that only: from
+	// then on the client may connect.
 	Port() uint16
 	// Accept returns the control peer's connection; connections of others are
 	// closed. It is called once; after the deadline it fails with

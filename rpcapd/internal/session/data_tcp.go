@@ -1,10 +1,13 @@
 package session
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
 	"time"
+
+	"capstan/rpcapd/internal/dataport"
 )
 
 // SelfEndpoints keeps own data connections out of captures;
@@ -21,22 +24,27 @@ type SelfEndpoints interface {
 type TCPData struct {
 	Local, Peer netip.Addr // of the control connection
 	Self        SelfEndpoints
+	Fixed       *dataport.Port // listen on this port instead, with all others
 }
 
-// NewTCPData returns the opener for the session of control connection conn.
-func NewTCPData(conn *net.TCPConn, self SelfEndpoints) *TCPData {
+// NewTCPData returns the opener for the session of control connection conn;
+// fixed may be nil.
+func NewTCPData(conn *net.TCPConn, self SelfEndpoints, fixed *dataport.Port) *TCPData {
 	local, _ := conn.LocalAddr().(*net.TCPAddr)
 	peer, _ := conn.RemoteAddr().(*net.TCPAddr)
-	return &TCPData{Local: local.AddrPort().Addr().Unmap(), Peer: peer.AddrPort().Addr().Unmap(), Self: self}
+	return &TCPData{Local: local.AddrPort().Addr().Unmap(), Peer: peer.AddrPort().Addr().Unmap(), Self: self, Fixed: fixed}
 }
 
 // ListenData implements [DataOpener].
-func (d *TCPData) ListenData(deadline time.Time, refused func()) (DataListener, error) {
+func (d *TCPData) ListenData(ctx context.Context, timeout time.Duration, refused func()) (DataListener, error) {
+	if d.Fixed != nil {
+		return d.Fixed.Listen(ctx, d.Local, d.Peer, timeout)
+	}
 	l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(d.Local, 0)))
 	if err != nil {
 		return nil, fmt.Errorf("data listener: %w", err)
 	}
-	_ = l.SetDeadline(deadline)
+	_ = l.SetDeadline(time.Now().Add(timeout))
 	endpoint, err := d.enter(l.Addr())
 	if err != nil {
 		l.Close()

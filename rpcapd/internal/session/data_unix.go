@@ -31,7 +31,7 @@ const unixTries = 64
 const unixSendBuffer = 1 << 20
 
 // ListenData implements [DataOpener].
-func (d *UnixData) ListenData(deadline time.Time, refused func()) (DataListener, error) {
+func (d *UnixData) ListenData(_ context.Context, timeout time.Duration, refused func()) (DataListener, error) {
 	for range unixTries {
 		port := uint16(1 + rand.IntN(1<<16-1))
 		l, err := unixsock.Listen(d.Path + "." + strconv.Itoa(int(port)))
@@ -41,7 +41,7 @@ func (d *UnixData) ListenData(deadline time.Time, refused func()) (DataListener,
 		if err != nil {
 			return nil, fmt.Errorf("data listener: %w", err)
 		}
-		_ = l.SetDeadline(deadline)
+		_ = l.SetDeadline(time.Now().Add(timeout))
 		return &unixListener{opener: d, listener: l, port: port, refused: refused}, nil
 	}
 	return nil, fmt.Errorf("data listener: no free name %s.N found", d.Path)

@@ -88,7 +88,7 @@ func checkOutput(t testing.TB, b []byte) {
 // instantData connects data connections by itself and reads nothing.
 type instantData struct{}
 
-func (instantData) ListenData(time.Time, func()) (session.DataListener, error) {
+func (instantData) ListenData(context.Context, time.Duration, func()) (session.DataListener, error) {
 	return instantListener{}, nil
 }
 

@@ -134,11 +134,11 @@ func (d *pipeData) release() {
 
 const pipePort = 4242
 
-func (d *pipeData) ListenData(deadline time.Time, _ func()) (session.DataListener, error) {
+func (d *pipeData) ListenData(_ context.Context, timeout time.Duration, _ func()) (session.DataListener, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.open++
-	d.listener = &pipeListener{data: d, deadline: deadline, conns: make(chan net.Conn), closed: make(chan struct{})}
+	d.listener = &pipeListener{data: d, deadline: time.Now().Add(timeout), conns: make(chan net.Conn), closed: make(chan struct{})}
 	return d.listener, nil
 }
 

@@ -698,7 +698,7 @@ func (f *recordingSelf) Release(netip.AddrPort)   { f.released++ }
 func TestCase072StrangersAtTheDataPort(t *testing.T) {
 	d := &session.TCPData{Local: netip.MustParseAddr("127.0.0.1"), Peer: netip.MustParseAddr("127.0.0.2"), Self: &recordingSelf{}}
 	refused := 0
-	l, err := d.ListenData(time.Now().Add(10*time.Second), func() { refused++ })
+	l, err := d.ListenData(t.Context(), 10*time.Second, func() { refused++ })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -733,7 +733,7 @@ func TestCase072StrangersAtTheDataPort(t *testing.T) {
 func TestTCPDataListenerGivesUp(t *testing.T) {
 	self := &recordingSelf{}
 	d := &session.TCPData{Local: netip.MustParseAddr("127.0.0.1"), Peer: netip.MustParseAddr("127.0.0.1"), Self: self}
-	l, err := d.ListenData(time.Now().Add(-time.Second), func() {})
+	l, err := d.ListenData(t.Context(), -time.Second, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -74,11 +74,13 @@ func startError(text string) *rpcap.Error {
 // startListening starts a capture whose data connection the client opens.
 func (s *Session) startListening(m *rpcap.StartCapRequest, program *sockfilter.Program, in pump.Input, cfg pump.Config) Reason {
 	p := pump.New(in, cfg)
-	l, err := s.data.ListenData(time.Now().Add(s.cfg.Timeouts.DataAccept), func() { s.counters.DataRefused.Add(1) })
-	if err != nil {
+	l, reason, err := s.listenData()
+	if err != nil || reason != reasonNone {
 		p.Close()
-		s.send(startError(err.Error()))
-		return reasonNone
+		if reason == reasonNone {
+			s.send(startError(err.Error()))
+		}
+		return reason
 	}
 	if err := s.applyFilter(p, program, m.Filter); err != nil {
 		p.Close()
@@ -95,6 +97,22 @@ func (s *Session) startListening(m *rpcap.StartCapRequest, program *sockfilter.P
 		return reason
 	}
 	return s.run(m, p, conn, l.Release)
+}
+
+// listenData makes the listener of the data connection, before the reply.
+func (s *Session) listenData() (DataListener, Reason, error) {
+	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.Timeouts.DataAccept)
+	defer cancel()
+	var l DataListener
+	var err error
+	reason := s.whileListening(func() {
+		l, err = s.data.ListenData(ctx, s.cfg.Timeouts.DataAccept, func() { s.counters.DataRefused.Add(1) })
+	}, cancel)
+	if reason != reasonNone && err == nil {
+		l.Close()
+		l.Release()
+	}
+	return l, reason, err
 }
 
 // startDialing starts a capture whose data connection the server opens, which
