@@ -7,6 +7,16 @@ BUF      := $(GO) tool -modfile=tools/buf/go.mod buf
 FUZZTIME ?= 5s
 ARGS     ?=
 
+PREFIX   ?= /usr/local
+DESTDIR  ?=
+SBINDIR  ?= $(PREFIX)/sbin
+BINDIR   ?= $(PREFIX)/bin
+MANDIR   ?= $(PREFIX)/share/man
+UNITDIR  ?= $(PREFIX)/lib/systemd/system
+DATADIR  ?= $(PREFIX)/share/rpcapd
+UNITS    := $(notdir $(wildcard manifests/systemd/*))
+INETD    := $(notdir $(wildcard manifests/inetd/*))
+
 export CGO_ENABLED = 0
 
 .PHONY: help
@@ -78,6 +88,21 @@ generate-check: generate ## regenerate and fail if anything changed
 .PHONY: release-schema
 release-schema: ## make the schema as it is now what later ones may not break
 	$(BUF) build -o proto/released.binpb
+
+.PHONY: install
+install: build ## install programs, manual page, systemd units and inetd lines under PREFIX, in DESTDIR
+	install -D -m 755 $(BIN)/rpcapd $(DESTDIR)$(SBINDIR)/rpcapd
+	install -D -m 755 $(BIN)/interceptor $(DESTDIR)$(BINDIR)/interceptor
+	install -D -m 644 docs/rpcapd.8 $(DESTDIR)$(MANDIR)/man8/rpcapd.8
+	install -d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(DATADIR)
+	for f in $(UNITS); do sed 's|/usr/local/sbin|$(SBINDIR)|' manifests/systemd/$$f > $(DESTDIR)$(UNITDIR)/$$f || exit 1; done
+	for f in $(INETD); do sed 's|/usr/local/sbin|$(SBINDIR)|' manifests/inetd/$$f > $(DESTDIR)$(DATADIR)/$$f || exit 1; done
+
+.PHONY: uninstall
+uninstall: ## remove what install has installed
+	rm -f $(DESTDIR)$(SBINDIR)/rpcapd $(DESTDIR)$(BINDIR)/interceptor $(DESTDIR)$(MANDIR)/man8/rpcapd.8
+	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,$(UNITS)) $(addprefix $(DESTDIR)$(DATADIR)/,$(INETD))
+	rmdir --ignore-fail-on-non-empty $(DESTDIR)$(DATADIR) || true
 
 .PHONY: clean
 clean: ## remove what was built
