@@ -12,11 +12,11 @@ import (
 // STARTCAP_REPLY is replaced. After the last message the client may send a CLOSE,
 // recorded or not, and has to end the session.
 //
-// A recording of several sessions, or of active mode, can't be replayed.
+// A recording of several sessions, of active mode, or of UDP can't be replayed.
 func (rec *Recording) Replay() ([]Step, error) {
 	for i, c := range rec.Connections {
-		if c.Control != (i == 0) || c.Control && !c.Accepts {
-			return nil, fmt.Errorf("transcript %s is not one session in passive mode", rec.Name)
+		if c.Control != (i == 0) || !c.Accepts {
+			return nil, fmt.Errorf("transcript %s is not one session whose connections the client makes", rec.Name)
 		}
 	}
 	var script []Step

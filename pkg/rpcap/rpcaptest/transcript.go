@@ -106,16 +106,16 @@ func parseLine(b []byte) (l line, err error) {
 		return l, err
 	}
 	switch {
-	case l.Transport != "tcp":
-		return l, fmt.Errorf("transport %q is not tcp", l.Transport)
+	case l.Transport != "tcp" && l.Transport != "udp":
+		return l, fmt.Errorf("transport %q is neither tcp nor udp", l.Transport)
 	case l.Channel != "control" && l.Channel != "data":
 		return l, fmt.Errorf("unknown channel %q", l.Channel)
-	case l.From != "connecting side" && l.From != "accepting side":
+	case l.Transport == "udp" && l.From != "server" || l.Transport == "tcp" && l.From != "connecting side" && l.From != "accepting side":
 		return l, fmt.Errorf("unknown side %q", l.From)
 	case l.Fin == (l.Hex != ""):
 		return l, errors.New("neither bytes nor an end")
 	}
-	l.connected = l.From == "connecting side"
+	l.connected = l.From == "connecting side" || l.From == "server" // which sends to the client's port
 	l.data, err = hex.DecodeString(l.Hex)
 	return l, err
 }

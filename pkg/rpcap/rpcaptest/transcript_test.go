@@ -21,6 +21,7 @@ func TestTranscripts(t *testing.T) {
 		"tcpdump_filter":    {"AUTH_REQ OPEN_REQ STARTCAP_REQ", "AUTH_REPLY OPEN_REPLY STARTCAP_REPLY", 0, true},
 		"tcpdump_snap":      {"AUTH_REQ OPEN_REQ STARTCAP_REQ", "AUTH_REPLY OPEN_REPLY STARTCAP_REPLY", 0, true},
 		"api_tcp":           {"AUTH_REQ OPEN_REQ STARTCAP_REQ", "AUTH_REPLY OPEN_REPLY STARTCAP_REPLY", 128, true},
+		"api_udp":           {"AUTH_REQ OPEN_REQ STARTCAP_REQ", "AUTH_REPLY OPEN_REPLY STARTCAP_REPLY", 64, false},
 		"api_any":           {"AUTH_REQ OPEN_REQ STARTCAP_REQ", "AUTH_REPLY OPEN_REPLY STARTCAP_REPLY", 64, true},
 		"api_nodev":         {"AUTH_REQ OPEN_REQ", "AUTH_REPLY ERROR", 0, true},
 		"api_nocap":         {"AUTH_REQ OPEN_REQ STARTCAP_REQ UPDATEFILTER_REQ", "AUTH_REPLY OPEN_REPLY STARTCAP_REPLY UPDATEFILTER_REPLY", 0, true},
@@ -94,8 +95,9 @@ func typesOf(t *testing.T, b []byte) string {
 func TestReadTranscriptRefuses(t *testing.T) {
 	good := `{"channel": "control", "transport": "tcp", "conn": 0, "from": "connecting side", "hex": "00"}` + "\n"
 	for want, bad := range map[string]string{
-		"transport":     `{"channel": "data", "transport": "udp", "conn": 0, "from": "server", "hex": "00"}`,
+		"transport":     `{"channel": "data", "transport": "sctp", "conn": 0, "from": "server", "hex": "00"}`,
 		"channel":       `{"channel": "x", "transport": "tcp", "conn": 0, "from": "connecting side", "hex": "00"}`,
+		"unknown side":  `{"channel": "data", "transport": "udp", "conn": 0, "from": "accepting side", "hex": "00"}`,
 		"side":          `{"channel": "data", "transport": "tcp", "conn": 0, "from": "x", "hex": "00"}`,
 		"neither bytes": `{"channel": "data", "transport": "tcp", "conn": 0, "from": "connecting side"}`,
 		"invalid byte":  `{"channel": "data", "transport": "tcp", "conn": 0, "from": "connecting side", "hex": "0x"}`,
