@@ -11,7 +11,7 @@ import (
 // frames that the socket matched (tp_packets of its statistics, drops
 // included),
 //
-//	Seen = Excluded + refused + matched
+//	Seen = Excluded + refused + Sampled + matched
 //
 // exactly, as long as no frame is in the filter while the two are read: call
 // [Filter.Stop] before.
@@ -21,6 +21,9 @@ type Counts struct {
 	// Inactive is the part of Excluded that came before the first Set or
 	// after Stop.
 	Inactive uint64
+	// Sampled counts the frames that the program accepted and that the kernel's
+	// sampling left out.
+	Sampled uint64
 	// Refusals counts programs, not frames: those that the kernel refused and
 	// that were therefore left to the interpreter.
 	Refusals uint64
@@ -51,6 +54,9 @@ func (f *Filter) Counts() (Counts, error) {
 		return Counts{}, kernelError("counts", err)
 	}
 	c := Counts{Refusals: f.refusals}
+	if err := f.sampled.Lookup(uint32(0), &c.Sampled); err != nil {
+		return Counts{}, kernelError("counts", err)
+	}
 	for _, v := range values {
 		c.Seen += v.Seen
 		c.Excluded += v.Ruled + v.Inactive

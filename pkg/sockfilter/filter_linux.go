@@ -101,12 +101,14 @@ type Filter struct {
 	slots    *ebpf.Map
 	main     *ebpf.Program
 	epilogue epilogue
+	sampled  *ebpf.Map // one number: the frames that sampling left out
 
 	setMu sync.Mutex // serialises Set, which may wait long for the verifier
 
 	mu       sync.Mutex // guards the slots' content and what follows
 	closed   bool
 	refusals uint64
+	sampling *sampler // of the last SetSampled; may be nil
 }
 
 // NewFilter loads a filter whose slots are empty: it passes nothing until
@@ -135,6 +137,12 @@ func (f *Filter) load() (err error) {
 	})
 	if err != nil {
 		return kernelError("slots", err)
+	}
+	f.sampled, err = ebpf.NewMap(&ebpf.MapSpec{
+		Name: "capstan_sampled", Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1,
+	})
+	if err != nil {
+		return kernelError("sampled", err)
 	}
 	f.main, err = loadProgram("capstan_main", f.prologue())
 	if err != nil {
@@ -183,5 +191,9 @@ func (f *Filter) Close() error {
 
 func (f *Filter) closeAll() error {
 	// Closing nil maps and programs does nothing.
-	return errors.Join(f.main.Close(), f.epilogue.close(), f.slots.Close(), f.counters.Close())
+	err := errors.Join(f.main.Close(), f.epilogue.close(), f.slots.Close(), f.counters.Close(), f.sampled.Close())
+	if f.sampling != nil {
+		err = errors.Join(err, f.sampling.state.Close())
+	}
+	return err
 }

@@ -6,6 +6,8 @@ import (
 	"os"
 
 	"github.com/cilium/ebpf"
+
+	"capstan/pkg/capture"
 )
 
 // The slots for a client's program: it is translated twice, since the bytes of
@@ -60,21 +62,29 @@ type Judged struct {
 // With a nil program every frame comes cut to the snap length, which doesn't
 // count a tag that the kernel holds apart.
 func (f *Filter) Set(p *Program) (Judged, error) {
-	f.setMu.Lock()
-	defer f.setMu.Unlock()
+	judged, _, err := f.SetSampled(p, capture.Sampling{})
+	return judged, err
+}
+
+// set is Set with sampling by s, unless that is nil. setMu is held. The error
+// is errUnjudged if there is nothing that could sample all frames.
+func (f *Filter) set(p *Program, s *sampler) (Judged, error) {
 	if p == nil {
 		to := f.target(f.cfg.View.layout(false))
-		all, err := loadProgram("capstan_all", to.passAll(to.keepSnapLen()))
+		all, err := loadProgram("capstan_all", s.wrap(to.passAll(to.keepSnapLen())))
 		if err != nil {
 			return Judged{}, kernelError("set", err)
 		}
 		return Judged{true, true}, f.fill(all, all)
 	}
-	untagged, tagged := f.client(p, false), f.client(p, true)
+	untagged, tagged := f.client(p, false, s), f.client(p, true, s)
 	judged := Judged{untagged.exact, tagged.exact}
 	f.countRefusal(untagged.refused || tagged.refused)
 	if p.kernelOnly >= 0 && judged != (Judged{true, true}) {
 		return Judged{}, errors.Join(p.unsupported(), untagged.prog.Close(), tagged.prog.Close())
+	}
+	if s != nil && judged != (Judged{true, true}) {
+		return Judged{}, errors.Join(errUnjudged, untagged.prog.Close(), tagged.prog.Close())
 	}
 	if untagged.prog == nil || tagged.prog == nil {
 		whole, err := loadProgram("capstan_whole", f.target(nil).passAll(wholeFrame))
@@ -101,7 +111,7 @@ type loaded struct {
 }
 
 // client loads a client's program for frames without or with a tag.
-func (f *Filter) client(p *Program, tagged bool) loaded {
+func (f *Filter) client(p *Program, tagged bool, s *sampler) loaded {
 	layout := f.cfg.View.layout(tagged)
 	if layout == nil || p.userOnly {
 		return loaded{}
@@ -110,7 +120,7 @@ func (f *Filter) client(p *Program, tagged bool) loaded {
 	if t.loads*(len(t.out)+t.loads*loadGrowth) > maxExpansion {
 		return loaded{refused: true}
 	}
-	prog, err := loadClient(t.out)
+	prog, err := loadClient(s.wrap(t.out))
 	if err != nil {
 		return loaded{refused: true}
 	}

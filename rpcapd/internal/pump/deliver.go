@@ -82,7 +82,8 @@ func (p *Pump) deliver(f *afpacket.Frame) {
 	view := p.buf[p.fill+rpcap.PacketOverhead:]
 	n, wireLen := p.in.Layout.put(view, f)
 	capLen := min(n, p.cfg.SnapLen)
-	if prog := p.program.Load(); prog.judges(f) {
+	prog := p.program.Load()
+	if prog.judges(f) {
 		verdict := prog.p.RunPacket(p.in.Layout.packet(view[:n], wireLen, f))
 		if verdict == 0 {
 			p.refused.Add(1) // dropped because the client's filter refuses it
@@ -90,7 +91,7 @@ func (p *Pump) deliver(f *afpacket.Frame) {
 		}
 		capLen = int(min(uint32(capLen), verdict))
 	}
-	if rule := *p.sampling.Load(); rule.Active() && !p.sample.keep(rule, f.Timestamp) {
+	if prog.sampling.Active() && !p.sample.keep(prog.sampling, f.Timestamp) {
 		p.sampled.Add(1)
 		return // dropped because the client asked for fewer
 	}

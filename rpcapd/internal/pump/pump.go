@@ -61,9 +61,10 @@ type Pump struct {
 	// program is what deliver runs on each frame.
 	program atomic.Pointer[program]
 	setMu   sync.Mutex // serialises changes of the kernel's filter
-	halted  bool       // guarded by setMu: nothing may pass any more
-
-	sampling atomic.Pointer[capture.Sampling]
+	// Guarded by setMu.
+	halted bool // nothing may pass any more
+	active bool // a filter has been set
+	rule   capture.Sampling
 
 	// Owned by the goroutine of run.
 	buf    []byte
@@ -91,6 +92,8 @@ type program struct {
 	p *sockfilter.Program // nil is everything
 	// judged tells on which frames p need not be run here.
 	judged sockfilter.Judged
+	// sampling is what remains to be done here.
+	sampling capture.Sampling
 }
 
 // judges reports whether the program must be run on a frame. One that comes cut
@@ -110,7 +113,6 @@ func (p *program) judges(f *afpacket.Frame) bool {
 func New(in Input, cfg Config) *Pump {
 	p := &Pump{in: in, cfg: cfg, buf: make([]byte, bufferLen), done: make(chan struct{})}
 	p.program.Store(&program{judged: sockfilter.Judged{Untagged: true, Tagged: true}})
-	p.sampling.Store(&capture.Sampling{})
 	return p
 }
 
@@ -139,29 +141,54 @@ func (p *Pump) Start(conn net.Conn) error {
 func (p *Pump) SetFilter(filter *sockfilter.Program) (inKernel bool, err error) {
 	p.setMu.Lock()
 	defer p.setMu.Unlock()
+	return p.set(filter, p.rule)
+}
+
+// SetSampling thins out what the filter accepts from now on. After an error
+// everything stays as it was.
+func (p *Pump) SetSampling(rule capture.Sampling) error {
+	p.setMu.Lock()
+	defer p.setMu.Unlock()
+	if p.active && rule != p.rule {
+		if _, err := p.set(p.program.Load().p, rule); err != nil {
+			return err
+		}
+	}
+	p.rule = rule
+	return nil
+}
+
+// set puts filter and sampling in force. setMu is held.
+func (p *Pump) set(filter *sockfilter.Program, rule capture.Sampling) (inKernel bool, err error) {
 	if p.halted {
 		return false, fmt.Errorf("set filter: capture has ended: %w", net.ErrClosed)
 	}
 	old := p.program.Load()
+	// If the old program ran here, frames that nobody has judged may still be
+	// in the ring; then this goes on judging, and sampling, every frame.
+	kernelRule := rule
+	if p.active && old.sampling.Active() {
+		kernelRule = capture.Sampling{}
+	}
 	// While the kernel changes programs, frames of the old and of the new one
 	// come out of the ring side by side, so the new one is run on all of them.
-	p.program.Store(&program{p: filter})
-	judged, err := p.in.Filter.Set(filter)
+	p.program.Store(&program{p: filter, sampling: old.sampling})
+	judged, sampled, err := p.in.Filter.SetSampled(filter, kernelRule)
 	if err != nil {
 		p.program.Store(old)
 		return false, fmt.Errorf("set filter: %w", err)
 	}
-	// If the old program ran here, frames that nobody has judged may still be
-	// in the ring; then the new one goes on running on every frame.
-	p.program.Store(&program{p: filter, judged: sockfilter.Judged{
+	next := &program{p: filter, judged: sockfilter.Judged{
 		Untagged: judged.Untagged && old.judged.Untagged,
 		Tagged:   judged.Tagged && old.judged.Tagged,
-	}})
+	}}
+	if !sampled {
+		next.sampling = rule
+	}
+	p.program.Store(next)
+	p.active = true
 	return judged.Untagged, nil
 }
-
-// SetSampling thins out what the filter accepts from now on.
-func (p *Pump) SetSampling(s capture.Sampling) { p.sampling.Store(&s) }
 
 // halt makes the kernel pass nothing any more. If that fails, frames go on
 // filling the ring until it is closed, and count as undelivered.

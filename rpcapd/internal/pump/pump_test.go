@@ -452,7 +452,9 @@ func TestDatagramsAreWrittenAlone(t *testing.T) {
 		in := e.Input(pump.LayoutEthernet)
 		in.Source = e
 		p := pump.New(in, pump.Config{SnapLen: 1000, BlockTimeout: config.BlockTimeout, MaxDatagram: 88})
-		p.SetSampling(capture.Sampling{OneIn: 2})
+		if err := p.SetSampling(capture.Sampling{OneIn: 2}); err != nil {
+			t.Fatal(err)
+		}
 		conn := &countingConn{}
 		if err := start(p, conn, nil); err != nil {
 			t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"capstan/pkg/afpacket"
+	"capstan/pkg/capture"
 	"capstan/pkg/sockfilter"
 )
 
@@ -25,9 +26,10 @@ type Source interface {
 
 // Filter is the kernel side of the client's filter, see package sockfilter.
 type Filter interface {
-	// Set replaces the program; nil is everything. On frames that the kernel
-	// doesn't judge, which come whole, the program must be run.
-	Set(p *sockfilter.Program) (sockfilter.Judged, error)
+	// SetSampled replaces the program; nil is everything. On frames that the
+	// kernel doesn't judge, which come whole, the program must be run. Unless
+	// sampled is true, what is accepted is still to be thinned out.
+	SetSampled(p *sockfilter.Program, rule capture.Sampling) (judged sockfilter.Judged, sampled bool, err error)
 	// Stop lets nothing pass any more.
 	Stop() error
 	Counts() (sockfilter.Counts, error)

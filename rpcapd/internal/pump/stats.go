@@ -81,9 +81,10 @@ func (p *Pump) read(ended bool) (Stats, error) {
 	// What the client's program refuses in the kernel can't be counted there.
 	met := s.Seen - s.Excluded
 	s.Excluded += unwanted
-	s.Filtered = met - min(met, ring.Packets) + refused
+	s.Filtered = met - min(met, ring.Packets+counts.Sampled) + refused
 	s.Dropped = ring.Drops
 	s.Matched = ring.Packets - min(ring.Packets, ring.Drops+unwanted+refused+s.Sampled)
+	s.Sampled += counts.Sampled
 	if ended {
 		s.Undelivered = s.Matched - min(s.Matched, s.Sent)
 	}

@@ -30,21 +30,26 @@ func (s *Session) perform(a action, h rpcap.Header, body []byte) Reason {
 	case doStart:
 		return s.start(h, body)
 	case doUpdateFilter:
-		answer := s.updateFilter(h, body)
-		if answer == nil {
-			return ReasonShutdown
-		}
-		s.send(answer)
+		return s.answer(s.updateFilter(h, body))
 	case doStats:
 		s.send(s.stats())
 	case doEnd:
 		s.endCapture(true)
 		s.send(&rpcap.EndCapReply{})
 	case doSetSampling:
-		s.send(s.setSampling(h, body))
+		return s.answer(s.setSampling(h, body))
 	default:
 		s.refuse(a, h)
 	}
+	return reasonNone
+}
+
+// answer sends what a request's handler returned; nil: the daemon stops.
+func (s *Session) answer(m rpcap.Message) Reason {
+	if m == nil {
+		return ReasonShutdown
+	}
+	s.send(m)
 	return reasonNone
 }
 

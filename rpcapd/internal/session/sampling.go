@@ -1,23 +1,32 @@
 package session
 
 import (
+	"errors"
+	"net"
 	"time"
 
 	"capstan/pkg/capture"
 	"capstan/pkg/rpcap"
 )
 
-// setSampling answers SETSAMPLING_REQ: it holds for the capture that runs and
-// for those to come. Deviation: the reference accepts it and does nothing.
+// setSampling answers SETSAMPLING_REQ, or returns nil if the daemon stops. It
+// holds for the capture that runs and for those to come. Deviation: the
+// reference accepts it and does nothing.
 func (s *Session) setSampling(h rpcap.Header, body []byte) rpcap.Message {
 	var m rpcap.SetSamplingRequest
 	if err := rpcap.Decode(h, body, &m); err != nil {
 		return &rpcap.Error{Code: rpcap.CodeSetSampling, Text: decodeText(err)}
 	}
-	s.sampling = samplingOf(m)
-	if s.capture != nil {
-		s.capture.pump.SetSampling(s.sampling)
+	rule := samplingOf(m)
+	if s.capture != nil && rule != s.sampling {
+		if !s.awaitFilterLoad() { // the kernel's program changes
+			return nil
+		}
+		if err := s.capture.pump.SetSampling(rule); err != nil && !errors.Is(err, net.ErrClosed) {
+			return &rpcap.Error{Code: rpcap.CodeSetSampling, Text: err.Error()}
+		}
 	}
+	s.sampling = rule
 	return &rpcap.SetSamplingReply{}
 }
 

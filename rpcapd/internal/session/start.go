@@ -142,7 +142,9 @@ func (s *Session) startDialing(m *rpcap.StartCapRequest, program *sockfilter.Pro
 // applyFilter makes p capture. It is called before the reply, which says that
 // the capture runs.
 func (s *Session) applyFilter(p *pump.Pump, program *sockfilter.Program, filter []rpcap.Instruction) error {
-	p.SetSampling(s.sampling)
+	if err := p.SetSampling(s.sampling); err != nil {
+		return err
+	}
 	inKernel, err := p.SetFilter(program)
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"capstan/pkg/afpacket"
+	"capstan/pkg/capture"
 	"capstan/pkg/sockfilter"
 	"capstan/rpcapd/internal/pump"
 )
@@ -156,14 +157,15 @@ func (d *Device) Close() error {
 // filter is the device's other face.
 type filter Device
 
-func (f *filter) Set(p *sockfilter.Program) (sockfilter.Judged, error) {
+// SetSampled leaves sampling to the caller.
+func (f *filter) SetSampled(p *sockfilter.Program, _ capture.Sampling) (judged sockfilter.Judged, sampled bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.SetError != nil {
-		return sockfilter.Judged{}, f.SetError
+		return sockfilter.Judged{}, false, f.SetError
 	}
 	f.active, f.program = true, p
-	return sockfilter.Judged{Untagged: !f.UserSpace}, nil
+	return sockfilter.Judged{Untagged: !f.UserSpace}, false, nil
 }
 
 func (f *filter) Stop() error {
