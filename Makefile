@@ -43,6 +43,10 @@ test: build ## run every test; as root those too that need the kernel
 test-race: ## run the tests under the race detector (needs a C compiler); those of the binaries gain nothing by it
 	CGO_ENABLED=1 $(GO) test -race $$($(GO) list ./... | grep -v /e2e)
 
+.PHONY: soak
+soak: build ## what takes long: 1,000 connections that do things in any order, under the race detector (as root, needs a C compiler)
+	CGO_ENABLED=1 CHURN_CONNECTIONS=1000 $(GO) test -race -count=1 -timeout 30m -run TestChurn ./rpcapd/internal/daemon
+
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME
 	@GO="$(GO)" FUZZTIME="$(FUZZTIME)" sh .ci/fuzz

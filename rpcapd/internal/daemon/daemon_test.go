@@ -36,6 +36,8 @@ func TestMain(m *testing.M) { os.Exit(leaktest.Run(m)) }
 type fakeHost struct {
 	mu      sync.Mutex
 	devices []*pumptest.Device
+	mark    bool                        // devices are kept by the snap length they were opened with
+	marks   map[uint32]*pumptest.Device // guarded by mu
 }
 
 func (h *fakeHost) Interfaces() ([]rpcap.Interface, error) {
@@ -46,11 +48,18 @@ func (h *fakeHost) Probe(rpcap.Device) (capture.LinkType, error) {
 	return capture.LinkTypeEthernet, nil
 }
 
-func (h *fakeHost) Open(rpcap.Device, device.Options) (pump.Input, error) {
+func (h *fakeHost) Open(_ rpcap.Device, o device.Options) (pump.Input, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	d := &pumptest.Device{}
-	h.devices = append(h.devices, d)
+	if h.mark {
+		if h.marks == nil {
+			h.marks = map[uint32]*pumptest.Device{}
+		}
+		h.marks[uint32(o.SnapLen)] = d
+	} else {
+		h.devices = append(h.devices, d)
+	}
 	return d.Input(pump.LayoutEthernet), nil
 }
 
@@ -58,6 +67,20 @@ func (h *fakeHost) last() *pumptest.Device {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.devices[len(h.devices)-1]
+}
+
+// marked returns the device that was opened with a snap length.
+func (h *fakeHost) marked(snapLen uint32) *pumptest.Device {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.marks[snapLen]
+}
+
+// forget lets go of the marked devices.
+func (h *fakeHost) forget() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.marks = nil
 }
 
 type noSelf struct{}

@@ -165,9 +165,10 @@ func (p *Pump) set(filter *sockfilter.Program, rule capture.Sampling) (inKernel 
 	}
 	old := p.program.Load()
 	// If the old program ran here, frames that nobody has judged may still be
-	// in the ring; then this goes on judging, and sampling, every frame.
+	// in the ring; then this goes on judging, and sampling, every frame. And
+	// frames of interfaces that aren't wanted must not count.
 	kernelRule := rule
-	if p.active && old.sampling.Active() {
+	if old.sampling.Active() || p.in.Wants != nil {
 		kernelRule = capture.Sampling{}
 	}
 	// While the kernel changes programs, frames of the old and of the new one

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -81,11 +82,19 @@ func (c *control) next(deadline time.Time) (rpcap.Header, []byte, error) {
 	return h, body, nil
 }
 
-// write writes b whole or fails.
+// writeLen is how much the client has to take within the timeout of write.
+const writeLen = 64 << 10
+
+// write writes b whole or fails. The timeout is for each writeLen bytes: a
+// listing may have megabytes, and a client far away is no fault.
 func (c *control) write(b []byte, timeout time.Duration) error {
-	_ = c.raw.SetWriteDeadline(time.Now().Add(timeout))
-	_, err := c.conn.Write(b)
-	return err
+	for piece := range slices.Chunk(b, writeLen) {
+		_ = c.raw.SetWriteDeadline(time.Now().Add(timeout))
+		if _, err := c.conn.Write(piece); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // replay returns the raw connection with the bytes in front that the reader
