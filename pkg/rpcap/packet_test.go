@@ -64,7 +64,11 @@ func TestParsePacketHeaderRefuses(t *testing.T) {
 			t.Errorf("%d bytes: %v", n, err)
 		}
 	}
-	// The check that CVE-2026-18238 got wrong: caplen up to the body's length.
+}
+
+// The check that the CVE's client got wrong: caplen up to the body's length.
+func TestCVE_2026_18238_CapLenPastEnd(t *testing.T) {
+	body := unhex(t, "00000000 00000000 0000003c 0000003c 00000001"+zeros(60))
 	for _, caplen := range []uint32{61, 80, 81, 1 << 31, 1<<32 - 1} {
 		binary.BigEndian.PutUint32(body[8:], caplen)
 		if _, err := ParsePacketHeader(body); err == nil {

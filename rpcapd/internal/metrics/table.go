@@ -48,6 +48,10 @@ var table = []metric{
 			emit("sent", float64(s.Frames.Sent))
 			emit("undelivered", float64(s.Frames.Undelivered))
 		}),
+	labelled("lost_datagrams_total", "Frames among the undelivered that clients wanted by UDP.", "reason", func(s *Snapshot, emit func(string, float64)) {
+		emit("oversized", float64(s.Frames.Oversized))
+		emit("send_failed", float64(s.Frames.SendFailed))
+	}),
 	counter("interface_dropped_frames_total", "Frames the interfaces lost before the capture points.", func(s *Snapshot) uint64 { return s.Frames.InterfaceDropped }),
 	counter("sent_bytes_total", "Bytes handed to data connections.", func(s *Snapshot) uint64 { return s.Frames.Bytes }),
 	labelled("refused_connections_total", "Connections refused.", "reason", func(s *Snapshot, emit func(string, float64)) {
