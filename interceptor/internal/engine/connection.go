@@ -1,9 +1,13 @@
 package engine
 
 import (
+	"strings"
+
 	"capstan/interceptor/internal/l7/http1"
+	"capstan/interceptor/internal/l7/http2"
 	"capstan/pkg/flow"
 	"capstan/pkg/reassembly"
+	capstanv1 "capstan/proto/capstan/v1"
 )
 
 // maxHeld bounds the bytes kept while the protocol of a connection is
@@ -20,8 +24,8 @@ type connection struct {
 	engine   *Engine
 	conn     *reassembly.Conn
 	protocol Protocol
-	http     *http1.Conn // set once protocol is HTTP1
-	held     []held      // what came before the decision, in order
+	parser   reassembly.Handler // of the protocol, nil for those that are only counted
+	held     []held             // what came before the decision, in order
 	heldLen  int
 	// lenient: the connection's start was not seen, so bytes that make no
 	// sense may be the middle of a message and a start may still come.
@@ -44,12 +48,12 @@ func (e *Engine) newConnection(c *reassembly.Conn) reassembly.Handler {
 }
 
 // Data implements reassembly.Handler.
-// Next: http1.Conn.Data.
+// Next: http1.Conn.Data or http2.Conn.Data.
 func (c *connection) Data(d flow.Direction, chunk reassembly.Chunk) {
 	c.engine.protocols[c.protocol].Bytes += uint64(len(chunk.Bytes))
 	switch {
-	case c.http != nil:
-		c.http.Data(d, chunk)
+	case c.parser != nil:
+		c.parser.Data(d, chunk)
 	case c.protocol == Undecided:
 		c.decide(d, chunk)
 	}
@@ -57,23 +61,23 @@ func (c *connection) Data(d flow.Direction, chunk reassembly.Chunk) {
 
 // decide looks at the first bytes of a direction.
 func (c *connection) decide(d flow.Direction, chunk reassembly.Chunk) {
-	protocol := detect(c.prefix(d, chunk.Bytes))
+	protocol := detect(c.prefix(d, chunk.Bytes), c.lenient)
+	if protocol == Undecided && (c.heldLen+len(chunk.Bytes) > maxHeld || len(c.held) >= maxHeldChunks) {
+		protocol = Unknown
+	}
 	if protocol == Unknown && c.lenient {
 		// The middle of something. Its bytes can't be understood, the next
 		// segment may start a message.
 		c.skip(d, chunk)
 		return
 	}
-	if protocol == Undecided && (c.heldLen+len(chunk.Bytes) > maxHeld || len(c.held) >= maxHeldChunks) {
-		protocol = Unknown
-	}
 	if protocol == Undecided {
 		c.hold(d, chunk)
 		return
 	}
 	c.become(protocol)
-	if c.http != nil {
-		c.http.Data(d, chunk)
+	if c.parser != nil {
+		c.parser.Data(d, chunk)
 	}
 }
 
@@ -124,29 +128,67 @@ func (c *connection) skip(d flow.Direction, chunk reassembly.Chunk) {
 // become settles the protocol and hands over what was held.
 func (c *connection) become(p Protocol) {
 	e := c.engine
-	e.protocols[Undecided].Connections--
-	e.protocols[Undecided].Active--
-	e.protocols[p].Connections++
-	e.protocols[p].Active++
-	c.protocol = p
-	if p == HTTP1 {
-		c.http = http1.New(e.cfg.HTTP1, c.conn, e.recorder)
+	c.recount(p)
+	switch p {
+	case HTTP1:
+		cfg := e.cfg.HTTP1
+		cfg.Upgrade = c.upgrade
+		c.parser = http1.New(cfg, c.conn, e.recorder)
+	case HTTP2:
+		c.parser = http2.New(e.cfg.HTTP2, c.conn, e.recorder)
+	}
+	if c.parser != nil {
 		for i := range c.held {
 			if h := &c.held[i]; h.gap {
-				c.http.Gap(h.d, h.lost)
+				c.parser.Gap(h.d, h.lost)
 			} else {
-				c.http.Data(h.d, h.chunk)
+				c.parser.Data(h.d, h.chunk)
 			}
 		}
 	}
 	c.held, c.heldLen = nil, 0
 }
 
+// recount counts the connection under protocol p from now on.
+func (c *connection) recount(p Protocol) {
+	protocols := &c.engine.protocols
+	protocols[c.protocol].Connections--
+	protocols[c.protocol].Active--
+	protocols[p].Connections++
+	protocols[p].Active++
+	c.protocol = p
+}
+
+// upgrade takes a change from HTTP/1 to another protocol: to HTTP/2 without TLS
+// (RFC 7540 §3.2) if that was agreed on.
+func (c *connection) upgrade(u *http1.Upgrade) reassembly.Handler {
+	if !strings.EqualFold(field(u.Response.Headers, "Upgrade"), "h2c") {
+		return nil
+	}
+	c.recount(HTTP2)
+	e := c.engine
+	request, settings := u.Request, field(u.Request.GetHeaders(), "HTTP2-Settings")
+	if settings == "" {
+		request = nil // it did not ask for this
+	}
+	return http2.NewUpgraded(e.cfg.HTTP2, c.conn, e.recorder, u.Identity, u.Client, request, settings)
+}
+
+// field returns the value of the first field of that name, or nothing.
+func field(fields []*capstanv1.Header, name string) string {
+	for _, f := range fields {
+		if strings.EqualFold(f.Name, name) {
+			return f.Value
+		}
+	}
+	return ""
+}
+
 // Gap implements reassembly.Handler.
 func (c *connection) Gap(d flow.Direction, g reassembly.Gap) {
 	switch {
-	case c.http != nil:
-		c.http.Gap(d, g)
+	case c.parser != nil:
+		c.parser.Gap(d, g)
 	case c.protocol == Undecided:
 		c.lenient = true
 		c.forget(d)
@@ -158,15 +200,15 @@ func (c *connection) Gap(d flow.Direction, g reassembly.Gap) {
 
 // End implements reassembly.Handler.
 func (c *connection) End(d flow.Direction, time int64) {
-	if c.http != nil {
-		c.http.End(d, time)
+	if c.parser != nil {
+		c.parser.End(d, time)
 	}
 }
 
 // Close implements reassembly.Handler.
 func (c *connection) Close(time int64, r reassembly.CloseReason) {
 	c.engine.protocols[c.protocol].Active--
-	if c.http != nil {
-		c.http.Close(time, r)
+	if c.parser != nil {
+		c.parser.Close(time, r)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 const (
 	request  = "GET /x HTTP/1.1\r\nHost: h\r\n\r\n"
+	preface  = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 	response = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 )
 
@@ -26,8 +27,11 @@ func TestDetect(t *testing.T) {
 		{"POST /long/path", Undecided},
 		{"POST /long/path HTTP/1.1", HTTP1},
 		{"POST /" + strings.Repeat("long", 1000), HTTP1},
-		{string(http2Preface), HTTP2},
-		{"PRI * HTTP/2.0", HTTP2},
+		{preface, HTTP2},
+		{"\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x64", HTTP2}, // a server's settings
+		{"\x00\x00\x06\x04", Undecided},
+		{"\x00\x00\x01\x01\x05\x00\x00\x00\x01\x88", Unknown}, // no connection starts with HEADERS
+		{"PRI * HTTP/2", HTTP2},
 		{"PR", Undecided},
 		{clientHello, TLS},
 		{clientHello[:5], TLS},
@@ -41,7 +45,7 @@ func TestDetect(t *testing.T) {
 		{"\x00\x00\x00\x10binary", Unknown},
 	}
 	for _, tt := range tests {
-		if got := detect([]byte(tt.bytes)); got != tt.want {
+		if got := detect([]byte(tt.bytes), false); got != tt.want {
 			t.Errorf("%q: %v, want %v", tt.bytes, got, tt.want)
 		}
 	}
@@ -87,7 +91,7 @@ func TestConnectionDecides(t *testing.T) {
 		{"both byte by byte", false, append(split("C:", request), split("S:", response)...), HTTP1, 1},
 		{"two exchanges", false, []string{"C:" + request, "S:" + response, "C:" + request, "S:" + response}, HTTP1, 2},
 		{"encrypted", false, []string{"C:\x16\x03\x01\x02\x00\x01", "S:\x16\x03\x03\x00\x7a\x02"}, TLS, 0},
-		{"prior knowledge", false, []string{"C:" + string(http2Preface)}, HTTP2, 0},
+		{"prior knowledge", false, []string{"C:" + string(preface)}, HTTP2, 0},
 		{"server speaks first", false, []string{"S:220 mail.example ESMTP\r\n", "C:EHLO me\r\n"}, Unknown, 0},
 		{"joined inside a body", true, []string{"S:...the rest of a body", "C:" + request, "S:" + response}, HTTP1, 1},
 		{"joined inside something else", true, []string{"S:\x00\x01\x02", "C:\x00\x01"}, Undecided, 0},

@@ -1,9 +1,8 @@
 package engine
 
 import (
-	"bytes"
-
 	"capstan/interceptor/internal/l7/http1"
+	"capstan/interceptor/internal/l7/http2"
 )
 
 // Protocol is what a connection was found to carry.
@@ -13,7 +12,7 @@ type Protocol uint8
 const (
 	Undecided Protocol = iota // not enough bytes seen yet, or joined inside a message
 	HTTP1
-	HTTP2   // recognised by its preface, not decoded yet
+	HTTP2   // gRPC included
 	TLS     // encrypted
 	Unknown // none of the above
 	NumProtocols
@@ -24,10 +23,6 @@ var protocolNames = [NumProtocols]string{"undecided", "http1", "http2", "tls", "
 // String returns the protocol's name as metrics and the ledger print it.
 func (p Protocol) String() string { return protocolNames[p] }
 
-// http2Preface starts every HTTP/2 connection of a client with prior knowledge
-// (RFC 9113 §3.4).
-var http2Preface = []byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-
 // tlsHeaderLen is the length of a TLS record header (RFC 8446 §5.1).
 const tlsHeaderLen = 5
 
@@ -36,12 +31,18 @@ const maxTLSRecord = 16384 + 2048
 
 // detect tells the protocol from the first bytes of a direction. It returns
 // Undecided if more bytes are needed to tell. The client's preface comes
-// before HTTP/1, whose grammar it was made to fit.
-func detect(b []byte) Protocol {
-	if n := min(len(b), len(http2Preface)); bytes.Equal(b[:n], http2Preface[:n]) {
-		if n >= len("PRI ") {
-			return HTTP2
-		}
+// before HTTP/1, whose grammar it was made to fit. midstream tells that b may be
+// something else than the start of a connection.
+func detect(b []byte, midstream bool) Protocol {
+	preface, morePreface := http2.LooksLikePreface(b)
+	frames, moreFrames := http2.LooksLikeSettings(b)
+	if midstream && !frames {
+		frames, moreFrames = http2.LooksLikeFrames(b)
+	}
+	switch {
+	case preface, frames:
+		return HTTP2
+	case morePreface, moreFrames:
 		return Undecided
 	}
 	request, moreRequest := http1.LooksLikeRequest(b)
@@ -76,7 +77,7 @@ func looksLikeTLS(b []byte) (ok, needMore bool) {
 }
 
 var protocolDescriptions = [NumProtocols]string{
-	"undecided: too little was seen", "HTTP/1", "HTTP/2, not read yet", "encrypted (TLS)", "unknown",
+	"undecided: too little was seen", "HTTP/1", "HTTP/2", "encrypted (TLS)", "unknown",
 }
 
 // Describe returns the protocol in words.

@@ -9,6 +9,7 @@
 //	connection.go  connection.Data: which protocol is it?
 //	detect.go      the first bytes of each protocol
 //	               http1.Conn.Data: messages, pairing (internal/l7/http1)
+//	               http2.Conn.Data: frames, streams, gRPC (internal/l7/http2)
 //	               exchange.Recorder: ids, masks (internal/exchange)
 //	               Config.Emit: the record leaves
 package engine

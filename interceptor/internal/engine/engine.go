@@ -6,6 +6,7 @@ import (
 
 	"capstan/interceptor/internal/exchange"
 	"capstan/interceptor/internal/l7/http1"
+	"capstan/interceptor/internal/l7/http2"
 	"capstan/pkg/capture"
 	"capstan/pkg/defrag"
 	"capstan/pkg/packet"
@@ -19,6 +20,7 @@ type Config struct {
 	Defrag     defrag.Config
 	Reassembly reassembly.Config
 	HTTP1      http1.Config
+	HTTP2      http2.Config
 	Exchange   exchange.Config // Emit is called from the goroutine that feeds the engine
 }
 
@@ -34,7 +36,8 @@ type Engine struct {
 	defrag    *defrag.Defragmenter
 	assembler *reassembly.Assembler
 	recorder  *exchange.Recorder
-	http      http1.Stats
+	http1     http1.Stats
+	http2     http2.Shared
 	frames    uint64
 	bytes     uint64
 	truncated uint64
@@ -73,6 +76,7 @@ type Snapshot struct {
 	Defrag     defrag.Stats
 	Reassembly reassembly.Stats
 	HTTP1      http1.Stats
+	HTTP2      http2.Stats
 	Exchange   exchange.Stats
 }
 
@@ -83,7 +87,7 @@ const publishEvery = 4096
 // New returns an Engine that hands each exchange to cfg.Exchange.Emit.
 func New(cfg Config) *Engine {
 	e := &Engine{recorder: exchange.NewRecorder(cfg.Exchange), decoder: packet.NewDecoder(cfg.Decode), defrag: defrag.New(cfg.Defrag)}
-	cfg.HTTP1.Stats = &e.http
+	cfg.HTTP1.Stats, cfg.HTTP2.Shared = &e.http1, &e.http2
 	e.cfg = cfg
 	e.assembler = reassembly.New(cfg.Reassembly, e.newConnection)
 	return e
@@ -165,7 +169,7 @@ func (e *Engine) publish() {
 		Frames: e.frames, Bytes: e.bytes, Truncated: e.truncated, Last: e.last,
 		Outcomes: e.outcomes, Datagrams: e.datagrams, Protocols: e.protocols,
 		Decode: e.decoder.Stats(), Defrag: e.defrag.Stats(),
-		Reassembly: e.assembler.Stats(), HTTP1: e.http, Exchange: e.recorder.Stats(),
+		Reassembly: e.assembler.Stats(), HTTP1: e.http1, HTTP2: e.http2.Stats, Exchange: e.recorder.Stats(),
 	}
 	e.mu.Lock()
 	e.snapshot = s

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"strconv"
 
+	"capstan/interceptor/internal/arena"
 	"capstan/pkg/flow"
 	"capstan/pkg/reassembly"
 	capstanv1 "capstan/proto/capstan/v1"
@@ -103,12 +104,12 @@ func (c *Connection) inConflict() bool {
 	return c.conn != nil && (c.conn.Conflict[0] || c.conn.Conflict[1])
 }
 
-// nextID returns the id of the connection's next record.
-func (c *Connection) nextID() string {
+// nextID returns the id of the connection's next record, made by text.
+func (c *Connection) nextID(text *arena.Text) string {
 	var b [2*idLen + 1 + 20]byte
 	id := append(b[:0], c.prefix[:]...)
 	id = append(id, '-')
 	id = strconv.AppendUint(id, c.next, 10)
 	c.next++
-	return string(id)
+	return text.String(id)
 }

@@ -3,6 +3,7 @@ package exchange
 import (
 	"slices"
 
+	"capstan/interceptor/internal/arena"
 	capstanv1 "capstan/proto/capstan/v1"
 )
 
@@ -12,6 +13,7 @@ type Recorder struct {
 	cfg   Config
 	mask  *maskSet
 	stats Stats
+	text  arena.Text // ids
 }
 
 // Stats counts records. Each is in exactly one of the first four.
@@ -51,7 +53,7 @@ func (r *Recorder) Stats() Stats { return r.stats }
 // missing or a flaw says that something is.
 // Next: Config.Emit; in the interceptor, command's output.Emit.
 func (r *Recorder) Emit(c *Connection, x *capstanv1.Exchange) {
-	x.Id = c.nextID()
+	x.Id = c.nextID(&r.text)
 	x.Client, x.Server = c.client, c.server
 	x.Source = r.cfg.Source
 	setTimes(x)

@@ -123,6 +123,10 @@ func (t table) exchanges(e *engine.Snapshot) {
 	t.some(x.Incomplete, "  incomplete")
 	t.some(x.NoRequest, "  without request")
 	t.some(x.NoResponse, "  without response")
+	h := &e.HTTP2
+	t.some(h.GRPC, "  calls of gRPC over HTTP/2 (also counted above)")
+	t.some(h.UnknownFields, "header fields of HTTP/2 that can't be known")
+	t.some(h.ShedStreams, "streams of HTTP/2 told early: too many were open")
 }
 
 // StatusLine tells in one line how things stand, and why nothing shows if
@@ -160,10 +164,11 @@ func StatusLine(ledgers []Ledger, out Output) string {
 	case out.Emitted > 0:
 	case frames == 0:
 		b.WriteString(" (no frame has arrived: is there traffic on the device?)")
-	case ever[engine.HTTP1] == 0 && ever[engine.TLS] > 0:
-		b.WriteString(" (no plain HTTP/1 so far: what there is, is encrypted)")
-	case ever[engine.HTTP1] == 0:
-		b.WriteString(" (no plain HTTP/1 so far)")
+	case ever[engine.HTTP1] > 0 || ever[engine.HTTP2] > 0:
+	case ever[engine.TLS] > 0:
+		b.WriteString(" (no plain HTTP so far: what there is, is encrypted)")
+	default:
+		b.WriteString(" (no plain HTTP so far)")
 	}
 	return b.String()
 }

@@ -114,6 +114,8 @@ func perSource() []metric {
 		{desc("segment_oddities_total", "TCP segments of which something is odd; they are in the other figures too.", "source", "kind"), counter, oddities},
 		{desc("queued_bytes", "TCP payload that waits for bytes before it.", "source"), gauge, one(func(l *ledger.Ledger) float64 { return float64(l.Engine.Reassembly.QueuedBytes) })},
 		{desc("exchanges_total", "Exchanges by how much of them was seen.", "source", "outcome"), counter, exchanges},
+		{desc("http2_bytes_total", "Bytes of HTTP/2 by what they were.", "source", "kind"), counter, http2Bytes},
+		{desc("http2_doubts_total", "What could not be read of HTTP/2, by reason.", "source", "reason"), counter, http2Doubts},
 		{desc("masked_headers_total", "Header values masked.", "source"), counter, one(func(l *ledger.Ledger) float64 { return float64(l.Engine.Exchange.MaskedHeaders) })},
 	}
 }
@@ -178,6 +180,27 @@ func closed(l *ledger.Ledger, sample func(float64, ...string)) {
 	for reason, n := range l.Engine.Reassembly.Closed {
 		sample(float64(n), reassembly.CloseReason(reason).String())
 	}
+}
+
+func http2Bytes(l *ledger.Ledger, sample func(float64, ...string)) {
+	h := &l.Engine.HTTP2
+	sample(float64(h.FramingBytes), "framing")
+	sample(float64(h.HeaderBytes), "headers")
+	sample(float64(h.DataBytes), "data")
+	sample(float64(h.SkippedBytes), "skipped")
+}
+
+func http2Doubts(l *ledger.Ledger, sample func(float64, ...string)) {
+	h := &l.Engine.HTTP2
+	sample(float64(h.Resyncs), "place-lost")
+	sample(float64(h.GivenUp), "given-up")
+	sample(float64(h.LostBlocks), "header-block-lost")
+	sample(float64(h.BrokenBlocks), "header-block-broken")
+	sample(float64(h.HeaderCuts), "header-block-cut")
+	sample(float64(h.UnknownFields), "field-unknown")
+	sample(float64(h.TableCuts), "table-cut")
+	sample(float64(h.Roleless), "role-unknown")
+	sample(float64(h.ShedStreams), "stream-shed")
 }
 
 func exchanges(l *ledger.Ledger, sample func(float64, ...string)) {

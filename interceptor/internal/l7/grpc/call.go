@@ -60,6 +60,9 @@ func (c *Call) SetResponse(k Kind) {
 	c.rec.Web = c.rec.Web || k == Web || k == WebText
 }
 
+// Kind returns the kind of the request's body.
+func (c *Call) Kind() Kind { return c.Request.kind }
+
 // SetPath takes the request's path: /service/method.
 func (c *Call) SetPath(path string) {
 	path, _, _ = strings.Cut(path, "?")
@@ -109,11 +112,17 @@ func (c *Call) WebTrailers(yield func(name, value string)) {
 }
 
 // Record ends the call and returns its record, which is part of c.
-func (c *Call) Record() *capstanv1.Grpc {
+func (c *Call) Record() *capstanv1.Grpc { return c.RecordWith(c) }
+
+// RecordWith is Record for a call whose response was followed by another Call.
+func (c *Call) RecordWith(response *Call) *capstanv1.Grpc {
 	c.Request.end()
-	c.Response.end()
-	c.rec.RequestMessages, c.rec.ResponseMessages = &c.Request.rec, &c.Response.rec
-	return &c.rec
+	response.Response.end()
+	r, s := &c.rec, &response.rec
+	r.Web = r.Web || s.Web
+	r.Status, r.StatusKnown, r.StatusMessage, r.ResponseEncoding = s.Status, s.StatusKnown, s.StatusMessage, s.ResponseEncoding
+	r.RequestMessages, r.ResponseMessages = &c.Request.rec, &response.Response.rec
+	return r
 }
 
 // maxTimeoutDigits is how many digits a timeout may have.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"capstan/interceptor/internal/arena"
 )
 
 // DefaultTableSize is the size of a dynamic table that no size update has
@@ -58,32 +60,17 @@ func (l Limits) WithDefaults() Limits {
 // Scratch is memory that the decoders of one goroutine share. The zero value
 // is ready.
 type Scratch struct {
-	text    strings.Builder
+	text    arena.Text
 	decoded []byte
-	// TableCuts counts the insertions at which Limits.TableSize made older
-	// entries unknown.
-	TableCuts uint64
+	cuts    uint64
 }
 
-// textChunk is how much text is allocated at once. Small pieces of one chunk
-// keep all of it alive, so what is kept for long is cloned.
-const textChunk = 4 << 10
-
-// string returns b as a string, mostly without an allocation of its own.
-func (s *Scratch) string(b []byte) string {
-	if len(b) == 0 {
-		return ""
-	}
-	if len(b) >= textChunk/4 {
-		return string(b)
-	}
-	if s.text.Cap()-s.text.Len() < len(b) {
-		s.text = strings.Builder{}
-		s.text.Grow(textChunk)
-	}
-	at := s.text.Len()
-	s.text.Write(b)
-	return s.text.String()[at:]
+// TakeTableCuts returns at how many insertions since the last call
+// Limits.TableSize made older entries unknown.
+func (s *Scratch) TakeTableCuts() uint64 {
+	n := s.cuts
+	s.cuts = 0
+	return n
 }
 
 // Errors of Decode. After any of them the table is forgotten.
@@ -214,7 +201,7 @@ func (b *block) insert(f *Field, nameLiteral bool) {
 		f.Value = strings.Clone(f.Value)
 	}
 	if b.d.table.insert(entry{f.Name, f.Value, f.NameUnknown}, uint64(b.limits.TableSize)) {
-		b.scratch.TableCuts++
+		b.scratch.cuts++
 	}
 }
 
@@ -309,5 +296,5 @@ func (b *block) string() (string, error) {
 		}
 		text = decoded
 	}
-	return b.scratch.string(text), nil
+	return b.scratch.text.String(text), nil
 }

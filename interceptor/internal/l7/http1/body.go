@@ -16,6 +16,7 @@ func (h *half) bodyRecord() *capstanv1.Body {
 
 // startBody goes to the body that a header section announced.
 func (h *half) startBody(kind bodyKind) {
+	h.beginCall()
 	h.keep = h.c.rec.BodyLimit() > 0
 	switch kind {
 	case bodyNone:
@@ -48,6 +49,9 @@ func (h *half) body(b []byte, boundary bool) int {
 	r.Size += uint64(len(b))
 	if h.keep {
 		h.keepContent(r, b)
+	}
+	if m := h.messages(); m != nil {
+		m.Data(b)
 	}
 	if h.state != stateUntilClose {
 		h.offset += int64(len(b)) // endMessage notes where the message ends
@@ -104,6 +108,9 @@ func (h *half) missBody(n int64) {
 	r.Size += uint64(n)
 	r.GapBytes += uint64(n)
 	h.keep = false
+	if m := h.messages(); m != nil {
+		m.Gap(n)
+	}
 	if h.request {
 		h.x.flaws.Add(capstanv1.Flaw_FLAW_GAP)
 	} else {

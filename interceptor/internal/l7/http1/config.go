@@ -1,5 +1,22 @@
 package http1
 
+import (
+	"capstan/interceptor/internal/exchange"
+	"capstan/pkg/flow"
+	"capstan/pkg/reassembly"
+	capstanv1 "capstan/proto/capstan/v1"
+)
+
+// Upgrade is a change of protocol that the ends agreed on.
+type Upgrade struct {
+	Client   flow.Direction
+	Identity *exchange.Connection // goes on with the records of what follows
+	// What led to it, Request nil if it was not seen. Both are part of a record:
+	// copy what is kept.
+	Request  *capstanv1.HttpRequest
+	Response *capstanv1.HttpResponse
+}
+
 // Config bounds the parser. The zero value of a field stands for its default.
 type Config struct {
 	// MaxHeadLen is how many bytes of a header section, start line included,
@@ -15,6 +32,9 @@ type Config struct {
 	// MaxUnparsed is how many bytes that are not HTTP a direction may carry
 	// where a message should start before it is given up. Default 64 KiB.
 	MaxUnparsed int64
+	// Upgrade, if set, is asked who takes what follows a change of protocol by
+	// 101 (RFC 9110 §7.8). It may return nil: nobody.
+	Upgrade func(*Upgrade) reassembly.Handler
 	// Stats are counted into; connections of one goroutine share them. Nil
 	// stands for counters of the connection's own.
 	Stats *Stats
@@ -67,7 +87,8 @@ func (c Config) withDefaults() Config {
 
 // Stats counts what connections carried. Every byte handed to [Conn.Data] is in
 // exactly one of HeadBytes, FramingBytes, BodyBytes, SkippedBytes and
-// TunnelledBytes as soon as Data returns.
+// TunnelledBytes as soon as Data returns, but for those that went to the handler
+// that Config.Upgrade returned.
 type Stats struct {
 	Requests  uint64 // request lines seen
 	Responses uint64 // status lines of final responses seen

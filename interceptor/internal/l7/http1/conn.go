@@ -18,6 +18,7 @@ type Conn struct {
 	rolesKnown bool
 	closed     bool
 	half       [2]half
+	next       reassembly.Handler // takes both directions behind an upgrade
 
 	pairing
 }
@@ -76,6 +77,9 @@ func (c *Conn) Gap(d flow.Direction, g reassembly.Gap) {
 // End takes the news that direction d is over.
 func (c *Conn) End(d flow.Direction, time int64) {
 	h := &c.half[d]
+	if h.state == stateTunnel && c.next != nil {
+		c.next.End(d, time)
+	}
 	if h.state == stateUntilClose {
 		h.endMessage(true)
 	} else {
@@ -96,4 +100,7 @@ func (c *Conn) Close(time int64, r reassembly.CloseReason) {
 		c.half[d].give(stateDead)
 	}
 	c.pairing.close(c, r)
+	if c.next != nil {
+		c.next.Close(time, r)
+	}
 }

@@ -3,6 +3,8 @@ package http1
 import (
 	"math"
 	"strings"
+
+	"capstan/interceptor/internal/l7/grpc"
 )
 
 // framing collects what the fields of one message say about its length.
@@ -18,6 +20,8 @@ type framing struct {
 	keepAlive  bool // Connection: keep-alive
 	malformed  bool
 	cutTooLong bool // a framing field longer than what is looked at
+
+	messages grpc.Kind // what Content-Type says the body holds
 }
 
 // bodyKind is how the end of a body is told.
@@ -43,6 +47,10 @@ func (f *framing) field(name, value string, folded bool) {
 		if strings.EqualFold(name, "Transfer-Encoding") {
 			f.transferEncoding(value)
 			f.malformed = f.malformed || folded
+		}
+	case len("Content-Type"):
+		if strings.EqualFold(name, "Content-Type") {
+			f.messages = grpc.KindOf(value)
 		}
 	case len("Connection"):
 		if strings.EqualFold(name, "Connection") {

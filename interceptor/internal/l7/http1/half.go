@@ -99,7 +99,13 @@ func (h *half) step(b []byte, boundary bool) int {
 		return h.chunkSize(b)
 	case stateChunkEnd:
 		return h.chunkEnd(b)
-	case stateHold, stateTunnel:
+	case stateTunnel:
+		if h.c.next != nil {
+			h.c.next.Data(h.dir, reassembly.Chunk{Time: h.time, Offset: h.offset, Acked: h.acked, Bytes: b})
+			return len(b)
+		}
+		fallthrough
+	case stateHold:
 		h.c.cfg.Stats.TunnelledBytes += uint64(len(b))
 		h.follows = false
 		return len(b)
@@ -147,7 +153,11 @@ func (h *half) gap(g *reassembly.Gap) {
 	case stateHold:
 		// The bytes may be a tunnel's or the next request.
 		h.follows = false
-	case stateTunnel, stateDead:
+	case stateTunnel:
+		if h.c.next != nil {
+			h.c.next.Gap(h.dir, *g)
+		}
+	case stateDead:
 	default:
 		h.lost(capstanv1.Flaw_FLAW_GAP)
 	}

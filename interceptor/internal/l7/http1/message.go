@@ -1,6 +1,9 @@
 package http1
 
-import capstanv1 "capstan/proto/capstan/v1"
+import (
+	"capstan/pkg/reassembly"
+	capstanv1 "capstan/proto/capstan/v1"
+)
 
 // beginRequest takes the request line, which is in reqLine.
 func (h *half) beginRequest(line []byte) {
@@ -71,8 +74,10 @@ func (h *half) endResponseHead() {
 	x, status := h.c.group, int(h.a.msg.Status)
 	http10 := h.a.msg.Version == "HTTP/1.0"
 	if status == 101 || x.method == methodConnect && status >= 200 && status < 300 {
+		next := h.c.upgrade(x)
 		h.endMessage(true)
 		h.c.tunnel()
+		h.c.next = next
 		return
 	}
 	kind := h.frame.response(status, x.method == methodHead, http10)
@@ -84,6 +89,14 @@ func (h *half) endResponseHead() {
 		h.c.clientHalf().refused()
 	}
 	h.startBody(kind)
+}
+
+// upgrade asks who takes what follows x, or returns nil.
+func (c *Conn) upgrade(x *roundTrip) reassembly.Handler {
+	if x.answer.msg.Status != 101 || c.cfg.Upgrade == nil {
+		return nil
+	}
+	return c.cfg.Upgrade(&Upgrade{Client: c.client, Identity: c.identity(), Request: x.rec.Request, Response: &x.answer.msg})
 }
 
 // refused goes on with HTTP in the client's half: its CONNECT failed.
@@ -136,6 +149,9 @@ func (h *half) endMessage(whole bool) {
 func (h *half) endRequest(x *roundTrip, whole bool) {
 	x.req.LastByteUnixNs = uint64(max(h.msgLast, h.msgTime))
 	x.reqDone, x.reqWhole, x.end = true, whole, h.offset
+	if !whole && x.call != nil {
+		x.call.Request.Lost()
+	}
 	if x.method == methodConnect && x.answer == nil && !x.alone {
 		h.state = stateHold
 	}
@@ -147,5 +163,8 @@ func (h *half) endResponse(x *roundTrip, whole bool) {
 	h.c.group = nil
 	a.msg.LastByteUnixNs = uint64(max(h.msgLast, h.msgTime))
 	a.done, a.whole, a.end, a.latest = true, whole, h.offset, h.acked
+	if !whole && a.call != nil {
+		a.call.Response.Lost()
+	}
 	h.c.pairing.endResponse(h.c, x)
 }

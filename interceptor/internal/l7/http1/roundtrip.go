@@ -2,6 +2,7 @@ package http1
 
 import (
 	"capstan/interceptor/internal/exchange"
+	"capstan/interceptor/internal/l7/grpc"
 	capstanv1 "capstan/proto/capstan/v1"
 )
 
@@ -28,7 +29,8 @@ type roundTrip struct {
 	waiting   bool  // it is pending
 	cost      int   // what it adds to pairing.cost
 
-	answer *answer // its response; own, or one that had waited for it
+	call   *grpc.Call // the request's half of a call of gRPC-Web, nil if it is none
+	answer *answer    // its response; own, or one that had waited for it
 	own    answer
 
 	flaws exchange.Flaws
@@ -62,10 +64,11 @@ type answer struct {
 	closes bool  // the server closes after it
 	start  int64 // stream offset of its first byte, interim responses included
 	end    int64
-	acked  int64 // request bytes the server had received when it sent the first byte, -1 unknown
-	prior  int64 // the same for the byte before, -1 unknown
-	latest int64 // and for its last byte
-	epoch  int   // of the server's half
+	acked  int64      // request bytes the server had received when it sent the first byte, -1 unknown
+	prior  int64      // the same for the byte before, -1 unknown
+	latest int64      // and for its last byte
+	call   *grpc.Call // the response's half of a call of gRPC-Web
+	epoch  int        // of the server's half
 
 	flaws exchange.Flaws
 }
@@ -100,6 +103,7 @@ func (c *Conn) emit(x *roundTrip) {
 	if x.rec.Request == nil && x.rec.Response == nil {
 		return // only an interim response of no known request
 	}
+	x.emitCall()
 	if all != 0 {
 		x.rec.Flaws = all.Append(make([]capstanv1.Flaw, 0, 4))
 	}

@@ -1,0 +1,261 @@
+package http2
+
+import (
+	"capstan/interceptor/internal/l7/hpack"
+)
+
+// block is a header block on its way in: the fragments of HEADERS or
+// PUSH_PROMISE and of the CONTINUATION frames behind it.
+type block struct {
+	inBlock   bool // CONTINUATION must follow
+	lostPart  bool // a fragment is missing
+	cut       bool // it is longer than the limit
+	endStream bool
+	promise   bool
+	stream    uint32
+	promised  uint32
+	time      int64  // of its first byte
+	buf       []byte // fragments of earlier frames and segments
+}
+
+// release drops the block, and gives a large buffer back.
+func (b *block) release() {
+	buf := b.buf[:0]
+	if cap(buf) > keepBlockLen {
+		buf = nil
+	}
+	*b = block{buf: buf}
+}
+
+// beginBlock goes on behind the fixed part of HEADERS or PUSH_PROMISE.
+func (h *half) beginBlock() {
+	promised := h.promised
+	h.block.release()
+	h.inBlock = true
+	h.promise = h.frame.kind == framePushPromise
+	h.endStream = !h.promise && h.frame.has(flagEndStream)
+	h.block.stream, h.promised, h.block.time = h.frame.stream, promised, h.frameTime
+	h.fragment(nil)
+}
+
+// fragment takes bytes of the block; left tells what follows in this frame.
+func (h *half) fragment(b []byte) {
+	last := h.frame.has(flagEndHeaders) && h.left == h.padding
+	switch {
+	case h.lostPart || h.cut:
+	case len(h.buf)+len(b) > h.c.cfg.MaxHeaderBlock:
+		h.cut = true
+		h.buf = append(h.buf, b[:h.c.cfg.MaxHeaderBlock-len(h.buf)]...)
+	case last && len(h.buf) == 0:
+		h.wholeBlock(b)
+		return
+	default:
+		// Copied because the block ends in another segment.
+		h.buf = append(h.buf, b...)
+	}
+	if last {
+		h.wholeBlock(h.buf)
+	}
+}
+
+// loseBlock tells that a part of the block is missing.
+func (h *half) loseBlock() {
+	if !h.inBlock { // the fixed part of its first frame is missing too
+		h.beginLostBlock()
+	}
+	h.lostPart = true
+	if h.frame.has(flagEndHeaders) && h.left == h.padding {
+		h.wholeBlock(nil)
+	}
+}
+
+func (h *half) beginLostBlock() {
+	h.block.release()
+	h.inBlock, h.promise = true, h.frame.kind == framePushPromise
+	h.endStream = h.frame.kind == frameHeaders && h.frame.has(flagEndStream)
+	h.block.stream, h.block.time = h.frame.stream, h.frameTime
+}
+
+// abandonBlock drops a block that ends before its end.
+func (h *half) abandonBlock() {
+	if h.inBlock {
+		h.c.shared.Stats.LostBlocks++
+		h.hpack.Forget()
+	}
+	h.block.release()
+}
+
+// wholeBlock takes the end of the block. data may be memory of a segment.
+func (h *half) wholeBlock(data []byte) {
+	b := h.block
+	h.inBlock = false
+	defer h.block.release()
+	shared := h.c.shared
+	stats := &shared.Stats
+	if b.lostPart {
+		stats.LostBlocks++
+		h.hpack.Forget()
+		h.c.missHeaders(h, &b)
+		return
+	}
+	fields, more, err := h.hpack.Decode(shared.fields[:0], data, h.c.cfg.Headers, &shared.scratch)
+	shared.fields = fields
+	stats.TableCuts += shared.scratch.TakeTableCuts()
+	switch {
+	case b.cut:
+		// The last field may end behind the limit; what comes there into the
+		// table isn't seen.
+		h.hpack.Forget()
+		stats.HeaderCuts++
+	case err != nil:
+		stats.BrokenBlocks++
+		if !h.proven {
+			h.lost() // no frame, or not its start
+			return
+		}
+		h.c.breakHeaders(h, &b)
+		return
+	case more:
+		stats.HeaderCuts++
+	}
+	section := parseSection(fields, b.cut || more)
+	stats.UnknownFields += section.unknown
+	if section.impossible && !h.proven {
+		h.lost()
+		return
+	}
+	h.c.headers(h, &b, &section)
+}
+
+// section is a header section taken apart: pseudo-header fields (RFC 9113 §8.3)
+// and the others. Of a field that comes twice the first counts.
+type section struct {
+	method, scheme, authority, path, protocol, status pseudo
+
+	regular    []hpack.Field // may share memory with the decoder's result
+	unknown    uint64        // fields of which name or value is unknown
+	request    bool          // a pseudo-header field of requests is there
+	response   bool          // :status is there
+	trailers   bool          // its first field is no pseudo-header field, or there is none
+	unclear    bool          // the name of its first field is unknown
+	cut        bool          // a limit dropped fields
+	malformed  bool
+	impossible bool // nobody sends such fields
+}
+
+// pseudo is the value of a pseudo-header field.
+type pseudo struct {
+	value         string
+	seen, unknown bool
+}
+
+// parseSection takes fields apart. It moves the regular ones to the front.
+func parseSection(fields []hpack.Field, cut bool) (s section) {
+	s.cut = cut
+	s.unclear = len(fields) > 0 && fields[0].NameUnknown
+	s.trailers = len(fields) == 0 || !s.unclear && !isPseudo(fields[0].Name)
+	s.regular = fields[:0]
+	pseudoOver := false
+	for _, f := range fields {
+		if f.NameUnknown || f.ValueUnknown {
+			s.unknown++
+		}
+		switch {
+		case f.NameUnknown:
+		case isPseudo(f.Name):
+			s.malformed = s.malformed || pseudoOver || !s.pseudo(&f)
+			continue
+		default:
+			pseudoOver = true
+			s.check(&f)
+		}
+		s.regular = append(s.regular, f)
+	}
+	s.malformed = s.malformed || s.impossible || s.request && s.response
+	return s
+}
+
+func isPseudo(name string) bool { return len(name) > 0 && name[0] == ':' }
+
+// pseudo takes a pseudo-header field; ok is false if there is no such field or
+// it is there already.
+func (s *section) pseudo(f *hpack.Field) (ok bool) {
+	var p *pseudo
+	switch f.Name {
+	case ":method":
+		p, s.request = &s.method, true
+	case ":scheme":
+		p, s.request = &s.scheme, true
+	case ":authority":
+		p, s.request = &s.authority, true
+	case ":path":
+		p, s.request = &s.path, true
+	case ":protocol":
+		p, s.request = &s.protocol, true
+	case ":status":
+		p, s.response = &s.status, true
+		if !f.ValueUnknown && parseStatus(f.Value) == 0 {
+			s.impossible = true
+		}
+	default:
+		s.impossible = true
+		return false
+	}
+	if p.seen {
+		return false
+	}
+	*p = pseudo{f.Value, true, f.ValueUnknown}
+	return true
+}
+
+// check looks at a regular field (RFC 9113 §8.2). What comes out of a table
+// was looked at when it came in.
+func (s *section) check(f *hpack.Field) {
+	if f.Indexed {
+		return
+	}
+	if !validName(f.Name) || !validValue(f.Value) {
+		s.impossible = true
+	}
+	switch f.Name {
+	case "connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade":
+		s.malformed = true
+	case "te":
+		s.malformed = s.malformed || f.Value != "trailers"
+	}
+}
+
+func validName(name string) bool {
+	for i := range len(name) {
+		if !nameChar[name[i]] {
+			return false
+		}
+	}
+	return name != ""
+}
+
+func validValue(value string) bool {
+	for i := range len(value) {
+		if c := value[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// nameChar are the characters of names: tchar (RFC 9110 §5.6.2) without
+// capital letters; read only.
+var nameChar = func() (t [256]bool) {
+	for _, c := range []byte("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz") {
+		t[c] = true
+	}
+	return t
+}()
+
+// parseStatus returns the status that s says, or 0.
+func parseStatus(s string) uint32 {
+	if len(s) != 3 || s[0] < '1' || s[0] > '9' || s[1] < '0' || s[1] > '9' || s[2] < '0' || s[2] > '9' {
+		return 0
+	}
+	return uint32(s[0]-'0')*100 + uint32(s[1]-'0')*10 + uint32(s[2]-'0')
+}

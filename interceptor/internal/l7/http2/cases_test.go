@@ -1,0 +1,371 @@
+package http2
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"capstan/pkg/reassembly"
+	capstanv1 "capstan/proto/capstan/v1"
+)
+
+// tell writes records down, one a line.
+func tell(records []*capstanv1.Exchange) string {
+	var b strings.Builder
+	section := func(hs []*capstanv1.Header) string {
+		var all []string
+		for _, h := range hs {
+			n, v := h.Name, h.Value
+			if h.NameUnknown {
+				n = "?"
+			}
+			if h.ValueUnknown {
+				v = "?"
+			}
+			all = append(all, n+"="+v)
+		}
+		return "{" + strings.Join(all, " ") + "}"
+	}
+	for _, x := range records {
+		fmt.Fprintf(&b, "%d", x.StreamId)
+		if x.Pushed {
+			b.WriteString(" pushed")
+		}
+		if q := x.Request; q != nil {
+			fmt.Fprintf(&b, " %s %s %s %s %s%s %d", q.Method, q.Scheme, q.Authority, q.Target, q.Protocol, section(q.Headers), q.Body.Size)
+			if q.Trailers != nil {
+				b.WriteString(section(q.Trailers))
+			}
+		}
+		if s := x.Response; s != nil {
+			fmt.Fprintf(&b, " → %v%d %s %d", s.InterimStatuses, s.Status, section(s.Headers), s.Body.Size)
+			if s.Trailers != nil {
+				b.WriteString(section(s.Trailers))
+			}
+		}
+		for _, f := range x.Flaws {
+			b.WriteString(" " + strings.TrimPrefix(f.String(), "FLAW_"))
+		}
+		if x.ErrorCode != 0 {
+			fmt.Fprintf(&b, "(%d)", x.ErrorCode)
+		}
+		if x.Complete {
+			b.WriteString(" complete")
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
+
+func get(path string) []string {
+	return []string{":method", "GET", ":scheme", "http", ":authority", "h", ":path", path}
+}
+
+func ok(more ...string) []string { return append([]string{":status", "200"}, more...) }
+
+// TestCases goes through what a stream can be.
+func TestCases(t *testing.T) {
+	tests := []struct {
+		name string
+		play func(k *talk)
+		want string
+	}{
+		{name: "73 interleaved streams", play: func(k *talk) {
+			k.client.headers(1, true, get("/1")...).headers(3, false, get("/3")...)
+			k.flush()
+			k.server.headers(3, false, ok("a", "b")...).headers(1, false, ok()...)
+			k.client.data(3, true, []byte("question"))
+			k.flush()
+			k.server.data(1, false, []byte("on")).data(3, true, []byte("three")).data(1, true, []byte("e"))
+		}, want: "3 GET http h /3 {} 8 → []200 {a=b} 5 complete\n1 GET http h /1 {} 0 → []200 {} 3 complete\n"},
+		{name: "77 CONTINUATION, padding, priority", play: func(k *talk) {
+			block := k.client.encode(append(get("/1"), "x-long", strings.Repeat("v", 50))...)
+			k.client.frame(frameHeaders, flagPadded|flagPriority|flagEndStream, 1, []byte{7}, u32(0), []byte{15}, block[:5], make([]byte, 7)).
+				frame(frameContinuation, 0, 1, block[5:9]).frame(frameContinuation, 0, 1).frame(frameContinuation, flagEndHeaders, 1, block[9:])
+			k.client.frame(framePriority, 0, 1, u32(0), []byte{1})
+			k.server.headers(1, false, ok()...).frame(frameData, flagPadded, 1, []byte{3}, []byte("body"), make([]byte, 3)).frame(frameData, flagPadded|flagEndStream, 1, []byte{0})
+		}, want: "1 GET http h /1 {x-long=" + strings.Repeat("v", 50) + "} 0 → []200 {} 4 complete\n"},
+		{name: "interim responses and trailers", play: func(k *talk) {
+			k.client.headers(1, false, get("/1")...).data(1, false, []byte("q")).headers(1, true, "t", "1")
+			k.server.headers(1, false, ":status", "100").headers(1, false, ":status", "103", "link", "x").headers(1, false, ok()...).
+				data(1, false, []byte("r")).headers(1, true, "checksum", "2")
+		}, want: "1 GET http h /1 {} 1{t=1} → [100 103]200 {} 1{checksum=2} complete\n"},
+		{name: "80 push", play: func(k *talk) {
+			k.client.headers(1, true, get("/1")...)
+			k.server.frame(framePushPromise, flagEndHeaders|flagPadded, 1, []byte{2}, u32(2), k.server.encode(get("/style")...), make([]byte, 2))
+			k.server.headers(1, true, ok()...).headers(2, false, ok()...).data(2, true, []byte("css"))
+		}, want: "1 GET http h /1 {} 0 → []200 {} 0 complete\n2 pushed GET http h /style {} 0 → []200 {} 3 complete\n"},
+		{name: "81 reset by the client", play: func(k *talk) {
+			k.client.headers(1, true, get("/1")...).frame(frameRSTStream, 0, 1, u32(8))
+			k.flush()
+			k.server.headers(1, true, ok()...)
+		}, want: "1 GET http h /1 {} 0 NO_RESPONSE RESET(8)\n"},
+		{name: "reset by the server", play: func(k *talk) {
+			k.client.headers(1, false, get("/1")...)
+			k.server.headers(1, false, ok()...).data(1, true, []byte("early")).frame(frameRSTStream, 0, 1, u32(0))
+		}, want: "1 GET http h /1 {} 0 → []200 {} 5 RESET\n"},
+		{name: "81 GOAWAY refuses", play: func(k *talk) {
+			k.client.headers(1, true, get("/1")...).headers(3, true, get("/3")...)
+			k.flush()
+			k.server.frame(frameGoAway, 0, 0, u32(1<<31-1, 0)).frame(frameGoAway, 0, 0, u32(1, 11), []byte("calm down")).headers(1, true, ok()...)
+		}, want: "3 GET http h /3 {} 0 NO_RESPONSE RESET(11)\n1 GET http h /1 {} 0 → []200 {} 0 complete\n"},
+		{name: "extended CONNECT", play: func(k *talk) {
+			k.server.settings(0x8, 1)
+			k.flush()
+			k.client.headers(1, false, ":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":path", "/chat", ":authority", "h")
+			k.server.headers(1, false, ok()...)
+			k.client.data(1, true, []byte("frames"))
+			k.server.data(1, true, []byte("more"))
+		}, want: "1 CONNECT http h /chat websocket{} 6 → []200 {} 4 complete\n"},
+		{name: "extended CONNECT that the server doesn't know", play: func(k *talk) {
+			k.client.headers(1, true, ":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":path", "/chat", ":authority", "h")
+			k.server.headers(1, true, ":status", "400")
+		}, want: "1 CONNECT http h /chat websocket{} 0 → []400 {} 0 MALFORMED complete\n"},
+		{name: "CONNECT", play: func(k *talk) {
+			k.client.headers(1, true, ":method", "CONNECT", ":authority", "h:1")
+			k.server.headers(1, true, ok()...)
+		}, want: "1 CONNECT  h:1 h:1 {} 0 → []200 {} 0 complete\n"},
+		{name: "87 fields that nobody may send", play: func(k *talk) {
+			bad := [][]string{
+				append(get("/twice"), ":path", "/other"),
+				append(get("/behind"), "a", "b", ":authority", "x"),
+				append(get("/capital"), "Big", "b"),
+				append(get("/connection"), "connection", "close"),
+				append(get("/te"), "te", "gzip"),
+				append(get("/unknown"), ":what", "b"),
+				append(get("/host"), "host", "other"),
+				{":method", "GET", ":scheme", "http", ":authority", "me:secret@h", ":path", "/user"},
+				{":method", "GET", ":authority", "h"},
+				{":method", "GET", ":scheme", "http", ":path", "/by-host", "host", "h"},
+			}
+			for i, fields := range bad {
+				id := uint32(2*i + 1)
+				k.client.headers(id, true, fields...)
+				k.server.headers(id, true, ok()...)
+				k.flush()
+			}
+		}, want: "1 GET http h /twice {} 0 → []200 {} 0 MALFORMED complete\n" +
+			"3 GET http h /behind {a=b} 0 → []200 {} 0 MALFORMED complete\n" +
+			"5 GET http h /capital {Big=b} 0 → []200 {} 0 MALFORMED complete\n" +
+			"7 GET http h /connection {connection=close} 0 → []200 {} 0 MALFORMED complete\n" +
+			"9 GET http h /te {te=gzip} 0 → []200 {} 0 MALFORMED complete\n" +
+			"11 GET http h /unknown {} 0 → []200 {} 0 MALFORMED complete\n" +
+			"13 GET http h /host {host=other} 0 → []200 {} 0 MALFORMED complete\n" +
+			"15 GET http h /user {} 0 → []200 {} 0 MALFORMED complete\n" +
+			"17 GET  h  {} 0 → []200 {} 0 MALFORMED complete\n" +
+			"19 GET http h /by-host {host=h} 0 → []200 {} 0 complete\n"},
+		{name: "credentials", play: func(k *talk) {
+			k.client.headers(1, true, append(get("/1"), "authorization", "Basic x", "cookie", "a=b")...)
+			k.server.headers(1, true, ok("set-cookie", "c")...)
+		}, want: "1 GET http h /1 {authorization=*** cookie=***} 0 → []200 {set-cookie=***} 0 complete\n"},
+		{name: "not UTF-8", play: func(k *talk) {
+			k.client.headers(1, true, append(get("/\xff\xfe"), "a", "\xffb")...)
+			k.server.headers(1, true, ok()...)
+		}, want: "1 GET http h /\uFFFD {a=\uFFFDb} 0 → []200 {} 0 complete\n"},
+		{name: "frames to ignore", play: func(k *talk) {
+			k.client.frame(0x77, 0xff, 9, []byte("unknown type")).frame(framePing, 0, 0, make([]byte, 8)).frame(frameWindowUpdate, 0, 0, u32(5)).headers(1, true, get("/1")...)
+			k.server.frame(frameAltSvc, 0, 0, []byte("\x00\x00h2=\":1\"")).headers(1, true, ok()...)
+		}, want: "1 GET http h /1 {} 0 → []200 {} 0 complete\n"},
+		{name: "79 a frame longer than allowed", play: func(k *talk) {
+			k.client.headers(1, true, get("/1")...)
+			k.server.headers(1, false, ok()...).data(1, true, make([]byte, 70_000))
+		}, want: "1 GET http h /1 {} 0 → []200 {} 70000 complete\n"},
+		{name: "a response alone", play: func(k *talk) {
+			k.server.headers(7, true, ok()...)
+		}, want: "7 → []200 {} 0 NO_REQUEST\n"},
+		{name: "a request alone", play: func(k *talk) {
+			k.client.headers(1, true, get("/1")...)
+		}, want: "1 GET http h /1 {} 0 NO_RESPONSE CLOSED_EARLY\n"},
+		{name: "a broken header block", play: func(k *talk) {
+			k.client.headers(1, true, append(get("/1"), "a", "b")...).frame(frameHeaders, flagEndHeaders|flagEndStream, 3, []byte{0xff, 0x80, 0x01}).
+				headers(5, true, append(get("/1"), "a", "b")...)
+			k.flush()
+			k.server.headers(1, true, ok()...).headers(3, true, ok()...).headers(5, true, ok()...)
+		}, want: "1 GET http h /1 {a=b} 0 → []200 {} 0 complete\n" +
+			"3     {} 0 → []200 {} 0 MALFORMED HEADERS_UNKNOWN\n" +
+			"5 GET http   {?=? ?=? ?=?} 0 → []200 {} 0 HEADERS_UNKNOWN\n"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			k := newTalk(t, Config{})
+			tt.play(k)
+			if got := tell(k.end()); got != tt.want {
+				t.Errorf("got\n%swant\n%s", got, tt.want)
+			}
+		})
+	}
+}
+
+// TestLostBytes loses bytes in one direction, each time at another place of a
+// frame.
+func TestLostBytes(t *testing.T) {
+	whole := func(k *talk) {
+		k.client.headers(1, true, get("/1")...).headers(3, true, get("/3")...)
+		k.flush()
+	}
+	rest := "3 GET http h /3 {} 0 → []200 {b=c} 1 complete\n"
+	tests := []struct {
+		name     string
+		from, to int // lost of the server's bytes
+		want     string
+	}{
+		{name: "76 inside DATA", from: 30, to: 60, want: "1 GET http h /1 {} 0 → []200 {a=b} 100 GAP\n" + rest},
+		{name: "the end of DATA", from: 100, to: 124, want: "1 GET http h /1 {} 0 → []200 {a=b} 100 GAP\n" + rest},
+		{name: "75 inside HEADERS: what it inserted is unknown", from: 10, to: 12, want: "1 GET http h /1 {} 0 → []0 {} 100 GAP HEADERS_UNKNOWN\n" + rest},
+		{name: "DATA's end and the next frame's header", from: 120, to: 130, want: "1 GET http h /1 {} 0 → []200 {a=b} 100 GAP\n3 GET http h /3 {} 0 → []0 {} 1 GAP HEADERS_UNKNOWN\n"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			k := newTalk(t, Config{})
+			whole(k)
+			k.server.headers(1, false, ok("a", "b")...).data(1, true, bytes.Repeat([]byte("x"), 100))
+			k.server.headers(3, false, ok("b", "c")...)
+			b := k.server.take()
+			k.send(fromServer, b[:tt.from])
+			k.gap(fromServer, tt.to-tt.from)
+			k.send(fromServer, b[tt.to:])
+			k.server.data(3, true, []byte("1"))
+			if got := tell(k.end()); got != tt.want {
+				t.Errorf("got\n%swant\n%s", got, tt.want)
+			}
+		})
+	}
+}
+
+// TestResponseBeforeRequest: the client's direction may be delivered late.
+func TestResponseBeforeRequest(t *testing.T) {
+	k := newTalk(t, Config{})
+	q := k.client.headers(1, true, get("/1")...).take()
+	received := k.offset[fromClient] + int64(len(q))
+	k.chunk(fromServer, k.server.headers(1, true, ok()...).take(), received)
+	k.chunk(fromServer, k.server.headers(3, true, ok()...).take(), received)
+	if len(k.records) != 0 {
+		t.Fatalf("told too early: %s", tell(k.records))
+	}
+	k.send(fromClient, q)
+	if got, want := tell(k.records), "1 GET http h /1 {} 0 → []200 {} 0 complete\n3 → []200 {} 0 NO_REQUEST\n"; got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+	k.end()
+}
+
+// TestDamagedStreamsAreNotKept: a response that was lost is not waited for
+// until the connection ends.
+func TestDamagedStreamsAreNotKept(t *testing.T) {
+	k := newTalk(t, Config{})
+	k.client.headers(1, true, get("/1")...)
+	k.flush()
+	k.gap(fromServer, 500)
+	k.time += int64(defaultLossTimeout)
+	k.client.headers(3, true, get("/3")...)
+	k.flush()
+	if got, want := tell(k.records), "1 GET http h /1 {} 0 GAP NO_RESPONSE\n"; got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+	k.end()
+}
+
+// TestCase82Upgrade: the request came over HTTP/1.
+func TestCase82Upgrade(t *testing.T) {
+	h := &harness{t: t, time: 1000}
+	q := &capstanv1.HttpRequest{Method: "GET", Target: "/up", Version: "HTTP/1.1", Headers: []*capstanv1.Header{{Name: "Host", Value: "h"}}, FirstByteUnixNs: 500, LastByteUnixNs: 600}
+	settings := base64.RawURLEncoding.EncodeToString([]byte{0, 5, 0, 1, 0, 0}) // frames of 64 KiB
+	h.c = NewUpgraded(Config{Shared: &h.shared}, testConn(false), h.recorder(100), nil, fromClient, q, settings)
+	h.offset = [2]int64{300, 100}
+	client, server := newPeer(), newPeer()
+	server.settings().headers(1, false, ok()...).data(1, true, make([]byte, 50_000))
+	h.send(fromServer, server.take())
+	client.out = []byte(preface)
+	client.settings().headers(3, true, get("/3")...)
+	h.send(fromClient, client.take())
+	h.send(fromServer, server.headers(3, true, ok()...).take())
+	want := "1 GET   /up {Host=h} 0 → []200 {} 50000 complete\n3 GET http h /3 {} 0 → []200 {} 0 complete\n"
+	if got := tell(h.close(reassembly.CloseFIN)); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+	if h.c.half[fromServer].maxFrame != 1<<16 || h.records[0].Request.Version != "HTTP/1.1" || h.records[0].Request.FirstByteUnixNs != 500 {
+		t.Errorf("frames up to %d, %v", h.c.half[fromServer].maxFrame, h.records[0])
+	}
+	if q.Headers[0] == h.records[0].Request.Headers[0] {
+		t.Error("two records share a field")
+	}
+}
+
+// message returns a message of gRPC of n bytes.
+func message(n int) []byte { return append(append([]byte{0}, u32(uint32(n))...), make([]byte, n)...) }
+
+// TestGRPC takes each kind of call.
+func TestGRPC(t *testing.T) {
+	call := []string{":method", "POST", ":scheme", "http", ":authority", "h", ":path", "/p.S/M", "te", "trailers", "content-type", "application/grpc"}
+	started := ok("content-type", "application/grpc")
+	web := slices.Concat(call[:len(call)-1], []string{"application/grpc-web+proto"})
+	tests := []struct {
+		name string
+		play func(k *talk)
+		want string
+	}{
+		{name: "83 unary", play: func(k *talk) {
+			k.client.headers(1, false, append(call, "grpc-timeout", "3S", "grpc-encoding", "gzip")...).data(1, true, message(7))
+			k.server.headers(1, false, started...).data(1, false, message(2433)).headers(1, true, "grpc-status", "0", "grpc-message", "")
+		}, want: "p.S M 3000000000 gzip [7] false [2433] false status 0 "},
+		{name: "84 bidirectional streaming, messages across frames", play: func(k *talk) {
+			k.client.headers(1, false, call...)
+			both := slices.Concat(message(300), message(0), message(5))
+			k.client.data(1, false, both[:3]).data(1, false, both[3:200]).data(1, true, both[200:])
+			k.server.headers(1, false, started...).data(1, false, both[:307]).data(1, false, both[307:]).headers(1, true, "grpc-status", "13", "grpc-message", "a%20b")
+		}, want: "p.S M 0  [300 0 5] false [300 0 5] false status 13 a b"},
+		{name: "85 trailers only", play: func(k *talk) {
+			k.client.headers(1, false, call...).data(1, true, message(1))
+			k.server.headers(1, true, append(started, "grpc-status", "5", "grpc-message", "none")...)
+		}, want: "p.S M 0  [1] false [] false status 5 none"},
+		{name: "85 no status", play: func(k *talk) {
+			k.client.headers(1, false, call...).data(1, true, message(1))
+			k.server.headers(1, false, started...).data(1, true, message(2))
+		}, want: "p.S M 0  [1] false [2] false no status"},
+		{name: "an answer that is no gRPC", play: func(k *talk) {
+			k.client.headers(1, false, call...).data(1, true, message(1))
+			k.server.headers(1, false, ":status", "502", "content-type", "text/html").data(1, true, []byte("<html>"))
+		}, want: "p.S M 0  [1] false [] false no status"},
+		{name: "86 gRPC-Web", play: func(k *talk) {
+			k.client.headers(1, false, web...).data(1, true, message(1))
+			k.server.headers(1, false, ok("content-type", "application/grpc-web+proto")...).data(1, false, message(2)).
+				data(1, true, append([]byte{0x80, 0, 0, 0, 15}, "grpc-status: 7\n"...))
+		}, want: "p.S M 0  [1] false [2] false status 7  web"},
+		{name: "a gap inside a message", play: func(k *talk) {
+			k.client.headers(1, false, call...).data(1, true, message(1))
+			k.server.headers(1, false, started...)
+			k.flush()
+			b := k.server.data(1, false, slices.Concat(message(100), message(4))).headers(1, true, "grpc-status", "0").take()
+			k.send(fromServer, b[:50])
+			k.gap(fromServer, 30)
+			k.send(fromServer, b[80:])
+		}, want: "p.S M 0  [1] false [100 4] false status 0 "},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			k := newTalk(t, Config{})
+			tt.play(k)
+			records := k.end()
+			if len(records) != 1 || records[0].Grpc == nil || records[0].Protocol != capstanv1.Protocol_PROTOCOL_GRPC {
+				t.Fatalf("%v", records)
+			}
+			g := records[0].Grpc
+			got := fmt.Sprintf("%s %s %d %s %v %v %v %v", g.Service, g.Method, g.TimeoutNs, g.RequestEncoding,
+				g.RequestMessages.Lengths, g.RequestMessages.Incomplete, g.ResponseMessages.Lengths, g.ResponseMessages.Incomplete)
+			if g.StatusKnown {
+				got += fmt.Sprintf(" status %d %s", g.Status, g.StatusMessage)
+			} else {
+				got += " no status"
+			}
+			if g.Web {
+				got += " web"
+			}
+			if got != tt.want {
+				t.Errorf("got  %s\nwant %s", got, tt.want)
+			}
+		})
+	}
+}

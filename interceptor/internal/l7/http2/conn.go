@@ -1,0 +1,156 @@
+package http2
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"strings"
+
+	"capstan/interceptor/internal/exchange"
+	"capstan/pkg/flow"
+	"capstan/pkg/reassembly"
+	capstanv1 "capstan/proto/capstan/v1"
+)
+
+// Conn parses one connection. It implements [reassembly.Handler] and belongs to
+// the goroutine of its assembler.
+type Conn struct {
+	cfg    Config
+	shared *Shared
+	conn   *reassembly.Conn
+	rec    *exchange.Recorder
+	named  *exchange.Connection // nil until the first record
+
+	client     flow.Direction
+	rolesKnown bool
+	closed     bool
+	half       [2]half
+
+	streams
+}
+
+var _ reassembly.Handler = (*Conn)(nil)
+
+// New returns the parser of connection conn, which hands its records to rec.
+func New(cfg Config, conn *reassembly.Conn, rec *exchange.Recorder) *Conn {
+	c := &Conn{cfg: cfg.withDefaults(), conn: conn, rec: rec}
+	c.shared = c.cfg.Shared
+	for d := range c.half {
+		h := &c.half[d]
+		h.c, h.dir, h.maxFrame = c, flow.Direction(d), defaultMaxFrame
+		h.state = statePreface
+		if conn.Midstream {
+			h.state = stateResync
+		}
+	}
+	if conn.ClientKnown {
+		c.setClient(conn.Client)
+	}
+	return c
+}
+
+// NewUpgraded returns the parser of what follows an upgrade of HTTP/1 to h2c
+// (RFC 7540 §3.2). named is the connection's identity, whose count of records
+// goes on; request becomes that of stream 1, settings is the value of its
+// HTTP2-Settings field; request is nil if it was not seen. Data goes on at any offset.
+func NewUpgraded(cfg Config, conn *reassembly.Conn, rec *exchange.Recorder, named *exchange.Connection, client flow.Direction, request *capstanv1.HttpRequest, settings string) *Conn {
+	c := New(cfg, conn, rec)
+	c.named = named
+	for d := range c.half {
+		c.half[d].state, c.half[d].offset = statePreface, -1
+	}
+	c.setClient(client)
+	if b, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(settings, "=")); err == nil && len(b)%settingLen == 0 {
+		for ; len(b) > 0; b = b[settingLen:] {
+			c.half[client].setting(b)
+		}
+	}
+	if request != nil {
+		c.upgraded(c.open(1), request)
+	}
+	return c
+}
+
+// setClient fixes the roles. A server sends no preface.
+func (c *Conn) setClient(d flow.Direction) {
+	c.client, c.rolesKnown = d, true
+	if s := &c.half[d.Reverse()]; s.state == statePreface && s.have == 0 {
+		s.begin()
+	}
+}
+
+func (c *Conn) roleOf(d flow.Direction) role {
+	switch {
+	case !c.rolesKnown:
+		return roleUnknown
+	case d == c.client:
+		return roleClient
+	}
+	return roleServer
+}
+
+// identity names the connection when its first record leaves: what the
+// assembler knows of it then is what the ids are made of.
+func (c *Conn) identity() *exchange.Connection {
+	if c.named == nil {
+		c.named = exchange.NewConnection(exchange.IdentityOf(c.conn, c.client))
+	}
+	return c.named
+}
+
+// Data takes the next bytes of direction d.
+// Next: half.data, and exchange.Recorder.Emit when an exchange is complete.
+func (c *Conn) Data(d flow.Direction, ch reassembly.Chunk) {
+	h := &c.half[d]
+	if h.offset != ch.Offset && h.offset >= 0 && h.state < stateResync {
+		h.lost() // the caller kept what came before to himself
+	}
+	h.offset, h.time, h.acked = ch.Offset, ch.Time, ch.Acked
+	h.data(ch.Bytes, true)
+	c.tidy(ch.Time)
+}
+
+// Gap takes the news that bytes of direction d were not captured.
+func (c *Conn) Gap(d flow.Direction, g reassembly.Gap) {
+	if g.Len > 0 {
+		h := &c.half[d]
+		h.time = g.Time
+		h.gap(g.Len)
+		h.offset = g.Offset + g.Len
+		c.tidy(g.Time)
+	}
+}
+
+// End takes the news that direction d is over.
+func (c *Conn) End(d flow.Direction, _ int64) {
+	h := &c.half[d]
+	h.abandonBlock()
+	h.give(stateDead)
+	c.tidy(h.time)
+}
+
+// Close emits whatever is left.
+func (c *Conn) Close(_ int64, r reassembly.CloseReason) {
+	if c.closed {
+		return
+	}
+	c.closed = true
+	for d := range c.half {
+		c.half[d].abandonBlock()
+		c.half[d].give(stateDead)
+	}
+	c.closeStreams(exchange.CloseFlaw(r))
+}
+
+// setting takes one setting, which binds what the other end sends. That of
+// HPACK's table needs no care: the peer tells what it makes of it in its header
+// blocks (RFC 7541 §4.2).
+func (h *half) setting(b []byte) {
+	peer := &h.c.half[h.dir.Reverse()]
+	value := binary.BigEndian.Uint32(b[2:])
+	switch binary.BigEndian.Uint16(b) {
+	case settingMaxFrameSize:
+		peer.maxFrame = min(max(value, defaultMaxFrame), maxFrameLimit)
+	case settingEnableConnect:
+		h.enablesConnect = value == 1
+	}
+}

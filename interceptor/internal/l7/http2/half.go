@@ -1,0 +1,318 @@
+package http2
+
+import (
+	"encoding/binary"
+
+	"capstan/interceptor/internal/l7/hpack"
+	"capstan/pkg/flow"
+)
+
+// state is what a half expects next.
+type state uint8
+
+const (
+	statePreface state = iota // the client's preface, or the server's first frame
+	stateHeader               // the header of a frame
+	statePayload              // left bytes of a frame's payload
+	stateResync               // whatever, until frames are found
+	stateDead                 // nothing any more
+)
+
+// half parses one direction: a push parser that may stop at every byte.
+type half struct {
+	c     *Conn
+	dir   flow.Direction
+	state state
+	// proven: every byte since the start was seen and understood.
+	proven bool
+
+	// The chunk in hand.
+	offset int64 // behind the last byte taken
+	time   int64
+	acked  int64
+
+	// The frame in progress.
+	frame     frameHeader
+	small     [len(preface)]byte // a frame's header, or the fixed part of its payload
+	have      int                // bytes in small
+	want      uint32             // length of the fixed part that is expected, 0 behind it
+	left      uint32             // bytes of the payload
+	padding   uint32             // of them at the end
+	stream    *stream            // of DATA
+	frameTime int64              // of its first byte
+
+	block
+	hpack hpack.Decoder
+
+	maxFrame       uint32 // as the peer allows
+	enablesConnect bool   // SETTINGS_ENABLE_CONNECT_PROTOCOL was sent (RFC 8441 §3)
+
+	search         // for a frame
+	replaying bool // bytes that were held
+}
+
+// begin starts at the start of the connection.
+func (h *half) begin() {
+	h.state, h.proven, h.have = stateHeader, true, 0
+	h.hpack.Start()
+}
+
+// data takes bytes. boundary tells that they start a segment.
+func (h *half) data(b []byte, boundary bool) {
+	for len(b) > 0 {
+		n := h.step(b, boundary)
+		if n == 0 {
+			continue // a change of state
+		}
+		boundary = false
+		b = b[n:]
+		h.offset += int64(n)
+	}
+}
+
+// step takes at least one of the bytes of b, or changes the state.
+func (h *half) step(b []byte, boundary bool) int {
+	switch h.state {
+	case statePreface:
+		return h.preface(b)
+	case stateHeader:
+		return h.header(b)
+	case statePayload:
+		return h.payload(b)
+	case stateResync:
+		return h.resync(b, boundary)
+	default:
+		h.c.shared.Stats.SkippedBytes += uint64(len(b))
+		return len(b)
+	}
+}
+
+// preface takes bytes of the client's preface. Without known roles, the end
+// that sends none is the server.
+func (h *half) preface(b []byte) int {
+	n := 0
+	for n < len(b) && h.have < len(preface) && b[n] == preface[h.have] {
+		n++
+		h.have++
+	}
+	stats := &h.c.shared.Stats
+	stats.FramingBytes += uint64(n)
+	switch {
+	case h.have == len(preface):
+		h.c.setClient(h.dir)
+		h.begin()
+	case n < len(b) && h.have > 0:
+		stats.FramingBytes -= uint64(h.have)
+		stats.SkippedBytes += uint64(h.have)
+		h.lost()
+	case n < len(b) && h.c.roleOf(h.dir) == roleClient:
+		h.lost()
+	case n < len(b):
+		h.c.setClient(h.dir.Reverse())
+		h.begin()
+	}
+	return n
+}
+
+// header takes bytes of a frame's header.
+func (h *half) header(b []byte) int {
+	if h.have == 0 {
+		h.frameTime = h.time
+		if len(b) >= frameHeaderLen {
+			h.c.shared.Stats.FramingBytes += frameHeaderLen
+			h.beginFrame(parseFrameHeader(b))
+			return frameHeaderLen
+		}
+	}
+	n := copy(h.small[h.have:frameHeaderLen], b)
+	h.have += n
+	h.c.shared.Stats.FramingBytes += uint64(n)
+	if h.have == frameHeaderLen {
+		h.have = 0
+		h.beginFrame(parseFrameHeader(h.small[:]))
+	}
+	return n
+}
+
+// beginFrame goes on behind the header of a frame.
+func (h *half) beginFrame(f frameHeader) {
+	if !h.expected(&f) {
+		h.lost()
+		return
+	}
+	h.c.shared.Stats.Frames++
+	h.frame, h.state = f, statePayload
+	h.left, h.want, h.padding, h.have = f.length, f.fixedLen(), 0, 0
+	h.stream = nil
+	if h.want == 0 {
+		h.beginContent()
+	}
+}
+
+// expected reports whether f can be the next frame. After a start that was
+// seen, a length beyond what the peer allows is the sender's fault, not ours.
+func (h *half) expected(f *frameHeader) bool {
+	if h.inBlock != (f.kind == frameContinuation) || h.inBlock && f.stream != h.block.stream {
+		return false
+	}
+	return f.valid() && (h.proven || f.length <= h.maxFrame)
+}
+
+// payload takes bytes of the payload.
+func (h *half) payload(b []byte) int {
+	if h.want > 0 {
+		n := copy(h.small[h.have:h.want], b)
+		h.have += n
+		h.left -= uint32(n)
+		h.c.shared.Stats.FramingBytes += uint64(n)
+		if h.have == int(h.want) {
+			h.fixed()
+		}
+		return n
+	}
+	n := min(len(b), int(h.left-h.padding))
+	if n > 0 {
+		h.left -= uint32(n)
+		h.content(b[:n])
+	} else {
+		n = min(len(b), int(h.left))
+		h.left -= uint32(n)
+		h.c.shared.Stats.FramingBytes += uint64(n)
+	}
+	if h.state == statePayload && h.left == 0 {
+		h.endFrame()
+	}
+	return n
+}
+
+// fixed takes the complete fixed part of the payload.
+func (h *half) fixed() {
+	b := h.small[:h.want]
+	h.have, h.want = 0, 0
+	switch h.frame.kind {
+	case frameData, frameHeaders, framePushPromise:
+		if h.frame.has(flagPadded) {
+			h.padding = uint32(b[0])
+			b = b[1:]
+		}
+		if h.padding > h.left {
+			h.lost() // RFC 9113 §6.1
+			return
+		}
+		if h.frame.kind == framePushPromise {
+			h.promised = binary.BigEndian.Uint32(b) &^ reservedBit
+		}
+	case frameSettings:
+		h.setting(b)
+		h.want = min(h.left, settingLen)
+	case frameRSTStream:
+		h.c.reset(h.frame.stream, binary.BigEndian.Uint32(b))
+	case frameGoAway:
+		h.c.goAway(h.dir, binary.BigEndian.Uint32(b)&^reservedBit, binary.BigEndian.Uint32(b[4:]))
+	}
+	h.beginContent()
+}
+
+// beginContent goes on behind the fixed part.
+func (h *half) beginContent() {
+	switch h.frame.kind {
+	case frameData:
+		h.stream = h.c.streamOf(h.frame.stream, h.dir)
+		h.stream.beginData(h)
+	case frameHeaders, framePushPromise:
+		h.beginBlock()
+	case frameContinuation:
+		h.fragment(nil)
+	}
+	if h.state == statePayload && h.left == 0 {
+		h.endFrame()
+	}
+}
+
+// content takes bytes between the fixed part and the padding.
+func (h *half) content(b []byte) {
+	stats := &h.c.shared.Stats
+	switch h.frame.kind {
+	case frameData:
+		stats.DataBytes += uint64(len(b))
+		h.stream.data(h, b)
+	case frameHeaders, framePushPromise, frameContinuation:
+		stats.HeaderBytes += uint64(len(b))
+		h.fragment(b)
+	default:
+		stats.FramingBytes += uint64(len(b))
+	}
+}
+
+// endFrame goes to the next frame.
+func (h *half) endFrame() {
+	h.state, h.have = stateHeader, 0
+	s := h.stream
+	h.stream = nil
+	if h.frame.kind == frameData && h.frame.has(flagEndStream) && s != nil {
+		h.c.endSide(s, h)
+	}
+}
+
+// gap takes n missing bytes: exact if they are of one frame.
+func (h *half) gap(n int64) {
+	h.c.shared.Stats.GapBytes += uint64(n)
+	switch {
+	case h.state == stateDead:
+	case h.state == stateResync:
+		h.search.reset(h)
+	case h.state != statePayload || n < int64(h.left) && h.want > 0:
+		// In a frame's header, or in what tells how much padding there is.
+		h.lost()
+	case n <= int64(h.left):
+		h.skip(uint32(n))
+	default:
+		h.skip(h.left)
+		h.lost()
+	}
+}
+
+// skip passes over n missing bytes of the payload.
+func (h *half) skip(n uint32) {
+	content := uint32(0)
+	if h.want == 0 {
+		content = min(n, h.left-h.padding)
+	}
+	h.left -= n
+	switch h.frame.kind {
+	case frameData:
+		if h.stream == nil { // its fixed part is missing
+			h.stream = h.c.streamOf(h.frame.stream, h.dir)
+		}
+		h.stream.missData(h, int64(content), h.want == 0)
+	case frameHeaders, framePushPromise, frameContinuation:
+		if content > 0 || h.want > 0 {
+			h.loseBlock()
+		}
+	default:
+		h.proven = false
+	}
+	h.want = 0
+	if h.left == 0 {
+		h.endFrame()
+	}
+}
+
+// lost gives up the place: what is in progress ends, and the next frame has to
+// be found.
+func (h *half) lost() {
+	h.c.shared.Stats.Resyncs++
+	h.abandonBlock()
+	h.hpack.Forget()
+	h.stream = nil
+	h.proven = false
+	h.give(stateResync)
+	h.c.damage(h)
+}
+
+// give drops what is buffered and goes to state s.
+func (h *half) give(s state) {
+	h.search.reset(h)
+	h.block.release()
+	h.state, h.have, h.want, h.left = s, 0, 0, 0
+}
