@@ -22,6 +22,9 @@ func FuzzRead(f *testing.F) {
 	c.say(1, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
 	c.frame(0, 0x11, nil)
 	c.frame(1, 0x11, nil)
+	h := w.connect(40001)
+	h.say(0, preface+"\x00\x00\x00\x04\x00\x00\x00\x00\x00"+"\x00\x00\x03\x01\x05\x00\x00\x00\x01\x82\x86\x84")
+	h.say(1, "\x00\x00\x00\x04\x00\x00\x00\x00\x00"+"\x00\x00\x01\x01\x04\x00\x00\x00\x01\x88"+"\x00\x00\x02\x00\x01\x00\x00\x00\x01ok")
 	var file bytes.Buffer
 	out, err := capfile.NewWriter(&file, "seed")
 	if err != nil {

@@ -1,6 +1,8 @@
 package http2
 
 import (
+	"strconv"
+
 	"capstan/interceptor/internal/l7/hpack"
 )
 
@@ -132,6 +134,7 @@ func (h *half) wholeBlock(data []byte) {
 type section struct {
 	method, scheme, authority, path, protocol, status pseudo
 
+	length     int64         // of content-length, or lengthUnknown
 	regular    []hpack.Field // may share memory with the decoder's result
 	unknown    uint64        // fields of which name or value is unknown
 	request    bool          // a pseudo-header field of requests is there
@@ -151,7 +154,7 @@ type pseudo struct {
 
 // parseSection takes fields apart. It moves the regular ones to the front.
 func parseSection(fields []hpack.Field, cut bool) (s section) {
-	s.cut = cut
+	s.cut, s.length = cut, lengthUnknown
 	s.unclear = len(fields) > 0 && fields[0].NameUnknown
 	s.trailers = len(fields) == 0 || !s.unclear && !isPseudo(fields[0].Name)
 	s.regular = fields[:0]
@@ -208,9 +211,17 @@ func (s *section) pseudo(f *hpack.Field) (ok bool) {
 	return true
 }
 
+// lengthUnknown stands for a content-length that is not there or not known.
+const lengthUnknown = -1
+
 // check looks at a regular field (RFC 9113 §8.2). What comes out of a table
 // was looked at when it came in.
 func (s *section) check(f *hpack.Field) {
+	if f.Name == "content-length" {
+		n, err := strconv.ParseUint(f.Value, 10, 63)
+		s.malformed = s.malformed || err != nil || s.length != lengthUnknown && s.length != int64(n)
+		s.length = int64(n)
+	}
 	if f.Indexed {
 		return
 	}

@@ -157,6 +157,16 @@ func TestCases(t *testing.T) {
 			"15 GET http h /user {} 0 → []200 {} 0 MALFORMED complete\n" +
 			"17 GET  h  {} 0 → []200 {} 0 MALFORMED complete\n" +
 			"19 GET http h /by-host {host=h} 0 → []200 {} 0 complete\n"},
+		{name: "a length that is not true", play: func(k *talk) {
+			k.client.headers(1, false, append(get("/1"), "content-length", "3")...).data(1, true, []byte("four"))
+			k.server.headers(1, false, ok("content-length", "2")...).data(1, true, []byte("ok"))
+			k.client.headers(3, true, ":method", "HEAD", ":scheme", "http", ":authority", "h", ":path", "/3")
+			k.server.headers(3, true, ok("content-length", "2")...)
+			k.client.headers(5, true, append(get("/5"), "content-length", "x")...)
+			k.server.headers(5, true, ok()...)
+		}, want: "1 GET http h /1 {content-length=3} 4 → []200 {content-length=2} 2 MALFORMED complete\n" +
+			"3 HEAD http h /3 {} 0 → []200 {content-length=2} 0 complete\n" +
+			"5 GET http h /5 {content-length=x} 0 → []200 {} 0 MALFORMED complete\n"},
 		{name: "credentials", play: func(k *talk) {
 			k.client.headers(1, true, append(get("/1"), "authorization", "Basic x", "cookie", "a=b")...)
 			k.server.headers(1, true, ok("set-cookie", "c")...)

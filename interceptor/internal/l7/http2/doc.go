@@ -50,6 +50,11 @@
 // response is told without request as soon as everything that its sender had
 // received has been looked at.
 //
+// # Cost
+//
+// A connection keeps about 1.8 KiB between exchanges, and its HPACK tables. An
+// exchange takes one allocation of its own, segments in order take none.
+//
 // # Text
 //
 // Strings are what was sent. Bytes that are not UTF-8, which records can't hold,

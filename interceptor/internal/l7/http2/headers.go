@@ -155,6 +155,7 @@ func (s *stream) requestHeaders(h *half, sec *section) {
 	q := &s.req
 	q.Method, q.Scheme, q.Target, q.Protocol = sec.method.text(), sec.scheme.text(), sec.path.text(), sec.protocol.text()
 	q.Headers = h.c.fields(s, sec.regular)
+	s.request.length = sec.length
 	s.authority(sec)
 	connect := q.Method == "CONNECT"
 	if connect && !sec.protocol.seen {
@@ -233,6 +234,10 @@ func (s *stream) responseHeaders(h *half, sec *section, end bool) {
 	s.response.headers, s.response.tentative = true, sec.unclear && !end
 	m.Status = status
 	m.Headers = h.c.fields(s, sec.regular)
+	s.response.length = sec.length
+	if s.req.Method == "HEAD" || s.req.Method == "CONNECT" || status == 304 {
+		s.response.length = lengthUnknown // it tells of a body that is not sent
+	}
 	if status == 0 && sec.unknown == 0 && !sec.cut {
 		s.flaws.Add(capstanv1.Flaw_FLAW_MALFORMED)
 	}

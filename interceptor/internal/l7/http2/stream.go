@@ -42,7 +42,8 @@ type side struct {
 	// tentative: the header section may be that of an interim response, since
 	// its status is unknown.
 	tentative bool
-	cutKeep   bool // no more of its body is kept
+	length    int64 // of content-length, or lengthUnknown
+	cutKeep   bool  // no more of its body is kept
 	first     int64
 	last      int64 // time of its latest byte
 }
@@ -264,7 +265,11 @@ func (s *stream) missData(h *half, n int64, exact bool) {
 
 // endSide takes END_STREAM.
 func (c *Conn) endSide(s *stream, h *half) {
-	c.sideOf(s, h.dir).ended = true
+	d := c.sideOf(s, h.dir)
+	d.ended = true
+	if d.headers && !d.damaged && d.length != lengthUnknown && d.length != int64(s.body(h).Size) {
+		s.flaws.Add(capstanv1.Flaw_FLAW_MALFORMED) // RFC 9113 §8.1.1
+	}
 	c.settle(s)
 }
 
