@@ -61,7 +61,7 @@ var rooms = []room{
 	{"capstan/interceptor/internal/extcap", []string{"capstan/pkg/capfile", "capstan/pkg/capture", "capstan/pkg/pcapfilter", "capstan/pkg/rpcap...", "github.com/spf13/pflag"}, "Wireshark's questions and answers"},
 	{"capstan/interceptor/internal/command", []string{"capstan/interceptor/internal/...", "capstan/pkg/capfile", "capstan/pkg/capture", "capstan/pkg/packet", "capstan/pkg/rpcap...",
 		"capstan/proto/...", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys/unix"}, "wires the rooms"},
-	{"capstan/interceptor/internal/source", []string{"capstan/pkg/capfile", "capstan/pkg/capture", "capstan/pkg/rpcap..."}, "yields frames"},
+	{"capstan/interceptor/internal/source", []string{"capstan/pkg/capfile", "capstan/pkg/capture", "capstan/pkg/pcapfilter", "capstan/pkg/rpcap..."}, "yields frames"},
 	{"capstan/interceptor/internal/engine", []string{"capstan/interceptor/internal/l7/...", "capstan/interceptor/internal/exchange",
 		"capstan/pkg/capture", "capstan/pkg/defrag", "capstan/pkg/flow", "capstan/pkg/packet", "capstan/pkg/reassembly", "capstan/proto/..."}, "frames to exchanges"},
 	{"capstan/interceptor/internal/arena", nil, "allocates small things together"},

@@ -7,9 +7,11 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"sync"
 	"time"
 
 	"capstan/pkg/capture"
+	"capstan/pkg/pcapfilter"
 	"capstan/pkg/rpcap"
 	"capstan/pkg/rpcap/rpcapclient"
 )
@@ -49,6 +51,7 @@ const (
 type RPCAP struct {
 	cfg      RPCAPConfig
 	counters Counters
+	told     sync.Once // that the server knows no parameters
 }
 
 // NewRPCAP returns a source that Run captures from.
@@ -161,8 +164,11 @@ func (s *RPCAP) connect(ctx context.Context, timeout time.Duration) (*session, e
 }
 
 // final reports whether trying again cannot help: the server answered, and
-// what it refused is not a matter of time.
+// what it refused is not a matter of time; or the filter makes no sense.
 func final(err error) bool {
+	if filter := (*pcapfilter.Error)(nil); errors.As(err, &filter) {
+		return true
+	}
 	var remote *rpcap.RemoteError
 	if !errors.As(err, &remote) {
 		return false
@@ -185,12 +191,12 @@ func (s *RPCAP) open(ctx context.Context) (_ *session, err error) {
 			_ = client.Close() // the first error is the one to tell
 		}
 	}()
-	linkType, err := client.Open(ctx, s.cfg.URL.Device)
+	linkType, filter, err := s.openDevice(ctx, client)
 	if err != nil {
 		return nil, err
 	}
 	stream, err := client.Start(ctx, rpcapclient.StartRequest{
-		SnapLen: s.cfg.SnapLen, ReadTimeout: s.cfg.ReadTimeout, Promiscuous: s.cfg.Promiscuous,
+		SnapLen: s.cfg.SnapLen, ReadTimeout: s.cfg.ReadTimeout, Promiscuous: s.cfg.Promiscuous, Filter: filter,
 	})
 	if err != nil {
 		return nil, err
