@@ -47,7 +47,7 @@ func TestConformanceIndex(t *testing.T) {
 			packages = append(packages, m[1])
 		}
 		slices.Sort(packages)
-		if len(packages) == 0 && strings.TrimSpace(row[2]) != "—" {
+		if len(packages) == 0 {
 			t.Errorf("case %d has no test", number)
 		}
 		if !slices.Equal(packages, tests[number]) {
