@@ -27,7 +27,11 @@ type Queue struct {
 	// Stats sees each once.
 	settling sync.Mutex
 	// Guarded by settling.
-	delivered, rejected, spoolFull, undelivered, appended uint64
+	delivered, rejected, spoolFull, undelivered uint64
+
+	// appending is held by Append, and alone by Stats.
+	appending sync.RWMutex
+	appended  atomic.Uint64
 
 	retries atomic.Uint64
 	failing atomic.Bool
@@ -68,12 +72,12 @@ func (q *Queue) Push(r *Record) { q.mem.push(r) }
 // what they have taken: all records are accepted, or none and the error tells
 // why, [spool.ErrFull] perhaps. Any goroutine may call it, until Close.
 func (q *Queue) Append(raw ...[]byte) error {
-	q.settling.Lock()
-	defer q.settling.Unlock()
+	q.appending.RLock() // shared: callers share a write
+	defer q.appending.RUnlock()
 	if err := q.disk.Append(raw...); err != nil {
 		return err
 	}
-	q.appended += uint64(len(raw))
+	q.appended.Add(uint64(len(raw)))
 	return nil
 }
 
@@ -248,12 +252,14 @@ func (q *Queue) acknowledge(n int, rejected uint64) {
 
 // Stats returns the counters.
 func (q *Queue) Stats() Stats {
+	q.appending.Lock()
+	defer q.appending.Unlock()
 	q.settling.Lock()
 	defer q.settling.Unlock()
 	s := q.mem.snapshot()
 	s.Delivered, s.Rejected, s.SpoolFull = q.delivered, q.rejected, q.spoolFull
 	s.Dropped += q.undelivered
-	s.Accepted += q.appended
+	s.Accepted += q.appended.Load()
 	s.Retries, s.Failing = q.retries.Load(), q.failing.Load()
 	if q.disk != nil {
 		d := q.disk.Stats()

@@ -65,11 +65,13 @@ type Spool struct {
 	segmentBytes int64
 	lock         *os.File
 
-	appending sync.Mutex // serialises Append
+	joining sync.Mutex
+	group   *group // guarded by joining: waits for its write; nil = none
+
+	appending sync.Mutex // serialises writes
 	// Owned by who holds appending.
-	out     *os.File // the last segment; nil: the next Append begins one
+	out     *os.File // the last segment; nil: the next write begins one
 	outSize int64    // of what is durable in it
-	scratch []byte
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -129,30 +131,92 @@ func (s *Spool) takeLock() error {
 }
 
 // Append appends records in order, all of them or none. When it returns nil
-// they are on disk.
+// they are on disk. Calls at the same time share one write.
 func (s *Spool) Append(records ...[]byte) error {
 	if len(records) == 0 {
 		return nil
 	}
-	s.appending.Lock()
-	defer s.appending.Unlock()
-	s.scratch = s.scratch[:0]
+	size := 0
 	for _, r := range records {
 		if len(r) > MaxRecord {
 			return &TooLongError{Len: len(r)}
 		}
-		s.scratch = appendFrame(s.scratch, r)
+		size += frameHeaderLen + len(r)
 	}
-	if err := errors.Join(s.giveBack(int64(len(s.scratch))), s.reserve(int64(len(s.scratch)))); err != nil {
+	g, first := s.join(records, size)
+	if first {
+		s.commit(g)
+	}
+	<-g.done
+	if g.members > 1 && errors.Is(g.err, ErrFull) { // alone they may fit
+		g = newGroup(records)
+		s.commit(g)
+	}
+	return g.err
+}
+
+// group is what one write appends.
+type group struct {
+	frames  []byte
+	records int
+	members int // calls of Append
+	err     error
+	done    chan struct{} // closed when err is set
+}
+
+// maxGroup bounds the bytes of calls that share a write.
+const maxGroup = 8 << 20
+
+func newGroup(records [][]byte) *group {
+	g := &group{done: make(chan struct{})}
+	g.add(records)
+	return g
+}
+
+func (g *group) add(records [][]byte) {
+	for _, r := range records {
+		g.frames = appendFrame(g.frames, r)
+	}
+	g.records += len(records)
+	g.members++
+}
+
+// join adds records to the group that waits for the write under way to end, or
+// makes one, which the caller has to commit.
+func (s *Spool) join(records [][]byte, size int) (g *group, first bool) {
+	s.joining.Lock()
+	defer s.joining.Unlock()
+	if g := s.group; g != nil && len(g.frames)+size <= maxGroup {
+		g.add(records)
+		return g, false
+	}
+	s.group = newGroup(records)
+	return s.group, true
+}
+
+// commit writes g, which nobody joins from then on.
+func (s *Spool) commit(g *group) {
+	s.appending.Lock()
+	defer s.appending.Unlock()
+	s.joining.Lock()
+	if s.group == g {
+		s.group = nil
+	}
+	s.joining.Unlock()
+	g.err = s.append(g)
+	close(g.done)
+}
+
+// append makes g durable. appending is held.
+func (s *Spool) append(g *group) error {
+	n := int64(len(g.frames))
+	if err := errors.Join(s.giveBack(n), s.reserve(n)); err != nil {
 		return err
 	}
-	if err := s.write(s.scratch); err != nil {
+	if err := s.write(g.frames); err != nil {
 		return fmt.Errorf("spool: %w", err)
 	}
-	s.appended(len(records))
-	if cap(s.scratch) > maxSegmentBytes {
-		s.scratch = nil
-	}
+	s.appended(g.records)
 	return nil
 }
 

@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -284,6 +286,53 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
+// Calls at the same time are all or none each, in whatever order, and share
+// writes.
+func TestConcurrentAppends(t *testing.T) {
+	s := open(t, Options{Dir: t.TempDir(), MaxBytes: 20_000, SegmentBytes: 3000})
+	const callers, calls = 20, 20
+	results := make([][]error, callers)
+	var wg sync.WaitGroup
+	for c := range callers {
+		wg.Go(func() {
+			for i := range calls {
+				results[c] = append(results[c], s.Append(fmt.Appendf(nil, "%d.%d.a", c, i), fmt.Appendf(nil, "%d.%d.b", c, i)))
+			}
+		})
+	}
+	wg.Wait()
+	want := make(map[string]bool)
+	for c, all := range results {
+		for i, err := range all {
+			if err != nil && !errors.Is(err, ErrFull) {
+				t.Fatal(err)
+			}
+			want[fmt.Sprintf("%d.%d", c, i)] = err == nil
+		}
+	}
+	pending := int(checkBalance(t, s).Pending)
+	for n := 0; n < pending; n += 2 {
+		var pair []string
+		for range 2 {
+			r, err := s.Next(t.Context(), 1, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pair = append(pair, string(r[0]))
+		}
+		name := strings.TrimSuffix(pair[0], ".a")
+		if pair[1] != name+".b" || !want[name] {
+			t.Fatalf("%q", pair)
+		}
+		delete(want, name)
+	}
+	for name, accepted := range want {
+		if accepted {
+			t.Errorf("%s was accepted and is not there", name)
+		}
+	}
+}
+
 func TestOneProcessAtATime(t *testing.T) {
 	o := Options{Dir: t.TempDir()}
 	s := open(t, o)
@@ -427,4 +476,18 @@ func BenchmarkAppend(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkAppendManyCallers is what a relay with many nodes does.
+func BenchmarkAppendManyCallers(b *testing.B) {
+	s := open(b, Options{Dir: b.TempDir(), MaxBytes: 1 << 40})
+	record := bytes.Repeat([]byte("x"), 2000)
+	b.SetParallelism(50)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if err := s.Append(record, record, record); err != nil {
+				b.Error(err)
+			}
+		}
+	})
 }
