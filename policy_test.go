@@ -39,6 +39,7 @@ var rooms = []room{
 	{"capstan/pkg/reassembly", []string{"capstan/pkg/flow", "capstan/pkg/packet"}, "no clock, no goroutine, no gopacket"},
 	{"capstan/pkg/netns", []string{"golang.org/x/sys/unix", "github.com/vishvananda/netlink..."}, "namespaces for tests, demo and bench"},
 	{"capstan/pkg/leaktest", nil, "asks tests for their goroutines"},
+	{"capstan/pkg/certtest", nil, "makes certificates for tests"},
 	{"capstan/pkg/netns/netnstest", []string{"capstan/pkg/netns", "golang.org/x/sys/unix"}, "asks tests for privileges"},
 	{"capstan/proto/...", []string{"google.golang.org/protobuf...", "google.golang.org/grpc..."}, "generated"},
 

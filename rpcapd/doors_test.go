@@ -19,13 +19,13 @@ import (
 	"testing"
 	"time"
 
+	"capstan/pkg/certtest"
 	"capstan/pkg/netns"
 	"capstan/pkg/netns/netnstest"
 	"capstan/pkg/rpcap"
 	"capstan/rpcapd/internal/audit"
 	"capstan/rpcapd/internal/auth"
 	"capstan/rpcapd/internal/config"
-	"capstan/rpcapd/internal/tlsfiles/certtest"
 )
 
 // dialer returns how a client in n reaches the daemon at address, by TLS unless

@@ -85,7 +85,9 @@ func (c *clientCredentials) ClientHandshake(ctx context.Context, authority strin
 	if err != nil {
 		return nil, nil, err
 	}
-	cfg.ServerName = c.name
+	if c.name != "" {
+		authority = c.name // which is what gRPC verifies
+	}
 	return credentials.NewTLS(cfg).ClientHandshake(ctx, authority, conn)
 }
 

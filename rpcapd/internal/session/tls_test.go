@@ -11,9 +11,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"capstan/pkg/certtest"
 	"capstan/pkg/rpcap"
 	"capstan/rpcapd/internal/session"
-	"capstan/rpcapd/internal/tlsfiles/certtest"
 )
 
 // secureRig is a session of a TLS port.

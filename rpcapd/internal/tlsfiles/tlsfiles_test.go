@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"capstan/rpcapd/internal/tlsfiles/certtest"
+	"capstan/pkg/certtest"
 )
 
 // fixture is a directory with the files of a server and its clients.
