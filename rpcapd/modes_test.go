@@ -302,8 +302,8 @@ func TestCase123Inetd(t *testing.T) {
 	}
 }
 
-// Deviation: the reference goes on with whatever standard input is, and exits
-// with 0.
+// Standard input that is no connection is an error, which nothing but the
+// system's log tells.
 func TestInetdWithoutConnection(t *testing.T) {
 	netnstest.RequireCapture(t)
 	for name, stdin := range map[string]func(t *testing.T) *os.File{

@@ -92,6 +92,8 @@ func (d *Daemon) add(l net.Listener) {
 }
 
 // addresses are all that the address and port of the configuration stand for.
+// Deviation: if they stand for nothing, the reference exits with 0 and tells
+// why only with -D.
 func (d *Daemon) addresses(ctx context.Context) ([]netip.AddrPort, error) {
 	port, err := net.DefaultResolver.LookupPort(ctx, "tcp", d.cfg.Port)
 	if err != nil {

@@ -9,6 +9,9 @@
 // connect. A client that is gone may still have connected: its connection is
 // owed, and would be taken for the next capture's. So that one has to wait until
 // the connection has come, and has been closed, or can't come any more.
+//
+// Deviation: the reference fails a capture whose start meets another's, and
+// gives the port to whoever connects first.
 package dataport
 
 import (

@@ -16,6 +16,9 @@ import (
 // Inetd returns the connection that standard input is, as inetd's "nowait" and
 // systemd's Accept=yes have it. Standard input, output and error, which are all
 // that connection, are pointed at /dev/null.
+//
+// Deviation: the reference goes on with whatever standard input is, and exits
+// with 0.
 func Inetd() (net.Conn, error) {
 	conn, err := net.FileConn(os.Stdin)
 	if err != nil {
