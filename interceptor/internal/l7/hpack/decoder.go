@@ -3,7 +3,6 @@ package hpack
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"capstan/interceptor/internal/arena"
 )
@@ -88,7 +87,14 @@ func (e IndexError) Error() string { return fmt.Sprintf("no entry has index %d",
 
 // Decoder is the state of one direction of a connection. The zero value is that
 // of a connection joined late; see [Decoder.Start].
-type Decoder struct{ table table }
+type Decoder struct {
+	table table
+	text  arena.Text // of the table's entries, which leave it in the order they came
+}
+
+// entryChunk is how much text of entries is allocated at once: little, since a
+// connection may have but a few entries for a long time.
+const entryChunk = 256
 
 // Start sets the state at the start of a connection: an empty table of
 // [DefaultTableSize].
@@ -192,14 +198,14 @@ func (b *block) add(f Field) {
 	b.fields = append(b.fields, f)
 }
 
-// insert adds f to the table. The text is cloned: an entry stays for long.
+// insert adds f to the table. The text is copied: an entry stays for long.
 func (b *block) insert(f *Field, nameLiteral bool) {
+	text := &b.d.text
+	text.ChunkLen = entryChunk
 	if nameLiteral {
-		both := f.Name + f.Value
-		f.Name, f.Value = both[:len(f.Name)], both[len(f.Name):]
-	} else {
-		f.Value = strings.Clone(f.Value)
+		f.Name = text.String(append(b.scratch.decoded[:0], f.Name...))
 	}
+	f.Value = text.String(append(b.scratch.decoded[:0], f.Value...))
 	if b.d.table.insert(entry{f.Name, f.Value, f.NameUnknown}, uint64(b.limits.TableSize)) {
 		b.scratch.cuts++
 	}

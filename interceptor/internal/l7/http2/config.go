@@ -44,9 +44,6 @@ const (
 	keepBlockLen = 2 << 10
 	// maxInterim bounds the interim statuses kept of one exchange.
 	maxInterim = 64
-	// firstBodyLen is the most that is allocated for a body before its bytes
-	// have come.
-	firstBodyLen = 512
 )
 
 func (c Config) withDefaults() Config {

@@ -233,7 +233,8 @@ func (c *Conn) keep(s *stream, d *side, body *capstanv1.Body, b []byte, more int
 	}
 	before := cap(body.Content)
 	if body.Content == nil {
-		body.Content = make([]byte, 0, max(len(b), min(len(b)+more, room, firstBodyLen)))
+		// What the frame still owes is believed up to the common length of one.
+		body.Content = make([]byte, 0, max(len(b), min(len(b)+more, room, defaultMaxFrame)))
 	}
 	body.Content = append(body.Content, b...)
 	c.addCost(s, cap(body.Content)-before)
