@@ -2,10 +2,8 @@ package http2
 
 import (
 	"strings"
-	"unicode/utf8"
 
 	"capstan/interceptor/internal/l7/grpc"
-	"capstan/interceptor/internal/l7/hpack"
 	capstanv1 "capstan/proto/capstan/v1"
 )
 
@@ -86,25 +84,6 @@ func (s *stream) forgetTentative(d *side) {
 	if d.tentative {
 		d.tentative, d.headers = false, false
 		s.resp.Headers = nil
-	}
-}
-
-// unclear takes a section that may be one thing or another. Only the status of
-// a call means the same wherever it stands.
-func (s *stream) unclear(h *half, sec *section) {
-	if h.dir == h.c.client {
-		return
-	}
-	for _, f := range sec.regular {
-		if f.NameUnknown || f.ValueUnknown {
-			continue
-		}
-		if f.Name == "grpc-status" && s.call == nil {
-			s.calledLate()
-		}
-		if s.call != nil {
-			s.call.ResponseField(f.Name, clean(f.Value))
-		}
 	}
 }
 
@@ -244,31 +223,6 @@ func (s *stream) responseHeaders(h *half, sec *section, end bool) {
 	s.responseCall(sec)
 }
 
-// responseCall tells the call, if it is one, what a header section says.
-func (s *stream) responseCall(sec *section) {
-	kind := grpc.KindOf(contentType(s.resp.Headers))
-	switch {
-	case s.call != nil && kind == grpc.None && contentType(s.resp.Headers) == "":
-		kind = s.call.Kind() // it may be among what is unknown
-	case s.call == nil && kind != grpc.None:
-		s.called()
-		if s.request.seen {
-			s.call.SetRequest(kind)
-			if s.reqBody.Size > 0 {
-				s.call.Request.Lost()
-			}
-			s.call.SetPath(s.req.Target)
-		}
-	}
-	if s.call == nil {
-		return
-	}
-	s.call.SetResponse(kind)
-	for _, f := range s.resp.Headers {
-		s.call.ResponseField(f.Name, f.Value)
-	}
-}
-
 // trailers takes the section behind a body.
 func (s *stream) trailers(h *half, sec *section, end bool) {
 	fields := h.c.fields(s, sec.regular)
@@ -289,22 +243,6 @@ func (s *stream) trailers(h *half, sec *section, end bool) {
 	for _, f := range fields {
 		s.call.ResponseField(f.Name, f.Value)
 	}
-}
-
-// called makes the stream a call of gRPC.
-func (s *stream) called() {
-	if s.call == nil {
-		s.call = new(grpc.Call)
-	}
-}
-
-// calledLate makes the stream a call of gRPC whose header sections were not
-// seen, or did not say so.
-func (s *stream) calledLate() {
-	s.called()
-	s.call.SetPath(s.req.Target)
-	s.call.Request.Lost()
-	s.call.Response.Lost()
 }
 
 // missHeaders takes a header block that can't be read, since bytes of it are
@@ -335,72 +273,4 @@ func (c *Conn) unreadable(h *half, b *block, f capstanv1.Flaw) {
 	if b.endStream {
 		c.endSide(s, h)
 	}
-}
-
-// upgraded gives the stream a request that came over HTTP/1.
-func (c *Conn) upgraded(s *stream, q *capstanv1.HttpRequest) {
-	s.request = side{seen: true, headers: true, ended: true, first: int64(q.GetFirstByteUnixNs()), last: int64(q.GetLastByteUnixNs())}
-	s.req.Method, s.req.Target, s.req.Authority, s.req.Version = q.GetMethod(), q.GetTarget(), q.GetAuthority(), q.GetVersion()
-	// Copied, since the exchange of HTTP/1 is a record of its own.
-	s.req.Headers, s.req.Trailers = c.copied(q.GetHeaders()), c.copied(q.GetTrailers())
-	body := q.GetBody()
-	s.reqBody.Size, s.reqBody.GapBytes, s.reqBody.Content = body.GetSize(), body.GetGapBytes(), body.GetContent()
-}
-
-func (c *Conn) copied(from []*capstanv1.Header) []*capstanv1.Header {
-	if len(from) == 0 {
-		return nil
-	}
-	to := c.shared.room(len(from))
-	for i, f := range from {
-		to[i].Name, to[i].Value = f.GetName(), f.GetValue()
-	}
-	return to
-}
-
-// text returns the value as a record holds it.
-func (p *pseudo) text() string { return clean(p.value) }
-
-// clean makes s valid UTF-8, as protobuf strings must be: each run of bad bytes
-// becomes one U+FFFD.
-func clean(s string) string {
-	if utf8.ValidString(s) {
-		return s
-	}
-	return strings.ToValidUTF8(s, "\uFFFD")
-}
-
-func contentType(fields []*capstanv1.Header) string {
-	for _, f := range fields {
-		if f.Name == "content-type" {
-			return f.Value
-		}
-	}
-	return ""
-}
-
-func hasField(fields []*capstanv1.Header, name string) bool {
-	for _, f := range fields {
-		if f.Name == name {
-			return true
-		}
-	}
-	return false
-}
-
-// fields turns fields into those of a record.
-func (c *Conn) fields(s *stream, from []hpack.Field) []*capstanv1.Header {
-	if len(from) == 0 {
-		return nil
-	}
-	to := c.shared.room(len(from))
-	cost := 0
-	for i := range from {
-		f, t := &from[i], to[i]
-		t.Name, t.Value = clean(f.Name), clean(f.Value)
-		t.NameUnknown, t.ValueUnknown = f.NameUnknown, f.ValueUnknown
-		cost += fieldCost + len(f.Name) + len(f.Value)
-	}
-	c.addCost(s, cost)
-	return to
 }

@@ -1,0 +1,84 @@
+package http2
+
+import (
+	"capstan/interceptor/internal/l7/grpc"
+	capstanv1 "capstan/proto/capstan/v1"
+)
+
+// unclear takes a section that may be one thing or another. Only the status of
+// a call means the same wherever it stands.
+func (s *stream) unclear(h *half, sec *section) {
+	if h.dir == h.c.client {
+		return
+	}
+	for _, f := range sec.regular {
+		if f.NameUnknown || f.ValueUnknown {
+			continue
+		}
+		if f.Name == "grpc-status" && s.call == nil {
+			s.calledLate()
+		}
+		if s.call != nil {
+			s.call.ResponseField(f.Name, clean(f.Value))
+		}
+	}
+}
+
+// responseCall tells the call, if it is one, what a header section says.
+func (s *stream) responseCall(sec *section) {
+	kind := grpc.KindOf(contentType(s.resp.Headers))
+	switch {
+	case s.call != nil && kind == grpc.None && contentType(s.resp.Headers) == "":
+		kind = s.call.Kind() // it may be among what is unknown
+	case s.call == nil && kind != grpc.None:
+		s.called()
+		if s.request.seen {
+			s.call.SetRequest(kind)
+			if s.reqBody.Size > 0 {
+				s.call.Request.Lost()
+			}
+			s.call.SetPath(s.req.Target)
+		}
+	}
+	if s.call == nil {
+		return
+	}
+	s.call.SetResponse(kind)
+	for _, f := range s.resp.Headers {
+		s.call.ResponseField(f.Name, f.Value)
+	}
+}
+
+// called makes the stream a call of gRPC.
+func (s *stream) called() {
+	if s.call == nil {
+		s.call = new(grpc.Call)
+	}
+}
+
+// calledLate makes the stream a call of gRPC whose header sections were not
+// seen, or did not say so.
+func (s *stream) calledLate() {
+	s.called()
+	s.call.SetPath(s.req.Target)
+	s.call.Request.Lost()
+	s.call.Response.Lost()
+}
+
+func contentType(fields []*capstanv1.Header) string {
+	for _, f := range fields {
+		if f.Name == "content-type" {
+			return f.Value
+		}
+	}
+	return ""
+}
+
+func hasField(fields []*capstanv1.Header, name string) bool {
+	for _, f := range fields {
+		if f.Name == name {
+			return true
+		}
+	}
+	return false
+}

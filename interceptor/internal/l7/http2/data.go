@@ -1,0 +1,92 @@
+package http2
+
+import (
+	"capstan/interceptor/internal/l7/grpc"
+	capstanv1 "capstan/proto/capstan/v1"
+)
+
+// beginData takes the start of a frame with a part of the body.
+func (s *stream) beginData(h *half) {
+	if s != nil {
+		d := h.c.sideOf(s, h.dir)
+		d.touch(h.frameTime, h.time)
+		d.data, d.tentative = true, false // no body follows an interim response
+	}
+}
+
+// data takes bytes of the body.
+func (s *stream) data(h *half, b []byte) {
+	if s == nil {
+		return
+	}
+	d, body := h.c.sideOf(s, h.dir), s.body(h)
+	d.last = max(d.last, h.time)
+	body.Size += uint64(len(b))
+	if !d.cutKeep {
+		h.c.keep(s, d, body, b, int(h.left-h.padding))
+	}
+	if m := s.messages(h); m != nil {
+		m.Data(b)
+	}
+}
+
+func (s *stream) body(h *half) *capstanv1.Body {
+	if h.dir == h.c.client {
+		return &s.reqBody
+	}
+	return &s.respBody
+}
+
+func (s *stream) messages(h *half) *grpc.Messages {
+	switch {
+	case s.call == nil:
+		return nil
+	case h.dir == h.c.client:
+		return &s.call.Request
+	}
+	return &s.call.Response
+}
+
+// keep copies b, since the record outlives the segment, up to the limit. more
+// bytes follow in the frame.
+func (c *Conn) keep(s *stream, d *side, body *capstanv1.Body, b []byte, more int) {
+	room := c.rec.BodyLimit() - len(body.Content)
+	if len(b) >= room {
+		b = b[:room]
+		d.cutKeep = true
+	}
+	if len(b) == 0 {
+		return
+	}
+	before := cap(body.Content)
+	if body.Content == nil {
+		// What the frame still owes is believed up to the common length of one.
+		body.Content = make([]byte, 0, max(len(b), min(len(b)+more, room, defaultMaxFrame)))
+	}
+	body.Content = append(body.Content, b...)
+	c.addCost(s, cap(body.Content)-before)
+}
+
+// missData takes n bytes of the body that were not captured; exact tells that
+// no other bytes are missing.
+func (s *stream) missData(h *half, n int64, exact bool) {
+	if s == nil {
+		return
+	}
+	d, body := h.c.sideOf(s, h.dir), s.body(h)
+	d.touch(h.frameTime, h.time)
+	if n == 0 && exact {
+		return // only padding
+	}
+	d.cutKeep = true
+	body.Size += uint64(n)
+	body.GapBytes += uint64(n)
+	s.flaws.Add(capstanv1.Flaw_FLAW_GAP)
+	if m := s.messages(h); m != nil {
+		if exact {
+			m.Gap(n)
+		} else {
+			m.Lost()
+		}
+	}
+}

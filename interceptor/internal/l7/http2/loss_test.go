@@ -1,0 +1,135 @@
+package http2
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"capstan/pkg/reassembly"
+	capstanv1 "capstan/proto/capstan/v1"
+)
+
+// verdict is how a record stands to the truth.
+type verdict struct {
+	wrong  string // the first thing that is not true
+	fields int    // fields known
+}
+
+// verify holds everything that x says against the truth.
+func (c *conversation) verify(x *capstanv1.Exchange) (v verdict) {
+	s := c.truth[x.StreamId]
+	if s == nil {
+		return verdict{wrong: "no such stream"}
+	}
+	check := func(what string, told bool) {
+		if v.wrong == "" && told {
+			v.wrong = what
+		}
+	}
+	section := func(what string, fields []*capstanv1.Header, truth map[string]int) {
+		left := make(map[string]int)
+		for k, n := range truth {
+			left[k] = n
+		}
+		for _, f := range fields {
+			switch {
+			case f.NameUnknown:
+			case f.ValueUnknown:
+				found := false
+				for k := range truth {
+					found = found || strings.HasPrefix(k, f.Name+"=")
+				}
+				check(what+" "+f.Name, !found)
+			default:
+				v.fields++
+				left[f.Name+"="+f.Value]--
+				check(what+" "+f.Name+"="+f.Value, left[f.Name+"="+f.Value] < 0)
+			}
+		}
+	}
+	if q := x.Request; q != nil {
+		check("method "+q.Method, q.Method != "" && q.Method != s.method)
+		check("path "+q.Target, q.Target != "" && q.Target != s.path)
+		check("authority "+q.Authority, q.Authority != "" && q.Authority != "h")
+		check("request body", int(q.Body.Size) > s.reqSize)
+		section("request", q.Headers, s.request)
+		section("request trailer", q.Trailers, s.reqTrail)
+	}
+	if p := x.Response; p != nil {
+		check(fmt.Sprintf("status %d", p.Status), p.Status != 0 && p.Status != s.status)
+		check("response body", int(p.Body.Size) > s.respSize)
+		section("response", p.Headers, s.response)
+		section("response trailer", p.Trailers, s.respTrai)
+	}
+	return v
+}
+
+// TestNoHeaderIsEverWrong joins late and drops segments at random: whatever is
+// told is true, and most is told.
+func TestNoHeaderIsEverWrong(t *testing.T) {
+	for _, mode := range []struct {
+		name  string
+		late  bool
+		loss  int // one of so many segments
+		least float64
+	}{
+		{name: "74 joined late", late: true, least: 0.7}, {name: "1 % lost", loss: 100, least: 0.7},
+		{name: "5 % lost", loss: 20, least: 0.4}, {name: "joined late, 5 % lost", late: true, loss: 20, least: 0.35},
+	} {
+		t.Run(mode.name, func(t *testing.T) {
+			told, all, pairs, streams := 0, 0, 0, 0
+			for seed := range uint64(60) {
+				r := rand.New(rand.NewPCG(seed, 2))
+				c := newConversation(r, 60)
+				segments := c.cut(mss)
+				if seed%2 == 0 {
+					segments = c.cut(func() int { return 100 + r.IntN(1400) })
+				}
+				conn := testConn(mode.late)
+				h := newHarness(t, Config{}, 100, conn)
+				skip := 0
+				if mode.late {
+					skip = 1 + r.IntN(len(segments)/2)
+				}
+				after := make(map[uint32]bool) // streams that opened when somebody looked
+				for i, s := range segments {
+					if i < skip {
+						continue
+					}
+					if mode.loss > 0 && r.IntN(mode.loss) == 0 {
+						h.gap(s.d, len(s.bytes))
+						continue
+					}
+					h.chunk(s.d, s.bytes, -1)
+				}
+				records := h.close(reassembly.CloseFIN)
+				for _, x := range records {
+					v := c.verify(x)
+					if v.wrong != "" {
+						t.Fatalf("seed %d: %s is wrong in %s", seed, v.wrong, tell([]*capstanv1.Exchange{x}))
+					}
+					if after[x.StreamId] {
+						t.Errorf("seed %d: stream %d is told twice", seed, x.StreamId)
+					}
+					after[x.StreamId] = true
+					told += v.fields
+					if x.Request.GetMethod() != "" && x.Response.GetStatus() != 0 {
+						pairs++
+					}
+				}
+				// What could have been told: all of the streams of which anything was
+				// captured.
+				for id := range after {
+					all += c.truth[id].fields()
+					streams++
+				}
+			}
+			share := float64(told) / float64(all)
+			t.Logf("%.1f %% of %d fields are known, %.1f %% of %d streams have method and status; none is wrong", 100*share, all, 100*float64(pairs)/float64(streams), streams)
+			if share < mode.least {
+				t.Errorf("only %.2f of the fields are known", share)
+			}
+		})
+	}
+}

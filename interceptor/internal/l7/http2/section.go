@@ -1,0 +1,149 @@
+package http2
+
+import (
+	"strconv"
+
+	"capstan/interceptor/internal/l7/hpack"
+)
+
+// section is a header section taken apart: pseudo-header fields (RFC 9113 §8.3)
+// and the others. Of a field that comes twice the first counts.
+type section struct {
+	method, scheme, authority, path, protocol, status pseudo
+
+	length     int64         // of content-length, or lengthUnknown
+	regular    []hpack.Field // may share memory with the decoder's result
+	unknown    uint64        // fields of which name or value is unknown
+	request    bool          // a pseudo-header field of requests is there
+	response   bool          // :status is there
+	trailers   bool          // its first field is no pseudo-header field, or there is none
+	unclear    bool          // the name of its first field is unknown
+	cut        bool          // a limit dropped fields
+	malformed  bool
+	impossible bool // nobody sends such fields
+}
+
+// pseudo is the value of a pseudo-header field.
+type pseudo struct {
+	value         string
+	seen, unknown bool
+}
+
+// parseSection takes fields apart. It moves the regular ones to the front.
+func parseSection(fields []hpack.Field, cut bool) (s section) {
+	s.cut, s.length = cut, lengthUnknown
+	s.unclear = len(fields) > 0 && fields[0].NameUnknown
+	s.trailers = len(fields) == 0 || !s.unclear && !isPseudo(fields[0].Name)
+	s.regular = fields[:0]
+	pseudoOver := false
+	for _, f := range fields {
+		if f.NameUnknown || f.ValueUnknown {
+			s.unknown++
+		}
+		switch {
+		case f.NameUnknown:
+		case isPseudo(f.Name):
+			s.malformed = s.malformed || pseudoOver || !s.pseudo(&f)
+			continue
+		default:
+			pseudoOver = true
+			s.check(&f)
+		}
+		s.regular = append(s.regular, f)
+	}
+	s.malformed = s.malformed || s.impossible || s.request && s.response
+	return s
+}
+
+func isPseudo(name string) bool { return len(name) > 0 && name[0] == ':' }
+
+// pseudo takes a pseudo-header field; ok is false if there is no such field or
+// it is there already.
+func (s *section) pseudo(f *hpack.Field) (ok bool) {
+	var p *pseudo
+	switch f.Name {
+	case ":method":
+		p, s.request = &s.method, true
+	case ":scheme":
+		p, s.request = &s.scheme, true
+	case ":authority":
+		p, s.request = &s.authority, true
+	case ":path":
+		p, s.request = &s.path, true
+	case ":protocol":
+		p, s.request = &s.protocol, true
+	case ":status":
+		p, s.response = &s.status, true
+		if !f.ValueUnknown && parseStatus(f.Value) == 0 {
+			s.impossible = true
+		}
+	default:
+		s.impossible = true
+		return false
+	}
+	if p.seen {
+		return false
+	}
+	*p = pseudo{f.Value, true, f.ValueUnknown}
+	return true
+}
+
+// lengthUnknown stands for a content-length that is not there or not known.
+const lengthUnknown = -1
+
+// check looks at a regular field (RFC 9113 §8.2). What comes out of a table
+// was looked at when it came in.
+func (s *section) check(f *hpack.Field) {
+	if f.Name == "content-length" {
+		n, err := strconv.ParseUint(f.Value, 10, 63)
+		s.malformed = s.malformed || err != nil || s.length != lengthUnknown && s.length != int64(n)
+		s.length = int64(n)
+	}
+	if f.Indexed {
+		return
+	}
+	if !validName(f.Name) || !validValue(f.Value) {
+		s.impossible = true
+	}
+	switch f.Name {
+	case "connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade":
+		s.malformed = true
+	case "te":
+		s.malformed = s.malformed || f.Value != "trailers"
+	}
+}
+
+func validName(name string) bool {
+	for i := range len(name) {
+		if !nameChar[name[i]] {
+			return false
+		}
+	}
+	return name != ""
+}
+
+func validValue(value string) bool {
+	for i := range len(value) {
+		if c := value[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// nameChar are the characters of names: tchar (RFC 9110 §5.6.2) without
+// capital letters; read only.
+var nameChar = func() (t [256]bool) {
+	for _, c := range []byte("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz") {
+		t[c] = true
+	}
+	return t
+}()
+
+// parseStatus returns the status that s says, or 0.
+func parseStatus(s string) uint32 {
+	if len(s) != 3 || s[0] < '1' || s[0] > '9' || s[1] < '0' || s[1] > '9' || s[2] < '0' || s[2] > '9' {
+		return 0
+	}
+	return uint32(s[0]-'0')*100 + uint32(s[1]-'0')*10 + uint32(s[2]-'0')
+}

@@ -1,0 +1,165 @@
+package http2
+
+import (
+	"capstan/pkg/flow"
+	capstanv1 "capstan/proto/capstan/v1"
+)
+
+// endSide takes END_STREAM.
+func (c *Conn) endSide(s *stream, h *half) {
+	d := c.sideOf(s, h.dir)
+	d.ended = true
+	if d.headers && !d.damaged && d.length != lengthUnknown && d.length != int64(s.body(h).Size) {
+		s.flaws.Add(capstanv1.Flaw_FLAW_MALFORMED) // RFC 9113 §8.1.1
+	}
+	c.settle(s)
+}
+
+// settle emits s if nothing of it is to come, or nothing that could be told.
+func (c *Conn) settle(s *stream) {
+	switch {
+	case !s.response.ended:
+		return
+	case s.request.ended, s.request.damaged && s.request.seen:
+	case s.request.seen:
+		return // a response before the end of its request
+	case c.awaited(s):
+		return
+	}
+	c.finish(s)
+}
+
+// awaited reports whether the request of s, of which nothing was seen, may
+// still come: its sender's half has not reached what the server had received.
+func (c *Conn) awaited(s *stream) bool {
+	server, client := &c.half[c.client.Reverse()], &c.half[c.client]
+	if s.rec.Pushed || client.state == stateDead {
+		return false
+	}
+	if !s.orphan {
+		if server.acked <= client.offset {
+			return false
+		}
+		s.orphan, s.await = true, server.acked
+		c.orphans++
+		return true
+	}
+	return client.offset < s.await
+}
+
+// damage tells that the place was lost in h: any stream's frames may be among
+// what is missing.
+func (c *Conn) damage(h *half) {
+	if !c.rolesKnown {
+		return
+	}
+	for s := c.oldest; s != nil; {
+		next := s.newer
+		d := c.sideOf(s, h.dir)
+		if !d.ended {
+			d.damaged, c.damaged = true, true
+			s.forgetTentative(d)
+			if d.seen {
+				s.flaws.Add(capstanv1.Flaw_FLAW_GAP)
+				d.cutKeep = true
+				if m := s.messages(h); m != nil {
+					m.Lost()
+				}
+			}
+			c.settle(s)
+		}
+		s = next
+	}
+	if c.damaged {
+		c.sweepAt = h.time + int64(c.cfg.LossTimeout)
+	}
+}
+
+// tidy emits what need not be waited for any more.
+func (c *Conn) tidy(now int64) {
+	if c.orphans > 0 {
+		for s := c.oldest; s != nil; {
+			next := s.newer
+			if s.orphan {
+				c.settle(s)
+			}
+			s = next
+		}
+	}
+	if c.damaged && now >= c.sweepAt {
+		c.sweep(now)
+	}
+}
+
+// sweep emits the damaged streams for which nothing came for LossTimeout.
+func (c *Conn) sweep(now int64) {
+	c.damaged = false
+	for s := c.oldest; s != nil; {
+		next := s.newer
+		if s.request.damaged || s.response.damaged {
+			if max(s.request.last, s.response.last) <= now-int64(c.cfg.LossTimeout) {
+				s.flaws.Add(capstanv1.Flaw_FLAW_GAP)
+				c.finish(s)
+			} else {
+				c.damaged = true
+			}
+		}
+		s = next
+	}
+	c.sweepAt = now + int64(c.cfg.LossTimeout)
+}
+
+// reset takes RST_STREAM of either end.
+func (c *Conn) reset(id, code uint32) {
+	if s := c.byID[id]; s != nil {
+		c.refuse(s, code)
+	} else {
+		c.remember(id) // its frames may still be under way
+	}
+}
+
+// goAway takes GOAWAY: the streams of the other end beyond last are refused
+// (RFC 9113 §6.8).
+func (c *Conn) goAway(d flow.Direction, last, code uint32) {
+	if !c.rolesKnown {
+		return
+	}
+	refused := uint32(1) // parity of the streams that the receiver opened
+	if d == c.client {
+		refused = 0
+	}
+	for s := c.oldest; s != nil; {
+		next := s.newer
+		if s.id > last && s.id%2 == refused {
+			c.refuse(s, code)
+		}
+		s = next
+	}
+}
+
+func (c *Conn) refuse(s *stream, code uint32) {
+	c.shared.Stats.Resets++
+	s.flaws.Add(capstanv1.Flaw_FLAW_RESET)
+	s.rec.ErrorCode = code
+	c.finish(s)
+}
+
+// closeStreams emits what is open when the connection closes.
+func (c *Conn) closeStreams(f capstanv1.Flaw) {
+	for c.oldest != nil {
+		s := c.oldest
+		if !s.request.ended || !s.response.ended {
+			s.flaws.Add(f)
+		}
+		c.finish(s)
+	}
+}
+
+// finish emits s.
+func (c *Conn) finish(s *stream) {
+	c.take(s)
+	if !s.request.ended || !s.response.ended {
+		c.remember(s.id)
+	}
+	c.emit(s)
+}
