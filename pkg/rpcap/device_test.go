@@ -55,7 +55,7 @@ func TestParseDevice(t *testing.T) {
 
 func TestParseDeviceRefuses(t *testing.T) {
 	const valid = "valid are if (interface names or patterns with commas between), not-if (interface names or patterns with commas between), " +
-		"dir (in, out or both), shard (I/N, 0 ≤ I < N ≤ 256), flows (1/N, N ≤ 1000000), cutoff (bytes, such as 4096, 64k or 10M), " +
+		"dir (in, out or both), shard (I/N, 0 ≤ I < N ≤ 256), flows (1/N, N ≤ 65536), cutoff (bytes, such as 4096, 64k or 10M), " +
 		"dedup (a time up to 10s, such as 500us or 10ms), link (sll or sll2), self (exclude or include), filter (a filter expression)"
 	for _, tc := range []struct{ in, want string }{
 		{"eth0?", valid},
@@ -77,8 +77,8 @@ func TestParseDeviceRefuses(t *testing.T) {
 		{"eth0?shard=0/257", `want I/N`},
 		{"eth0?shard=-1/4", `want I/N`},
 		{"eth0?shard=1", `want I/N`},
-		{"eth0?flows=2/10", `want 1/N, N ≤ 1000000`},
-		{"eth0?flows=1/1000001", `want 1/N`},
+		{"eth0?flows=2/10", `want 1/N, N ≤ 65536`},
+		{"eth0?flows=1/65537", `want 1/N`},
 		{"eth0?cutoff=0", `want bytes`},
 		{"eth0?cutoff=-1", `want bytes, such as 4096, 64k or 10M`},
 		{"eth0?cutoff=64K", `want bytes`},

@@ -25,7 +25,7 @@ var deviceKeys = []deviceKey{
 		func(d *Device, v string) bool { return setPatterns(&d.NotIf, v) }, func(d *Device) string { return d.NotIf }},
 	{"dir", "in, out or both", setDirection, getDirection},
 	{"shard", "I/N, 0 ≤ I < N ≤ 256", setShard, getShard},
-	{"flows", "1/N, N ≤ 1000000", setFlows, getFlows},
+	{"flows", "1/N, N ≤ 65536", setFlows, getFlows},
 	{"cutoff", "bytes, such as 4096, 64k or 10M", setCutoff, getCutoff},
 	{"dedup", "a time up to 10s, such as 500us or 10ms", setDedup, getDedup},
 	{"link", "sll or sll2", setLink, getLink},
@@ -36,7 +36,7 @@ var deviceKeys = []deviceKey{
 // The bounds of parameters.
 const (
 	maxShards  = 256
-	maxFlows   = 1_000_000
+	maxFlows   = 65536
 	maxCutoff  = 1 << 40
 	maxDedup   = 10 * time.Second
 	maxPattern = 1024 // bytes of all patterns of one parameter

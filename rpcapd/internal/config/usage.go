@@ -92,6 +92,11 @@ carry parameters, as in rpcap://HOST/any?if=veth*&dir=in :
   if=PATTERN[,PATTERN]...       with "any": only interfaces with such a name,
   not-if=PATTERN[,PATTERN]...   or without; followed as they come and go
   dir=in|out|both               frames of one direction only
+  shard=I/N                     one of N parts of the traffic, by connection
+  flows=1/N                     one connection in N
+  cutoff=BYTES                  headers only after so much payload of a flow and
+                                direction; 64k, 10M
+  dedup=TIME                    a packet seen at two interfaces within TIME once
   link=sll|sll2                 the header of frames that have none of their own
   self=exclude|include          this daemon's own data connections
   filter=EXPRESSION             a filter beside the client's (pcap-filter(7)),

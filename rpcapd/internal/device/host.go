@@ -55,13 +55,13 @@ func (h *Host) Open(d rpcap.Device, o Options) (pump.Input, error) {
 	if err != nil {
 		return pump.Input{}, err
 	}
-	filter, err := sockfilter.NewFilter(h.rules(t, d, o))
+	chosen, err := newSelection(d)
 	if err != nil {
 		return pump.Input{}, openError(d.Name, err)
 	}
-	watcher, err := watchWanted(d, filter)
+	filter, err := sockfilter.NewFilter(h.rules(t, d, o, chosen))
 	if err != nil {
-		filter.Close()
+		chosen.Close()
 		return pump.Input{}, openError(d.Name, err)
 	}
 	ring, err := afpacket.Open(afpacket.Config{
@@ -72,43 +72,35 @@ func (h *Host) Open(d rpcap.Device, o Options) (pump.Input, error) {
 		Promiscuous:  o.Promiscuous,
 	}, filter.Attach)
 	if err != nil {
-		if watcher != nil {
-			watcher.Close()
-		}
+		chosen.Close()
 		filter.Close()
 		return pump.Input{}, openError(d.Name, err)
 	}
 	in := pump.Input{
-		Source:           newRingSource(ring, watcher),
+		Source:           newRingSource(ring, chosen),
 		Filter:           filter,
 		Layout:           pump.LayoutOf(t.linkType),
 		InterfaceDropped: interfaceDrops(t.index),
 	}
-	if watcher != nil {
-		in.Wants = watcher.Wants
+	if chosen != nil {
+		in.Wants = chosen.watcher.Wants
 	}
 	return in, nil
 }
 
 // rules returns what the kernel's filter does beside the client's program.
-func (h *Host) rules(t target, d rpcap.Device, o Options) sockfilter.Config {
+func (h *Host) rules(t target, d rpcap.Device, o Options, chosen *selection) sockfilter.Config {
 	cfg := sockfilter.Config{
 		SnapLen: o.SnapLen, Direction: d.Direction, LoopbackInterface: loopback(d.Direction), View: pump.LayoutOf(t.linkType).View(),
+		Shard: sockfilter.Shard{Index: d.Shard, Count: d.Shards}, Flows: d.Flows, Cutoff: d.Cutoff, Dedup: d.Dedup,
 	}
 	if !d.IncludeSelf {
 		cfg.Self = h.Self
 	}
-	return cfg
-}
-
-// watchWanted watches the interfaces of a device of several, if only some of
-// them are wanted; else it returns nil.
-func watchWanted(d rpcap.Device, _ *sockfilter.Filter) (*linkWatcher, error) {
-	if d.If == "" && d.NotIf == "" {
-		return nil, nil
+	if chosen != nil {
+		cfg.Interfaces = chosen.table
 	}
-	// An interface that nobody can name is no match of if.
-	return watchLinks(d.MatchInterface, d.If == "", nil)
+	return cfg
 }
 
 // loopback returns the interface whose outgoing copies are left out, since it

@@ -12,16 +12,16 @@ import (
 // ringSource hands the frames of a ring out in batches. It implements
 // pump.Source.
 type ringSource struct {
-	ring    *afpacket.Ring
-	watcher *linkWatcher // closed with the ring; may be nil
+	ring   *afpacket.Ring
+	chosen *selection // closed with the ring; may be nil
 
 	// Owned by the goroutine that reads.
 	block afpacket.Block
 	held  bool // block has frames left
 }
 
-func newRingSource(r *afpacket.Ring, w *linkWatcher) *ringSource {
-	return &ringSource{ring: r, watcher: w}
+func newRingSource(r *afpacket.Ring, chosen *selection) *ringSource {
+	return &ringSource{ring: r, chosen: chosen}
 }
 
 // Read returns the next frames of the block at hand, or of the next block. A
@@ -54,10 +54,7 @@ func (s *ringSource) Stats() (afpacket.Stats, error) { return s.ring.Stats() }
 
 // Close is called when nobody reads any more; it gives up the block at hand.
 func (s *ringSource) Close() error {
-	err := s.ring.Close()
-	if s.watcher != nil {
-		err = errors.Join(err, s.watcher.Close())
-	}
+	err := errors.Join(s.ring.Close(), s.chosen.Close())
 	if s.held {
 		s.block.Release()
 		s.held = false

@@ -29,14 +29,6 @@ func resolve(d rpcap.Device) (target, error) {
 	bad := func(key, why string) (target, error) {
 		return target{}, fmt.Errorf("%q: parameter %q: %s", d.Name, key, why)
 	}
-	for _, p := range []struct {
-		key   string
-		asked bool
-	}{{"shard", d.Shards != 0}, {"flows", d.Flows != 0}, {"cutoff", d.Cutoff != 0}, {"dedup", d.Dedup != 0}} {
-		if p.asked {
-			return bad(p.key, "not supported by this server")
-		}
-	}
 	const severalOnly = "only for " + AnyName + ", which has several interfaces"
 	switch {
 	case t.index != 0 && d.If != "":

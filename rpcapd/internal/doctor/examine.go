@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"capstan/pkg/afpacket"
+	"capstan/pkg/capture"
 	"capstan/pkg/sockfilter"
 	"capstan/rpcapd/internal/device"
 )
@@ -26,6 +27,7 @@ func Examine(ringMiB int) Report {
 		packetSocket,
 		func() Check { return ring(ringMiB) },
 		socketFilter,
+		parameters,
 		watch,
 		promiscuous,
 		perfmon,
@@ -120,6 +122,18 @@ func load(cfg sockfilter.Config) error {
 func socketFilter() Check {
 	return Check{Name: "socket filter", Needed: true, Cost: costEverything}.
 		of(load(sockfilter.Config{}), "loaded", denied(unix.CAP_BPF, "BPF", "bpf"))
+}
+
+// allRules asks for all that the kernel can do beside a client's program.
+var allRules = sockfilter.Config{
+	Direction: capture.DirectionIn, LoopbackInterface: 1,
+	Shard: sockfilter.Shard{Index: 0, Count: 2}, Flows: 2, Cutoff: 1 << 16, Dedup: time.Second,
+}
+
+func parameters() Check {
+	err := load(allRules)
+	return Check{Name: "device parameters in the kernel", Cost: "OPEN with shard, flows, cutoff or dedup fails"}.
+		of(err, "loaded", denied(unix.CAP_BPF, "BPF", "bpf"))
 }
 
 func watch() Check {
