@@ -68,6 +68,14 @@ func (d *Decoder) Stats() Stats { return d.stats }
 //
 // Next: reassembly.Assembler.Segment.
 func (d *Decoder) Decode(f *capture.Frame, s *Segment) Outcome {
+	if d.cfg.Checksums == ChecksumIgnore && s.usual(f) {
+		return OutcomeTCP
+	}
+	return d.walk(f, s)
+}
+
+// walk decodes f header by header.
+func (d *Decoder) walk(f *capture.Frame, s *Segment) Outcome {
 	// The wire length is at least what was captured, whatever the source claims.
 	w := walk{dec: d, seg: s, data: f.Data, end: max(f.Len, len(f.Data))}
 	s.Vantage = f.Interface

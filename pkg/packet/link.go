@@ -58,8 +58,7 @@ func (w *walk) cooked() Outcome {
 	if len(w.data) < sllLen {
 		return w.lacks(sllLen)
 	}
-	packetType, hardware := binary.BigEndian.Uint16(w.data), binary.BigEndian.Uint16(w.data[2:])
-	w.seg.Vantage ^= uint32(hardware)<<8 | uint32(packetType&7) + 1
+	w.seg.Vantage ^= cookedVantage(w.data)
 	return w.ether(sllLen, binary.BigEndian.Uint16(w.data[14:]))
 }
 
@@ -70,8 +69,18 @@ func (w *walk) cooked2() Outcome {
 	if len(w.data) < sll2Len {
 		return w.lacks(sll2Len)
 	}
-	w.seg.Vantage ^= binary.BigEndian.Uint32(w.data[4:])<<3 | uint32(w.data[10]&7) + 1
+	w.seg.Vantage ^= cooked2Vantage(w.data)
 	return w.ether(sll2Len, binary.BigEndian.Uint16(w.data))
+}
+
+// cookedVantage makes a number of the packet type and the hardware type.
+func cookedVantage(h []byte) uint32 {
+	return uint32(binary.BigEndian.Uint16(h[2:]))<<8 | uint32(h[1]&7) + 1
+}
+
+// cooked2Vantage makes a number of the interface index and the packet type.
+func cooked2Vantage(h []byte) uint32 {
+	return binary.BigEndian.Uint32(h[4:])<<3 | uint32(h[10]&7) + 1
 }
 
 // loopback decodes the address family of BSD loopback. DLT_NULL has it in the
