@@ -89,7 +89,9 @@ func oracle(f *capture.Frame) (v verdict) {
 		case *layers.MPLS, *layers.PPPoE, *layers.PPP, *layers.GRE, *layers.VXLAN, *layers.Geneve:
 			tunnel = true
 		case *layers.UDP:
-			// A tunnel, if one of its layers follows.
+			if l.DstPort == portVXLANLinux {
+				return verdict{unsure: true, why: "gopacket doesn't know this port"}
+			}
 		case *layers.IPv4:
 			tunnel, ip = tunnel || ip, true
 			if l.Version != 4 {

@@ -1,6 +1,7 @@
 package reassembly
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"testing"
@@ -101,6 +102,45 @@ func TestSteadyStateDoesNotAllocate(t *testing.T) {
 	}
 }
 
+// flood is a table full of SYNs, and more to come.
+type flood struct {
+	a   *Assembler
+	s   packet.Segment
+	i   uint32
+	now int64
+}
+
+func newFlood(connections int) *flood {
+	f := &flood{a: New(Config{MaxConnections: connections}, func(*Conn) Handler { return new(counter) }), now: 1}
+	f.s = packet.Segment{Flags: syn, Seq: 1}
+	for range connections {
+		f.next()
+	}
+	return f
+}
+
+func (f *flood) next() {
+	f.i++
+	f.now += 1000
+	src := flow.Endpoint{Port: uint16(f.i)}
+	src.Addr[10], src.Addr[11] = 0xff, 0xff
+	binary.BigEndian.PutUint32(src.Addr[12:], f.i*0x9e3779b1)
+	f.s.Key, f.s.Dir = flow.NewKey(src, serverEnd)
+	f.a.Segment(&f.s, f.now)
+}
+
+// A flood of SYNs evicts at the price of a SYN, and allocates nothing.
+func TestFloodDoesNotAllocate(t *testing.T) {
+	f := newFlood(1000)
+	if n := testing.AllocsPerRun(5000, f.next); n != 0 {
+		t.Errorf("%v allocations per SYN", n)
+	}
+	if st := f.a.Stats(); st.Active != 1000 || st.Closed[CloseEvicted] != uint64(f.i)-1000 || len(f.a.conns.slots) > 2048 {
+		t.Errorf("counted %+v, %d slots", st, len(f.a.conns.slots))
+	}
+	structure(t, f.a)
+}
+
 // Connections that come and go reuse the structs of those that went.
 func TestConnectionsDoNotAllocateTheirStructs(t *testing.T) {
 	l := newLoad(1)
@@ -152,6 +192,14 @@ func BenchmarkSegment(b *testing.B) {
 		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/2, "ns/segment")
 		if l.all.gaps != 0 {
 			b.Fatal("gaps")
+		}
+	})
+	b.Run("syn-flood", func(b *testing.B) {
+		// The table is full; each SYN makes room for itself.
+		f := newFlood(1 << 16)
+		b.ReportAllocs()
+		for b.Loop() {
+			f.next()
 		}
 	})
 	b.Run("short-connections", func(b *testing.B) {
