@@ -165,22 +165,10 @@ func (a *Assembler) follow(c *connection, s *packet.Segment, time int64) {
 		h.sync(seq)
 		h.soft = empty && !syn && !s.Flags.Has(packet.FlagFIN)
 	}
-	if !empty || s.Flags&(packet.FlagSYN|packet.FlagFIN) != 0 {
-		if h.pos(seq) < h.offset && a.history.differs(h, s) {
-			a.conflict(h) // and not noted: the first bytes stay
-		} else {
-			a.history.note(h, s, time)
-		}
+	if !empty || syn || s.Flags.Has(packet.FlagFIN) {
+		a.remember(h, s, h.pos(seq), time)
 	}
-	in := arrival{payload: s.Payload, missing: s.Missing, time: time, acked: -1, urgent: -1}
-	if s.Flags.Has(packet.FlagURG) && s.Urgent > 0 {
-		a.stats.UrgentSegments++
-		if a.cfg.UrgentOutOfBand {
-			// The pointer is taken to point behind the byte, as all sockets
-			// do, and not at it, as RFC 1122 had it (RFC 6093 §3.1).
-			in.urgent = h.pos(seq) + int64(s.Urgent) - 1
-		}
-	}
+	in := arrival{payload: s.Payload, missing: s.Missing, time: time, acked: -1, urgent: a.urgent(s, h.pos(seq))}
 	if ack {
 		if !o.synced {
 			o.sync(s.Ack)
@@ -214,6 +202,31 @@ func (a *Assembler) follow(c *connection, s *packet.Segment, time int64) {
 		a.declare(a.holes[0])
 	}
 	a.declareDue()
+}
+
+// remember compares a segment at offset start with what was seen of it before,
+// and adds it to the history.
+func (a *Assembler) remember(h *half, s *packet.Segment, start, time int64) {
+	if start < h.offset && a.history.differs(h, s) {
+		a.conflict(h) // and not remembered: the first bytes stay
+		return
+	}
+	a.history.note(h, s, time)
+}
+
+// urgent returns the offset of the byte that a segment at offset start wants
+// taken out of the stream, -1 if there is none. The pointer is taken to point
+// behind the byte, as all sockets do, and not at it, as RFC 1122 had it (RFC
+// 6093 §3.1).
+func (a *Assembler) urgent(s *packet.Segment, start int64) int64 {
+	if !s.Flags.Has(packet.FlagURG) || s.Urgent == 0 {
+		return -1
+	}
+	a.stats.UrgentSegments++
+	if !a.cfg.UrgentOutOfBand {
+		return -1
+	}
+	return start + int64(s.Urgent) - 1
 }
 
 // conflict notes that bytes of h came again and were others.

@@ -100,6 +100,7 @@ func (pl *plan) capture(s *packet.Segment) {
 	pl.events = append(pl.events, event{s, len(pl.events) + pl.d.roll(pl.window+1)})
 	if pl.d.chance(10) {
 		c := *s
+		c.Vantage = uint32(pl.d.roll(2)) // at another interface, or sent again
 		pl.events = append(pl.events, event{&c, len(pl.events) + pl.d.roll(pl.window+1)})
 	}
 }
@@ -258,10 +259,11 @@ func TestRandomStreamsAgainstByteMap(t *testing.T) {
 		sum.DeliveredBytes += st.DeliveredBytes
 		sum.GapBytes += st.GapBytes
 		sum.Conflicts += st.Conflicts
+		sum.Copies += st.Copies
 		sum.Closed[CloseFIN] += st.Closed[CloseFIN]
 	}
 	// The plans have to reach what they are meant to test.
-	if n := uint64(rounds); sum.OutOfOrder < n || sum.Gaps < n || sum.Duplicates < n || sum.Closed[CloseFIN] < n/4 || sum.Conflicts != 0 {
+	if n := uint64(rounds); sum.OutOfOrder < n || sum.Gaps < n || sum.Duplicates < n || sum.Copies < n || sum.Closed[CloseFIN] < n/4 || sum.Conflicts != 0 {
 		t.Errorf("in %d rounds: %+v", rounds, sum)
 	}
 }
@@ -315,7 +317,7 @@ func TestHostileSegments(t *testing.T) {
 }
 
 func playHostile(t testing.TB, d *dice) {
-	p := newProbe(t, Config{MaxHoleBytes: 2000, MaxQueuedTotal: 5000, MaxConnections: 4})
+	p := newProbe(t, Config{MaxHoleBytes: 2000, MaxQueuedTotal: 5000, MaxConnections: 4, UrgentOutOfBand: d.roll(2) == 1, History: 1 << d.roll(9)})
 	seqs := []uint32{0, 1, 2, 100, 101, 1000, 1<<30 + 1, 1 << 31, 1<<31 + 101, 0xffffffff}
 	for len(d.b) > 0 {
 		x := side(d.roll(2))
@@ -324,6 +326,10 @@ func playHostile(t testing.TB, d *dice) {
 		s.Flags = [...]packet.Flags{ack, ack, ack, ack, syn, synack, finack, rst, rstack, 0, 0xff, syn | packet.FlagFIN}[d.roll(12)]
 		s.Seq = p.isn[x] + seqs[d.roll(len(seqs))] + uint32(d.roll(200))
 		s.Ack = p.isn[1-x] + seqs[d.roll(len(seqs))] + uint32(d.roll(200))
+		s.Urgent, s.Vantage, s.ID, s.TSVal = uint16(d.roll(300)), uint32(d.roll(3)), uint16(d.roll(3)), uint32(d.roll(2))
+		if d.roll(8) == 7 {
+			s.Flags |= packet.FlagURG
+		}
 		s.Missing = d.roll(4) / 3 * d.roll(500)
 		if d.roll(64) == 63 {
 			s.Missing = 1<<31 - 1

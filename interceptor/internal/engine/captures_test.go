@@ -217,6 +217,9 @@ func checkSnapshot(t *testing.T, s *Snapshot, records []*capstanv1.Exchange) {
 		bytes += p.Bytes
 		active += p.Active
 	}
+	if r := &s.Reassembly; r.PayloadBytes != r.DeliveredBytes+r.DuplicateBytes+r.CopyBytes+r.Dropped() {
+		t.Errorf("%d bytes of payload don't add up: %+v", r.PayloadBytes, *r)
+	}
 	if found := s.Outcomes[packet.OutcomeTCP] + s.Datagrams[packet.OutcomeTCP]; found != s.Reassembly.Segments {
 		t.Errorf("%d segments were found, %d taken", found, s.Reassembly.Segments)
 	}
@@ -238,11 +241,13 @@ func checkSnapshot(t *testing.T, s *Snapshot, records []*capstanv1.Exchange) {
 	}
 }
 
-// TestSameFileSameRecords reads files twice: the records are equal to the byte.
+// TestSameFileSameRecords reads every file twice: the account balances, and the
+// records are equal to the byte.
 func TestSameFileSameRecords(t *testing.T) {
 	dir := capturesDir(t)
 	for _, row := range captureIndex(t, dir) {
-		a, _ := readCapture(t, filepath.Join(dir, row.file))
+		a, snapshot := readCapture(t, filepath.Join(dir, row.file))
+		checkSnapshot(t, &snapshot, a)
 		b, _ := readCapture(t, filepath.Join(dir, row.file))
 		if len(a) != len(b) {
 			t.Fatalf("%s: %d records, then %d", row.file, len(a), len(b))
