@@ -106,9 +106,12 @@ func (t *history) at(i uint32) *sighting {
 // IP identification, at any.
 func (t *history) copied(h *half, s *packet.Segment, time, window int64) bool {
 	id := identityOf(s)
+	if id.length == 0 && s.Flags&(packet.FlagSYN|packet.FlagFIN|packet.FlagRST) == 0 {
+		return false // bare ACKs are not remembered, and do no harm
+	}
 	e := t.at(h.recent)
-	for n := 0; e != nil && n < maxSightings; n++ {
-		if e.identity == id && (e.vantage != s.Vantage || id.id != 0) && time-e.time <= window && e.time-time <= window &&
+	for n := 0; e != nil && n < maxSightings && time-e.time <= window; n++ {
+		if e.identity == id && (e.vantage != s.Vantage || id.id != 0) && e.time-time <= window &&
 			int(e.captured) >= len(s.Payload) && !e.differs(s) {
 			return true
 		}
