@@ -99,6 +99,9 @@ func (h *half) virgin() bool { return h.offset == 0 && len(h.pieces) == 0 && !h.
 // tail returns the offset behind everything seen.
 func (h *half) tail() int64 {
 	t := h.offset
+	if h.pending == nil {
+		return t
+	}
 	if n := len(h.pieces); n > 0 {
 		t = h.pieces[n-1].end()
 	}

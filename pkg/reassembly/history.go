@@ -106,8 +106,8 @@ func (t *history) at(i uint32) *sighting {
 // IP identification, at any.
 func (t *history) copied(h *half, s *packet.Segment, time, window int64) bool {
 	id := identityOf(s)
-	if id.length == 0 && s.Flags&(packet.FlagSYN|packet.FlagFIN|packet.FlagRST) == 0 {
-		return false // bare ACKs are not remembered, and do no harm
+	if s.Flags&(packet.FlagSYN|packet.FlagFIN|packet.FlagRST) == 0 && (id.length == 0 || h.synced && h.pos(s.Seq) >= h.tail()) {
+		return false // a bare ACK, which is not remembered and does no harm, or all new
 	}
 	e := t.at(h.recent)
 	for n := 0; e != nil && n < maxSightings && time-e.time <= window; n++ {
