@@ -60,7 +60,7 @@ var rooms = []room{
 	{"capstan/interceptor/internal/tlsconf", []string{"google.golang.org/grpc/credentials"}, "files to TLS configurations"},
 	{"capstan/interceptor/extcap", []string{"capstan/interceptor/internal/extcap"}, "main of Wireshark's plug-in"},
 	{"capstan/interceptor/internal/extcap", []string{"capstan/pkg/capfile", "capstan/pkg/capture", "capstan/pkg/pcapfilter", "capstan/pkg/rpcap...", "github.com/spf13/pflag"}, "Wireshark's questions and answers"},
-	{"capstan/interceptor/internal/command", []string{"capstan/interceptor/internal/...", "capstan/pkg/capfile", "capstan/pkg/capture", "capstan/pkg/packet", "capstan/pkg/rpcap...",
+	{"capstan/interceptor/internal/command", []string{"capstan/interceptor/internal/...", "capstan/pkg/capfile", "capstan/pkg/capture", "capstan/pkg/defrag", "capstan/pkg/packet", "capstan/pkg/reassembly", "capstan/pkg/rpcap...",
 		"capstan/proto/...", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys/unix"}, "wires the rooms"},
 	{"capstan/interceptor/internal/source", []string{"capstan/pkg/capfile", "capstan/pkg/capture", "capstan/pkg/pcapfilter", "capstan/pkg/rpcap..."}, "yields frames"},
 	{"capstan/interceptor/internal/engine", []string{"capstan/interceptor/internal/l7/...", "capstan/interceptor/internal/exchange",

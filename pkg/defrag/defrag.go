@@ -57,8 +57,10 @@ type key struct {
 	ipv6      bool
 }
 
-// New returns a defragmenter.
-func New(cfg Config) *Defragmenter {
+// DefaultConfig returns the configuration that the zero value stands for.
+func DefaultConfig() Config { return Config{}.withDefaults() }
+
+func (cfg Config) withDefaults() Config {
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = defaultTimeout
 	}
@@ -68,7 +70,12 @@ func New(cfg Config) *Defragmenter {
 	if cfg.MaxBytes <= 0 {
 		cfg.MaxBytes = defaultMaxBytes
 	}
-	return &Defragmenter{cfg: cfg, datagrams: make(map[key]*datagram)}
+	return cfg
+}
+
+// New returns a defragmenter.
+func New(cfg Config) *Defragmenter {
+	return &Defragmenter{cfg: cfg.withDefaults(), datagrams: make(map[key]*datagram)}
 }
 
 // Fragment takes a fragment, captured at time (nanoseconds), and returns the

@@ -60,6 +60,9 @@ const (
 	maxHistory              = 1 << 30
 )
 
+// DefaultConfig returns the configuration that the zero value stands for.
+func DefaultConfig() Config { return Config{}.withDefaults() }
+
 // withDefaults returns c with every default filled in.
 func (c Config) withDefaults() Config {
 	if c.AckTolerance == 0 {

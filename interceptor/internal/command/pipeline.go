@@ -10,7 +10,9 @@ import (
 	"capstan/interceptor/internal/ledger"
 	"capstan/interceptor/internal/source"
 	"capstan/pkg/capture"
+	"capstan/pkg/defrag"
 	"capstan/pkg/packet"
+	"capstan/pkg/reassembly"
 )
 
 // recordFlags are the flags of run and read that tell what a record holds.
@@ -20,6 +22,8 @@ type recordFlags struct {
 	mask      []string
 	logFormat string
 	decode    packet.Config
+	streams   reassembly.Config
+	fragments defrag.Config
 }
 
 func (f *recordFlags) register(flags *pflag.FlagSet) {
@@ -27,8 +31,15 @@ func (f *recordFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.output.color, "color", "auto", "colour in text records: auto, always or never")
 	flags.IntVar(&f.bodyLimit, "body-limit", 4096, "bytes of each body to keep in a record; 0 keeps none")
 	flags.StringSliceVar(&f.mask, "mask-header", nil, "headers to mask besides the usual ones that carry credentials")
-	flags.TextVar(&f.decode.Checksums, "checksums", packet.ChecksumIgnore, "IP and TCP checksums: ignore them, count the bad ones, or drop packets that have one")
+	flags.TextVar(&f.decode.Checksums, "checksums", packet.ChecksumIgnore, "`policy` on IP and TCP checksums: ignore them, count the bad ones, or drop packets that have one")
 	flags.BoolVar(&f.decode.Scoped, "by-network", false, "tell connections apart by VLAN, VXLAN, Geneve and GRE network too, for networks that share addresses")
+	f.streams, f.fragments = reassembly.DefaultConfig(), defrag.DefaultConfig()
+	flags.BoolVar(&f.streams.UrgentOutOfBand, "urgent-out-of-band", false, "take TCP's urgent bytes out of the stream, as most sockets do, instead of leaving them in")
+	flags.DurationVar(&f.streams.IdleTimeout, "idle-timeout", f.streams.IdleTimeout, "how long a TCP connection may be silent before it is given up")
+	flags.IntVar(&f.streams.MaxConnections, "max-connections", f.streams.MaxConnections, "TCP connections to know at a time; beyond it the least recently active goes")
+	flags.IntVar(&f.streams.MaxHoleBytes, "max-stream-queue", f.streams.MaxHoleBytes, "bytes of one TCP stream to keep behind missing ones; beyond it these are given up")
+	flags.IntVar(&f.streams.MaxQueuedTotal, "max-queue", f.streams.MaxQueuedTotal, "bytes of all TCP streams of a source to keep behind missing ones; beyond it the oldest hole is given up")
+	flags.IntVar(&f.fragments.MaxBytes, "max-fragments", f.fragments.MaxBytes, "bytes of IP fragments to keep; beyond it the oldest datagram goes")
 	flags.StringVar(&f.logFormat, "log-format", "text", "format of log lines: text or json")
 }
 
@@ -44,7 +55,7 @@ func newPipeline(name string, flags *recordFlags, out *output) *pipeline {
 	return &pipeline{
 		name: name,
 		out:  out,
-		engine: engine.New(engine.Config{Decode: flags.decode, Exchange: exchange.Config{
+		engine: engine.New(engine.Config{Decode: flags.decode, Reassembly: flags.streams, Defrag: flags.fragments, Exchange: exchange.Config{
 			Source:      name,
 			BodyLimit:   flags.bodyLimit,
 			MaskHeaders: append(exchange.DefaultMaskHeaders(), flags.mask...),
