@@ -4,7 +4,7 @@
 //
 // A frame's way through the engine, one file each:
 //
-//	engine.go      Engine.Frame: count, decode (pkg/packet)
+//	engine.go      Engine.Frame: count, decode (pkg/packet), fragments (pkg/defrag)
 //	               Assembler.Segment: order, gaps (pkg/reassembly)
 //	connection.go  connection.Data: which protocol is it?
 //	detect.go      the first bytes of each protocol
