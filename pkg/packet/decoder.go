@@ -68,7 +68,7 @@ func (d *Decoder) Stats() Stats { return d.stats }
 //
 // Next: reassembly.Assembler.Segment.
 func (d *Decoder) Decode(f *capture.Frame, s *Segment) Outcome {
-	if d.cfg.Checksums == ChecksumIgnore && s.usual(f) {
+	if d.cfg.Checksums == ChecksumIgnore && s.usual(f, d.cfg.Scoped) {
 		return OutcomeTCP
 	}
 	return d.walk(f, s)

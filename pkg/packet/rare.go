@@ -1,6 +1,8 @@
 package packet
 
 import (
+	"slices"
+
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
 
@@ -23,14 +25,16 @@ func (w *walk) rare(f *capture.Frame) Outcome {
 	if !ok {
 		return OutcomeNotIP
 	}
-	// gopacket turns its own panics into a layer that is not IP.
-	p := gopacket.NewPacket(f.Data, link, gopacket.DecodeOptions{Lazy: true, NoCopy: true})
+	// gopacket turns its own panics into a layer that is not IP. The data are
+	// clipped because it trusts some lengths as far as the capacity goes.
+	data := slices.Clip(f.Data)
+	p := gopacket.NewPacket(data, link, gopacket.DecodeOptions{Lazy: true, NoCopy: true})
 	if header := p.NetworkLayer(); header != nil {
 		// The layer aliases the frame; how much room is behind its start tells
 		// where that is.
 		b := header.LayerContents()
-		off := cap(f.Data) - cap(b)
-		inside := len(b) > 0 && off >= 0 && off < len(f.Data) && &f.Data[off] == &b[0]
+		off := cap(data) - cap(b)
+		inside := len(b) > 0 && off >= 0 && off < len(data) && &data[off] == &b[0]
 		switch {
 		case inside && header.LayerType() == layers.LayerTypeIPv4:
 			return w.ipv4(off)

@@ -7,47 +7,70 @@ import (
 )
 
 // usual decodes the frame that captures are mostly made of: Ethernet or Linux
-// cooked, an IPv4 header without options, TCP, all of it captured. For any
-// other it returns false, and the walk decides; where it returns true the walk
-// would have come to the same result, in twice the time, which the tests and
-// the fuzz target hold it to.
-func (s *Segment) usual(f *capture.Frame) bool {
+// cooked, at most one VLAN tag, IP without options or extension headers, TCP,
+// all of it captured. For any other it returns false, and the walk decides;
+// where it returns true the walk would have come to the same result, in twice
+// the time, which the tests and the fuzz target hold it to.
+func (s *Segment) usual(f *capture.Frame, scoped bool) bool {
 	b := f.Data
-	if len(b) < sll2Len {
+	if len(b) < sll2Len+tagLen {
 		return false
 	}
 	var off int
 	var typ uint16
-	vantage := f.Interface
+	s.Vantage = f.Interface
 	switch f.LinkType {
 	case capture.LinkTypeEthernet:
 		off, typ = ethernetLen, binary.BigEndian.Uint16(b[12:])
 	case capture.LinkTypeLinuxSLL2:
 		off, typ = sll2Len, binary.BigEndian.Uint16(b)
-		vantage ^= cooked2Vantage(b)
+		s.Vantage ^= cooked2Vantage(b)
 	case capture.LinkTypeLinuxSLL:
 		off, typ = sllLen, binary.BigEndian.Uint16(b[14:])
-		vantage ^= cookedVantage(b)
+		s.Vantage ^= cookedVantage(b)
 	default:
 		return false
 	}
-	if typ != etherIPv4 || len(b) < off+ipv4HeaderLen+tcpHeaderLen {
-		return false
+	if typ == etherVLAN && !scoped {
+		off, typ = off+tagLen, binary.BigEndian.Uint16(b[off+2:])
 	}
-	h := b[off : off+ipv4HeaderLen+tcpHeaderLen]
-	if h[0] != 0x45 || h[9] != protoTCP || binary.BigEndian.Uint16(h[6:])&0x3fff != 0 {
-		return false
+	switch typ {
+	case etherIPv4:
+		if len(b) < off+ipv4HeaderLen+tcpHeaderLen {
+			return false
+		}
+		h := b[off : off+ipv4HeaderLen]
+		if h[0] != 0x45 || h[9] != protoTCP || binary.BigEndian.Uint16(h[6:])&0x3fff != 0 {
+			return false
+		}
+		s.ID = binary.BigEndian.Uint16(h[4:])
+		return s.usualTCP(b, off+ipv4HeaderLen, off+int(binary.BigEndian.Uint16(h[2:])), mapped4(h[12:16]), mapped4(h[16:20]))
+	case etherIPv6:
+		if len(b) < off+ipv6HeaderLen+tcpHeaderLen {
+			return false
+		}
+		h := b[off : off+ipv6HeaderLen]
+		if h[0]>>4 != 6 || h[6] != protoTCP {
+			return false
+		}
+		s.ID = 0
+		off += ipv6HeaderLen
+		return s.usualTCP(b, off, off+int(binary.BigEndian.Uint16(h[4:])), address6(h[8:24]), address6(h[24:40]))
 	}
-	end := off + int(binary.BigEndian.Uint16(h[2:]))
-	options := off + ipv4HeaderLen + tcpHeaderLen
-	payload := off + ipv4HeaderLen + int(h[32]>>4)*4
+	return false
+}
+
+// usualTCP decodes the TCP header at off, which b holds but for its options, of
+// a packet that ends at end.
+func (s *Segment) usualTCP(b []byte, off, end int, src, dst address) bool {
+	h := b[off : off+tcpHeaderLen]
+	options, payload := off+tcpHeaderLen, off+int(h[12]>>4)*4
 	if end > len(b) || payload < options || payload > end {
 		return false
 	}
-	s.setKey(mapped4(h[12:16]), binary.BigEndian.Uint16(h[20:]), mapped4(h[16:20]), binary.BigEndian.Uint16(h[22:]), 0)
-	s.Seq, s.Ack = binary.BigEndian.Uint32(h[24:]), binary.BigEndian.Uint32(h[28:])
-	s.Flags, s.Window = Flags(h[33]), binary.BigEndian.Uint16(h[34:])
-	s.Urgent, s.ID, s.Vantage = binary.BigEndian.Uint16(h[38:]), binary.BigEndian.Uint16(h[4:]), vantage
+	s.setKey(src, binary.BigEndian.Uint16(h[0:]), dst, binary.BigEndian.Uint16(h[2:]), 0)
+	s.Seq, s.Ack = binary.BigEndian.Uint32(h[4:]), binary.BigEndian.Uint32(h[8:])
+	s.Flags, s.Window, s.Urgent = Flags(h[13]), binary.BigEndian.Uint16(h[14:]), binary.BigEndian.Uint16(h[18:])
 	s.TSVal, s.TSEcr, s.Missing = 0, 0, 0
 	if payload > options {
 		s.timestamps(b[options:payload])

@@ -41,7 +41,7 @@ type Config struct {
 	MaxConnections int
 	// History is the number of segments, of all connections, that copies and
 	// retransmissions are held against; 56 bytes each, rounded up to a power of
-	// two. Default 16,384.
+	// two. Default 4,096, which the caches of a CPU can hold.
 	History int
 }
 
@@ -56,7 +56,7 @@ const (
 	defaultMaxQueuedTotal   = 64 << 20
 	defaultMaxConnections   = 1 << 18
 	defaultCopyWindow       = 100 * time.Millisecond
-	defaultHistory          = 1 << 14
+	defaultHistory          = 1 << 12
 	maxHistory              = 1 << 30
 )
 
