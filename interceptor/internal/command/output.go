@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"capstan/interceptor/internal/delivery"
 	"capstan/interceptor/internal/ledger"
 	"capstan/interceptor/internal/sink/ndjson"
 	"capstan/interceptor/internal/sink/text"
@@ -22,8 +23,9 @@ import (
 type output struct {
 	// Immutable.
 	w      io.Writer
-	encode func(dst []byte, x *capstanv1.Exchange) []byte
-	failed context.CancelCauseFunc // called at the first write that fails
+	encode func(dst []byte, x *capstanv1.Exchange) []byte // nil: nothing goes to w
+	failed context.CancelCauseFunc                        // called at the first write that fails
+	fanout *delivery.Fanout                               // takes every record, too
 
 	mu      sync.Mutex // serialises records and writes, and guards what follows
 	buf     []byte     // records not yet written
@@ -41,8 +43,8 @@ const outputBufferLen = 64 << 10
 // outputFlags are the flags that tell how records are written.
 type outputFlags struct{ format, color string }
 
-func newOutput(w io.Writer, flags outputFlags, failed context.CancelCauseFunc) (*output, error) {
-	o := &output{failed: failed, w: w}
+func newOutput(w io.Writer, flags outputFlags, fanout *delivery.Fanout, failed context.CancelCauseFunc) (*output, error) {
+	o := &output{failed: failed, w: w, fanout: fanout}
 	color := false
 	switch flags.color {
 	case "always":
@@ -58,14 +60,21 @@ func newOutput(w io.Writer, flags outputFlags, failed context.CancelCauseFunc) (
 		o.encode = text.Encoder{Color: color}.Append
 	case "json":
 		o.encode = ndjson.Append
+	case "none":
 	default:
-		return nil, usageError{fmt.Errorf("--output %q is neither text nor json", flags.format)}
+		return nil, usageError{fmt.Errorf("--output %q is none of text, json, none", flags.format)}
 	}
 	return o, nil
 }
 
 // Emit takes one record. Any goroutine may call it.
 func (o *output) Emit(x *capstanv1.Exchange) {
+	if err := o.fanout.Emit(x); err != nil {
+		o.failed(err)
+	}
+	if o.encode == nil {
+		return
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.buf = o.encode(o.buf, x)
@@ -102,7 +111,11 @@ func (o *output) write() {
 }
 
 func (o *output) snapshot() ledger.Output {
-	return ledger.Output{Emitted: o.emitted.Load(), Failed: o.lost.Load(), Bytes: o.bytes.Load()}
+	out := ledger.Output{Emitted: o.emitted.Load(), Failed: o.lost.Load(), Bytes: o.bytes.Load()}
+	for _, q := range o.fanout.Queues() {
+		out.Sinks = append(out.Sinks, ledger.Sink{Name: q.Name(), Stats: q.Stats()})
+	}
+	return out
 }
 
 func isTerminal(w io.Writer) bool {

@@ -18,6 +18,7 @@ import (
 // recordFlags are the flags of run and read that tell what a record holds.
 type recordFlags struct {
 	output    outputFlags
+	sinks     sinkFlags
 	bodyLimit int
 	mask      []string
 	logFormat string
@@ -27,7 +28,8 @@ type recordFlags struct {
 }
 
 func (f *recordFlags) register(flags *pflag.FlagSet) {
-	flags.StringVarP(&f.output.format, "output", "o", "text", "format of the records: text or json (one object per line)")
+	flags.StringVarP(&f.output.format, "output", "o", "text", "format of the records: text, json (one object per line), or none")
+	f.sinks.register(flags)
 	flags.StringVar(&f.output.color, "color", "auto", "colour in text records: auto, always or never")
 	flags.IntVar(&f.bodyLimit, "body-limit", 4096, "bytes of each body to keep in a record; 0 keeps none")
 	flags.StringSliceVar(&f.mask, "mask-header", nil, "headers to mask besides the usual ones that carry credentials")

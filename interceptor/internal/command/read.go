@@ -36,16 +36,20 @@ a warning.
 	return cmd
 }
 
-func read(ctx context.Context, s streams, flags *recordFlags, full bool, files []string) error {
+func read(ctx context.Context, s streams, flags *recordFlags, full bool, files []string) (err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	log, err := newLogger(s.err, flags.logFormat)
 	if err != nil {
 		return err
 	}
-	out, err := newOutput(s.out, flags.output, cancel)
+	fanout, err := flags.sinks.open(log)
 	if err != nil {
 		return err
+	}
+	out, err := newOutput(s.out, flags.output, fanout, cancel)
+	if err != nil {
+		return errors.Join(err, flags.sinks.close(fanout))
 	}
 	var ledgers []ledger.Ledger
 	var first error
@@ -66,6 +70,7 @@ func read(ctx context.Context, s streams, flags *recordFlags, full bool, files [
 			break
 		}
 	}
+	first = errors.Join(first, flags.sinks.close(fanout))
 	if full {
 		ledger.WriteTable(s.err, ledgers, out.snapshot())
 	}

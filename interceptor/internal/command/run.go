@@ -123,12 +123,13 @@ func (r *runner) run(ctx context.Context, urls []string) error {
 	}
 	stopMetrics, err := metrics.Serve(r.metricsAddress, r.ledgers, r.outputCounters)
 	if err != nil {
-		return cannotStartError{err}
+		return errors.Join(cannotStartError{err}, r.flags.sinks.close(r.out.fanout))
 	}
 	defer stopMetrics()
 	stopStatus := r.reportStatus()
 	err = r.captureUntil(ctx, cancel)
 	stopStatus()
+	err = errors.Join(err, r.flags.sinks.close(r.out.fanout))
 	var start *source.StartError
 	if !errors.As(err, &start) { // otherwise there is nothing to account for
 		ledger.WriteTable(r.err, r.ledgers(), r.out.snapshot())
@@ -140,7 +141,7 @@ func (r *runner) run(ctx context.Context, urls []string) error {
 }
 
 // prepare makes a pipeline for each source, before anything is started.
-func (r *runner) prepare(urls []string, cancel context.CancelCauseFunc) error {
+func (r *runner) prepare(urls []string, cancel context.CancelCauseFunc) (err error) {
 	if len(urls) == 0 {
 		return usageError{errors.New("no --source given")}
 	}
@@ -148,11 +149,20 @@ func (r *runner) prepare(urls []string, cancel context.CancelCauseFunc) error {
 	if err != nil {
 		return err
 	}
-	if r.out, err = newOutput(r.streams.out, r.flags.output, cancel); err != nil {
-		return err
-	}
 	client, err := r.server.client()
 	if err != nil {
+		return err
+	}
+	fanout, err := r.flags.sinks.open(log)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.flags.sinks.close(fanout))
+		}
+	}()
+	if r.out, err = newOutput(r.streams.out, r.flags.output, fanout, cancel); err != nil {
 		return err
 	}
 	for _, text := range urls {

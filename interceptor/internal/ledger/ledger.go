@@ -3,6 +3,7 @@
 package ledger
 
 import (
+	"capstan/interceptor/internal/delivery"
 	"capstan/interceptor/internal/engine"
 	"capstan/interceptor/internal/source"
 	"capstan/pkg/packet"
@@ -22,6 +23,13 @@ type Output struct {
 	Emitted uint64 // records written
 	Failed  uint64 // records that could not be written
 	Bytes   uint64
+	Sinks   []Sink
+}
+
+// Sink is what became of the records that one sink was to take.
+type Sink struct {
+	Name string
+	delivery.Stats
 }
 
 // Imbalance is an equation of the account that does not hold.

@@ -36,12 +36,34 @@ func WriteTable(to io.Writer, ledgers []Ledger, out Output) {
 		fmt.Fprintf(w, ", not written: %s", count(out.Failed))
 	}
 	fmt.Fprintln(w)
+	for i := range out.Sinks {
+		sinkLine(w, &out.Sinks[i])
+	}
 	for i := range ledgers {
 		for _, bad := range ledgers[i].Check() {
 			fmt.Fprintf(w, "%s: the account does not balance: %s: %d ≠ %d\n", ledgers[i].Name, bad.Equation, bad.Left, bad.Right)
 		}
 	}
 	_, _ = to.Write(w.Bytes()) // standard error is gone: nobody is left to be told
+}
+
+// sinkLine tells what became of a sink's records.
+func sinkLine(w io.Writer, s *Sink) {
+	fmt.Fprintf(w, "sink %s: %s records, %s delivered", s.Name, count(s.Accepted+s.Recovered), count(s.Delivered))
+	for _, part := range []struct {
+		n    uint64
+		text string
+	}{
+		{s.Recovered, "of them from before the start"}, {s.Dropped, "dropped"}, {s.Rejected, "rejected"}, {s.SpoolFull, "dropped since the spool was full"},
+		{s.SpoolLost, "lost in a damaged spool"}, {s.Queued, "waiting"}, {s.Spooled, "kept on disk"},
+	} {
+		if part.n > 0 {
+			fmt.Fprintf(w, ", %s %s", count(part.n), part.text)
+		}
+	}
+	if fmt.Fprintln(w); !s.Balanced() {
+		fmt.Fprintf(w, "sink %s: the account does not balance: %+v\n", s.Name, s.Stats)
+	}
 }
 
 // table writes lines of a number and what it counts.

@@ -2,12 +2,10 @@ package relay
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
@@ -17,12 +15,9 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
 
 	"capstan/interceptor/internal/collector"
 	"capstan/interceptor/internal/delivery"
-	"capstan/interceptor/internal/egress"
 	"capstan/interceptor/internal/sink/file"
 	"capstan/interceptor/internal/spool"
 	"capstan/interceptor/internal/tlsconf"
@@ -122,73 +117,9 @@ func (f *receiveFlags) config() (config, error) {
 	return c, nil
 }
 
-// sendFlags tell where records go.
-type sendFlags struct {
-	collector, serverName string
-	files                 tlsconf.Files
-	insecure              bool
-	token                 string
-	proxy, noProxy        string
-	proxyCA               string
-	node                  string
-	noCompression         bool
-}
-
-func (f *sendFlags) register(flags *pflag.FlagSet) {
-	flags.StringVar(&f.collector, "collector", "", "HOST:PORT of the collector to forward to")
-	flags.StringVar(&f.serverName, "collector-name", "", "name that its certificate must have, if not HOST")
-	flags.StringVar(&f.files.Authorities, "collector-ca", "", "PEM file of the authorities for its certificate; default: the system's")
-	flags.StringVar(&f.files.Certificate, "collector-cert", "", "PEM file with a client certificate for it")
-	flags.StringVar(&f.files.Key, "collector-key", "", "PEM file with the key of that")
-	flags.BoolVar(&f.insecure, "insecure-collector", false, "forward in plain text")
-	flags.StringVar(&f.token, "token-file", "", "file with a bearer token for it; read again for each stream")
-	flags.StringVar(&f.proxy, "https-proxy", "", "proxy to the collector: HOST:PORT or URL, http or https; default: HTTPS_PROXY in the environment")
-	flags.StringVar(&f.noProxy, "no-proxy", "", "destinations without proxy: names, .suffixes, addresses, prefixes, *; default: NO_PROXY in the environment")
-	flags.StringVar(&f.proxyCA, "proxy-ca", "", "PEM file of the authorities for an https proxy; default: the system's")
-	hostname, _ := os.Hostname()
-	flags.StringVar(&f.node, "node", hostname, "name to introduce itself by")
-	flags.BoolVar(&f.noCompression, "no-compression", false, "forward uncompressed")
-}
-
-func (f *sendFlags) sink() (delivery.Sink, error) {
-	switch {
-	case f.collector == "":
-		return nil, usageError{errors.New("--collector is not given")}
-	case f.insecure && (f.files != (tlsconf.Files{}) || f.token != ""):
-		return nil, usageError{errors.New("--insecure-collector contradicts TLS files, and a token needs TLS")}
-	}
-	var creds credentials.TransportCredentials = insecure.NewCredentials()
-	if !f.insecure {
-		if err := f.files.Check(); err != nil {
-			return nil, err
-		}
-		creds = f.files.Client(f.serverName)
-	}
-	e := egress.Config{HTTPSProxy: f.proxy, NoProxy: f.noProxy}
-	if f.proxyCA != "" {
-		pool, err := tlsconf.Files{Authorities: f.proxyCA}.Pool()
-		if err != nil {
-			return nil, err
-		}
-		e.ProxyTLS = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
-	}
-	dialer, err := egress.New(e)
-	if err != nil {
-		return nil, usageError{err}
-	}
-	c := collector.SinkConfig{
-		Address: f.collector, Node: f.node, Agent: "capstan-relay/" + version(), Credentials: creds,
-		Dial: dialer.DialContext, NoCompression: f.noCompression,
-	}
-	if f.token != "" {
-		c.PerRPC = tlsconf.Token(f.token)
-	}
-	return collector.NewSink(c)
-}
-
 func runCommand(log *slog.Logger) *cobra.Command {
 	var in receiveFlags
-	var out sendFlags
+	var out collector.Options
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Receive records and forward them to a collector",
@@ -198,15 +129,18 @@ func runCommand(log *slog.Logger) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			sink, err := out.sink()
+			if out.Address == "" {
+				return usageError{errors.New("--collector is not given")}
+			}
+			sink, err := out.Sink("capstan-relay/" + version())
 			if err != nil {
-				return err
+				return usageError{err}
 			}
 			return start(cmd.Context(), c, sink, log)
 		},
 	}
 	in.register(cmd.Flags())
-	out.register(cmd.Flags())
+	out.Register(cmd.Flags())
 	return cmd
 }
 

@@ -1,0 +1,85 @@
+package collector
+
+import (
+	"crypto/tls"
+	"errors"
+	"os"
+
+	"github.com/spf13/pflag"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"capstan/interceptor/internal/egress"
+	"capstan/interceptor/internal/tlsconf"
+)
+
+// Options say where a [Sink] delivers to, and how it gets there.
+type Options struct {
+	Address string // HOST:PORT of the collector
+	Name    string // that its certificate must have, if not HOST
+	// TLS verifies the collector, and introduces us to it.
+	TLS      tlsconf.Files
+	Insecure bool   // plain text
+	Token    string // file with a bearer token; empty: none
+	// HTTPSProxy and NoProxy are those of egress.Config; ProxyAuthorities is a
+	// file that verifies an https proxy.
+	HTTPSProxy, NoProxy, ProxyAuthorities string
+	Node                                  string // see Hello
+	NoCompression                         bool
+}
+
+// Register adds the options' flags.
+func (o *Options) Register(flags *pflag.FlagSet) {
+	flags.StringVar(&o.Address, "collector", "", "HOST:PORT of the collector to deliver records to")
+	flags.StringVar(&o.Name, "collector-name", "", "name that its certificate must have, if not HOST")
+	flags.StringVar(&o.TLS.Authorities, "collector-ca", "", "PEM file of the authorities for its certificate; default: the system's")
+	flags.StringVar(&o.TLS.Certificate, "collector-cert", "", "PEM file with a client certificate for it")
+	flags.StringVar(&o.TLS.Key, "collector-key", "", "PEM file with the key of that")
+	flags.BoolVar(&o.Insecure, "collector-insecure", false, "deliver in plain text")
+	flags.StringVar(&o.Token, "collector-token", "", "file with a bearer token for it; read again for each stream")
+	flags.StringVar(&o.HTTPSProxy, "https-proxy", "", "proxy to the collector: HOST:PORT or URL, http or https; default: HTTPS_PROXY in the environment")
+	flags.StringVar(&o.NoProxy, "no-proxy", "", "destinations without proxy: names, .suffixes, addresses, prefixes, *; default: NO_PROXY in the environment")
+	flags.StringVar(&o.ProxyAuthorities, "proxy-ca", "", "PEM file of the authorities for an https proxy; default: the system's")
+	hostname, _ := os.Hostname()
+	flags.StringVar(&o.Node, "node", hostname, "name to introduce itself to the collector by")
+	flags.BoolVar(&o.NoCompression, "collector-no-compression", false, "deliver uncompressed")
+}
+
+// Sink returns the sink that the options describe. agent is program/version.
+// What is wrong with files is told now, although they are read again later.
+func (o *Options) Sink(agent string) (*Sink, error) {
+	if o.Insecure && (o.TLS != (tlsconf.Files{}) || o.Token != "") {
+		return nil, errors.New("collector: plain text contradicts TLS files, and a token needs TLS")
+	}
+	var creds credentials.TransportCredentials = insecure.NewCredentials()
+	if !o.Insecure {
+		if err := o.TLS.Check(); err != nil {
+			return nil, err
+		}
+		creds = o.TLS.Client(o.Name)
+	}
+	dialer, err := o.dialer()
+	if err != nil {
+		return nil, err
+	}
+	c := SinkConfig{
+		Address: o.Address, Node: o.Node, Agent: agent, Credentials: creds,
+		Dial: dialer.DialContext, NoCompression: o.NoCompression,
+	}
+	if o.Token != "" {
+		c.PerRPC = tlsconf.Token(o.Token)
+	}
+	return NewSink(c)
+}
+
+func (o *Options) dialer() (*egress.Dialer, error) {
+	e := egress.Config{HTTPSProxy: o.HTTPSProxy, NoProxy: o.NoProxy}
+	if o.ProxyAuthorities != "" {
+		pool, err := tlsconf.Files{Authorities: o.ProxyAuthorities}.Pool()
+		if err != nil {
+			return nil, err
+		}
+		e.ProxyTLS = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
+	}
+	return egress.New(e)
+}
