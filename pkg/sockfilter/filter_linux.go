@@ -118,6 +118,9 @@ func NewFilter(cfg Config) (*Filter, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
+	if cfg.Self != nil && cfg.Self.endpoints == nil {
+		return nil, kernelError("own connections", unix.EPERM)
+	}
 	f := &Filter{cfg: cfg}
 	if err := f.load(); err != nil {
 		return nil, errors.Join(err, f.closeAll())

@@ -1,6 +1,9 @@
 package sockfilter
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"net/netip"
+)
 
 // Protocol numbers that headers of the network and transport layers carry.
 const (
@@ -44,6 +47,32 @@ func (p *Packet) payloadOffset() uint32 {
 		return 0
 	}
 	return uint32(d.at + d.transportLen())
+}
+
+// endpoints returns the ends of a TCP or UDP packet by its outermost IP header;
+// ok is false for other packets, later fragments, and IPv6 packets with
+// extension headers.
+func (p *Packet) endpoints() (src, dst netip.AddrPort, ok bool) {
+	if p.NetworkOffset < 0 || p.NetworkOffset >= len(p.Data) {
+		return src, dst, false
+	}
+	ip := p.Data[p.NetworkOffset:]
+	d := dissection{frame: ip}
+	var from, to netip.Addr
+	switch {
+	case ip[0]>>4 == 4 && d.ipv4():
+		from, to = netip.AddrFrom4([4]byte(ip[12:16])), netip.AddrFrom4([4]byte(ip[16:20]))
+	case ip[0]>>4 == 6 && len(ip) >= 40:
+		d.at, d.protocol = 40, ip[6]
+		from, to = netip.AddrFrom16([16]byte(ip[8:24])), netip.AddrFrom16([16]byte(ip[24:40]))
+	default:
+		return src, dst, false
+	}
+	ports := d.next(4)
+	if d.fragment || ports == nil || d.protocol != protoTCP && d.protocol != protoUDP {
+		return src, dst, false
+	}
+	return netip.AddrPortFrom(from, binary.BigEndian.Uint16(ports)), netip.AddrPortFrom(to, binary.BigEndian.Uint16(ports[2:])), true
 }
 
 // dissection walks the headers of a packet.

@@ -47,25 +47,31 @@ func keyOf(ap netip.AddrPort) endpointKey {
 // would otherwise be captured in turn. It is shared by the filters of a
 // daemon. All methods may be called from any goroutine.
 //
+// Without CAP_BPF there is no table in the kernel, and only a [ClassicFilter] can
+// use it.
+//
 // Only the outermost IP header counts; IPv6 packets are recognised if TCP or
 // UDP follows it immediately, and of a fragmented packet the first fragment.
 type SelfTable struct {
-	// immutable
+	// immutable; nil without CAP_BPF
 	ports     *ebpf.Map
 	endpoints *ebpf.Map
 
-	mu     sync.Mutex // guards the maps' content and what follows
+	mu     sync.RWMutex // guards the maps' content and what follows
 	closed bool
 	uses   map[endpointKey]int // how often an endpoint was added
 	byPort map[uint16]int      // endpoints in use, by port
 	bitmap [portsLen]byte      // what the ports' map holds
 }
 
-// NewSelfTable makes an empty table. It needs CAP_BPF, else the error is a
-// [*PermissionError].
+// NewSelfTable makes an empty table.
 func NewSelfTable() (*SelfTable, error) {
 	s := &SelfTable{uses: map[endpointKey]int{}, byPort: map[uint16]int{}}
-	if err := s.load(); err != nil {
+	err := s.load()
+	if missing := (*PermissionError)(nil); errors.As(err, &missing) {
+		return s, nil
+	}
+	if err != nil {
 		return nil, errors.Join(err, s.ports.Close(), s.endpoints.Close())
 	}
 	return s, nil
@@ -112,6 +118,10 @@ func (s *SelfTable) Add(ap netip.AddrPort) error {
 
 // insert puts the endpoint before the port, so that frames find both or none.
 func (s *SelfTable) insert(key endpointKey, port uint16) error {
+	if s.endpoints == nil {
+		s.byPort[port]++
+		return nil
+	}
 	if err := s.endpoints.Update(key, uint8(1), ebpf.UpdateAny); err != nil {
 		return err
 	}
@@ -137,10 +147,32 @@ func (s *SelfTable) Remove(ap netip.AddrPort) error {
 	}
 	delete(s.uses, key)
 	s.dropPort(ap.Port())
+	if s.endpoints == nil {
+		return nil
+	}
 	if err := errors.Join(s.writePorts(ap.Port()), s.endpoints.Delete(key)); err != nil {
 		return fmt.Errorf("sockfilter: remove %v: %w", ap, err)
 	}
 	return nil
+}
+
+// has reports whether a packet is from or to an endpoint of the table.
+func (s *SelfTable) has(p *Packet) bool {
+	src, dst, ok := p.endpoints()
+	if !ok {
+		return false
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, ap := range [...]netip.AddrPort{src, dst} {
+		if s.byPort[ap.Port()] == 0 {
+			continue
+		}
+		if s.uses[keyOf(ap)] > 0 || s.uses[keyOf(netip.AddrPortFrom(netip.IPv6Unspecified(), ap.Port()))] > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *SelfTable) dropPort(port uint16) {

@@ -36,17 +36,7 @@ func newSocketPair(t testing.TB) *socketPair {
 	return &socketPair{t: t, tx: fds[0], rx: fds[1], buf: make([]byte, 1<<16)}
 }
 
-// attachClassic attaches the program by SO_ATTACH_FILTER, at the pace of all
-// loads.
-func (s *socketPair) attachClassic(code []bpf.RawInstruction) error {
-	paceLoad()
-	filter := make([]unix.SockFilter, len(code))
-	for i, ins := range code {
-		filter[i] = unix.SockFilter{Code: ins.Op, Jt: ins.Jt, Jf: ins.Jf, K: ins.K}
-	}
-	return unix.SetsockoptSockFprog(s.rx, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
-		&unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]})
-}
+func (s *socketPair) attachClassic(code []bpf.RawInstruction) error { return attachClassic(s.rx, code) }
 
 func (s *socketPair) attach(p *ebpf.Program) {
 	s.t.Helper()
