@@ -43,7 +43,7 @@ type program struct {
 func (p *program) run(ctx context.Context) error {
 	files := settingsFiles{load: p.cfg.LoadFile, save: p.cfg.SaveFile, log: p.log}
 	files.start(&p.cfg.Settings)
-	if err := capable(); err != nil {
+	if err := capable(p.log); err != nil {
 		return err
 	}
 	doors, err := openDoors(p.cfg, p.log)
@@ -131,10 +131,15 @@ func sessionConfig(cfg config.Config, doors *doors) session.Config {
 
 // capable returns an error that tells how to let this process capture, if it
 // may not.
-func capable() error {
+func capable(log *slog.Logger) error {
 	missing, err := device.MissingCapabilities()
 	if err != nil || len(missing) == 0 {
 		return err
+	}
+	if len(missing) == 1 && missing[0].Optional {
+		log.Warn("filters are classic ones, since a capability is missing: fewer of them are judged in the kernel, and no frames of several interfaces or with VLAN tags;"+
+			" device parameters that choose in the kernel are refused", "capability", missing[0].Capability)
+		return nil
 	}
 	lacks := make([]string, len(missing))
 	for i, m := range missing {

@@ -6,7 +6,6 @@ import (
 	"os"
 	"slices"
 	"sync"
-	"sync/atomic"
 
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
@@ -21,12 +20,10 @@ const maxClassic = 4096
 // ClassicFilter does what a [Filter] does, as far as it can be done without
 // CAP_BPF: with one classic filter per socket (SO_ATTACH_FILTER). It judges
 // fewer programs in the kernel, and no tagged or cooked frames; own
-// connections are left to [ClassicFilter.Excludes], and what is excluded in the
-// kernel isn't counted. All methods may be called from any goroutine.
+// connections are left to [ClassicFilter.Own], and what doesn't pass isn't
+// counted. All methods may be called from any goroutine.
 type ClassicFilter struct {
 	cfg Config // immutable
-
-	excluded atomic.Uint64 // by Excludes
 
 	mu       sync.Mutex // guards what follows
 	sockets  []int      // duplicates of the descriptors, so that they stay those sockets
@@ -123,26 +120,17 @@ func (f *ClassicFilter) Stop() error {
 	return f.attach(refuseAll())
 }
 
-// Excludes reports whether a packet is one of [Config.Self], and counts it. The
-// caller drops it.
-func (f *ClassicFilter) Excludes(p *Packet) bool {
-	if f.cfg.Self == nil || !f.cfg.Self.has(p) {
-		return false
-	}
-	f.excluded.Add(1)
-	return true
-}
+// Own reports whether a packet is one of [Config.Self]. The caller drops it.
+func (f *ClassicFilter) Own(p *Packet) bool { return f.cfg.Self != nil && f.cfg.Self.has(p) }
 
-// Counts returns what is known: Seen and Excluded count what Excludes left out;
-// what the kernel excludes or refuses is in neither.
+// Counts returns what is known, which is Refusals.
 func (f *ClassicFilter) Counts() (Counts, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
 		return Counts{}, fmt.Errorf("sockfilter: counts: %w", os.ErrClosed)
 	}
-	n := f.excluded.Load()
-	return Counts{Seen: n, Excluded: n, Refusals: f.refusals}, nil
+	return Counts{Partial: true, Refusals: f.refusals}, nil
 }
 
 // Close stops the filter and closes its hold on the sockets.

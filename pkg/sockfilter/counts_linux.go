@@ -27,6 +27,8 @@ type Counts struct {
 	// Refusals counts programs, not frames: those that the kernel refused and
 	// that were therefore left to the interpreter.
 	Refusals uint64
+	// Partial says that the frames are not counted, see [ClassicFilter].
+	Partial bool
 }
 
 // counters is one processor's value in the counters' map.

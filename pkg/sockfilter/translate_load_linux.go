@@ -190,6 +190,10 @@ func (t *translation) loadInd(k, size uint32) {
 		t.fetchInd(fromNetwork, int32(offset), offset, size)
 		return
 	}
+	if t.layout.beyond(offset) {
+		t.refuse()
+		return
+	}
 	last := t.layout.payload()
 	var over []int // instructions that jump behind the load
 	switch {

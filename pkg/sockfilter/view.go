@@ -189,10 +189,16 @@ func (l *layout) ends(ins bpf.RawInstruction) bool {
 		network, offset, ok := base(ins.K)
 		return !ok || !network && l.unreachable(offset, loadLen(ins.Op))
 	case opLoadIndW, opLoadIndH, opLoadIndB:
-		_, _, ok := base(ins.K)
-		return !ok
+		network, offset, ok := base(ins.K)
+		return !ok || !network && l.beyond(offset)
 	}
 	return false
+}
+
+// beyond reports whether an offset in the payload is larger than any frame's.
+func (l *layout) beyond(offset uint32) bool {
+	last := l.payload()
+	return last.source == fromNetwork && offset >= last.start && offset-last.shift > networkLimit
 }
 
 // unreachable reports whether a load is beyond every frame or has a part that

@@ -102,7 +102,8 @@ carry parameters, as in rpcap://HOST/any?if=veth*&dir=in :
   filter=EXPRESSION             a filter beside the client's (pcap-filter(7)),
                                 with + for blanks
 
-PRIVILEGES: CAP_NET_RAW and CAP_BPF; no other, and not root.
+PRIVILEGES: CAP_NET_RAW and CAP_BPF; no other, and not root. Without CAP_BPF
+fewer filters run in the kernel, and some device parameters are refused.
 
 SIGNALS: SIGINT and SIGTERM end the daemon, after running captures have been
 delivered; a summary is printed. SIGHUP reads the files of -f, -X, -K,

@@ -12,22 +12,23 @@ import (
 type Missing struct {
 	Capability string // such as CAP_NET_RAW
 	Purpose    string // what it is needed for
+	Optional   bool   // captures run without it
 }
 
-// required is what every capture needs. CAP_SYS_ADMIN includes CAP_BPF.
-var required = []struct {
+// wanted is what captures use. CAP_SYS_ADMIN includes CAP_BPF.
+var wanted = []struct {
 	Missing
 	anyOf []uint
 }{
-	{Missing{"CAP_NET_RAW", "to open packet sockets on interfaces"}, []uint{unix.CAP_NET_RAW}},
-	{Missing{"CAP_BPF", "to load the socket filters"}, []uint{unix.CAP_BPF, unix.CAP_SYS_ADMIN}},
+	{Missing{"CAP_NET_RAW", "to open packet sockets on interfaces", false}, []uint{unix.CAP_NET_RAW}},
+	{Missing{"CAP_BPF", "to load the socket filters", true}, []uint{unix.CAP_BPF, unix.CAP_SYS_ADMIN}},
 }
 
 // MissingCapabilities returns which capabilities for capturing are not in the
 // effective set.
 func MissingCapabilities() ([]Missing, error) {
 	var missing []Missing
-	for _, r := range required {
+	for _, r := range wanted {
 		has := false
 		for _, c := range r.anyOf {
 			h, err := HasCapability(c)

@@ -59,7 +59,7 @@ func (h *Host) Open(d rpcap.Device, o Options) (pump.Input, error) {
 	if err != nil {
 		return pump.Input{}, openError(d.Name, err)
 	}
-	filter, err := sockfilter.NewFilter(h.rules(t, d, o, chosen))
+	filter, own, err := openFilter(h.rules(t, d, o, chosen))
 	if err != nil {
 		chosen.Close()
 		return pump.Input{}, openError(d.Name, err)
@@ -80,12 +80,39 @@ func (h *Host) Open(d rpcap.Device, o Options) (pump.Input, error) {
 		Source:           newRingSource(ring, chosen),
 		Filter:           filter,
 		Layout:           pump.LayoutOf(t.linkType),
+		Own:              own,
 		InterfaceDropped: interfaceDrops(t.index),
 	}
 	if chosen != nil {
 		in.Wants = chosen.watcher.Wants
 	}
 	return in, nil
+}
+
+// filter is a filter for packet sockets.
+type filter interface {
+	pump.Filter
+	Attach(fd int) error
+}
+
+// openFilter loads an eBPF filter or, without CAP_BPF, a classic one, which
+// leaves our own connections to own.
+func openFilter(cfg sockfilter.Config) (f filter, own func(*sockfilter.Packet) bool, err error) {
+	loaded, err := sockfilter.NewFilter(cfg)
+	if err == nil {
+		return loaded, nil, nil
+	}
+	if missing := (*sockfilter.PermissionError)(nil); !errors.As(err, &missing) {
+		return nil, nil, err
+	}
+	classic, err := sockfilter.NewClassicFilter(cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	if cfg.Self != nil {
+		own = classic.Own
+	}
+	return classic, own, nil
 }
 
 // rules returns what the kernel's filter does beside the client's program.

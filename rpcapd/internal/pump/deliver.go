@@ -82,6 +82,10 @@ func (p *Pump) deliver(f *afpacket.Frame) {
 	view := p.buf[p.fill+rpcap.PacketOverhead:]
 	n, wireLen := p.in.Layout.put(view, f)
 	capLen := min(n, p.cfg.SnapLen)
+	if p.in.Own != nil && p.in.Own(p.in.Layout.packet(view[:n], wireLen, f)) {
+		p.unwanted.Add(1)
+		return // dropped because it is our own
+	}
 	prog := p.program.Load()
 	if prog.judges(f) {
 		verdict := prog.p.RunPacket(p.in.Layout.packet(view[:n], wireLen, f))

@@ -39,6 +39,9 @@ type Input struct {
 	// for; nil is all. The kernel may pass frames that aren't, since it knows
 	// later which are. It is called by one goroutine, for each frame.
 	Wants func(ifindex int) bool
+	// Own tells whether a packet belongs to a connection of ours and is left
+	// out; nil where the kernel sees to it.
+	Own func(*sockfilter.Packet) bool
 	// InterfaceDropped returns how many frames the interface has lost since
 	// the device was opened; nil means none.
 	InterfaceDropped func() uint64

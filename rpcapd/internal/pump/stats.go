@@ -77,6 +77,9 @@ func (p *Pump) read(ended bool) (Stats, error) {
 	// Before Start and after the end the filter sees frames, too, but they
 	// don't belong to the capture.
 	s.Seen = counts.Seen - counts.Inactive
+	if counts.Partial {
+		s.Seen = ring.Packets
+	}
 	s.Excluded = counts.Excluded - counts.Inactive
 	// What the client's program refuses in the kernel can't be counted there.
 	met := s.Seen - s.Excluded
