@@ -34,4 +34,27 @@
 //
 // golang.org/x/net/bpf in turn knows no NEG instruction, takes LDX LEN for LD
 // LEN and has hardly any ancillary loads; here all do what they do in Linux.
+//
+// # Rules
+//
+// Before the client's program a frame meets the rules that need no state, cheap
+// ones first: interfaces, direction, own connections, shard and flows. Behind it,
+// for frames that it has accepted, come those that keep state: dedup, then
+// cutoff. What a frame costs in the kernel, in ns, by BenchmarkRules (median of
+// 3, Linux 6.18, a virtual machine; 22 with no rule and no program):
+//
+//	program (tcp port 80, cooked)  +28
+//	Direction                       +1
+//	Self, one endpoint             +33
+//	Interfaces                     +19
+//	Shard                          +48
+//	Flows                          +47
+//	Cutoff                         +94
+//	Dedup                         +109
+//
+// # Privileges
+//
+// A [Filter] needs CAP_BPF (Linux 5.8). CAP_PERFMON spares it the kernel's
+// barriers against speculation, which make the stateful rules dearer. Without
+// CAP_BPF a [ClassicFilter] does what classic socket filters can.
 package sockfilter

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -259,16 +260,22 @@ func hostilePrograms() map[string][]bpf.RawInstruction {
 			{Op: opLoadIndB, K: i % 40}, {Op: opJumpGtK, K: i, Jf: 1}, {Op: opTAX}, {Op: opLshX}, {Op: opJumpGtX, Jt: 1}, {Op: opStoreX, K: 0},
 		}
 	}
+	hosts := func(i uint32) []bpf.RawInstruction {
+		return []bpf.RawInstruction{{Op: opLoadAbsW, K: 26}, {Op: opJumpEqK, K: i, Jf: 1}, {Op: opRetK, K: 100}}
+	}
+	loads := func(i uint32) []bpf.RawInstruction { return []bpf.RawInstruction{{Op: opLoadIndB, K: i % 40}} }
 	return map[string][]bpf.RawInstruction{
-		"vary X, 255": build(252, varyX), "vary X, 4096": build(4090, varyX),
-		"vary M, 255": build(250, varyScratch), "vary M, 4096": build(4080, varyScratch),
-		"bounds, 255": build(250, bounds), "bounds, 4096": build(4080, bounds),
+		"hosts, 8192": build(MaxInstructions-4, hosts), "loads, 8192": build(MaxInstructions-3, loads),
+		"vary X, 8192": build(MaxInstructions-6, varyX), "vary M, 8192": build(MaxInstructions-8, varyScratch),
+		"bounds, 8192": build(MaxInstructions-8, bounds),
+		"vary X, 255":  build(252, varyX), "vary M, 255": build(250, varyScratch), "bounds, 255": build(250, bounds),
 	}
 }
 
-// TestHostilePrograms holds that programs made to keep the verifier busy
-// either load or are refused, and in both cases get the right verdicts from
-// somebody. The times are for the reader.
+// TestHostilePrograms holds that programs made to keep the verifier busy, and
+// the longest ones, either load or are refused, get the right verdicts in both
+// cases from somebody, and don't keep another capture from opening. The times
+// are for the reader.
 func TestHostilePrograms(t *testing.T) {
 	netnstest.RequireBPF(t)
 	r := rand.New(rand.NewPCG(5, 4))
@@ -288,10 +295,26 @@ func TestHostilePrograms(t *testing.T) {
 	if err := f.Attach(s.rx); err != nil {
 		t.Fatal(err)
 	}
+	var opening sync.WaitGroup
+	defer opening.Wait()
 	refused := uint64(0)
 	for name, code := range programs {
+		if testing.Short() && len(code) > 256 {
+			continue
+		}
 		p := mustCompile(t, code)
 		start := time.Now()
+		opening.Go(func() {
+			other, err := NewFilter(Config{})
+			if err != nil {
+				t.Errorf("another capture, while %s: %v", name, err)
+				return
+			}
+			if err := other.Close(); err != nil {
+				t.Error(err)
+			}
+			t.Logf("another capture opened within %v", time.Since(start))
+		})
 		judged, err := f.Set(p)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
