@@ -117,7 +117,7 @@ func (f *Filter) client(p *Program, tagged bool, s *sampler) loaded {
 		return loaded{}
 	}
 	t, exact := f.target(layout).translate(p)
-	if t.loads*(len(t.out)+t.loads*loadGrowth) > maxExpansion {
+	if t.tooFar || t.loads*(len(t.out)+t.loads*loadGrowth) > maxExpansion {
 		return loaded{refused: true}
 	}
 	prog, err := loadClient(s.wrap(t.out))

@@ -40,14 +40,11 @@ const (
 	wholeImm   = -1 // as an immediate operand
 )
 
-// Lengths of translated instructions in eBPF instructions, rounded up, to tell
-// whether a jump fits 16 bits: the kernel expands loads of packet bytes
-// (bpf_gen_ld_abs), so our own count won't do. A conditional jump always fits,
-// since it skips 255 classic instructions at most.
+// Jumps of 16 bits are used up to this length. The kernel expands each load by
+// at most so many instructions (bpf_gen_ld_abs), so our own count won't do.
 const (
-	maxLoadLen   = 24
-	maxOtherLen  = 10
-	maxShortJump = 30_000
+	maxShortJump = 32_000
+	maxGrowth    = 12
 )
 
 // target is what a program is translated for.
@@ -70,18 +67,18 @@ type translation struct {
 	facts     *analysis
 	undecided bool // some frames are left to user space
 	sieve     bool // user space judges all that passes, so it passes whole
-	at        int  // the classic instruction at hand
 	out       asm.Instructions
-	starts    []int // index in out, by classic instruction
+	starts    []start // by classic instruction, and for the program's end
 	jumps     []jump
-	passes    []int // jumps in out to the epilogue's call
-	loads     int   // that the kernel expands
+	loads     int  // that the kernel expands
+	tooFar    bool // a conditional jump can't reach
 }
 
 // jump is a jump in out whose distance isn't known yet.
 type jump struct {
 	at     int // index in out
-	target int // classic instruction
+	loads  int // before it
+	target int // classic instruction; their number stands for the program's end
 }
 
 // translate returns an eBPF program for the slot: client's program p with its
@@ -105,35 +102,53 @@ func (to target) translate(p *Program) (t *translation, exact bool) {
 func (to target) attempt(p *Program, sieve bool) *translation {
 	t := &translation{
 		target: to, code: p.code, facts: analyse(p.code, to.layout.ends),
-		sieve: sieve, starts: make([]int, len(p.code)),
+		sieve: sieve, starts: make([]start, len(p.code)+1),
 	}
 	t.prologue()
 	for i := range t.code {
-		t.at, t.starts[i] = i, len(t.out)
+		t.starts[i] = start{len(t.out), t.loads}
 		if t.facts.reachable[i] { // the verifier refuses dead code
 			t.instruction(i)
 		}
-	}
-	for _, j := range t.jumps {
-		t.patch(j.at, t.starts[j.target])
 	}
 	t.finish()
 	return t
 }
 
-// patch lets the jump at one index lead to another.
-func (t *translation) patch(at, to int) {
-	distance := to - at - 1
-	if ins := &t.out[at]; ins.OpCode == longJump().OpCode {
-		ins.Constant = int64(distance)
-	} else {
-		ins.Offset = int16(distance)
+// start is where in out a classic instruction starts.
+type start struct {
+	index int
+	loads int // before it
+}
+
+// jumpTo emits a jump to a classic instruction.
+func (t *translation) jumpTo(ins asm.Instruction, target int) {
+	t.jumps = append(t.jumps, jump{at: len(t.out), loads: t.loads, target: target})
+	t.emit(ins)
+}
+
+// patch lets jumps lead to where their targets have been found to be. Before
+// Linux 6.6 there are no jumps of 32 bits: it refuses the program, which is then
+// left to the interpreter.
+func (t *translation) patch() {
+	for _, j := range t.jumps {
+		to, ins := t.starts[j.target], &t.out[j.at]
+		distance := to.index - j.at - 1
+		switch {
+		case distance+(to.loads-j.loads)*maxGrowth <= maxShortJump:
+			ins.Offset = int16(distance)
+		case ins.OpCode.JumpOp() == asm.Ja:
+			*ins = asm.LongJump("")
+			ins.Constant = int64(distance)
+		default:
+			t.tooFar = true
+		}
 	}
 }
 
 // passAll is the program for a slot that passes every frame, cut to length.
 func (to target) passAll(length uint32) asm.Instructions {
-	t := &translation{target: to}
+	t := &translation{target: to, starts: make([]start, 1)}
 	t.emit(asm.Mov.Reg(regCtx, asm.R1))
 	t.pass(length)
 	t.finish()
@@ -293,11 +308,10 @@ func jumpOps(op uint16) (jump, inverse asm.JumpOp) {
 
 // jumpIf emits a jump from classic instruction i over over of its successors.
 func (t *translation) jumpIf(op asm.JumpOp, i, over int) {
-	t.jumps = append(t.jumps, jump{at: len(t.out), target: i + 1 + over})
 	if ins := t.code[i]; ins.Op&sourceX != 0 {
-		t.emit(op.Reg32(regA, regX, ""))
+		t.jumpTo(op.Reg32(regA, regX, ""), i+1+over)
 	} else {
-		t.emit(op.Imm32(regA, int32(ins.K), ""))
+		t.jumpTo(op.Imm32(regA, int32(ins.K), ""), i+1+over)
 	}
 }
 
@@ -306,33 +320,5 @@ func (t *translation) jump(i, over int) {
 	if over == 0 {
 		return
 	}
-	t.jumps = append(t.jumps, jump{at: len(t.out), target: i + 1 + over})
-	t.emit(t.jumpAcross(i+1, i+1+over))
-}
-
-// jumpAcross returns a jump over classic instructions [from, to).
-func (t *translation) jumpAcross(from, to int) asm.Instruction {
-	if t.expandedLen(from, to) <= maxShortJump {
-		return asm.Ja.Label("")
-	}
-	return longJump()
-}
-
-// longJump is a jump of 32 bits (Linux 6.6). An older kernel refuses the
-// program, which is then left to the interpreter.
-func longJump() asm.Instruction { return asm.LongJump("") }
-
-// expandedLen returns an upper bound for the length of classic instructions
-// [from, to) in the kernel, or some length beyond maxShortJump.
-func (t *translation) expandedLen(from, to int) int {
-	n := 0
-	for i := from; i < to && n <= maxShortJump; i++ {
-		switch t.code[i].Op & classMask {
-		case classLD, classLDX:
-			n += maxLoadLen
-		default:
-			n += maxOtherLen
-		}
-	}
-	return n
+	t.jumpTo(asm.Ja.Label(""), i+1+over)
 }

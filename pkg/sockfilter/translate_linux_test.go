@@ -211,7 +211,7 @@ func TestLongJumps(t *testing.T) {
 	}
 	code = append(code, bpf.RawInstruction{Op: opRetA})
 	p := mustCompile(t, code)
-	long := func(ins asm.Instruction) bool { return ins.OpCode == longJump().OpCode }
+	long := func(ins asm.Instruction) bool { return ins.OpCode == asm.LongJump("").OpCode }
 	if !slices.ContainsFunc(translatePlain(p, DefaultSnapLen), long) {
 		t.Fatalf("no long jump over %d loads", loads)
 	}
@@ -231,6 +231,27 @@ func TestLongJumps(t *testing.T) {
 	for _, frame := range [][]byte{{7, 1, 1, 1, 1, 1, 1, 2}, {6, 1, 1, 1, 1, 1, 1, 2}, {6, 1, 1}} {
 		if got, want := s.verdict(frame), min(p.Run(frame, len(frame)), uint32(len(frame))); got != want {
 			t.Errorf("frame %x: kernel %d, interpreter %d", frame, got, want)
+		}
+	}
+}
+
+// TestJumpsThatDontReach has a conditional jump over more than 16 bits count: in
+// frames with a tag such loads are long.
+func TestJumpsThatDontReach(t *testing.T) {
+	code := []bpf.RawInstruction{{Op: opLoadAbsB, K: 0}, {Op: opTAX}, {Op: opJumpEqK, K: 7, Jt: 255}}
+	for range 255 {
+		code = append(code, bpf.RawInstruction{Op: opLoadIndW, K: 12})
+	}
+	code = append(code, bpf.RawInstruction{Op: opRetK, K: 100})
+	p := mustCompile(t, code)
+	for _, tt := range []struct {
+		name   string
+		layout *layout
+		want   bool
+	}{{"frame", &plainLayout, false}, {"tagged", &taggedLayout, true}} {
+		translated, _ := target{layout: tt.layout, snapLen: 100, reach: true}.translate(p)
+		if translated.tooFar != tt.want {
+			t.Errorf("%s: too far: %v, %d instructions, %d loads", tt.name, translated.tooFar, len(translated.out), translated.loads)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package sockfilter
 
 import (
 	"math"
+	"slices"
 
 	"github.com/cilium/ebpf/asm"
 	"golang.org/x/net/bpf"
@@ -38,17 +39,15 @@ func (t *translation) passR0() {
 		t.emit(asm.Return())
 		return
 	}
-	t.passes = append(t.passes, len(t.out))
-	t.emit(t.jumpAcross(t.at, len(t.code)))
+	t.jumpTo(asm.Ja.Label(""), len(t.code))
 }
 
-// finish appends what passR0 leads to: a call of the epilogue, which doesn't
-// come back.
+// finish appends what passR0 leads to, a call of the epilogue, which doesn't
+// come back, and completes the jumps.
 func (t *translation) finish() {
-	for _, at := range t.passes {
-		t.patch(at, len(t.out))
-	}
-	if len(t.passes) == 0 {
+	t.starts[len(t.code)] = start{len(t.out), t.loads}
+	t.patch()
+	if !slices.ContainsFunc(t.jumps, func(j jump) bool { return j.target == len(t.code) }) {
 		return
 	}
 	t.emit(asm.StoreMem(regCtx, skbVerdict, asm.R0, asm.Word))

@@ -126,6 +126,9 @@ func TestKernelAgreesOnViews(t *testing.T) {
 				}
 			}
 			t.Logf("%d programs, %d frames each, %d accepted", len(programs), len(frames), accepted)
+			if counts := c.waitSeen(0); counts.Refusals != 0 {
+				t.Errorf("the kernel refused %d programs", counts.Refusals)
+			}
 			if accepted < 100 {
 				t.Error("not much of a test")
 			}
