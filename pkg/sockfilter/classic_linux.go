@@ -100,6 +100,12 @@ func (f *ClassicFilter) Set(p *Program) (Judged, error) {
 	return judged, nil
 }
 
+// SetSampled is Set; the sampling is left to the caller.
+func (f *ClassicFilter) SetSampled(p *Program, _ capture.Sampling) (judged Judged, sampled bool, err error) {
+	judged, err = f.Set(p)
+	return judged, false, err
+}
+
 func (f *ClassicFilter) attach(code []bpf.RawInstruction) error {
 	for _, fd := range f.sockets {
 		if err := attachClassic(fd, code); err != nil {

@@ -69,6 +69,17 @@ func (e *epilogue) close() error {
 	return errors.Join(e.prog.Close(), e.packets.Close(), e.payloads.Close())
 }
 
+// goToEpilogue goes on with the epilogue, which doesn't come back. The verdict
+// is in R0.
+func goToEpilogue(slots *ebpf.Map) asm.Instructions {
+	ins := asm.Instructions{asm.StoreMem(regCtx, skbVerdict, asm.R0, asm.Word)}
+	ins = append(ins, tailCall(slots, slotEpilogue)...)
+	return append(ins, // never: the slot is filled
+		asm.LoadMem(asm.R0, regCtx, skbVerdict, asm.Word),
+		asm.Return(),
+	)
+}
+
 func (e *epilogue) program(c *Config, counters *ebpf.Map) asm.Instructions {
 	d := dissector{found: "flow", none: labelPass}
 	d.emit(asm.Mov.Reg(regCtx, asm.R1))

@@ -88,35 +88,8 @@ const (
 	labelSampleEnd  = "sample end"
 )
 
-// wrap makes a program that ends at several places with its verdict end in the
-// sampling part instead. A nil sampler changes nothing. A load that ends the
-// program by being out of range refuses the frame, which isn't sampled then.
-func (s *sampler) wrap(ins asm.Instructions) asm.Instructions {
-	if s == nil {
-		return ins
-	}
-	out := make(asm.Instructions, len(ins), len(ins)+32)
-	for i, in := range ins {
-		if in.OpCode == asm.Return().OpCode {
-			in = endJump(len(ins) - i - 1)
-		}
-		out[i] = in
-	}
-	return append(out, s.part()...)
-}
-
-// endJump jumps over a number of instructions, which the kernel's expansion of
-// loads may multiply.
-func endJump(distance int) asm.Instruction {
-	if distance*maxLoadLen <= maxShortJump {
-		return skip(asm.Ja.Label(""), int16(distance))
-	}
-	long := longJump()
-	long.Constant = int64(distance)
-	return long
-}
-
-// part decides about a frame whose verdict is in R0.
+// part decides about a frame whose verdict is in R0. It is where programs end
+// that accept.
 func (s *sampler) part() asm.Instructions {
 	const regVerdict = asm.R8
 	ins := asm.Instructions{

@@ -70,8 +70,8 @@ func (f *Filter) Set(p *Program) (Judged, error) {
 // is errUnjudged if there is nothing that could sample all frames.
 func (f *Filter) set(p *Program, s *sampler) (Judged, error) {
 	if p == nil {
-		to := f.target(f.cfg.View.layout(false))
-		all, err := loadProgram("capstan_all", s.wrap(to.passAll(to.keepSnapLen())))
+		to := f.target(f.cfg.View.layout(false), s)
+		all, err := loadProgram("capstan_all", to.passAll(to.keepSnapLen()))
 		if err != nil {
 			return Judged{}, kernelError("set", err)
 		}
@@ -87,7 +87,7 @@ func (f *Filter) set(p *Program, s *sampler) (Judged, error) {
 		return Judged{}, errors.Join(errUnjudged, untagged.prog.Close(), tagged.prog.Close())
 	}
 	if untagged.prog == nil || tagged.prog == nil {
-		whole, err := loadProgram("capstan_whole", f.target(nil).passAll(wholeFrame))
+		whole, err := loadProgram("capstan_whole", f.target(nil, nil).passAll(wholeFrame))
 		if err != nil {
 			return Judged{}, errors.Join(kernelError("set", err), untagged.prog.Close(), tagged.prog.Close())
 		}
@@ -116,21 +116,25 @@ func (f *Filter) client(p *Program, tagged bool, s *sampler) loaded {
 	if layout == nil || p.userOnly {
 		return loaded{}
 	}
-	t, exact := f.target(layout).translate(p)
+	t, exact := f.target(layout, s).translate(p)
 	if t.tooFar || t.loads*(len(t.out)+t.loads*loadGrowth) > maxExpansion {
 		return loaded{refused: true}
 	}
-	prog, err := loadClient(s.wrap(t.out))
+	prog, err := loadClient(t.out)
 	if err != nil {
 		return loaded{refused: true}
 	}
 	return loaded{prog: prog, exact: exact}
 }
 
-func (f *Filter) target(l *layout) target {
+// target returns what to translate a program for; s may be nil.
+func (f *Filter) target(l *layout, s *sampler) target {
 	to := target{layout: l, snapLen: uint32(f.cfg.SnapLen), reach: f.reach}
-	if f.cfg.hasEpilogue() {
-		to.slots = f.slots
+	switch {
+	case s != nil:
+		to.end = s.part()
+	case f.cfg.hasEpilogue():
+		to.end = goToEpilogue(f.slots)
 	}
 	return to
 }

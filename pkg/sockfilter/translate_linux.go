@@ -3,7 +3,6 @@ package sockfilter
 import (
 	"math"
 
-	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"golang.org/x/net/bpf"
 )
@@ -54,8 +53,9 @@ type target struct {
 	// reach says that loads relative to the network header reach all of the
 	// frame, see networkReach.
 	reach bool
-	// slots, if it isn't nil, has the epilogue to go on with.
-	slots *ebpf.Map
+	// end, if there is one, is what the program goes on with when it accepts a
+	// frame, the verdict being in R0; else it returns.
+	end asm.Instructions
 }
 
 // translation is the state of translating one program. All instructions that

@@ -35,27 +35,21 @@ func (t *translation) pass(verdict uint32) {
 // passR0 ends the program with the verdict in R0, which isn't 0. It is one
 // instruction long.
 func (t *translation) passR0() {
-	if t.slots == nil {
+	if t.end == nil {
 		t.emit(asm.Return())
 		return
 	}
 	t.jumpTo(asm.Ja.Label(""), len(t.code))
 }
 
-// finish appends what passR0 leads to, a call of the epilogue, which doesn't
-// come back, and completes the jumps.
+// finish appends what passR0 leads to and completes the jumps.
 func (t *translation) finish() {
 	t.starts[len(t.code)] = start{len(t.out), t.loads}
 	t.patch()
-	if !slices.ContainsFunc(t.jumps, func(j jump) bool { return j.target == len(t.code) }) {
-		return
+	// The verifier refuses what nothing leads to.
+	if slices.ContainsFunc(t.jumps, func(j jump) bool { return j.target == len(t.code) }) {
+		t.emit(t.end...)
 	}
-	t.emit(asm.StoreMem(regCtx, skbVerdict, asm.R0, asm.Word))
-	t.emit(tailCall(t.slots, slotEpilogue)...)
-	t.emit( // never: the slot is filled
-		asm.LoadMem(asm.R0, regCtx, skbVerdict, asm.Word),
-		asm.Return(),
-	)
 }
 
 // ret returns the verdict.
