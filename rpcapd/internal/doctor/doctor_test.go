@@ -68,7 +68,7 @@ func TestByCapabilities(t *testing.T) {
 	}{
 		{"all", "13 38 39", canCapture, nil, ""},
 		{"no PERFMON", "13 39", canCapture, []string{"CAP_PERFMON"}, "PERFMON"},
-		{"no BPF", "13 38", cannotCapture, []string{"socket filter", "device parameters in the kernel"}, "BPF"},
+		{"no BPF", "13 38", canCapture, []string{"socket filter", "device parameters in the kernel"}, "BPF"},
 		{"no NET_RAW", "38 39", cannotCapture, []string{"packet socket", "ring", "promiscuous mode"}, "NET_RAW"},
 		{"none", "", cannotCapture, []string{"packet socket", "ring", "promiscuous mode", "socket filter", "device parameters in the kernel", "CAP_PERFMON"}, ""},
 	} {
