@@ -1,0 +1,12 @@
+//go:build linux
+
+package device
+
+import (
+	"os"
+	"testing"
+
+	"capstan/pkg/leaktest"
+)
+
+func TestMain(m *testing.M) { os.Exit(leaktest.Run(m)) }
