@@ -20,9 +20,7 @@ var caseRooms = []struct {
 	owed        map[int]string
 }{
 	{1, 50, "TCP", []string{"pkg/packet", "pkg/defrag", "pkg/reassembly", "interceptor/internal/engine"}, nil},
-	{51, 72, "HTTP/1, WebSocket", []string{"interceptor/internal/l7/http1"}, map[int]string{
-		61: "content codings", 62: "decompression bomb",
-	}},
+	{51, 72, "HTTP/1, WebSocket", []string{"interceptor/internal/l7/http1", "interceptor/internal/content"}, nil},
 	{73, 88, "HTTP/2, gRPC", []string{"interceptor/internal/l7/http2", "interceptor/internal/l7/grpc", "interceptor/internal/l7/hpack", "interceptor/internal/engine"}, nil},
 }
 

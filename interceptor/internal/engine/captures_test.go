@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"capstan/interceptor/internal/exchange"
+	"capstan/interceptor/internal/exchange/exchangetest"
 	"capstan/pkg/capfile"
 	"capstan/pkg/capture"
 	"capstan/pkg/packet"
@@ -127,7 +128,7 @@ func runEngine(t testing.TB, data []byte) ([]*capstanv1.Exchange, Snapshot) {
 	t.Helper()
 	var records []*capstanv1.Exchange
 	e := New(Config{Exchange: exchange.Config{Source: "test", BodyLimit: 100,
-		Emit: func(x *capstanv1.Exchange) { records = append(records, x) }}})
+		Emit: exchangetest.Keep(&records)}})
 	r, err := capfile.NewReader(bytes.NewReader(data))
 	if err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"capstan/interceptor/internal/exchange"
+	"capstan/interceptor/internal/exchange/exchangetest"
 	"capstan/pkg/flow"
 	"capstan/pkg/reassembly"
 	capstanv1 "capstan/proto/capstan/v1"
@@ -56,7 +57,7 @@ func TestDetect(t *testing.T) {
 func play(t *testing.T, midstream bool, pieces ...string) ([]*capstanv1.Exchange, *Engine) {
 	t.Helper()
 	var records []*capstanv1.Exchange
-	e := New(Config{Exchange: exchange.Config{Emit: func(x *capstanv1.Exchange) { records = append(records, x) }}})
+	e := New(Config{Exchange: exchange.Config{Emit: exchangetest.Keep(&records)}})
 	conn := &reassembly.Conn{Midstream: midstream, ClientKnown: !midstream, Client: flow.AToB}
 	c := e.newConnection(conn)
 	var offset [2]int64

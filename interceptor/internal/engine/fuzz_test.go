@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"capstan/interceptor/internal/exchange"
+	"capstan/interceptor/internal/exchange/exchangetest"
 	"capstan/pkg/capfile"
 	"capstan/pkg/capture"
 	capstanv1 "capstan/proto/capstan/v1"
@@ -51,7 +52,7 @@ func FuzzRead(f *testing.F) {
 			return
 		}
 		var records []*capstanv1.Exchange
-		e := New(Config{Exchange: exchange.Config{BodyLimit: 64, Emit: func(x *capstanv1.Exchange) { records = append(records, x) }}})
+		e := New(Config{Exchange: exchange.Config{BodyLimit: 64, Emit: exchangetest.Keep(&records)}})
 		var frame capture.Frame
 		for r.Next(&frame) == nil {
 			e.Frame(&frame)

@@ -13,6 +13,8 @@ import (
 	"capstan/pkg/capfile"
 	"capstan/pkg/capture"
 	capstanv1 "capstan/proto/capstan/v1"
+
+	"google.golang.org/protobuf/proto"
 )
 
 // readFrames returns the frames of a capture file, each with memory of its own.
@@ -41,7 +43,7 @@ func told(frames []capture.Frame) map[string]*capstanv1.Exchange {
 	streams := make(map[string]*capstanv1.Exchange)
 	e := New(Config{Exchange: exchange.Config{BodyLimit: 100, Emit: func(x *capstanv1.Exchange) {
 		if x.StreamId != 0 {
-			streams[fmt.Sprintf("%d %d", x.Client.Port+x.Server.Port, x.StreamId)] = x
+			streams[fmt.Sprintf("%d %d", x.Client.Port+x.Server.Port, x.StreamId)] = proto.CloneOf(x)
 		}
 	}}})
 	for i := range frames {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"capstan/interceptor/internal/exchange"
+	"capstan/interceptor/internal/exchange/exchangetest"
 	"capstan/pkg/capture"
 	"capstan/pkg/packet"
 	capstanv1 "capstan/proto/capstan/v1"
@@ -31,7 +32,7 @@ func conversation(port uint16) []capture.Frame {
 func run(t *testing.T, cfg packet.Config, frames []capture.Frame) ([]*capstanv1.Exchange, Snapshot) {
 	t.Helper()
 	var records []*capstanv1.Exchange
-	e := New(Config{Decode: cfg, Exchange: exchange.Config{Emit: func(x *capstanv1.Exchange) { records = append(records, x) }}})
+	e := New(Config{Decode: cfg, Exchange: exchange.Config{Emit: exchangetest.Keep(&records)}})
 	for i := range frames {
 		frames[i].Len = len(frames[i].Data)
 		e.Frame(&frames[i])

@@ -1,6 +1,9 @@
 package exchange
 
-import capstanv1 "capstan/proto/capstan/v1"
+import (
+	"capstan/interceptor/internal/content"
+	capstanv1 "capstan/proto/capstan/v1"
+)
 
 // Config tells a [Recorder] what to put into records and where they go.
 type Config struct {
@@ -13,8 +16,11 @@ type Config struct {
 	// in any spelling. Nil stands for [DefaultMaskHeaders]; an empty list masks
 	// nothing.
 	MaskHeaders []string
-	// Emit takes a finished record. The record is its to keep, but must not be
-	// changed: records of one connection share their endpoints.
+	// Content bounds what the content codings of kept bodies decode to. As much
+	// of it is kept as of the body.
+	Content content.Config
+	// Emit takes a finished record, which is valid during the call only and must
+	// not be changed: records share memory.
 	Emit func(*capstanv1.Exchange)
 }
 

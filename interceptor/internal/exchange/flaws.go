@@ -38,3 +38,24 @@ func CloseFlaw(r reassembly.CloseReason) capstanv1.Flaw {
 		return capstanv1.Flaw_FLAW_CLOSED_EARLY
 	}
 }
+
+// CloseOf returns how records tell the close of a connection.
+func CloseOf(r reassembly.CloseReason) capstanv1.Close {
+	switch r {
+	case reassembly.CloseFIN:
+		return capstanv1.Close_CLOSE_FIN
+	case reassembly.CloseRST:
+		return capstanv1.Close_CLOSE_RESET
+	case reassembly.CloseReplaced:
+		return capstanv1.Close_CLOSE_REPLACED
+	case reassembly.CloseTimeout:
+		return capstanv1.Close_CLOSE_TIMEOUT
+	case reassembly.CloseEvicted:
+		return capstanv1.Close_CLOSE_EVICTED
+	case reassembly.CloseEndOfCapture:
+		return capstanv1.Close_CLOSE_CAPTURE_ENDED
+	case reassembly.CloseSourceLost:
+		return capstanv1.Close_CLOSE_SOURCE_LOST
+	}
+	return capstanv1.Close_CLOSE_UNSPECIFIED
+}

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"capstan/interceptor/internal/arena"
+	"capstan/interceptor/internal/content"
 	capstanv1 "capstan/proto/capstan/v1"
 )
 
@@ -14,20 +15,32 @@ type Recorder struct {
 	mask  *maskSet
 	stats Stats
 	text  arena.Text // ids
+
+	content content.Decoder
+	decoded [2][]byte // of the request and the response of the record in hand
 }
 
-// Stats counts records. Each is in exactly one of the first four.
+// Stats counts records. Each is in exactly one of the first five.
 type Stats struct {
 	Complete   uint64 // both halves seen whole
 	Incomplete uint64 // both halves seen, not whole
 	NoRequest  uint64 // only a response
 	NoResponse uint64 // only a request
 
+	Connections uint64 // of a connection rather than an exchange
+
 	MaskedHeaders uint64 // header and trailer values masked
+	// Decoded are the bodies with content codings, by how far these were undone.
+	Decoded [NumDecodings]uint64
 }
 
+// NumDecodings is the number of values of [capstanv1.Decoding].
+const NumDecodings = int(capstanv1.Decoding_DECODING_LIMIT) + 1
+
 // Total returns the number of records made.
-func (s *Stats) Total() uint64 { return s.Complete + s.Incomplete + s.NoRequest + s.NoResponse }
+func (s *Stats) Total() uint64 {
+	return s.Complete + s.Incomplete + s.NoRequest + s.NoResponse + s.Connections
+}
 
 // NewRecorder returns a recorder for cfg.
 func NewRecorder(cfg Config) *Recorder {
@@ -35,7 +48,7 @@ func NewRecorder(cfg Config) *Recorder {
 	if names == nil {
 		names = DefaultMaskHeaders()
 	}
-	return &Recorder{cfg: cfg, mask: newMaskSet(names)}
+	return &Recorder{cfg: cfg, mask: newMaskSet(names), content: content.Decoder{Config: cfg.Content}}
 }
 
 // BodyLimit returns how many bytes of a body to keep.
@@ -44,24 +57,22 @@ func (r *Recorder) BodyLimit() int { return max(r.cfg.BodyLimit, 0) }
 // Stats returns the counts so far.
 func (r *Recorder) Stats() Stats { return r.stats }
 
-// Emit finishes x, a record of connection c, and hands it to Config.Emit; x is
-// not the caller's any more.
+// Emit finishes x, a record of connection c, and hands it to Config.Emit, which
+// keeps nothing of it: x is the caller's again afterwards.
 //
 // The caller has set protocol, halves (nil: not seen) with their times, flaws
 // in any order, and complete if every half it set was seen to the end. Emit
-// adds NO_REQUEST, NO_RESPONSE and CONFLICT, and takes complete back where a half is
-// missing or a flaw says that something is.
+// adds NO_REQUEST, NO_RESPONSE and CONFLICT, takes complete back where a half is
+// missing or a flaw says that something is, and undoes the codings of bodies. A
+// record with Connection set has no halves; its times are the caller's to set.
 // Next: Config.Emit; in the interceptor, command's output.Emit.
 func (r *Recorder) Emit(c *Connection, x *capstanv1.Exchange) {
 	x.Id = c.nextID(&r.text)
 	x.Client, x.Server = c.client, c.server
 	x.Source = r.cfg.Source
-	setTimes(x)
-	if x.Request == nil {
-		x.Flaws = append(x.Flaws, capstanv1.Flaw_FLAW_NO_REQUEST)
-	}
-	if x.Response == nil {
-		x.Flaws = append(x.Flaws, capstanv1.Flaw_FLAW_NO_RESPONSE)
+	if x.Connection == nil {
+		setTimes(x)
+		addMissing(x)
 	}
 	if c.inConflict() {
 		x.Flaws = append(x.Flaws, capstanv1.Flaw_FLAW_CONFLICT)
@@ -75,8 +86,19 @@ func (r *Recorder) Emit(c *Connection, x *capstanv1.Exchange) {
 		}
 	}
 	r.maskAll(x)
+	r.decodeAll(x)
 	r.count(x)
 	r.cfg.Emit(x)
+}
+
+// addMissing tells which half was not seen.
+func addMissing(x *capstanv1.Exchange) {
+	if x.Request == nil {
+		x.Flaws = append(x.Flaws, capstanv1.Flaw_FLAW_NO_REQUEST)
+	}
+	if x.Response == nil {
+		x.Flaws = append(x.Flaws, capstanv1.Flaw_FLAW_NO_RESPONSE)
+	}
 }
 
 func (r *Recorder) maskAll(x *capstanv1.Exchange) {
@@ -90,6 +112,8 @@ func (r *Recorder) maskAll(x *capstanv1.Exchange) {
 
 func (r *Recorder) count(x *capstanv1.Exchange) {
 	switch {
+	case x.Connection != nil:
+		r.stats.Connections++
 	case x.Request == nil:
 		r.stats.NoRequest++
 	case x.Response == nil:

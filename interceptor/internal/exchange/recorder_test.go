@@ -23,7 +23,7 @@ func testIdentity() Identity {
 func record(t *testing.T, cfg Config, c *Connection, x *capstanv1.Exchange) (*capstanv1.Exchange, Stats) {
 	t.Helper()
 	var got []*capstanv1.Exchange
-	cfg.Emit = func(x *capstanv1.Exchange) { got = append(got, x) }
+	cfg.Emit = func(x *capstanv1.Exchange) { got = append(got, x) } // nothing follows that could reuse it
 	r := NewRecorder(cfg)
 	r.Emit(c, x)
 	if len(got) != 1 {

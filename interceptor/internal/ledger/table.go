@@ -12,6 +12,7 @@ import (
 	"capstan/pkg/defrag"
 	"capstan/pkg/packet"
 	"capstan/pkg/reassembly"
+	capstanv1 "capstan/proto/capstan/v1"
 )
 
 // WriteTable prints the whole account: a block for each source, then the
@@ -140,11 +141,14 @@ func (t table) streams(e *engine.Snapshot) {
 
 func (t table) exchanges(e *engine.Snapshot) {
 	x := &e.Exchange
-	t.line(x.Total(), "exchanges")
+	t.some(x.Connections, "records of connections that carry none")
+	t.line(x.Total()-x.Connections, "exchanges")
 	t.line(x.Complete, "  complete")
 	t.some(x.Incomplete, "  incomplete")
 	t.some(x.NoRequest, "  without request")
 	t.some(x.NoResponse, "  without response")
+	t.some(x.Decoded[capstanv1.Decoding_DECODING_LIMIT], "bodies that decode to more than the limit")
+	t.some(x.Decoded[capstanv1.Decoding_DECODING_INVALID], "bodies that are not coded as they say")
 	h := &e.HTTP2
 	t.some(h.GRPC, "  calls of gRPC over HTTP/2 (also counted above)")
 	t.some(h.UnknownFields, "header fields of HTTP/2 that can't be known")

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,6 +19,7 @@ import (
 	"capstan/pkg/defrag"
 	"capstan/pkg/packet"
 	"capstan/pkg/reassembly"
+	capstanv1 "capstan/proto/capstan/v1"
 )
 
 // Serve serves /metrics and /healthz on address until the function that it
@@ -113,9 +115,10 @@ func perSource() []metric {
 		{desc("connections_closed_total", "TCP connections closed, by reason.", "source", "reason"), counter, closed},
 		{desc("segment_oddities_total", "TCP segments of which something is odd; they are in the other figures too.", "source", "kind"), counter, oddities},
 		{desc("queued_bytes", "TCP payload that waits for bytes before it.", "source"), gauge, one(func(l *ledger.Ledger) float64 { return float64(l.Engine.Reassembly.QueuedBytes) })},
-		{desc("exchanges_total", "Exchanges by how much of them was seen.", "source", "outcome"), counter, exchanges},
+		{desc("exchanges_total", "Records: exchanges by how much of them was seen, and those of connections that carry none.", "source", "outcome"), counter, exchanges},
 		{desc("http2_bytes_total", "Bytes of HTTP/2 by what they were.", "source", "kind"), counter, http2Bytes},
 		{desc("http2_doubts_total", "What could not be read of HTTP/2, by reason.", "source", "reason"), counter, http2Doubts},
+		{desc("decoded_bodies_total", "Bodies with content codings, by how far these could be undone.", "source", "outcome"), counter, decoded},
 		{desc("masked_headers_total", "Header values masked.", "source"), counter, one(func(l *ledger.Ledger) float64 { return float64(l.Engine.Exchange.MaskedHeaders) })},
 	}
 }
@@ -209,6 +212,15 @@ func exchanges(l *ledger.Ledger, sample func(float64, ...string)) {
 	sample(float64(x.Incomplete), "incomplete")
 	sample(float64(x.NoRequest), "no-request")
 	sample(float64(x.NoResponse), "no-response")
+	sample(float64(x.Connections), "connection")
+}
+
+func decoded(l *ledger.Ledger, sample func(float64, ...string)) {
+	for outcome, n := range l.Engine.Exchange.Decoded {
+		if name := capstanv1.Decoding(outcome); name != capstanv1.Decoding_DECODING_UNSPECIFIED {
+			sample(float64(n), strings.ToLower(strings.TrimPrefix(name.String(), "DECODING_")))
+		}
+	}
 }
 
 var recordsDesc = desc("records_total", "Records by what became of them.", "outcome")

@@ -23,10 +23,12 @@ func TestMetricsAreWellFormed(t *testing.T) {
 		t.Errorf("%v %v", problems, err)
 	}
 	expected := `
-# HELP interceptor_exchanges_total Exchanges by how much of them was seen.
+# HELP interceptor_exchanges_total Records: exchanges by how much of them was seen, and those of connections that carry none.
 # TYPE interceptor_exchanges_total counter
 interceptor_exchanges_total{outcome="complete",source="a"} 7
 interceptor_exchanges_total{outcome="complete",source="b"} 0
+interceptor_exchanges_total{outcome="connection",source="a"} 0
+interceptor_exchanges_total{outcome="connection",source="b"} 0
 interceptor_exchanges_total{outcome="incomplete",source="a"} 0
 interceptor_exchanges_total{outcome="incomplete",source="b"} 0
 interceptor_exchanges_total{outcome="no-request",source="a"} 0

@@ -1,6 +1,8 @@
 package http1
 
 import (
+	"bytes"
+	"compress/gzip"
 	"fmt"
 	"slices"
 	"strings"
@@ -312,6 +314,42 @@ func TestCase60Chunked(t *testing.T) {
 	}
 	if len(q.Trailers) != 2 || q.Trailers[0].Value != "1" || q.Trailers[1].Value != "***" {
 		t.Errorf("trailers %v", q.Trailers)
+	}
+}
+
+// TestCase61ContentCodings holds that a body is told as sent and as it was before
+// its coding; the codings themselves have tests of their own.
+func TestCase61ContentCodings(t *testing.T) {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	if _, err := w.Write([]byte("hello, hello, hello")); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	coded := b.String()
+	h := full(t)
+	h.client(fmt.Sprintf("POST /1 HTTP/1.1\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s", len(coded), coded))
+	h.server(fmt.Sprintf("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Encoding: GZIP\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(coded), coded))
+	h.client("HEAD /2 HTTP/1.1\r\n\r\n")
+	h.server("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 99\r\n\r\n")
+	h.client(get(3))
+	h.server(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s", len(coded), coded[:20]))
+	xs := h.close(reassembly.CloseFIN)
+	type body struct {
+		size, decodedSize uint64
+		decoded           string
+		decoding          capstanv1.Decoding
+	}
+	of := func(b *capstanv1.Body) body { return body{b.Size, b.DecodedSize, string(b.Decoded), b.Decoding} }
+	whole := body{uint64(len(coded)), 19, "hello, hello, hello", capstanv1.Decoding_DECODING_COMPLETE}
+	got := []body{of(xs[0].Request.Body), of(xs[0].Response.Body), of(xs[1].Response.Body)}
+	if !slices.Equal(got, []body{whole, whole, {}}) {
+		t.Errorf("%+v", got)
+	}
+	if cut := of(xs[2].Response.Body); cut.decoding != capstanv1.Decoding_DECODING_PARTIAL || !strings.HasPrefix(whole.decoded, cut.decoded) || cut.size != 20 {
+		t.Errorf("%+v", cut)
 	}
 }
 

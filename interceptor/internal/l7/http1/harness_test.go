@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"capstan/interceptor/internal/exchange"
+	"capstan/interceptor/internal/exchange/exchangetest"
 	"capstan/pkg/flow"
 	"capstan/pkg/reassembly"
 	capstanv1 "capstan/proto/capstan/v1"
@@ -42,7 +43,7 @@ func newHarness(t testing.TB, cfg Config, bodyLimit int, conn *reassembly.Conn) 
 	if cfg.Stats == nil {
 		cfg.Stats = &h.stats
 	}
-	rec := exchange.NewRecorder(exchange.Config{BodyLimit: bodyLimit, Emit: func(x *capstanv1.Exchange) { h.records = append(h.records, x) }})
+	rec := exchange.NewRecorder(exchange.Config{BodyLimit: bodyLimit, Emit: exchangetest.Keep(&h.records)})
 	h.c = New(cfg, conn, rec)
 	return h
 }

@@ -202,7 +202,8 @@ func exchanges(client, server *peer, from uint32, n int) (q, s []byte) {
 // allocations.
 func TestExchangesAllocateLittle(t *testing.T) {
 	k := newTalk(t, Config{})
-	k.c.rec = k.recorder(0)
+	told := 0
+	k.c.rec = exchange.NewRecorder(exchange.Config{Emit: func(*capstanv1.Exchange) { told++ }})
 	id := uint32(1)
 	feed := func(n int) {
 		q, s := exchanges(k.client, k.server, id, n)
@@ -216,13 +217,15 @@ func TestExchangesAllocateLittle(t *testing.T) {
 	feed(10)
 	const n = 900
 	q, s := exchanges(k.client, k.server, id, n)
-	k.records = make([]*capstanv1.Exchange, 0, 2*n)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	k.c.Data(fromClient, reassembly.Chunk{Offset: k.offset[fromClient], Acked: -1, Bytes: q})
 	k.c.Data(fromServer, reassembly.Chunk{Offset: k.offset[fromServer], Acked: -1, Bytes: s})
 	runtime.ReadMemStats(&after)
 	k.fed += uint64(len(q) + len(s))
+	if told != 10+n {
+		t.Fatalf("%d exchanges of %d", told, 10+n)
+	}
 	each := float64(after.Mallocs-before.Mallocs) / n
 	t.Logf("%.2f allocations, %.0f bytes per exchange", each, float64(after.TotalAlloc-before.TotalAlloc)/n)
 	if each > 2 {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"capstan/interceptor/internal/exchange"
+	"capstan/interceptor/internal/exchange/exchangetest"
 	"capstan/pkg/flow"
 	"capstan/pkg/reassembly"
 	capstanv1 "capstan/proto/capstan/v1"
@@ -47,7 +48,7 @@ func newHarness(t testing.TB, cfg Config, bodyLimit int, conn *reassembly.Conn) 
 }
 
 func (h *harness) recorder(bodyLimit int) *exchange.Recorder {
-	return exchange.NewRecorder(exchange.Config{BodyLimit: bodyLimit, Emit: func(x *capstanv1.Exchange) { h.records = append(h.records, x) }})
+	return exchange.NewRecorder(exchange.Config{BodyLimit: bodyLimit, Emit: exchangetest.Keep(&h.records)})
 }
 
 // chunk delivers b at the direction's current offset.

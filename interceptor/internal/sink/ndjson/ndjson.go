@@ -4,7 +4,7 @@
 // message of proto/capstan/v1. Every field is always there unless it says "if":
 //
 //	id           string   Exchange.id
-//	protocol     string   Exchange.protocol: HTTP1, HTTP2, GRPC
+//	protocol     string   Exchange.protocol: HTTP1, HTTP2, GRPC, WEBSOCKET, TLS, OTHER
 //	client       object   Exchange.client: address (string), port (number)
 //	server       object   Exchange.server, likewise
 //	startTime    string   Exchange.start_time_unix_ns: RFC 3339, UTC, nine fractional digits
@@ -18,6 +18,9 @@
 //	request      object   if the request was seen
 //	response     object   if the response was seen
 //	grpc         object   Exchange.grpc, if it is a call of gRPC or gRPC-Web
+//	connection   object   Exchange.connection, if the record is that of a connection
+//	websocket    object   Exchange.websocket, if it carries WebSocket
+//	tls          object   Exchange.tls, if it carries TLS
 //
 // request:
 //
@@ -29,6 +32,10 @@
 //	bodyGapBytes        number   bytes of it that were never captured
 //	body                string   base64 of its first bytes, if any were kept
 //	bodyTruncated       boolean  whether body is not all of it
+//	decoding            string   complete, partial, invalid, unsupported or limit: how
+//	                    far body's content codings could be undone, if it has any
+//	decodedSize         number   what body decodes to, likewise
+//	decoded             string   base64 of its first bytes, if there are any
 //	firstByteNs         number   first byte's time, nanoseconds after startTime
 //	lastByteNs          number   last byte's time, likewise
 //
@@ -46,10 +53,37 @@
 //	timeoutNs           number, if the client set one
 //	requestEncoding     string, if it was sent
 //	responseEncoding    likewise
+//
+// connection:
+//
+//	client, server      objects: bytes, segments, gapBytes (numbers)
+//	close               string: fin, reset, replaced, timeout, evicted, captureEnded, sourceLost
+//	looksLike           string, if known
+//	midstream           boolean
+//
+// websocket:
+//
+//	client, server      objects: frames, textMessages, binaryMessages, pings, pongs,
+//	                    messageBytes, compressedMessages, resyncs, brokenMessages,
+//	                    malformedFrames (numbers); closeCode (number) and
+//	                    closeReason (string), if the end closed
+//	compression         boolean
+//	subprotocol         string, if one was chosen
+//	messages            array of objects: fromClient (boolean), opcode (number),
+//	                    firstByteNs, lastByteNs, size, frames (numbers), compressed,
+//	                    incomplete (booleans), content (base64) and contentSize, if kept
+//
+// tls:
+//
+//	serverName, alpn, cipherSuiteName   strings, if known
+//	alpnOffered         array of strings
+//	version, cipherSuite, encryptedBytes   numbers
+//	versionsOffered     array of numbers
+//	clientHello, serverHello, helloRetry, encryptedClientHello, resumptionOffered   booleans
+//	alert               number, if there was one in the clear
 package ndjson
 
 import (
-	"encoding/base64"
 	"slices"
 	"strconv"
 	"time"
@@ -61,7 +95,7 @@ import (
 // grow dst.
 func Append(dst []byte, x *capstanv1.Exchange) []byte {
 	dst = appendString(append(dst, `{"id":`...), x.GetId())
-	dst = appendString(append(dst, `,"protocol":`...), protocolName(x.GetProtocol()))
+	dst = appendString(append(dst, `,"protocol":`...), nameOf(protocolNames[:], int32(x.GetProtocol())))
 	dst = appendEndpoint(append(dst, `,"client":`...), x.GetClient())
 	dst = appendEndpoint(append(dst, `,"server":`...), x.GetServer())
 	start := x.GetStartTimeUnixNs()
@@ -80,6 +114,15 @@ func Append(dst []byte, x *capstanv1.Exchange) []byte {
 	}
 	if g := x.GetGrpc(); g != nil {
 		dst = appendGrpc(append(dst, `,"grpc":`...), g)
+	}
+	if c := x.GetConnection(); c != nil {
+		dst = appendConnection(append(dst, `,"connection":`...), c)
+	}
+	if w := x.GetWebsocket(); w != nil {
+		dst = appendWebSocket(append(dst, `,"websocket":`...), w, start)
+	}
+	if t := x.GetTls(); t != nil {
+		dst = appendTLS(append(dst, `,"tls":`...), t)
 	}
 	return append(dst, "}\n"...)
 }
@@ -132,11 +175,42 @@ func appendContent(dst []byte, headers, trailers []*capstanv1.Header, b *capstan
 	dst = strconv.AppendUint(append(dst, `,"bodySize":`...), b.GetSize(), 10)
 	dst = strconv.AppendUint(append(dst, `,"bodyGapBytes":`...), b.GetGapBytes(), 10)
 	if content := b.GetContent(); len(content) > 0 {
-		dst = append(dst, `,"body":"`...)
-		dst = base64.StdEncoding.AppendEncode(dst, content)
-		dst = append(dst, '"')
+		dst = appendBytes(append(dst, `,"body":`...), content)
 	}
-	return strconv.AppendBool(append(dst, `,"bodyTruncated":`...), b.GetTruncated())
+	dst = strconv.AppendBool(append(dst, `,"bodyTruncated":`...), b.GetTruncated())
+	return appendDecoded(dst, b)
+}
+
+// appendDecoded appends what a body was before its content codings.
+func appendDecoded(dst []byte, b *capstanv1.Body) []byte {
+	if b.GetDecoding() == capstanv1.Decoding_DECODING_UNSPECIFIED {
+		return dst
+	}
+	dst = appendString(append(dst, `,"decoding":`...), nameOf(decodingNames[:], int32(b.GetDecoding())))
+	dst = strconv.AppendUint(append(dst, `,"decodedSize":`...), b.GetDecodedSize(), 10)
+	if decoded := b.GetDecoded(); len(decoded) > 0 {
+		dst = appendBytes(append(dst, `,"decoded":`...), decoded)
+	}
+	return dst
+}
+
+// decodingNames are the enum's names as those of flaws.
+var decodingNames = [...]string{
+	capstanv1.Decoding_DECODING_UNSPECIFIED: "unspecified",
+	capstanv1.Decoding_DECODING_COMPLETE:    "complete",
+	capstanv1.Decoding_DECODING_PARTIAL:     "partial",
+	capstanv1.Decoding_DECODING_INVALID:     "invalid",
+	capstanv1.Decoding_DECODING_UNSUPPORTED: "unsupported",
+	capstanv1.Decoding_DECODING_LIMIT:       "limit",
+}
+
+// nameOf returns the name of an enum's value, the first for one that is not
+// known here.
+func nameOf(names []string, value int32) string {
+	if value < 0 || int(value) >= len(names) {
+		return names[0]
+	}
+	return names[value]
 }
 
 func appendTimes(dst []byte, first, last, start uint64) []byte {
@@ -169,17 +243,15 @@ func appendEndpoint(dst []byte, e *capstanv1.Endpoint) []byte {
 	return append(dst, '}')
 }
 
-// protocolName is the enum's name without its prefix.
-func protocolName(p capstanv1.Protocol) string {
-	switch p {
-	case capstanv1.Protocol_PROTOCOL_HTTP1:
-		return "HTTP1"
-	case capstanv1.Protocol_PROTOCOL_HTTP2:
-		return "HTTP2"
-	case capstanv1.Protocol_PROTOCOL_GRPC:
-		return "GRPC"
-	}
-	return "UNSPECIFIED"
+// protocolNames are the enum's names without their prefix.
+var protocolNames = [...]string{
+	capstanv1.Protocol_PROTOCOL_UNSPECIFIED: "UNSPECIFIED",
+	capstanv1.Protocol_PROTOCOL_HTTP1:       "HTTP1",
+	capstanv1.Protocol_PROTOCOL_HTTP2:       "HTTP2",
+	capstanv1.Protocol_PROTOCOL_GRPC:        "GRPC",
+	capstanv1.Protocol_PROTOCOL_WEBSOCKET:   "WEBSOCKET",
+	capstanv1.Protocol_PROTOCOL_TLS:         "TLS",
+	capstanv1.Protocol_PROTOCOL_OTHER:       "OTHER",
 }
 
 // flawNames are the enum's names without their prefix, in lowerCamelCase.
@@ -205,13 +277,7 @@ func appendFlaws(dst []byte, flaws []capstanv1.Flaw) []byte {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		name := flawNames[0]
-		if int(f) > 0 && int(f) < len(flawNames) {
-			name = flawNames[f]
-		}
-		dst = append(dst, '"')
-		dst = append(dst, name...)
-		dst = append(dst, '"')
+		dst = appendString(dst, nameOf(flawNames[:], int32(f)))
 	}
 	return append(dst, ']')
 }

@@ -76,6 +76,9 @@ type common struct {
 	BodyGapBytes  uint64  `json:"bodyGapBytes"`
 	Body          []byte  `json:"body"`
 	BodyTruncated bool    `json:"bodyTruncated"`
+	Decoding      string  `json:"decoding"`
+	DecodedSize   uint64  `json:"decodedSize"`
+	Decoded       []byte  `json:"decoded"`
 	FirstByteNs   int64   `json:"firstByteNs"`
 	LastByteNs    int64   `json:"lastByteNs"`
 }
@@ -114,7 +117,12 @@ func expected(x *capstanv1.Exchange) line {
 	}
 	start := x.GetStartTimeUnixNs()
 	shared := func(version string, hs, ts []*capstanv1.Header, b *capstanv1.Body, first, last uint64) common {
-		return common{version, fields(hs), fields(ts), b.GetSize(), b.GetGapBytes(), b.GetContent(), b.GetTruncated(), int64(first - start), int64(last - start)}
+		c := common{Version: version, Headers: fields(hs), Trailers: fields(ts), BodySize: b.GetSize(), BodyGapBytes: b.GetGapBytes(),
+			Body: b.GetContent(), BodyTruncated: b.GetTruncated(), FirstByteNs: int64(first - start), LastByteNs: int64(last - start)}
+		if b.GetDecoding() != 0 {
+			c.Decoding, c.DecodedSize, c.Decoded = strings.ToLower(strings.TrimPrefix(b.Decoding.String(), "DECODING_")), b.DecodedSize, b.Decoded
+		}
+		return c
 	}
 	if q := x.GetRequest(); q != nil {
 		l.Request = &request{q.Method, q.Target, q.Authority, q.Scheme, q.Protocol, shared(q.Version, q.Headers, q.Trailers, q.Body, q.FirstByteUnixNs, q.LastByteUnixNs)}
@@ -197,6 +205,10 @@ func randomBody(r *rand.Rand) *capstanv1.Body {
 	for range r.IntN(20) {
 		b.Content = append(b.Content, byte(r.Uint32()))
 	}
+	b.Decoding, b.DecodedSize = capstanv1.Decoding(r.IntN(6)), r.Uint64()>>r.IntN(64)
+	for range r.IntN(20) {
+		b.Decoded = append(b.Decoded, byte(r.Uint32()))
+	}
 	return b
 }
 
@@ -214,7 +226,7 @@ func randomMessages(r *rand.Rand) *capstanv1.GrpcMessages {
 func randomRecord(r *rand.Rand) *capstanv1.Exchange {
 	start := r.Uint64N(math.MaxInt64 / 2)
 	x := &capstanv1.Exchange{
-		Id: randomString(r), Protocol: capstanv1.Protocol(r.IntN(4)), Source: randomString(r), Complete: r.IntN(2) == 0,
+		Id: randomString(r), Protocol: capstanv1.Protocol(r.IntN(7)), Source: randomString(r), Complete: r.IntN(2) == 0,
 		Client: &capstanv1.Endpoint{Address: "192.0.2.1", Port: r.Uint32()}, StartTimeUnixNs: start, DurationNs: r.Int64(),
 	}
 	for range r.IntN(4) {

@@ -1,6 +1,9 @@
 package ndjson
 
-import "unicode/utf8"
+import (
+	"encoding/base64"
+	"unicode/utf8"
+)
 
 const hexDigits = "0123456789abcdef"
 
@@ -49,4 +52,10 @@ func appendEscaped(dst []byte, c byte) []byte {
 		return append(dst, `\t`...)
 	}
 	return append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&0xf])
+}
+
+// appendBytes appends b as a JSON string in base64 (RFC 4648 §4).
+func appendBytes(dst, b []byte) []byte {
+	dst = base64.StdEncoding.AppendEncode(append(dst, '"'), b)
+	return append(dst, '"')
 }

@@ -18,8 +18,9 @@ import (
 // time, client, server, method, URL, status, sizes of the request's and the
 // response's body, duration; then, in parentheses, what the exchange lacks. A
 // half that was not seen is a dash, and so is what is unknown of one. Behind the
-// status of a gRPC call stands its own, as grpc=0. What could drive a terminal
-// is escaped.
+// status of a gRPC call stands its own, as grpc=0. The line of a connection has
+// its protocol, what is known of it, and how it ended in place of method, URL and
+// status. What could drive a terminal is escaped.
 type Encoder struct {
 	Color    bool           // ANSI colours by method and status
 	Location *time.Location // of the time; nil means local
@@ -47,6 +48,18 @@ func (e Encoder) Append(dst []byte, x *capstanv1.Exchange) []byte {
 	dst = e.off(dst)
 	dst = appendEndpoint(append(dst, ' '), x.GetClient())
 	dst = appendEndpoint(append(dst, " → "...), x.GetServer())
+	if x.GetConnection() != nil {
+		dst = e.appendConnection(append(dst, ' '), x)
+	} else {
+		dst = e.appendExchange(dst, x)
+	}
+	dst = append(dst, ' ')
+	dst = append(dst, roundDuration(time.Duration(x.GetDurationNs())).String()...)
+	return append(e.appendFlaws(dst, x.GetFlaws()), '\n')
+}
+
+// appendExchange appends what both halves say.
+func (e Encoder) appendExchange(dst []byte, x *capstanv1.Exchange) []byte {
 	dst = e.appendRequest(append(dst, ' '), x.GetRequest())
 	dst = e.appendStatus(append(dst, ' '), x.GetResponse())
 	if g := x.GetGrpc(); g.GetStatusKnown() {
@@ -55,10 +68,7 @@ func (e Encoder) Append(dst []byte, x *capstanv1.Exchange) []byte {
 	dst = append(dst, ' ')
 	dst = appendSize(dst, x.GetRequest() != nil, x.GetRequest().GetBody().GetSize())
 	dst = append(dst, '/')
-	dst = appendSize(dst, x.GetResponse() != nil, x.GetResponse().GetBody().GetSize())
-	dst = append(dst, ' ')
-	dst = append(dst, roundDuration(time.Duration(x.GetDurationNs())).String()...)
-	return append(e.appendFlaws(dst, x.GetFlaws()), '\n')
+	return appendSize(dst, x.GetResponse() != nil, x.GetResponse().GetBody().GetSize())
 }
 
 func (e Encoder) on(dst []byte, color string) []byte {

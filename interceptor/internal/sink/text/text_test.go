@@ -45,6 +45,18 @@ func TestLines(t *testing.T) {
 			x.Flaws = []capstanv1.Flaw{capstanv1.Flaw_FLAW_HEADERS_UNKNOWN, capstanv1.Flaw_FLAW_RESET}
 		}, "– – – 0 B/1.2 KiB 3.4ms (headers unknown, reset)"},
 		{"asterisk", func(x *capstanv1.Exchange) { x.Request.Method, x.Request.Target = "OPTIONS", "*" }, "OPTIONS * 200 0 B/1.2 KiB 3.4ms"},
+		{"TLS", func(x *capstanv1.Exchange) {
+			x.Protocol, x.Tls = capstanv1.Protocol_PROTOCOL_TLS, &capstanv1.Tls{Version: 0x0304, ServerName: "shop\n", Alpn: "h2", CipherSuiteName: "TLS_AES_128_GCM_SHA256", Alerted: true, Alert: 40}
+			x.Connection = &capstanv1.Connection{Close: capstanv1.Close_CLOSE_FIN, Client: &capstanv1.Traffic{Bytes: 10}, Server: &capstanv1.Traffic{Bytes: 2048}}
+		}, `TLS 1.3 shop\n h2 TLS_AES_128_GCM_SHA256 alert=40 fin 10 B/2.0 KiB 3.4ms`},
+		{"WebSocket", func(x *capstanv1.Exchange) {
+			x.Protocol, x.Websocket = capstanv1.Protocol_PROTOCOL_WEBSOCKET, &capstanv1.WebSocket{
+				Client: &capstanv1.WebSocketTraffic{TextMessages: 1, BinaryMessages: 2}, Server: &capstanv1.WebSocketTraffic{Closed: true, CloseCode: 1001}}
+			x.Connection = &capstanv1.Connection{Close: capstanv1.Close_CLOSE_CAPTURE_ENDED}
+		}, "WebSocket 3/0 messages code=1001 capture-ended 0 B/0 B 3.4ms"},
+		{"another protocol", func(x *capstanv1.Exchange) {
+			x.Protocol, x.Connection = capstanv1.Protocol_PROTOCOL_OTHER, &capstanv1.Connection{Close: capstanv1.Close_CLOSE_RESET, LooksLike: "ssh"}
+		}, "TCP ssh reset 0 B/0 B 3.4ms"},
 		{"sizes", func(x *capstanv1.Exchange) { x.Request.Body.Size, x.Response.Body.Size = 1023, 5<<30 }, "GET http://shop/cart?id=1 200 1023 B/5.0 GiB 3.4ms"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

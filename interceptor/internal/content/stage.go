@@ -1,0 +1,94 @@
+package content
+
+import (
+	"bufio"
+	"io"
+
+	"github.com/andybalholm/brotli"
+	"github.com/klauspost/compress/flate"
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zlib"
+	"github.com/klauspost/compress/zstd"
+)
+
+// stage undoes one coding. Reset begins another body.
+type stage struct {
+	resetter
+	coding coding
+	left   int64 // what may still be read
+}
+
+type resetter interface {
+	io.Reader
+	Reset(io.Reader) error
+}
+
+func newStage(c coding) (*stage, error) {
+	s := &stage{coding: c}
+	switch c {
+	case gzipCoding:
+		s.resetter = new(gzip.Reader)
+	case deflateCoding:
+		s.resetter = new(deflate)
+	case brotliCoding:
+		s.resetter = brotli.NewReader(nil)
+	case zstdCoding:
+		// Without concurrency it starts no goroutine.
+		z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+		if err != nil {
+			return nil, err
+		}
+		s.resetter = z
+	}
+	return s, nil
+}
+
+// Read reads what is decoded, and fails with errLimit where there is more of it
+// than may be.
+func (s *stage) Read(b []byte) (int, error) {
+	n, err := s.resetter.Read(b)
+	if int64(n) > s.left {
+		n, err = int(s.left), errLimit
+	}
+	s.left -= int64(n)
+	return n, err
+}
+
+// deflate undoes the coding of that name, which is zlib's format (RFC 1950) by
+// the standard, and DEFLATE without it (RFC 1951) by many.
+type deflate struct {
+	io.Reader
+	in   bufio.Reader
+	zlib io.ReadCloser
+	raw  io.ReadCloser
+}
+
+// Reset implements resetter.
+func (d *deflate) Reset(in io.Reader) error {
+	d.in.Reset(in)
+	h, err := d.in.Peek(2)
+	if err != nil {
+		return err
+	}
+	const method, check = 8, 31 // RFC 1950 §2.2
+	if h[0]&0x0f == method && (int(h[0])<<8|int(h[1]))%check == 0 {
+		return d.resetZlib()
+	}
+	if d.raw == nil {
+		d.raw = flate.NewReader(&d.in)
+	} else if err = d.raw.(flate.Resetter).Reset(&d.in, nil); err != nil {
+		return err
+	}
+	d.Reader = d.raw
+	return nil
+}
+
+func (d *deflate) resetZlib() (err error) {
+	if d.zlib == nil {
+		d.zlib, err = zlib.NewReader(&d.in)
+	} else {
+		err = d.zlib.(zlib.Resetter).Reset(&d.in, nil)
+	}
+	d.Reader = d.zlib
+	return err
+}

@@ -1,0 +1,52 @@
+package exchange
+
+import (
+	"strings"
+
+	capstanv1 "capstan/proto/capstan/v1"
+)
+
+// maxCodingFields is how many fields with codings are looked at; one more than
+// codings are undone, so that too many are told as such.
+const maxCodingFields = 5
+
+// decodeAll undoes the codings of the bodies of x. What is decoded stays the
+// recorder's, until the next record.
+func (r *Recorder) decodeAll(x *capstanv1.Exchange) {
+	if q := x.Request; q != nil {
+		r.decode(0, q.Headers, q.Body)
+	}
+	if s := x.Response; s != nil {
+		r.decode(1, s.Headers, s.Body)
+	}
+}
+
+func (r *Recorder) decode(half int, headers []*capstanv1.Header, b *capstanv1.Body) {
+	if len(b.GetContent()) == 0 {
+		return
+	}
+	var room [maxCodingFields]string
+	codings := codingsOf(room[:0], headers)
+	if len(codings) == 0 {
+		return
+	}
+	decoded, result := r.content.Decode(r.decoded[half][:0], b.Content, !b.Truncated, codings, r.BodyLimit())
+	r.decoded[half] = decoded
+	b.Decoded, b.DecodedSize, b.Decoding = decoded, result.Size, result.Decoding
+	if result.Decoding != capstanv1.Decoding_DECODING_UNSPECIFIED {
+		r.stats.Decoded[result.Decoding]++
+	}
+}
+
+// codingsOf appends the values of the fields that name codings, in the order of
+// their application: those of the content come before those of its transfer.
+func codingsOf(values []string, headers []*capstanv1.Header) []string {
+	for _, name := range [...]string{"Content-Encoding", "Transfer-Encoding"} {
+		for _, h := range headers {
+			if len(h.Name) == len(name) && len(values) < cap(values) && strings.EqualFold(h.Name, name) {
+				values = append(values, h.Value)
+			}
+		}
+	}
+	return values
+}

@@ -1,0 +1,95 @@
+package exchange
+
+import (
+	"bytes"
+	"compress/gzip"
+	"strings"
+	"testing"
+
+	"capstan/interceptor/internal/content"
+	capstanv1 "capstan/proto/capstan/v1"
+)
+
+func gzipped(t *testing.T, s string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	if _, err := w.Write([]byte(s)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// TestEmitDecodesBodies takes bodies kept whole and in part, whose codings stand
+// in either field.
+func TestEmitDecodesBodies(t *testing.T) {
+	plain := strings.Repeat("text of a body, ", 50)
+	whole := gzipped(t, plain)
+	for _, tt := range []struct {
+		name     string
+		fields   []*capstanv1.Header
+		content  []byte
+		cut      bool
+		want     capstanv1.Decoding
+		wantSize int
+	}{
+		{"content coding", []*capstanv1.Header{{Name: "content-ENCODING", Value: "gzip"}}, whole, false, capstanv1.Decoding_DECODING_COMPLETE, len(plain)},
+		{"transfer coding", []*capstanv1.Header{{Name: "Transfer-Encoding", Value: "gzip, chunked"}}, whole, false, capstanv1.Decoding_DECODING_COMPLETE, len(plain)},
+		{"both", []*capstanv1.Header{{Name: "Transfer-Encoding", Value: "gzip"}, {Name: "Transfer-Encoding", Value: "chunked"}, {Name: "Content-Encoding", Value: "gzip"}},
+			gzipped(t, string(whole)), false, capstanv1.Decoding_DECODING_COMPLETE, len(plain)},
+		{"kept in part", []*capstanv1.Header{{Name: "Content-Encoding", Value: "gzip"}}, whole[:len(whole)-9], true, capstanv1.Decoding_DECODING_PARTIAL, -1},
+		{"chunked alone", []*capstanv1.Header{{Name: "Transfer-Encoding", Value: "chunked"}}, whole, false, capstanv1.Decoding_DECODING_UNSPECIFIED, 0},
+		{"too many fields", []*capstanv1.Header{{Name: "Content-Encoding", Value: "gzip"}, {Name: "Content-Encoding", Value: "gzip"}, {Name: "Content-Encoding", Value: "gzip"},
+			{Name: "Content-Encoding", Value: "gzip"}, {Name: "Content-Encoding", Value: "gzip"}}, whole, false, capstanv1.Decoding_DECODING_UNSUPPORTED, 0},
+		{"nothing kept", []*capstanv1.Header{{Name: "Content-Encoding", Value: "gzip"}}, nil, true, capstanv1.Decoding_DECODING_UNSPECIFIED, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			body := func() *capstanv1.Body {
+				return &capstanv1.Body{Size: uint64(len(tt.content)), Content: tt.content, Truncated: tt.cut}
+			}
+			x, stats := record(t, Config{BodyLimit: 100}, NewConnection(testIdentity()), &capstanv1.Exchange{
+				Request:  &capstanv1.HttpRequest{Headers: tt.fields, Body: body()},
+				Response: &capstanv1.HttpResponse{Headers: tt.fields, Body: body()},
+			})
+			for _, b := range []*capstanv1.Body{x.Request.Body, x.Response.Body} {
+				if b.Decoding != tt.want || tt.wantSize >= 0 && b.DecodedSize != uint64(tt.wantSize) {
+					t.Errorf("%v, %d bytes; want %v, %d", b.Decoding, b.DecodedSize, tt.want, tt.wantSize)
+				}
+				if want := plain[:min(b.DecodedSize, 100)]; string(b.Decoded) != want {
+					t.Errorf("decoded %q, want %q", b.Decoded, want)
+				}
+			}
+			if tt.want != 0 && stats.Decoded[tt.want] != 2 {
+				t.Errorf("counted %v", stats.Decoded)
+			}
+		})
+	}
+}
+
+func TestEmitBoundsWhatBodiesDecodeTo(t *testing.T) {
+	x, _ := record(t, Config{BodyLimit: 100, Content: content.Config{MaxDecoded: 150}}, NewConnection(testIdentity()), &capstanv1.Exchange{
+		Response: &capstanv1.HttpResponse{
+			Headers: []*capstanv1.Header{{Name: "Content-Encoding", Value: "gzip"}},
+			Body:    &capstanv1.Body{Content: gzipped(t, strings.Repeat("a", 1000))},
+		},
+	})
+	if b := x.Response.Body; b.Decoding != capstanv1.Decoding_DECODING_LIMIT || b.DecodedSize != 150 || len(b.Decoded) != 100 {
+		t.Errorf("%v", b)
+	}
+}
+
+// TestEmitOfConnections: a connection has no halves that could be missing.
+func TestEmitOfConnections(t *testing.T) {
+	x, stats := record(t, Config{}, NewConnection(testIdentity()), &capstanv1.Exchange{
+		Connection: &capstanv1.Connection{}, StartTimeUnixNs: 5, DurationNs: 7, Complete: true,
+	})
+	if len(x.Flaws) != 0 || x.StartTimeUnixNs != 5 || x.DurationNs != 7 || !x.Complete {
+		t.Errorf("%v", x)
+	}
+	if stats.Connections != 1 || stats.Total() != 1 {
+		t.Errorf("counted as %+v", stats)
+	}
+}
