@@ -31,7 +31,7 @@ order. URL is that of a server, such as rpcap://HOST/; a device in it is ignored
 			return devices(cmd.Context(), s.out, &server, format, args[0])
 		},
 	}
-	server.registerTLS(cmd.Flags())
+	server.register(cmd.Flags())
 	cmd.Flags().StringVarP(&format, "output", "o", "text", "text or json (one object per line)")
 	return cmd
 }
@@ -52,7 +52,7 @@ func devices(ctx context.Context, out io.Writer, server *serverFlags, format, te
 	if err != nil {
 		return usageError{err}
 	}
-	options, err := server.client()
+	options, err := server.client(&u)
 	if err != nil {
 		return err
 	}

@@ -57,35 +57,26 @@ type dumper struct {
 var errEnough = errors.New("as many frames as wanted")
 
 func (d *dumper) run(ctx context.Context, text, file, logFormat string) error {
-	u, err := parseSource(text)
-	if err != nil {
-		return err
-	}
-	if u.Device == "" {
-		return usageError{fmt.Errorf("source %q names no device: %q lists them", u, "interceptor devices "+u.String())}
-	}
 	log, err := newLogger(d.err, logFormat)
 	if err != nil {
 		return err
 	}
-	client, err := d.server.client()
+	cfg, err := d.server.source(ctx, text, log)
 	if err != nil {
 		return err
 	}
+	defer d.server.close()
 	out, closeOut, err := d.open(file)
 	if err != nil {
 		return err
 	}
 	ctx, d.cancel = context.WithCancelCause(ctx)
 	defer d.cancel(nil)
-	d.name, d.ids = u.Device, make(map[capture.LinkType]int)
+	d.name, d.ids = cfg.URL.Device, make(map[capture.LinkType]int)
 	if d.w, err = capfile.NewWriter(out, "capstan interceptor "+version()); err != nil {
 		return errors.Join(cannotStartError{err}, closeOut())
 	}
-	live := source.NewRPCAP(source.RPCAPConfig{
-		URL: u, SnapLen: d.server.snapLen, Promiscuous: d.server.promiscuous, StartTimeout: d.server.startTimeout,
-		ReconnectTimeout: d.server.reconnectTimeout, Client: client, Log: log,
-	})
+	live := source.NewRPCAP(cfg)
 	start := time.Now()
 	err = live.Run(ctx, d)
 	counters := live.Counters()

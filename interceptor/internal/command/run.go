@@ -2,78 +2,18 @@ package command
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"capstan/interceptor/internal/ledger"
 	"capstan/interceptor/internal/metrics"
 	"capstan/interceptor/internal/source"
-	"capstan/pkg/rpcap"
-	"capstan/pkg/rpcap/rpcapclient"
 )
-
-// serverFlags are the flags of the commands that speak to a capture server.
-type serverFlags struct {
-	caFile           string
-	insecure         bool
-	snapLen          int
-	promiscuous      bool
-	startTimeout     time.Duration
-	reconnectTimeout time.Duration
-}
-
-func (f *serverFlags) registerTLS(flags *pflag.FlagSet) {
-	flags.StringVar(&f.caFile, "tls-ca", "", "file of PEM certificates to trust for rpcaps instead of the system's")
-	flags.BoolVar(&f.insecure, "tls-insecure", false, "do not verify the server's certificate (rpcaps)")
-	flags.DurationVar(&f.startTimeout, "connect-timeout", 10*time.Second, "how long to try to reach a server at the start")
-}
-
-func (f *serverFlags) registerCapture(flags *pflag.FlagSet) {
-	f.registerTLS(flags)
-	flags.IntVar(&f.snapLen, "snaplen", 0, "bytes to capture of each frame; 0 = all")
-	flags.BoolVar(&f.promiscuous, "promiscuous", false, "ask for promiscuous mode")
-	flags.DurationVar(&f.reconnectTimeout, "reconnect-timeout", 0, "how long to try to regain a lost server; 0 = for ever")
-}
-
-func (f *serverFlags) client() (rpcapclient.Options, error) {
-	o := rpcapclient.Options{DialTimeout: f.startTimeout}
-	if f.caFile == "" && !f.insecure {
-		return o, nil
-	}
-	o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: f.insecure}
-	if f.caFile != "" {
-		pem, err := os.ReadFile(f.caFile)
-		if err != nil {
-			return o, cannotStartError{err}
-		}
-		o.TLS.RootCAs = x509.NewCertPool()
-		if !o.TLS.RootCAs.AppendCertsFromPEM(pem) {
-			return o, cannotStartError{fmt.Errorf("--tls-ca %s: no PEM certificate in it", f.caFile)}
-		}
-	}
-	return o, nil
-}
-
-// parseSource parses the URL of a device to capture from.
-func parseSource(text string) (rpcap.URL, error) {
-	u, err := rpcap.ParseURL(text)
-	switch {
-	case err != nil:
-		return u, usageError{err}
-	case u.Scheme == rpcap.SchemeLocal:
-		return u, usageError{fmt.Errorf("source %q names no host: write rpcap://HOST/DEVICE", text)}
-	}
-	return u, nil
-}
 
 func runCommand(s streams) *cobra.Command {
 	var (
@@ -118,7 +58,8 @@ type runner struct {
 func (r *runner) run(ctx context.Context, urls []string) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	if err := r.prepare(urls, cancel); err != nil {
+	defer r.server.close()
+	if err := r.prepare(ctx, urls, cancel); err != nil {
 		return err
 	}
 	stopMetrics, err := metrics.Serve(r.metricsAddress, r.ledgers, r.outputCounters)
@@ -141,7 +82,7 @@ func (r *runner) run(ctx context.Context, urls []string) error {
 }
 
 // prepare makes a pipeline for each source, before anything is started.
-func (r *runner) prepare(urls []string, cancel context.CancelCauseFunc) (err error) {
+func (r *runner) prepare(ctx context.Context, urls []string, cancel context.CancelCauseFunc) (err error) {
 	if len(urls) == 0 {
 		return usageError{errors.New("no --source given")}
 	}
@@ -149,9 +90,8 @@ func (r *runner) prepare(urls []string, cancel context.CancelCauseFunc) (err err
 	if err != nil {
 		return err
 	}
-	client, err := r.server.client()
-	if err != nil {
-		return err
+	if len(urls) > 1 && r.server.listen != "" {
+		return usageError{errors.New("--listen waits for one daemon, so it goes with one --source")}
 	}
 	fanout, err := r.flags.sinks.open(log)
 	if err != nil {
@@ -166,22 +106,16 @@ func (r *runner) prepare(urls []string, cancel context.CancelCauseFunc) (err err
 		return err
 	}
 	for _, text := range urls {
-		u, err := parseSource(text)
+		cfg, err := r.server.source(ctx, text, log)
 		if err != nil {
 			return err
 		}
-		if u.Device == "" {
-			return usageError{fmt.Errorf("source %q names no device: %q lists them", u, "interceptor devices "+u.String())}
+		name := cfg.URL.String()
+		if slices.ContainsFunc(r.pipelines, func(p *pipeline) bool { return p.name == name }) {
+			return usageError{fmt.Errorf("source %q is given twice", name)}
 		}
-		if slices.ContainsFunc(r.pipelines, func(p *pipeline) bool { return p.name == u.String() }) {
-			return usageError{fmt.Errorf("source %q is given twice", u)}
-		}
-		p := newPipeline(u.String(), r.flags, r.out)
-		p.live = source.NewRPCAP(source.RPCAPConfig{
-			URL: u, SnapLen: r.server.snapLen, Promiscuous: r.server.promiscuous,
-			StartTimeout: r.server.startTimeout, ReconnectTimeout: r.server.reconnectTimeout,
-			Client: client, Log: log,
-		})
+		p := newPipeline(name, r.flags, r.out)
+		p.live = source.NewRPCAP(cfg)
 		r.pipelines = append(r.pipelines, p)
 	}
 	return nil

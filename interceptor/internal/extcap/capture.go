@@ -2,8 +2,6 @@ package extcap
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -13,9 +11,9 @@ import (
 	"syscall"
 	"time"
 
+	"capstan/interceptor/internal/remote"
 	"capstan/pkg/capfile"
 	"capstan/pkg/capture"
-	"capstan/pkg/pcapfilter"
 	"capstan/pkg/rpcap"
 	"capstan/pkg/rpcap/rpcapclient"
 )
@@ -33,13 +31,10 @@ func (o *options) url() (rpcap.URL, error) {
 	if o.secure {
 		u.Scheme = rpcap.SchemeTLS
 	}
-	if u.Password == "" {
-		u.Password = os.Getenv(passwordVariable)
-	}
 	if o.parameters != "" {
 		u.Device += "?" + o.parameters
 	}
-	return u, nil
+	return u, remote.Password(&u, "")
 }
 
 // dial connects to the server.
@@ -48,34 +43,11 @@ func (o *options) dial(ctx context.Context) (*rpcapclient.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &tls.Config{InsecureSkipVerify: o.insecure}
-	if o.caFile != "" {
-		pem, err := os.ReadFile(o.caFile)
-		if err != nil {
-			return nil, fmt.Errorf("CA certificates: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("CA certificates: no certificate in %s", o.caFile)
-		}
-	}
-	return rpcapclient.Dial(ctx, u, rpcapclient.Options{TLS: c})
-}
-
-// compile makes the program of a filter expression; nil for an empty one.
-func compile(link capture.LinkType, expression string) ([]rpcap.Instruction, error) {
-	if expression == "" {
-		return nil, nil
-	}
-	program, err := pcapfilter.Compile(link, rpcap.MaxSnapLen, expression)
+	c, err := remote.TLS(o.caFile, o.insecure)
 	if err != nil {
 		return nil, err
 	}
-	instructions := make([]rpcap.Instruction, len(program))
-	for i, p := range program {
-		instructions[i] = rpcap.Instruction{Op: p.Op, Jt: p.Jt, Jf: p.Jf, K: p.K}
-	}
-	return instructions, nil
+	return rpcapclient.Dial(ctx, u, rpcapclient.Options{TLS: c})
 }
 
 // start makes the request of the fields.
@@ -83,39 +55,25 @@ func (o *options) start(ctx context.Context, c *rpcapclient.Client, link capture
 	r := rpcapclient.StartRequest{
 		SnapLen: o.snapLen, Promiscuous: !o.notPromiscuous, ReadTimeout: time.Duration(o.readTimeoutMilli) * time.Millisecond,
 	}
-	var err error
-	if r.Transport, err = o.transportOf(); err != nil {
+	var transport remote.Transport
+	err := transport.UnmarshalText([]byte(o.transport))
+	if err != nil {
 		return nil, err
 	}
-	if r.Filter, err = compile(link, o.filter); err != nil {
+	r.Transport = transport.Transport
+	if r.Filter, err = remote.Filter(link, o.filter); err != nil {
 		return nil, fmt.Errorf("capture filter: %w", err)
 	}
-	if err := o.sample(ctx, c); err != nil {
-		return nil, err
+	if o.sampling != samplings[0].value {
+		var s remote.Sampling
+		if err := s.UnmarshalText(fmt.Appendf(nil, "%s:%d", o.sampling, o.samplingValue)); err != nil {
+			return nil, err
+		}
+		if err := c.SetSampling(ctx, s.Method, s.Value); err != nil {
+			return nil, err
+		}
 	}
 	return c.Start(ctx, r)
-}
-
-func (o *options) transportOf() (rpcapclient.Transport, error) {
-	for _, t := range transports {
-		if t.value == o.transport {
-			return t.transport, nil
-		}
-	}
-	return 0, fmt.Errorf("transport %q is none of connect, accept, datagram", o.transport)
-}
-
-func (o *options) sample(ctx context.Context, c *rpcapclient.Client) error {
-	for _, s := range samplings {
-		switch {
-		case s.value != o.sampling:
-		case s.method == rpcap.SamplingNone:
-			return nil
-		default:
-			return c.SetSampling(ctx, s.method, o.samplingValue)
-		}
-	}
-	return fmt.Errorf("sampling %q is none of none, count, timer", o.sampling)
 }
 
 // captureInto captures until ctx ends, the reader of the fifo goes, or the

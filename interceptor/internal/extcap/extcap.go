@@ -9,13 +9,11 @@ import (
 	"runtime/debug"
 	"syscall"
 
+	"capstan/interceptor/internal/remote"
 	"capstan/pkg/capture"
 )
 
-const (
-	interfaceName    = "rpcap"
-	passwordVariable = "RPCAP_PASSWORD"
-)
+const interfaceName = "rpcap"
 
 // Run is main without globals. It returns the exit status: 0 done, 1 failed.
 func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -74,7 +72,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return captureInto(ctx, o, stderr)
 	case o.filterGiven:
 		// A question that is answered by text on standard output: none is "valid".
-		if _, err := compile(capture.LinkTypeEthernet, o.filter); err != nil {
+		if _, err := remote.Filter(capture.LinkTypeEthernet, o.filter); err != nil {
 			fmt.Fprintln(stdout, err)
 		}
 		return nil

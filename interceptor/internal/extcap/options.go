@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"capstan/interceptor/internal/remote"
 	"capstan/pkg/rpcap"
-	"capstan/pkg/rpcap/rpcapclient"
 )
 
 // options are the command line: what Wireshark asks, and the fields that the
@@ -42,24 +42,22 @@ type options struct {
 	readTimeoutMilli int
 }
 
-// Transports of the field --transport.
+// Values of the field --transport, as remote.Transport reads them.
 var transports = []struct {
 	value, display string
-	transport      rpcapclient.Transport
 }{
-	{"connect", "TCP, opened from this host", rpcapclient.TransportConnect},
-	{"accept", "TCP, opened by the server", rpcapclient.TransportAccept},
-	{"datagram", "UDP", rpcapclient.TransportDatagram},
+	{"connect", "TCP, opened from this host"},
+	{"accept", "TCP, opened by the server"},
+	{"datagram", "UDP"},
 }
 
-// Methods of the field --sampling.
+// Values of the field --sampling, as remote.Sampling reads them.
 var samplings = []struct {
 	value, display string
-	method         rpcap.SamplingMethod
 }{
-	{"none", "every frame", rpcap.SamplingNone},
-	{"count", "one frame in N", rpcap.SamplingOneInN},
-	{"timer", "one frame, then none for N milliseconds", rpcap.SamplingFirstAfterMS},
+	{"none", "every frame"},
+	{"count", "one frame in N"},
+	{"timer", "one frame, then none for N milliseconds"},
 }
 
 // field is one line of the dialog. Its flag has the default value.
@@ -81,7 +79,7 @@ var fields = []field{
 	{"tls-ca", "CA certificates", "fileselect", groupServer, "PEM file that the server's certificate is verified with; empty: those of the system", "{mustexist=true}"},
 	{"tls-insecure", "Accept any certificate", "boolflag", groupServer, "Don't verify the server's certificate: whoever is on the way can read and change what is captured", ""},
 	{"user", "User", "string", groupServer, "Empty: no authentication", ""},
-	{"password", "Password", "password", groupServer, "Empty: that in the environment's " + passwordVariable, ""},
+	{"password", "Password", "password", groupServer, "Empty: that in the environment's " + remote.PasswordVariable, ""},
 	{"device", "Device", "selector", groupCapture, "Interface of the server; reload to list them", "{reload=true}{placeholder=Load devices…}"},
 	{"parameters", "Device parameters", "string", groupCapture, "Parameters that Capstan's rpcapd knows, such as if=veth*&dir=in&cutoff=64k", ""},
 	{"snaplen", "Snap length", "unsigned", groupCapture, "Bytes of each frame", "{range=1,262144}"},
@@ -120,7 +118,7 @@ func newFlags(o *options, out io.Writer) *pflag.FlagSet {
 	f.StringVar(&o.caFile, "tls-ca", "", "PEM file with the certificates to verify the server with")
 	f.BoolVar(&o.insecure, "tls-insecure", false, "don't verify the server")
 	f.StringVar(&o.user, "user", "", "user")
-	f.StringVar(&o.password, "password", "", "password; default is that in "+passwordVariable)
+	f.StringVar(&o.password, "password", "", "password; default is that in "+remote.PasswordVariable)
 	f.StringVar(&o.device, "device", defaultDevice, "device to capture from")
 	f.StringVar(&o.parameters, "parameters", "", "its parameters")
 	f.IntVar(&o.snapLen, "snaplen", rpcap.MaxSnapLen, "bytes of each frame")

@@ -3,11 +3,10 @@ package source
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 
+	"capstan/interceptor/internal/remote"
 	"capstan/pkg/capture"
-	"capstan/pkg/pcapfilter"
 	"capstan/pkg/rpcap"
 	"capstan/pkg/rpcap/rpcapclient"
 )
@@ -18,11 +17,16 @@ const noSuchDevice = "No such device"
 
 // openDevice opens the URL's device. If the server knows no parameters, it is
 // opened without them; then the frames are more than were asked for, but for the
-// parameter filter, which is returned as a program for the client's filter.
+// parameter filter, which becomes a part of the client's. That is returned as a
+// program.
 func (s *RPCAP) openDevice(ctx context.Context, client *rpcapclient.Client) (capture.LinkType, []rpcap.Instruction, error) {
 	linkType, err := client.Open(ctx, s.cfg.URL.Device)
-	if err == nil || !unknownName(err) {
-		return linkType, nil, err
+	if err == nil {
+		filter, err := remote.Filter(linkType, s.cfg.Filter)
+		return linkType, filter, err
+	}
+	if !unknownName(err) {
+		return 0, nil, err
 	}
 	d, parseErr := rpcap.ParseDevice(s.cfg.URL.Device)
 	if parseErr != nil || !d.HasParameters() {
@@ -31,7 +35,7 @@ func (s *RPCAP) openDevice(ctx context.Context, client *rpcapclient.Client) (cap
 	if linkType, err = client.Open(ctx, d.Name); err != nil {
 		return 0, nil, err
 	}
-	filter, err := compile(linkType, d.Filter)
+	filter, err := remote.Filter(linkType, remote.Both(d.Filter, s.cfg.Filter))
 	if err != nil {
 		return 0, nil, err
 	}
@@ -43,22 +47,6 @@ func (s *RPCAP) openDevice(ctx context.Context, client *rpcapclient.Client) (cap
 }
 
 func unknownName(err error) bool {
-	var remote *rpcap.RemoteError
-	return errors.As(err, &remote) && remote.Code == rpcap.CodeOpen && strings.Contains(remote.Text, noSuchDevice)
-}
-
-// compile compiles a filter expression; nil is every frame.
-func compile(linkType capture.LinkType, expression string) ([]rpcap.Instruction, error) {
-	if expression == "" {
-		return nil, nil
-	}
-	program, err := pcapfilter.Compile(linkType, rpcap.MaxSnapLen, expression)
-	if err != nil {
-		return nil, fmt.Errorf("parameter filter: %w", err)
-	}
-	filter := make([]rpcap.Instruction, len(program))
-	for i, ins := range program {
-		filter[i] = rpcap.Instruction{Op: ins.Op, Jt: ins.Jt, Jf: ins.Jf, K: ins.K}
-	}
-	return filter, nil
+	var refused *rpcap.RemoteError
+	return errors.As(err, &refused) && refused.Code == rpcap.CodeOpen && strings.Contains(refused.Text, noSuchDevice)
 }

@@ -74,7 +74,7 @@ func TestNoSuchDevice(t *testing.T) {
 			rpcaptest.Expect(&rpcap.OpenRequest{Device: "eth0?filter=tcp+port"}),
 			rpcaptest.Send(&rpcap.Error{Code: rpcap.CodeOpen, Text: "eth0?filter=tcp+port: No such device exists"}),
 			rpcaptest.Open("eth0"),
-		}, "parameter filter: filter expression: the end where a port was expected"},
+		}, "filter expression: the end where a port was expected"},
 	} {
 		server := rpcaptest.Start(t, rpcaptest.Config{}, append([]rpcaptest.Step{rpcaptest.Authenticate()}, tc.steps...)...)
 		u := server.URL()

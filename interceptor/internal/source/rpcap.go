@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"capstan/interceptor/internal/remote"
 	"capstan/pkg/capture"
 	"capstan/pkg/pcapfilter"
 	"capstan/pkg/rpcap"
@@ -21,18 +22,25 @@ type RPCAPConfig struct {
 	URL         rpcap.URL // with a device
 	SnapLen     int       // bytes per frame; 0 = all
 	Promiscuous bool
+	Filter      string // pcap-filter(7); empty = every frame
+	Transport   rpcapclient.Transport
+	Sampling    remote.Sampling
 	// ReadTimeout is how long a lone frame may wait at the server for company.
 	// 0 means 50 ms. A shorter one makes a stalled reader lose frames sooner on
 	// a quiet device, since each timeout takes a whole block of the server's ring.
 	ReadTimeout time.Duration
 	// StartTimeout is how long Run keeps trying to reach the server for the
-	// first time; 0 means 10 s.
+	// first time; 0 means 10 s, less than 0 for ever.
 	StartTimeout time.Duration
 	// ReconnectTimeout is how long Run keeps trying to regain a lost server;
 	// 0 means for ever.
 	ReconnectTimeout time.Duration
 	Client           rpcapclient.Options
-	Log              *slog.Logger
+	// Listener, unless nil, is where the server connects to in active mode,
+	// instead of being dialled. It takes this source's server and no other.
+	// The caller closes it after Run.
+	Listener *rpcapclient.Listener
+	Log      *slog.Logger
 }
 
 // Intervals of the conversation with a server.
@@ -169,11 +177,11 @@ func final(err error) bool {
 	if filter := (*pcapfilter.Error)(nil); errors.As(err, &filter) {
 		return true
 	}
-	var remote *rpcap.RemoteError
-	if !errors.As(err, &remote) {
+	var refused *rpcap.RemoteError
+	if !errors.As(err, &refused) {
 		return false
 	}
-	switch remote.Code {
+	switch refused.Code {
 	case rpcap.CodeAuth, rpcap.CodeAuthFailed, rpcap.CodeAuthType, rpcap.CodeHostNoAuth, rpcap.CodeTLSRequired,
 		rpcap.CodeOpen, rpcap.CodeWrongVersion:
 		return true
@@ -182,26 +190,49 @@ func final(err error) bool {
 }
 
 func (s *RPCAP) open(ctx context.Context) (_ *session, err error) {
-	client, err := rpcapclient.Dial(ctx, s.cfg.URL, s.cfg.Client)
+	client, err := s.client(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			_ = client.Close() // the first error is the one to tell
+			s.hangUp(client)
 		}
 	}()
 	linkType, filter, err := s.openDevice(ctx, client)
 	if err != nil {
 		return nil, err
 	}
+	if sampling := s.cfg.Sampling; sampling.Method != rpcap.SamplingNone {
+		if err := client.SetSampling(ctx, sampling.Method, sampling.Value); err != nil {
+			return nil, err
+		}
+	}
 	stream, err := client.Start(ctx, rpcapclient.StartRequest{
-		SnapLen: s.cfg.SnapLen, ReadTimeout: s.cfg.ReadTimeout, Promiscuous: s.cfg.Promiscuous, Filter: filter,
+		SnapLen: s.cfg.SnapLen, ReadTimeout: s.cfg.ReadTimeout, Promiscuous: s.cfg.Promiscuous, Filter: filter, Transport: s.cfg.Transport,
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &session{source: s, client: client, stream: stream, linkType: linkType}, nil
+}
+
+// client returns a session with the server.
+func (s *RPCAP) client(ctx context.Context) (*rpcapclient.Client, error) {
+	if s.cfg.Listener != nil {
+		return s.cfg.Listener.Accept(ctx)
+	}
+	return rpcapclient.Dial(ctx, s.cfg.URL, s.cfg.Client)
+}
+
+// hangUp ends a session. A daemon in active mode isn't told that it is wanted no
+// more: it shall connect again, to this process or the next one.
+func (s *RPCAP) hangUp(c *rpcapclient.Client) {
+	if s.cfg.Listener != nil {
+		_ = c.Disconnect() // what led here is the error to tell
+		return
+	}
+	_ = c.Close()
 }
 
 // session is one connection to the server, from STARTCAP to its end.
@@ -226,7 +257,7 @@ func (s *session) run(ctx context.Context, sink Sink) error {
 	<-controlled
 	s.source.counters.endSession(s.stream.Stats())
 	_ = s.stream.Close() // both are gone already or about to be
-	_ = s.client.Close()
+	s.source.hangUp(s.client)
 	if ctx.Err() != nil {
 		return nil
 	}

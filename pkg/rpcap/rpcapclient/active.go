@@ -100,7 +100,7 @@ func (e *PeerError) Error() string { return fmt.Sprintf("daemon at %v: %v", e.Pe
 func (e *PeerError) Unwrap() error { return e.Err }
 
 // Accept waits for a daemon and authenticates. The caller has to Close the
-// Client; that tells the daemon not to connect again. ctx bounds Accept alone.
+// Client, which tells the daemon not to connect again, or to Disconnect it. ctx bounds Accept alone.
 // After a [*PeerError] it may be called again; any other error is the
 // Listener's or that of ctx.
 func (l *Listener) Accept(ctx context.Context) (*Client, error) {
@@ -149,7 +149,7 @@ func (l *Listener) greet(ctx context.Context, conn *net.TCPConn, peer netip.Addr
 	c := newClient(control, d, l.options.RequestTimeout)
 	c.transport = TransportAccept
 	if err := c.authenticate(ctx, l.options.User, l.options.Password); err != nil {
-		c.abort()
+		c.Disconnect()
 		return nil, fmt.Errorf("authentication: %w", err)
 	}
 	return c, nil

@@ -94,11 +94,12 @@ func (c *Client) Close() error {
 	if first && sound {
 		c.sendClose()
 	}
-	return c.abort()
+	return c.Disconnect()
 }
 
-// abort is Close without a CLOSE.
-func (c *Client) abort() error {
+// Disconnect is Close without the CLOSE message. A daemon in active mode then
+// connects again; after a CLOSE it doesn't.
+func (c *Client) Disconnect() error {
 	c.mu.Lock()
 	c.closed = true
 	streams := make([]*Stream, 0, len(c.streams))

@@ -35,7 +35,7 @@ func Dial(ctx context.Context, u rpcap.URL, o Options) (*Client, error) {
 	}
 	c := newClient(conn, d, o.RequestTimeout)
 	if err := c.authenticate(ctx, u.User, u.Password); err != nil {
-		c.abort()
+		c.Disconnect()
 		return nil, fmt.Errorf("%v: authentication: %w", u, err)
 	}
 	return c, nil

@@ -1,0 +1,90 @@
+package source
+
+import (
+	"context"
+	"net/netip"
+	"testing"
+	"time"
+
+	"capstan/interceptor/internal/remote"
+	"capstan/pkg/capture"
+	"capstan/pkg/rpcap"
+	"capstan/pkg/rpcap/rpcapclient"
+	"capstan/pkg/rpcap/rpcaptest"
+)
+
+// TestActiveMode: a daemon that connects here is captured from, and again when
+// it connects again, since it isn't told that it is wanted no more: its
+// connections end without a CLOSE.
+func TestActiveMode(t *testing.T) {
+	l, err := rpcapclient.Listen(t.Context(), "127.0.0.1:0", rpcapclient.ListenOptions{
+		Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	daemon := func(end ...rpcaptest.Step) {
+		rpcaptest.Start(t, rpcaptest.Config{Active: l.Addr().String()}, append([]rpcaptest.Step{
+			rpcaptest.Authenticate(), rpcaptest.Open("eth0"), rpcaptest.OpenData(), rpcaptest.SendData(packets(3)),
+		}, end...)...)
+	}
+	daemon(rpcaptest.CloseData(), rpcaptest.CloseControl())
+
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	s := NewRPCAP(RPCAPConfig{
+		URL: rpcap.URL{Scheme: rpcap.SchemeTCP, Host: "127.0.0.1", Device: "eth0"}, Listener: l, StartTimeout: -1, Log: discard(),
+	})
+	sink := &counter{}
+	sink.enough = func(c *counter) {
+		switch {
+		case c.lost == 1 && c.frames == 3:
+			daemon(
+				rpcaptest.ExpectType(rpcap.TypeStatsRequest), rpcaptest.Send(&rpcap.StatsReply{}),
+				rpcaptest.ExpectType(rpcap.TypeEndCapRequest), rpcaptest.CloseData(), rpcaptest.Send(&rpcap.EndCapReply{}),
+				rpcaptest.ExpectType(rpcap.TypeStatsRequest), rpcaptest.Send(&rpcap.StatsReply{}),
+				rpcaptest.ExpectEnd(),
+			)
+		case c.frames == 6:
+			cancel()
+		}
+	}
+	if err := s.Run(ctx, sink); err != nil || sink.frames != 6 || sink.lost != 1 {
+		t.Errorf("%v, %+v", err, sink)
+	}
+}
+
+// TestClientFilter: the filter reaches the server as a program, joined with the
+// device's where the server doesn't know that.
+func TestClientFilter(t *testing.T) {
+	for _, tc := range []struct {
+		device string
+		open   []rpcaptest.Step
+		want   string
+	}{
+		{"eth0", nil, "ether[0] = 1"},
+		{"eth0?filter=ether[1]%3D2", []rpcaptest.Step{
+			rpcaptest.Expect(&rpcap.OpenRequest{Device: "eth0?filter=ether[1]%3D2"}),
+			rpcaptest.Send(&rpcap.Error{Code: rpcap.CodeOpen, Text: "No such device exists"}),
+		}, "ether[1] = 2 and ether[0] = 1"},
+	} {
+		filter, err := remote.Filter(capture.LinkTypeEthernet, tc.want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		steps := append([]rpcaptest.Step{rpcaptest.Authenticate()}, tc.open...)
+		server := rpcaptest.Start(t, rpcaptest.Config{}, append(steps,
+			rpcaptest.Open("eth0"),
+			rpcaptest.Expect(&rpcap.StartCapRequest{SnapLen: rpcap.MaxSnapLen, ReadTimeout: 50 * time.Millisecond, Filter: filter}),
+			rpcaptest.StartData(0), rpcaptest.SendData(packets(1)), rpcaptest.CloseData(), rpcaptest.CloseControl(),
+		)...)
+		u := server.URL()
+		u.Device = tc.device
+		sink := &counter{enough: func(*counter) {}}
+		s := NewRPCAP(RPCAPConfig{URL: u, Filter: "ether[0] = 1", Log: discard(), ReconnectTimeout: 50 * time.Millisecond})
+		if err := s.Run(t.Context(), sink); err == nil || sink.frames != 1 {
+			t.Errorf("%s: %v, %d frames", tc.device, err, sink.frames)
+		}
+	}
+}
