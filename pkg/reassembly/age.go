@@ -1,5 +1,10 @@
 package reassembly
 
+import (
+	"cmp"
+	"slices"
+)
+
 // ageList holds connections of one kind in the order of their last activity,
 // oldest first, so that timeouts never need a scan. The order is kept to within
 // grain, which saves moving a busy connection on each segment.
@@ -54,22 +59,58 @@ func (c *connection) touch(now int64) {
 	}
 }
 
-// due reports whether c has been silent too long.
-func (c *connection) due(now int64) bool { return c.last+c.list.timeout <= now }
+// silent reports whether c has been silent too long.
+func (c *connection) silent(now int64) bool { return c.last+c.list.timeout <= now }
 
-// sweep closes the connections whose time is over.
-func (a *Assembler) sweep() {
-	for _, l := range []*ageList{&a.embryonic, &a.established, &a.lingering} {
-		for l.first != nil && l.first.due(a.now) {
-			a.expire(l.first)
+// sweepInterval is how often connections to close are looked for. Nanoseconds.
+const sweepInterval = 250e6
+
+// AdvanceTo declares the holes and closes the connections whose time is over.
+// What is done to one connection depends on no other, and connections are dealt
+// with in the order in which they came; so if the connections of a source are
+// divided among assemblers that are advanced to the same instants, their
+// handlers are told the same, and Turn tells the order.
+func (a *Assembler) AdvanceTo(at Instant) {
+	a.now, a.number = at.Now, at.Number
+	a.due = a.due[:0]
+	a.due = a.holes.due(a.now, 0, a.due)
+	if a.now >= a.nextSweep {
+		a.nextSweep = a.now + sweepInterval
+		for _, l := range []*ageList{&a.embryonic, &a.established, &a.lingering} {
+			// Listed by the age of listed, which is at most last.
+			for c := l.first; c != nil && c.listed+l.timeout <= a.now; c = c.next {
+				if c.silent(a.now) {
+					a.due = append(a.due, c)
+				}
+			}
 		}
 	}
-	a.nextSweep = a.now + sweepInterval
+	if len(a.due) == 0 {
+		return
+	}
+	a.each(func(c *connection) {
+		a.declareDue(c)
+		if c.silent(a.now) {
+			a.expire(c)
+		}
+	})
 }
 
-// sweepInterval is how often Segment looks for connections to close, for users
-// that do not call Advance. Nanoseconds.
-const sweepInterval = 1e9
+// each calls f for the connections in a.due, once each, in the order in which
+// they came.
+func (a *Assembler) each(f func(*connection)) {
+	slices.SortFunc(a.due, func(x, y *connection) int { return cmp.Compare(x.born, y.born) })
+	for _, c := range slices.Compact(a.due) {
+		a.turn = c.born
+		f(c)
+	}
+	a.turn = 0
+	clear(a.due)
+}
+
+// Turn returns, while AdvanceTo, Advance or CloseAll call a handler, the number
+// of the instant at which its connection came; else 0.
+func (a *Assembler) Turn() uint64 { return a.turn }
 
 // expire ends a connection that is due.
 func (a *Assembler) expire(c *connection) {

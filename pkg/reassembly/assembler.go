@@ -20,8 +20,12 @@ type Assembler struct {
 	buffers buffers
 	charge  int // of all queues
 
-	clock
+	clock     Clock // for Segment and Advance
+	now       int64
+	number    uint64 // of the instant
+	turn      uint64 // as in Turn
 	nextSweep int64
+	due       []*connection // scratch
 	stats     Stats
 }
 
@@ -46,28 +50,30 @@ func New(cfg Config, newHandler func(*Conn) Handler) *Assembler {
 // Advance tells the packet time when no segment does: it closes connections
 // and declares holes whose time is over.
 func (a *Assembler) Advance(now int64) {
-	a.tick(now)
-	a.declareDue()
-	a.sweep()
+	a.nextSweep = 0
+	a.AdvanceTo(a.clock.Tick(now))
 }
 
-// CloseAll closes every connection, those least recently active first. Use
+// CloseAll closes every connection, those known for longest first. Use
 // CloseEndOfCapture when the source ended and CloseSourceLost when it failed.
 // The assembler is as new afterwards, but for its counters.
 func (a *Assembler) CloseAll(time int64, r CloseReason) {
-	a.tick(time)
+	a.due = a.due[:0]
 	for _, l := range []*ageList{&a.established, &a.embryonic} {
-		for l.first != nil {
-			c := l.first
-			a.close(c, time, r)
-			if c.state == stateLingering {
-				a.forget(c)
-			}
+		for c := l.first; c != nil; c = c.next {
+			a.due = append(a.due, c)
 		}
 	}
+	a.each(func(c *connection) {
+		a.close(c, time, r)
+		if c.state == stateLingering {
+			a.forget(c)
+		}
+	})
 	for a.lingering.first != nil {
 		a.forget(a.lingering.first)
 	}
+	a.due = nil // as large as the table was
 }
 
 // Stats returns the counters as they stand.
@@ -81,9 +87,12 @@ func (a *Assembler) Stats() Stats {
 // irregular takes a segment that is not simply the next of an established
 // connection; c is nil if the tuple is not known.
 func (a *Assembler) irregular(c *connection, s *packet.Segment, time int64) {
+	if c != nil {
+		a.declareDue(c) // before the segment, since it may fill what is lost by now
+	}
 	switch {
 	case c == nil:
-	case c.due(a.now):
+	case c.silent(a.now):
 		a.expire(c)
 		c = nil
 	case a.history.copied(&c.half[s.Dir&1], s, time, int64(a.cfg.CopyWindow)):
@@ -142,7 +151,7 @@ func (a *Assembler) admit(s *packet.Segment, time int64) *connection {
 	}
 	c.reset()
 	a.attach(c)
-	c.Key, c.Start = s.Key, time
+	c.Key, c.Start, c.born = s.Key, time, a.number
 	c.Midstream = !s.Flags.Has(packet.FlagSYN)
 	c.last, c.lastTime = a.now, time
 	a.conns.insert(c)
@@ -201,7 +210,9 @@ func (a *Assembler) follow(c *connection, s *packet.Segment, time int64) {
 		a.stats.Shed++
 		a.declare(a.holes[0])
 	}
-	a.declareDue()
+	if c.state == stateOpen {
+		a.declareDue(c)
+	}
 }
 
 // remember compares a segment at offset start with what was seen of it before,

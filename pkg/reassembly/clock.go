@@ -1,26 +1,42 @@
 package reassembly
 
-// clock turns the times of the packets into a time that never runs backwards,
-// for timeouts only; handlers are told the packets' own times. It starts at 1,
-// so that 0 can stand for "not set".
-type clock struct {
+// Clock turns the times of a source's packets into a time that never runs
+// backwards, for timeouts only; handlers are told the packets' own times. The
+// zero value is ready. An assembler has one of its own; assemblers that share
+// the connections of a source share one, outside of them, so that all of them
+// act at the same instants.
+type Clock struct {
 	now     int64
 	skew    int64 // now = packet time + skew, unless the packet is late
 	late    int   // packets in a row that were late by more than clockStep
+	number  uint64
+	next    int64 // when the next instant is due
 	started bool
 }
 
-// The source's clock is taken to have been set back once maxLate packets in a
-// row lie more than clockStep in the past. Less than that is the disorder of
-// several CPUs or interfaces, or old frames that a capture ring repeats; then
-// the time stands still until the packets have caught up.
+// Instant is a moment on a Clock.
+type Instant struct {
+	Now    int64  // nanoseconds, starting at 1, so that 0 can stand for "not set"
+	Number uint64 // counts the clock's ticks, from 1
+	// Due tells that it is time to call AdvanceTo.
+	Due bool
+}
+
 const (
+	// The source's clock is taken to have been set back once maxLate packets in a
+	// row lie more than clockStep in the past. Less than that is the disorder of
+	// several CPUs or interfaces, or old frames that a capture ring repeats; then
+	// the time stands still until the packets have caught up.
 	clockStep = 5e9
 	maxLate   = 256
+
+	// dueInterval is how late a hole or a timeout may be noticed on a
+	// connection that has no segment. Nanoseconds.
+	dueInterval = 1e6
 )
 
-// tick notes the time of a packet and returns the time now.
-func (c *clock) tick(t int64) int64 {
+// Tick notes the time of a packet and returns the instant.
+func (c *Clock) Tick(t int64) Instant {
 	if !c.started {
 		c.started = true
 		c.skew = 1 - t
@@ -38,5 +54,11 @@ func (c *clock) tick(t int64) int64 {
 			c.late = 0
 		}
 	}
-	return c.now
+	c.number++
+	at := Instant{Now: c.now, Number: c.number}
+	if c.now >= c.next {
+		at.Due = true
+		c.next = c.now + dueInterval
+	}
+	return at
 }

@@ -39,8 +39,8 @@ type Config struct {
 	// linger included. When it is reached, the least recently active one goes.
 	// Default 262,144.
 	MaxConnections int
-	// History is the number of segments, of all connections, that copies and
-	// retransmissions are held against; 56 bytes each, rounded up to a power of
+	// History is the number of the latest packets that copies and
+	// retransmissions are held against; 64 bytes each, rounded up to a power of
 	// two. Default 4,096, which the caches of a CPU can hold.
 	History int
 }

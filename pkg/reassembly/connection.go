@@ -19,15 +19,16 @@ const (
 type connection struct {
 	Conn
 	state       state
-	established bool // more was seen than the first steps of a handshake
-	handler     Handler
-	half        [2]half
+	established bool    // more was seen than the first steps of a handshake
 	seen        [2]bool // a segment of this direction was seen
 	closedBy    CloseReason
 	closedDir   flow.Direction // of the segment that closed it
+	handler     Handler
+	half        [2]half
 
-	last     int64 // assembler time of the last segment
-	lastTime int64 // that segment's own time
+	born     uint64 // number of the instant of the first segment
+	last     int64  // assembler time of the last segment
+	lastTime int64  // that segment's own time
 
 	// Place in one of the assembler's age lists.
 	prev, next *connection

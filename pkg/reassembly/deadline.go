@@ -17,6 +17,16 @@ func (q *deadlines) set(h *half, t int64) {
 	q.down(h.slot - 1)
 }
 
+// due appends the connections of the directions at place i and below whose
+// deadline is over.
+func (q deadlines) due(now int64, i int, to []*connection) []*connection {
+	if i >= len(q) || q[i].deadline > now {
+		return to
+	}
+	to = q.due(now, 2*i+1, append(to, q[i].conn))
+	return q.due(now, 2*i+2, to)
+}
+
 // remove takes h out, if it is in.
 func (q *deadlines) remove(h *half) {
 	if h.pending == nil || h.slot == 0 {

@@ -15,6 +15,7 @@ type history struct {
 	ring  []sighting // a power of two of them, up to limit
 	next  uint32     // number of the next entry; 0 is none's
 	limit int
+	now   uint32 // number of the instant, its lower half
 }
 
 // sighting is a segment as it was seen. Those of one direction are a list,
@@ -22,6 +23,7 @@ type history struct {
 type sighting struct {
 	identity
 	prev     uint32 // number of the entry before, of the same direction
+	at       uint32 // number of the instant, its lower half
 	vantage  uint32
 	captured uint32 // bytes of its payload
 	time     int64
@@ -86,7 +88,8 @@ func (t *history) note(h *half, s *packet.Segment, time int64) {
 	}
 	e := &t.ring[t.next&uint32(len(t.ring)-1)]
 	e.identity = identityOf(s)
-	e.prev, e.vantage, e.captured, e.time = h.recent, s.Vantage, uint32(len(s.Payload)), time
+	e.at, e.prev, e.vantage = t.now, h.recent, s.Vantage
+	e.captured, e.time = uint32(len(s.Payload)), time
 	e.head = sample(s.Payload)
 	h.recent = t.next
 	if t.next++; t.next == 0 {
@@ -94,12 +97,18 @@ func (t *history) note(h *half, s *packet.Segment, time int64) {
 	}
 }
 
-// at returns entry number i, or nil if there is none or it was overwritten.
+// at returns entry number i, or nil if there is none, it was overwritten or it
+// is more than limit instants old: how far the history reaches must not depend
+// on how many assemblers share the packets.
 func (t *history) at(i uint32) *sighting {
 	if i == 0 || t.next-i > uint32(len(t.ring)) {
 		return nil
 	}
-	return &t.ring[i&uint32(len(t.ring)-1)]
+	e := &t.ring[i&uint32(len(t.ring)-1)]
+	if t.now-e.at > uint32(t.limit) {
+		return nil
+	}
+	return e
 }
 
 // copied reports whether s was seen before, at another capture point or, by its

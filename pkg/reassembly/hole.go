@@ -61,10 +61,15 @@ func (a *Assembler) settle(h *half) {
 	a.holes.set(h, deadline)
 }
 
-// declareDue declares the holes whose time is over.
-func (a *Assembler) declareDue() {
-	for len(a.holes) > 0 && a.holes[0].deadline <= a.now {
-		a.declare(a.holes[0])
+// declareDue declares the holes of c whose time is over.
+func (a *Assembler) declareDue(c *connection) {
+	for d := 0; d < len(c.half); {
+		h := &c.half[d]
+		if c.state != stateOpen || h.pending == nil || h.slot == 0 || h.deadline > a.now {
+			d++
+			continue
+		}
+		a.declare(h)
 	}
 }
 

@@ -10,18 +10,25 @@ import "capstan/pkg/packet"
 //
 // Next: Handler.Data.
 func (a *Assembler) Segment(s *packet.Segment, time int64) {
-	now := a.tick(time)
+	at := a.clock.Tick(time)
+	if at.Due {
+		a.AdvanceTo(at)
+	}
+	a.SegmentAt(s, time, at)
+}
+
+// SegmentAt is Segment at an instant of a clock that is not the assembler's own,
+// and whoever calls it calls AdvanceTo.
+func (a *Assembler) SegmentAt(s *packet.Segment, time int64, at Instant) {
+	now := at.Now
+	a.now, a.number, a.history.now = now, at.Number, uint32(at.Number)
 	a.stats.Segments++
 	a.stats.PayloadBytes += uint64(len(s.Payload))
 	a.stats.MissingBytes += uint64(s.Missing)
-	if now >= a.nextSweep {
-		a.sweep()
-	}
-	a.declareDue()
 
 	const control = packet.FlagSYN | packet.FlagFIN | packet.FlagRST | packet.FlagACK | packet.FlagURG
 	c := a.conns.find(&s.Key)
-	if c != nil && c.established && c.state == stateOpen && !c.due(now) &&
+	if c != nil && c.established && c.state == stateOpen && !c.silent(now) &&
 		s.Flags&control == packet.FlagACK && s.Missing == 0 {
 		h, o := &c.half[s.Dir&1], &c.half[s.Dir&1^1]
 		if h.plain && o.plain && s.Seq == h.next && int32(s.Ack-o.next) <= 0 && (!h.ended || len(s.Payload) == 0) {

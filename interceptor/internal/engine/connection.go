@@ -21,7 +21,7 @@ const maxHeldChunks = 256
 // connection decides what a TCP connection carries and hands its bytes to
 // that protocol. It is made with the first payload byte.
 type connection struct {
-	engine   *Engine
+	shard    *shard
 	conn     *reassembly.Conn
 	protocol Protocol
 	parser   reassembly.Handler // of the protocol, nil for those that are only counted
@@ -41,16 +41,16 @@ type held struct {
 	lost    reassembly.Gap
 }
 
-func (e *Engine) newConnection(c *reassembly.Conn) reassembly.Handler {
-	e.protocols[Undecided].Connections++
-	e.protocols[Undecided].Active++
-	return &connection{engine: e, conn: c, lenient: c.Midstream}
+func (s *shard) newConnection(c *reassembly.Conn) reassembly.Handler {
+	s.protocols[Undecided].Connections++
+	s.protocols[Undecided].Active++
+	return &connection{shard: s, conn: c, lenient: c.Midstream}
 }
 
 // Data implements reassembly.Handler.
 // Next: http1.Conn.Data or http2.Conn.Data.
 func (c *connection) Data(d flow.Direction, chunk reassembly.Chunk) {
-	c.engine.protocols[c.protocol].Bytes += uint64(len(chunk.Bytes))
+	c.shard.protocols[c.protocol].Bytes += uint64(len(chunk.Bytes))
 	switch {
 	case c.parser != nil:
 		c.parser.Data(d, chunk)
@@ -127,15 +127,15 @@ func (c *connection) skip(d flow.Direction, chunk reassembly.Chunk) {
 
 // become settles the protocol and hands over what was held.
 func (c *connection) become(p Protocol) {
-	e := c.engine
+	s := c.shard
 	c.recount(p)
 	switch p {
 	case HTTP1:
-		cfg := e.cfg.HTTP1
+		cfg := s.cfg.HTTP1
 		cfg.Upgrade = c.upgrade
-		c.parser = http1.New(cfg, c.conn, e.recorder)
+		c.parser = http1.New(cfg, c.conn, s.recorder)
 	case HTTP2:
-		c.parser = http2.New(e.cfg.HTTP2, c.conn, e.recorder)
+		c.parser = http2.New(s.cfg.HTTP2, c.conn, s.recorder)
 	}
 	if c.parser != nil {
 		for i := range c.held {
@@ -151,7 +151,7 @@ func (c *connection) become(p Protocol) {
 
 // recount counts the connection under protocol p from now on.
 func (c *connection) recount(p Protocol) {
-	protocols := &c.engine.protocols
+	protocols := &c.shard.protocols
 	protocols[c.protocol].Connections--
 	protocols[c.protocol].Active--
 	protocols[p].Connections++
@@ -166,12 +166,12 @@ func (c *connection) upgrade(u *http1.Upgrade) reassembly.Handler {
 		return nil
 	}
 	c.recount(HTTP2)
-	e := c.engine
+	s := c.shard
 	request, settings := u.Request, field(u.Request.GetHeaders(), "HTTP2-Settings")
 	if settings == "" {
 		request = nil // it did not ask for this
 	}
-	return http2.NewUpgraded(e.cfg.HTTP2, c.conn, e.recorder, u.Identity, u.Client, request, settings)
+	return http2.NewUpgraded(s.cfg.HTTP2, c.conn, s.recorder, u.Identity, u.Client, request, settings)
 }
 
 // field returns the value of the first field of that name, or nothing.
@@ -207,7 +207,7 @@ func (c *connection) End(d flow.Direction, time int64) {
 
 // Close implements reassembly.Handler.
 func (c *connection) Close(time int64, r reassembly.CloseReason) {
-	c.engine.protocols[c.protocol].Active--
+	c.shard.protocols[c.protocol].Active--
 	if c.parser != nil {
 		c.parser.Close(time, r)
 	}

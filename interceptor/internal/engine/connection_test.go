@@ -59,7 +59,7 @@ func play(t *testing.T, midstream bool, pieces ...string) ([]*capstanv1.Exchange
 	var records []*capstanv1.Exchange
 	e := New(Config{Exchange: exchange.Config{Emit: exchangetest.Keep(&records)}})
 	conn := &reassembly.Conn{Midstream: midstream, ClientKnown: !midstream, Client: flow.AToB}
-	c := e.newConnection(conn)
+	c := e.shard.newConnection(conn)
 	var offset [2]int64
 	for i, p := range pieces {
 		d, body := flow.AToB, p[2:]
@@ -102,8 +102,8 @@ func TestConnectionDecides(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			records, e := play(t, tt.midstream, tt.pieces...)
-			if e.protocols[tt.protocol].Connections != 1 {
-				t.Errorf("counted as %+v, want one %v", e.protocols, tt.protocol)
+			if e.shard.protocols[tt.protocol].Connections != 1 {
+				t.Errorf("counted as %+v, want one %v", e.shard.protocols, tt.protocol)
 			}
 			complete, bytes := 0, uint64(0)
 			for _, x := range records {
@@ -111,10 +111,10 @@ func TestConnectionDecides(t *testing.T) {
 					complete++
 				}
 			}
-			for _, p := range e.protocols {
+			for _, p := range e.shard.protocols {
 				bytes += p.Bytes
 				if p.Active != 0 {
-					t.Errorf("still open: %+v", e.protocols)
+					t.Errorf("still open: %+v", e.shard.protocols)
 				}
 			}
 			want := uint64(0)
@@ -144,7 +144,7 @@ func split(prefix, s string) (pieces []string) {
 // protocol for long.
 func TestUndecidedIsBounded(t *testing.T) {
 	e := New(Config{Exchange: exchange.Config{Emit: func(*capstanv1.Exchange) {}}})
-	c := e.newConnection(&reassembly.Conn{ClientKnown: true, Client: flow.AToB}).(*connection)
+	c := e.shard.newConnection(&reassembly.Conn{ClientKnown: true, Client: flow.AToB}).(*connection)
 	for i, b := range []byte("FOO /" + strings.Repeat("a", maxHeld)) {
 		c.Data(flow.AToB, reassembly.Chunk{Time: int64(i), Offset: int64(i), Acked: 0, Bytes: []byte{b}})
 		if len(c.held) > maxHeldChunks || c.heldLen > maxHeld {

@@ -1,11 +1,13 @@
 // Package engine turns frames into exchanges: one goroutine per source owns
 // everything between a frame and its record, without locks, channels or copies
-// of in-order payload.
+// of in-order payload. Where one is not enough, the connections are divided
+// among several ([Config.Shards], rounds.go).
 //
 // A frame's way through the engine, one file each:
 //
 //	engine.go      Engine.Frame: count, decode (pkg/packet), fragments (pkg/defrag)
-//	               Assembler.Segment: order, gaps (pkg/reassembly)
+//	               Assembler.SegmentAt: order, gaps (pkg/reassembly)
+//	shard.go       what belongs to one goroutine
 //	connection.go  connection.Data: which protocol is it?
 //	detect.go      the first bytes of each protocol
 //	               http1.Conn.Data: messages, pairing (internal/l7/http1)

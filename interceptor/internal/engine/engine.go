@@ -18,133 +18,151 @@ import (
 type Config struct {
 	Decode     packet.Config
 	Defrag     defrag.Config
-	Reassembly reassembly.Config
+	Reassembly reassembly.Config // the limits of one shard
 	HTTP1      http1.Config
 	HTTP2      http2.Config
-	Exchange   exchange.Config // Emit is called from the goroutine that feeds the engine
+	// Exchange.Emit is called from one goroutine at a time: the one that feeds
+	// the engine, or with several shards one of the engine's own.
+	Exchange exchange.Config
+	// Shards is among how many goroutines the connections are divided; up to 1
+	// means that the goroutine that feeds the engine does the work. The records,
+	// and their order, are the same as long as no limit is reached.
+	Shards int
+	// Drained, if set, is called like Exchange.Emit when all records are out that
+	// came of the frames up to a call of Engine.Drained.
+	Drained func()
 }
 
-// Engine is the way of a frame to its exchange for one source. Frame, Idle,
-// SourceLost and Finish belong to one goroutine; Snapshot to any.
+// Engine is the way of a frame to its exchange for one source. Frame, Drained,
+// Idle, SourceLost and Finish belong to one goroutine; Snapshot to any.
 type Engine struct {
 	// Immutable.
-	cfg Config
+	cfg    Config
+	shard  *shard  // nil with several
+	rounds *rounds // nil with one
 
 	// Owned by the goroutine that feeds the engine.
-	decoder   *packet.Decoder
-	segment   packet.Segment // reused for every frame
-	defrag    *defrag.Defragmenter
-	assembler *reassembly.Assembler
-	recorder  *exchange.Recorder
-	http1     http1.Stats
-	http2     http2.Shared
-	frames    uint64
-	bytes     uint64
-	truncated uint64
-	outcomes  [packet.NumOutcomes]uint64
-	datagrams [packet.NumOutcomes]uint64
-	protocols [NumProtocols]ProtocolStats
-	last      int64 // the latest frame's time
+	decoder *packet.Decoder
+	segment packet.Segment // reused for every frame
+	defrag  *defrag.Defragmenter
+	clock   reassembly.Clock
+	front   front
 
 	// mu guards snapshot, a copy of the counters made now and then.
 	mu       sync.Mutex
-	snapshot Snapshot
-}
-
-// ProtocolStats counts the connections of one protocol that carried payload.
-type ProtocolStats struct {
-	Connections uint64 // ever
-	Active      uint64 // now
-	// Bytes of payload, in order, counted under the protocol known when they
-	// came: the first bytes of most connections are under Undecided.
-	Bytes uint64
-}
-
-// Snapshot is a consistent copy of an engine's counters.
-type Snapshot struct {
-	Frames    uint64 // handed to Frame
-	Bytes     uint64 // of those frames, as captured
-	Truncated uint64 // frames cut by a snap length
-	Last      int64  // time of the latest frame, nanoseconds since the epoch
-	Outcomes  [packet.NumOutcomes]uint64
-	// Datagrams are the packets put together from fragments, by what was found
-	// in them.
-	Datagrams [packet.NumOutcomes]uint64
-	Protocols [NumProtocols]ProtocolStats
-
-	Decode     packet.Stats
-	Defrag     defrag.Stats
-	Reassembly reassembly.Stats
-	HTTP1      http1.Stats
-	HTTP2      http2.Stats
-	Exchange   exchange.Stats
+	snapshot published
 }
 
 // publishEvery is how many frames may pass between two snapshots when a source
 // never pauses.
 const publishEvery = 4096
 
-// New returns an Engine that hands each exchange to cfg.Exchange.Emit.
+// New returns an Engine that hands each exchange to cfg.Exchange.Emit. Finish
+// ends it.
 func New(cfg Config) *Engine {
-	e := &Engine{recorder: exchange.NewRecorder(cfg.Exchange), decoder: packet.NewDecoder(cfg.Decode), defrag: defrag.New(cfg.Defrag)}
-	cfg.HTTP1.Stats, cfg.HTTP2.Shared = &e.http1, &e.http2
-	e.cfg = cfg
-	e.assembler = reassembly.New(cfg.Reassembly, e.newConnection)
+	e := &Engine{cfg: cfg, decoder: packet.NewDecoder(cfg.Decode), defrag: defrag.New(cfg.Defrag)}
+	if cfg.Shards > 1 {
+		e.rounds = newRounds(cfg, e.publish)
+	} else {
+		e.shard = newShard(cfg)
+	}
 	return e
 }
 
 // Frame takes the next frame. It keeps nothing of f.
-// Next: packet.Decoder.Decode, then reassembly.Assembler.Segment.
+// Next: packet.Decoder.Decode, then reassembly.Assembler.SegmentAt.
 func (e *Engine) Frame(f *capture.Frame) {
-	e.frames++
-	e.bytes += uint64(len(f.Data))
+	c := &e.front
+	c.frames++
+	c.bytes += uint64(len(f.Data))
 	if f.Truncated() {
-		e.truncated++
+		c.truncated++
 	}
 	outcome := e.decoder.Decode(f, &e.segment)
-	e.outcomes[outcome]++
-	e.last = max(e.last, f.Timestamp)
+	c.outcomes[outcome]++
+	c.last = max(c.last, f.Timestamp)
+	at := e.clock.Tick(f.Timestamp)
+	if at.Due {
+		e.advance(at)
+	}
 	switch outcome {
 	case packet.OutcomeTCP:
-		e.assembler.Segment(&e.segment, f.Timestamp)
+		e.take(f.Timestamp, at)
 	case packet.OutcomeFragment:
-		e.fragment(f.Timestamp)
-	default:
-		e.assembler.Advance(f.Timestamp)
+		e.fragment(f.Timestamp, at)
 	}
-	if e.frames%publishEvery == 0 {
-		e.publish()
+	if e.shard != nil && c.frames%publishEvery == 0 {
+		e.publishOwn()
+	}
+}
+
+// take hands on the segment in hand.
+func (e *Engine) take(time int64, at reassembly.Instant) {
+	if e.shard != nil {
+		e.shard.assembler.SegmentAt(&e.segment, time, at)
+		return
+	}
+	if e.rounds.segment(&e.segment, time, at) {
+		e.dispatch(false)
 	}
 }
 
 // fragment takes the fragment that the decoder has found. The datagram that it
 // completes may hold another one, of a packet inside of a tunnel.
-func (e *Engine) fragment(time int64) {
+func (e *Engine) fragment(time int64, at reassembly.Instant) {
 	for outcome := packet.OutcomeFragment; outcome == packet.OutcomeFragment; {
 		g := e.defrag.Fragment(&e.decoder.Fragment, time)
 		if g == nil {
-			e.assembler.Advance(time)
 			return
 		}
 		outcome = e.decoder.DecodeDatagram(g, &e.segment)
-		e.datagrams[outcome]++
+		e.front.datagrams[outcome]++
 		if outcome == packet.OutcomeTCP {
-			e.assembler.Segment(&e.segment, time)
+			e.take(time, at)
 		}
 	}
 }
 
+// advance lets timeouts happen.
+func (e *Engine) advance(at reassembly.Instant) {
+	if e.shard != nil {
+		e.shard.assembler.AdvanceTo(at)
+	} else if e.rounds.all(item{kind: itemAdvance, at: at}) {
+		e.dispatch(false)
+	}
+}
+
+// closeAll ends every connection.
+func (e *Engine) closeAll(r reassembly.CloseReason) {
+	e.defrag.Flush()
+	if e.shard != nil {
+		e.shard.assembler.CloseAll(e.front.last, r)
+	} else {
+		e.rounds.all(item{kind: itemCloseAll, at: e.clock.Tick(e.front.last), time: e.front.last, reason: r})
+	}
+}
+
 // Drained tells that no further frame is waiting.
-func (e *Engine) Drained() { e.publish() }
+func (e *Engine) Drained() {
+	if e.rounds != nil {
+		e.dispatch(true)
+		return
+	}
+	e.publishOwn()
+	if e.cfg.Drained != nil {
+		e.cfg.Drained()
+	}
+}
 
 // Idle tells that a live source has had no frame for the duration d, so that
 // timeouts, which run on the frames' time, pass on a silent host too.
 func (e *Engine) Idle(d time.Duration) {
-	if e.last != 0 {
-		e.assembler.Advance(e.last + int64(d))
-		e.defrag.Advance(e.last + int64(d))
+	if e.front.last != 0 {
+		now := e.front.last + int64(d)
+		e.defrag.Advance(now)
+		e.advance(e.clock.Tick(now))
 	}
-	e.publish()
+	e.Drained()
 }
 
 // SourceLost tells that frames went by unseen from here on for an unknown
@@ -152,34 +170,27 @@ func (e *Engine) Idle(d time.Duration) {
 // judged as joined midstream, so that no response is given to a request whose
 // own response passed meanwhile.
 func (e *Engine) SourceLost() {
-	e.defrag.Flush()
-	e.assembler.CloseAll(e.last, reassembly.CloseSourceLost)
-	e.publish()
+	e.closeAll(reassembly.CloseSourceLost)
+	e.Drained()
 }
 
-// Finish tells that no frame follows.
+// Finish tells that no frame follows. It returns when all records are out.
 func (e *Engine) Finish() {
-	e.defrag.Flush()
-	e.assembler.CloseAll(e.last, reassembly.CloseEndOfCapture)
-	e.publish()
-}
-
-func (e *Engine) publish() {
-	s := Snapshot{
-		Frames: e.frames, Bytes: e.bytes, Truncated: e.truncated, Last: e.last,
-		Outcomes: e.outcomes, Datagrams: e.datagrams, Protocols: e.protocols,
-		Decode: e.decoder.Stats(), Defrag: e.defrag.Stats(),
-		Reassembly: e.assembler.Stats(), HTTP1: e.http1, HTTP2: e.http2.Stats, Exchange: e.recorder.Stats(),
+	e.closeAll(reassembly.CloseEndOfCapture)
+	e.Drained()
+	if e.rounds != nil {
+		e.rounds.close()
 	}
-	e.mu.Lock()
-	e.snapshot = s
-	e.mu.Unlock()
 }
 
-// Snapshot returns the counters as of the last pause of the source, or of at
-// most a few thousand frames ago.
-func (e *Engine) Snapshot() Snapshot {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.snapshot
+// dispatch hands the shards what has been gathered for them.
+func (e *Engine) dispatch(drained bool) {
+	e.front.decode, e.front.defrag = e.decoder.Stats(), e.defrag.Stats()
+	e.rounds.dispatch(e.front, drained)
+}
+
+// publishOwn publishes the counters of an engine with one shard.
+func (e *Engine) publishOwn() {
+	e.front.decode, e.front.defrag = e.decoder.Stats(), e.defrag.Stats()
+	e.publish(e.front, e.shard.counters())
 }

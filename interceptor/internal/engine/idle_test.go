@@ -41,7 +41,7 @@ func idleBytes(tb testing.TB, n int) float64 {
 	if emitted != n {
 		tb.Fatalf("%d exchanges of %d", emitted, n)
 	}
-	e.publish()
+	e.Drained()
 	if s := e.Snapshot(); s.Reassembly.Active != n {
 		tb.Fatalf("%d connections of %d", s.Reassembly.Active, n)
 	}

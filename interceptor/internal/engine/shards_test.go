@@ -1,0 +1,153 @@
+package engine
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"capstan/interceptor/internal/exchange"
+	"capstan/interceptor/internal/sink/ndjson"
+	"capstan/pkg/capture"
+	"capstan/pkg/packet"
+	capstanv1 "capstan/proto/capstan/v1"
+)
+
+// byShards runs frames through an engine and returns the records as the
+// interceptor prints them.
+func byShards(frames []capture.Frame, shards int) ([]byte, Snapshot) {
+	var out []byte
+	e := New(Config{Shards: shards, Exchange: exchange.Config{Source: "test", BodyLimit: 100,
+		Emit: func(x *capstanv1.Exchange) { out = ndjson.Append(out, x) }}})
+	for i := range frames {
+		e.Frame(&frames[i])
+		if i%1000 == 999 {
+			e.Drained()
+		}
+	}
+	e.Finish()
+	return out, e.Snapshot()
+}
+
+// compareShards holds that the number of shards changes nothing.
+func compareShards(t *testing.T, name string, frames []capture.Frame) {
+	t.Helper()
+	want, counted := byShards(frames, 1)
+	for _, shards := range []int{2, 3, 8} {
+		got, snapshot := byShards(frames, shards)
+		if !bytes.Equal(got, want) {
+			a, b := firstDifference(want, got)
+			t.Fatalf("%s: with %d shards\n%s\nwith one\n%s", name, shards, b, a)
+		}
+		if snapshot != counted {
+			t.Errorf("%s: counters with %d shards\n%+v\nwith one\n%+v", name, shards, snapshot, counted)
+		}
+	}
+}
+
+func firstDifference(a, b []byte) (string, string) {
+	x, y := bytes.Split(a, []byte("\n")), bytes.Split(b, []byte("\n"))
+	for i := range min(len(x), len(y)) {
+		if !bytes.Equal(x[i], y[i]) {
+			return fmt.Sprintf("%d: %s", i, x[i]), fmt.Sprintf("%d: %s", i, y[i])
+		}
+	}
+	return fmt.Sprint(len(x), " records"), fmt.Sprint(len(y), " records")
+}
+
+// TestCapturesInShards reads every capture with 1, 2, 3 and 8 shards.
+func TestCapturesInShards(t *testing.T) {
+	dir := capturesDir(t)
+	for _, row := range captureIndex(t, dir) {
+		compareShards(t, row.file, captureFrames(t, filepath.Join(dir, row.file)))
+	}
+}
+
+// trouble returns frames of connections of which some are lost, come twice or
+// in another order, with pauses, so that holes and timeouts are dealt with at
+// all times. Unless ordered, the clock jumps.
+func trouble(seed uint64, ordered bool) (frames []capture.Frame) {
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	var w wire
+	talks := make([]*talk, 40)
+	for i := range talks {
+		talks[i] = w.connect(uint16(40000 + i))
+	}
+	for n := range 400 {
+		c := talks[rnd.IntN(len(talks))]
+		switch rnd.IntN(20) {
+		case 0:
+			w.now += rnd.Int64N(400e9) // beyond timeouts
+		case 1:
+			w.now -= rnd.Int64N(10e9)
+		case 2:
+			c.frame(rnd.IntN(2), 0x11, nil)
+			c.frame(rnd.IntN(2), 0x11, nil)
+		default:
+			w.now += rnd.Int64N(20e6)
+		}
+		c.say(0, get(n))
+		c.say(1, answer(rnd.IntN(6000)))
+	}
+	for _, f := range w.frames {
+		switch rnd.IntN(12) {
+		case 0: // lost
+		case 1:
+			frames = append(frames, f, f)
+		default:
+			frames = append(frames, f)
+		}
+		if n := len(frames); n > 3 && rnd.IntN(10) == 0 {
+			a, b := &frames[n-1], &frames[n-1-rnd.IntN(3)]
+			*a, *b = *b, *a
+		}
+	}
+	if ordered {
+		for i := range frames[1:] {
+			frames[i+1].Timestamp = max(frames[i+1].Timestamp, frames[i].Timestamp)
+		}
+	}
+	return frames
+}
+
+func TestTroubleInShards(t *testing.T) {
+	for seed := range uint64(20) {
+		compareShards(t, fmt.Sprint("seed ", seed), trouble(seed, false))
+	}
+}
+
+// TestSplitBefore holds that engines which share the connections of a source,
+// as if its server had divided them, tell what one tells, in whatever order:
+// nothing that is told of a connection depends on another.
+func TestSplitBefore(t *testing.T) {
+	for seed := range uint64(20) {
+		frames := trouble(seed, true)
+		whole, _ := byShards(frames, 1)
+		const parts = 3
+		var split [parts][]capture.Frame
+		decoder := packet.NewDecoder(packet.Config{})
+		for i := range frames {
+			var s packet.Segment
+			decoder.Decode(&frames[i], &s)
+			part := s.Key.Hash() % parts
+			split[part] = append(split[part], frames[i])
+		}
+		var got []string
+		for _, part := range split {
+			out, _ := byShards(part, 1)
+			got = append(got, lines(out)...)
+		}
+		want := lines(whole)
+		slices.Sort(want)
+		slices.Sort(got)
+		a, b := firstDifference([]byte(strings.Join(want, "\n")), []byte(strings.Join(got, "\n")))
+		if !slices.Equal(got, want) {
+			t.Fatalf("seed %d: in parts\n%s\nin one\n%s", seed, b, a)
+		}
+	}
+}
+
+func lines(b []byte) []string { return strings.Split(strings.TrimSuffix(string(b), "\n"), "\n") }

@@ -1,0 +1,104 @@
+package engine
+
+import (
+	"reflect"
+
+	"capstan/interceptor/internal/exchange"
+	"capstan/interceptor/internal/l7/http1"
+	"capstan/interceptor/internal/l7/http2"
+	"capstan/pkg/defrag"
+	"capstan/pkg/packet"
+	"capstan/pkg/reassembly"
+)
+
+// ProtocolStats counts the connections of one protocol that carried payload.
+type ProtocolStats struct {
+	Connections uint64 // ever
+	Active      uint64 // now
+	// Bytes of payload, in order, counted under the protocol known when they
+	// came: the first bytes of most connections are under Undecided.
+	Bytes uint64
+}
+
+// Snapshot is a consistent copy of an engine's counters.
+type Snapshot struct {
+	Frames    uint64 // handed to Frame
+	Bytes     uint64 // of those frames, as captured
+	Truncated uint64 // frames cut by a snap length
+	Last      int64  // time of the latest frame, nanoseconds since the epoch
+	Outcomes  [packet.NumOutcomes]uint64
+	// Datagrams are the packets put together from fragments, by what was found
+	// in them.
+	Datagrams [packet.NumOutcomes]uint64
+	Decode    packet.Stats
+	Defrag    defrag.Stats
+
+	Counters
+}
+
+// Counters are those of a shard, or the sums over all shards.
+type Counters struct {
+	Protocols  [NumProtocols]ProtocolStats
+	Reassembly reassembly.Stats
+	HTTP1      http1.Stats
+	HTTP2      http2.Stats
+	Exchange   exchange.Stats
+}
+
+// front are the counters of what comes before the shards.
+type front struct {
+	frames, bytes, truncated uint64
+	last                     int64 // the latest frame's time
+	outcomes, datagrams      [packet.NumOutcomes]uint64
+	decode                   packet.Stats
+	defrag                   defrag.Stats
+}
+
+// published are counters of one moment.
+type published struct {
+	front  front
+	shards []Counters
+}
+
+// publish makes the counters of one moment those that Snapshot returns.
+func (e *Engine) publish(f front, shards ...Counters) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.snapshot.front = f
+	e.snapshot.shards = append(e.snapshot.shards[:0], shards...)
+}
+
+// Snapshot returns the counters as of the last pause of the source, or of at
+// most a few thousand frames ago.
+func (e *Engine) Snapshot() Snapshot {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	f := &e.snapshot.front
+	s := Snapshot{Frames: f.frames, Bytes: f.bytes, Truncated: f.truncated, Last: f.last,
+		Outcomes: f.outcomes, Datagrams: f.datagrams, Decode: f.decode, Defrag: f.defrag}
+	for i := range e.snapshot.shards {
+		sum(reflect.ValueOf(&s.Counters).Elem(), reflect.ValueOf(&e.snapshot.shards[i]).Elem())
+	}
+	return s
+}
+
+// sum adds every number in from to that in to. It goes by reflection so that a
+// counter added to any room can't be forgotten here.
+func sum(to, from reflect.Value) {
+	switch to.Kind() {
+	case reflect.Uint64:
+		to.SetUint(to.Uint() + from.Uint())
+	case reflect.Int:
+		to.SetInt(to.Int() + from.Int())
+	case reflect.Struct:
+		for i := range to.NumField() {
+			sum(to.Field(i), from.Field(i))
+		}
+	case reflect.Array:
+		for i := range to.Len() {
+			sum(to.Index(i), from.Index(i))
+		}
+	default:
+		panic("engine: no counter can be a " + to.Type().String())
+	}
+}
