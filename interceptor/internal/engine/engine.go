@@ -11,6 +11,7 @@ import (
 	"capstan/pkg/defrag"
 	"capstan/pkg/packet"
 	"capstan/pkg/reassembly"
+	capstanv1 "capstan/proto/capstan/v1"
 )
 
 // Config configures an Engine. The zero value of each part has its own
@@ -21,14 +22,20 @@ type Config struct {
 	Reassembly reassembly.Config // the limits of one shard
 	HTTP1      http1.Config
 	HTTP2      http2.Config
-	// Exchange.Emit is called from one goroutine at a time: the one that feeds
-	// the engine, or with several shards one of the engine's own.
+	// Exchange.Emit is called from the goroutine that feeds the engine, and not
+	// at all if there are several shards.
 	Exchange exchange.Config
 	// Shards is among how many goroutines the connections are divided; up to 1
 	// means that the goroutine that feeds the engine does the work. The records,
 	// and their order, are the same as long as no limit is reached.
 	Shards int
-	// Drained, if set, is called like Exchange.Emit when all records are out that
+	// Encode and Write take the place of Exchange.Emit if there are several
+	// shards, since a record has to wait for its turn. Encode appends a record to
+	// dst, and may be called from several goroutines; Write takes what Encode has
+	// appended for one record, from one goroutine, and doesn't keep it.
+	Encode func(dst []byte, x *capstanv1.Exchange) []byte
+	Write  func(encoded []byte)
+	// Drained, if set, is called like Emit or Write when all records are out that
 	// came of the frames up to a call of Engine.Drained.
 	Drained func()
 }

@@ -20,7 +20,7 @@ import (
 // be under way; whoever feeds the engine waits for one to be free.
 type rounds struct {
 	publish func(front, ...Counters)
-	emit    func(*capstanv1.Exchange)
+	write   func([]byte)
 	drained func() // nil: nobody asks
 
 	filling *round
@@ -53,6 +53,7 @@ type batch struct {
 	items   []item
 	bytes   []byte // payload of the segments
 	records []record
+	encoded []byte // of the records
 }
 
 // item is one thing to do.
@@ -77,7 +78,7 @@ const (
 // connection came.
 type record struct {
 	instant, turn uint64
-	exchange      *capstanv1.Exchange
+	from, to      int // in the batch's encoded
 }
 
 func (r *record) compare(o *record) int {
@@ -86,7 +87,7 @@ func (r *record) compare(o *record) int {
 
 // newRounds starts cfg.Shards workers and the merger. They end with close.
 func newRounds(cfg Config, publish func(front, ...Counters)) *rounds {
-	r := &rounds{publish: publish, emit: cfg.Exchange.Emit, drained: cfg.Drained,
+	r := &rounds{publish: publish, write: cfg.Write, drained: cfg.Drained,
 		free: make(chan *round, maxRounds), started: make(chan *round, maxRounds), shards: make([]chan *round, cfg.Shards)}
 	for range maxRounds {
 		r.free <- &round{batches: make([]batch, cfg.Shards), counters: make([]Counters, cfg.Shards)}
@@ -153,7 +154,9 @@ func work(cfg Config, i int, in <-chan *round) {
 		if turn == 0 {
 			turn = math.MaxUint64 // a segment comes after what is due at its instant
 		}
-		b.records = append(b.records, record{instant, turn, x})
+		from := len(b.encoded)
+		b.encoded = cfg.Encode(b.encoded, x)
+		b.records = append(b.records, record{instant, turn, from, len(b.encoded)})
 	}
 	s = newShard(cfg)
 	for r := range in {
@@ -194,7 +197,7 @@ func (r *rounds) merge() {
 			if first == nil {
 				break
 			}
-			r.emit(first.exchange)
+			r.write(d.batches[from].encoded[first.from:first.to])
 			next[from]++
 		}
 		r.publish(d.front, d.counters...)
@@ -210,7 +213,6 @@ func (r *rounds) merge() {
 func (d *round) reset() {
 	for i := range d.batches {
 		b := &d.batches[i]
-		clear(b.records)
-		b.items, b.bytes, b.records = b.items[:0], b.bytes[:0], b.records[:0]
+		b.items, b.bytes, b.records, b.encoded = b.items[:0], b.bytes[:0], b.records[:0], b.encoded[:0]
 	}
 }

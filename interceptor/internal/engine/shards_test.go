@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"capstan/interceptor/internal/exchange"
 	"capstan/interceptor/internal/sink/ndjson"
@@ -20,14 +21,19 @@ import (
 // interceptor prints them.
 func byShards(frames []capture.Frame, shards int) ([]byte, Snapshot) {
 	var out []byte
-	e := New(Config{Shards: shards, Exchange: exchange.Config{Source: "test", BodyLimit: 100,
-		Emit: func(x *capstanv1.Exchange) { out = ndjson.Append(out, x) }}})
+	e := New(Config{
+		Exchange: exchange.Config{Source: "test", BodyLimit: 100, Emit: func(x *capstanv1.Exchange) { out = ndjson.Append(out, x) }},
+		Shards:   shards,
+		Encode:   ndjson.Append,
+		Write:    func(b []byte) { out = append(out, b...) },
+	})
 	for i := range frames {
 		e.Frame(&frames[i])
 		if i%1000 == 999 {
 			e.Drained()
 		}
 	}
+	e.Idle(time.Hour) // the last timeouts don't depend on the others' last frames
 	e.Finish()
 	return out, e.Snapshot()
 }
@@ -87,7 +93,7 @@ func trouble(seed uint64, ordered bool) (frames []capture.Frame) {
 			c.frame(rnd.IntN(2), 0x11, nil)
 			c.frame(rnd.IntN(2), 0x11, nil)
 		default:
-			w.now += rnd.Int64N(20e6)
+			w.now += 1 << rnd.IntN(25)
 		}
 		c.say(0, get(n))
 		c.say(1, answer(rnd.IntN(6000)))
