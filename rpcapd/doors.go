@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"os/user"
 	"sync/atomic"
 
 	"capstan/pkg/pcapfilter"
@@ -49,6 +50,9 @@ func openDoors(cfg config.Config, log *slog.Logger) (*doors, error) {
 	}, log)
 	if err != nil {
 		return nil, fmt.Errorf("policy: %w", err)
+	}
+	if _, err := user.LookupGroup(cfg.CaptureGroup); cfg.CaptureGroup != "" && err != nil {
+		log.Warn("nobody is in the group of --capture-group", "err", err) // it may come to be
 	}
 	if cfg.AuditLog != "" {
 		if d.audit, err = audit.Open(cfg.AuditLog, log); err != nil {

@@ -3,11 +3,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 
 	"capstan/rpcapd/internal/config"
+	"capstan/rpcapd/internal/smallfile"
 )
 
 // settingsFiles are the configuration files of -f and -s; a path may be empty.
@@ -40,24 +43,41 @@ func save(path string, s config.Settings) error {
 	return file.Close()
 }
 
+// Bounds of a configuration file: its length, and how many wrong lines of it
+// are told.
+const (
+	maxSettingsFile = 1 << 20
+	maxProblems     = 20
+)
+
 // read changes s to what the file says. If it can't be read, s stays.
+//
+// Deviation: a list of hosts that may connect stays, too, if the file has none
+// and is wrong elsewhere; with the reference a misspelt line lets in everybody.
 func (f settingsFiles) read(s *config.Settings) {
 	if f.load == "" {
 		return
 	}
-	file, err := os.Open(f.load)
+	text, err := smallfile.Read(f.load, maxSettingsFile)
 	if err != nil {
 		f.log.Error("the configuration file is not read", "err", err)
 		return
 	}
-	defer file.Close()
-	content, problems, err := config.ReadFile(file, f.load)
+	content, problems, err := config.ReadFile(bytes.NewReader(text), f.load)
 	if err != nil {
 		f.log.Error("the configuration file is not read", "err", err)
 		return
 	}
-	for _, p := range problems {
+	for i, p := range problems {
+		if i == maxProblems {
+			f.log.Error(fmt.Sprintf("%s has %d more lines that are wrong", f.load, len(problems)-i))
+			break
+		}
 		f.log.Error(p)
+	}
+	if len(problems) > 0 && len(content.Allow.Entries) == 0 && len(s.Allow.Entries) > 0 {
+		f.log.Warn("the hosts that may connect stay as they were, since the file names none and is wrong elsewhere", "file", f.load, "hosts", s.Allow.String())
+		content.Allow = s.Allow
 	}
 	s.Apply(content)
 	f.log.Debug("New passive host list: " + s.Allow.String())

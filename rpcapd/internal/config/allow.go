@@ -42,6 +42,9 @@ func parseAllowList(s string) (AllowList, error) {
 		}
 		list.Entries = append(list.Entries, entry)
 	}
+	if s != "" && len(list.Entries) == 0 {
+		wrong = fmt.Errorf("allow list: %q names no host", s)
+	}
 	return list, wrong
 }
 

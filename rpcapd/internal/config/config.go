@@ -115,6 +115,7 @@ func Parse(args []string) (Config, error) {
 	if len(rest) > 0 {
 		v.warn(fmt.Sprintf("arguments that are no options are ignored: %q", rest))
 	}
+	v.warnOfIgnored()
 	v.TCP = !v.ActiveOnly && (v.UnixSocket == "" || v.Address != "" || v.portSet)
 	var errs []error
 	v.Allow, err = parseAllowList(v.allow)
@@ -127,6 +128,16 @@ func Parse(args []string) (Config, error) {
 		v.UnixUIDs = []uint32{0, uint32(os.Geteuid())}
 	}
 	return v.Config, errors.Join(append(errs, v.validate())...)
+}
+
+// warnOfIgnored warns of options that do nothing as long as another is missing.
+func (v *values) warnOfIgnored() {
+	if unused := Default(); !v.TLS && (v.TLSKey != unused.TLSKey || v.TLSCertificate != unused.TLSCertificate) {
+		v.warn("-K and -X do nothing without -S: connections are not encrypted")
+	}
+	if v.ActiveOnly && len(v.Active) == 0 && v.LoadFile == "" && v.UnixSocket == "" {
+		v.warn("-v without -a: no client can connect, and none is connected to")
+	}
 }
 
 // dataSuffixLen is the length of what a data socket's path has more than the

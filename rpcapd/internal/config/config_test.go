@@ -45,6 +45,13 @@ func TestParse(t *testing.T) {
 			c.Warnings = []string{"Only 10 active connections are currently supported."}
 		}},
 		{"-va h", func(c *Config) { c.ActiveOnly, c.TCP, c.Active = true, false, []Target{{"h", "2003"}} }},
+		{"-v", func(c *Config) {
+			c.ActiveOnly, c.TCP, c.Warnings = true, false, []string{"-v without -a: no client can connect, and none is connected to"}
+		}},
+		{"-v -f b", func(c *Config) { c.ActiveOnly, c.TCP, c.LoadFile = true, false, "b" }},
+		{"-K k", func(c *Config) {
+			c.TLSKey, c.Warnings = "k", []string{"-K and -X do nothing without -S: connections are not encrypted"}
+		}},
 		{"-t 5555 -dD -s a -f b", func(c *Config) {
 			c.DataPort, c.Daemonize, c.Debug, c.SaveFile, c.LoadFile = "5555", true, true, "a", "b"
 		}},
