@@ -32,7 +32,7 @@ func testMain(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	build := exec.Command("go", "build", "-o", dir+"/", "capstan/rpcapd", "capstan/interceptor", "capstan/interceptor/extcap", "capstan/bench")
+	build := exec.Command("go", "build", "-o", dir+"/", "capstan/rpcapd", "capstan/interceptor", "capstan/interceptor/extcap", "capstan/interceptor/relay", "capstan/bench")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
 		return 1
@@ -197,7 +197,13 @@ func startInterceptor(t *testing.T, ns *netns.NS, sources []string, args ...stri
 // eventually waits for a condition.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+	eventuallyWithin(t, 20*time.Second, what, ok)
+}
+
+// eventuallyWithin is eventually for what takes longer.
+func eventuallyWithin(t *testing.T, limit time.Duration, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(limit); !ok(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain: %s", what)
 		}

@@ -35,8 +35,9 @@ func (r *relay) report() report {
 
 // admin is the HTTP server for operators: /healthz, /readyz, /status, /metrics.
 type admin struct {
-	server *http.Server
-	done   chan struct{}
+	address string // that it listens on; empty: it doesn't
+	server  *http.Server
+	done    chan struct{}
 }
 
 func startAdmin(r *relay) (*admin, error) {
@@ -49,6 +50,7 @@ func startAdmin(r *relay) (*admin, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.address = l.Addr().String()
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(metrics{r})
 	mux := http.NewServeMux()
@@ -72,7 +74,7 @@ func startAdmin(r *relay) (*admin, error) {
 			r.log.Error("the admin's server ended", "err", err)
 		}
 	}()
-	r.log.Info("admin listens", "address", l.Addr().String())
+	r.log.Info("admin listens", "address", a.address)
 	return a, nil
 }
 
