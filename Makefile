@@ -51,6 +51,10 @@ soak: build ## what takes long: 1,000 connections that do things in any order, u
 fuzz: ## run each fuzz target for FUZZTIME
 	@GO="$(GO)" FUZZTIME="$(FUZZTIME)" sh .ci/fuzz
 
+.PHONY: chaos
+chaos: build ## kill proxy, relay and collector for MINUTES=3 while records pass
+	CAPSTAN_CHAOS=$(or $(MINUTES),3) $(GO) test -count=1 -timeout 60m -run TestRelayLosesNothing -v ./bench/internal/e2e
+
 .PHONY: bench
 bench: build ## measure capture servers as root, in namespaces of its own, under 10 minutes: report in bin/report/
 	$(BIN)/bench server --output $(BIN)/report --name report $(ARGS)
