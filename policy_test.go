@@ -54,7 +54,7 @@ var rooms = []room{
 	{"capstan/interceptor/relay", []string{"capstan/interceptor/internal/relay"}, "main of the program that captures nothing"},
 	{"capstan/interceptor/internal/relay", []string{"capstan/interceptor/internal/collector", "capstan/interceptor/internal/delivery",
 		"capstan/interceptor/internal/sink/...", "capstan/interceptor/internal/spool", "capstan/interceptor/internal/tlsconf", "capstan/proto/...",
-		"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/prometheus/client_golang...", "google.golang.org/grpc..."}, "receives, keeps, forwards"},
+		"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/prometheus/client_golang...", "golang.org/x/time/rate", "google.golang.org/grpc..."}, "receives, keeps, forwards"},
 	{"capstan/interceptor/internal/collector", []string{"capstan/interceptor/internal/delivery", "capstan/interceptor/internal/egress",
 		"capstan/interceptor/internal/tlsconf", "capstan/proto/...", "github.com/spf13/pflag", "google.golang.org/grpc...", "google.golang.org/protobuf/proto"}, "both sides of one service"},
 	{"capstan/interceptor/internal/egress", []string{"golang.org/x/net/http/httpproxy"}, "the only way out of the cluster"},

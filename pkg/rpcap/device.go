@@ -67,7 +67,7 @@ func ParseDevice(s string) (Device, error) {
 		key, escaped, _ := strings.Cut(param, "=")
 		k := findDeviceKey(key)
 		if k == nil {
-			return Device{}, fmt.Errorf("%q: unknown parameter %q; valid are %s", name, key, deviceKeyHelp())
+			return Device{}, fmt.Errorf("%q: unknown parameter %q; valid are %s", name, key, deviceKeyNames())
 		}
 		if seen[key] {
 			return Device{}, fmt.Errorf("%q: parameter %q appears twice", name, key)

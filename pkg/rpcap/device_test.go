@@ -54,9 +54,7 @@ func TestParseDevice(t *testing.T) {
 }
 
 func TestParseDeviceRefuses(t *testing.T) {
-	const valid = "valid are if (interface names or patterns with commas between), not-if (interface names or patterns with commas between), " +
-		"dir (in, out or both), shard (I/N, 0 ≤ I < N ≤ 256), flows (1/N, N ≤ 65536), cutoff (bytes, such as 4096, 64k or 10M), " +
-		"dedup (a time up to 10s, such as 500us or 10ms), link (sll or sll2), self (exclude or include), filter (a filter expression)"
+	const valid = "valid are if, not-if, dir, shard, flows, cutoff, dedup, link, self, filter"
 	for _, tc := range []struct{ in, want string }{
 		{"eth0?", valid},
 		{"eth0?dir=in&", valid},

@@ -51,12 +51,14 @@ func findDeviceKey(name string) *deviceKey {
 	return nil
 }
 
-func deviceKeyHelp() string {
-	var help []string
+// deviceKeyNames lists the parameters by name alone: the text of an ERROR has
+// no room for their values.
+func deviceKeyNames() string {
+	names := make([]string, 0, len(deviceKeys))
 	for _, k := range deviceKeys {
-		help = append(help, k.name+" ("+k.values+")")
+		names = append(names, k.name)
 	}
-	return strings.Join(help, ", ")
+	return strings.Join(names, ", ")
 }
 
 func setPatterns(to *string, value string) bool {

@@ -204,7 +204,7 @@ func TestDevicesAndDump(t *testing.T) {
 		t.Errorf("unknown device: status %d: %s", status, unknown.stderr.String())
 	}
 	bad := start(t, net.server, nil, "interceptor", "run", "--source", unixSource(socket, "eth0?colour=blue"))
-	if status := bad.wait(); status != 2 || !strings.Contains(bad.stderr.String(), "valid are dir") {
+	if status := bad.wait(); status != 2 || !strings.Contains(bad.stderr.String(), "valid are if, not-if, dir, shard, flows, cutoff, dedup, link, self, filter") {
 		t.Errorf("bad parameter: status %d: %s", status, bad.stderr.String())
 	}
 }

@@ -341,7 +341,7 @@ func TestRelayRefusesWrongCertificates(t *testing.T) {
 		}
 		good[name] = b
 	}
-	for _, wrong := range []string{"stranger", "expired"} {
+	for wrong, reason := range map[string]string{"stranger": "provide a certificate", "expired": "expired"} {
 		ca := certtest.New(t, "strangers")
 		cert, key := ca.Issue(t, "node", time.Now().Add(time.Hour))
 		if wrong == "expired" {
@@ -355,7 +355,8 @@ func TestRelayRefusesWrongCertificates(t *testing.T) {
 		certtest.Write(t, c.dir, "node.pem", cert)
 		certtest.Write(t, c.dir, "node.key", key)
 		node := c.send(0, file)
-		eventually(t, "the node says that it is refused", func() bool { return strings.Contains(node.stderr.String(), "tls: ") })
+		eventually(t, "the node says that it is refused", func() bool { return strings.Contains(node.stderr.String(), "sink fails") })
+		eventually(t, "the relay says why", func() bool { return strings.Contains(c.running["relay"].stderr.String(), reason) })
 		for name, b := range good {
 			certtest.Write(t, c.dir, name, b)
 		}

@@ -113,7 +113,7 @@ func (f *receiveFlags) config() (config, error) {
 	if err := f.files.Check(); err != nil {
 		return c, err
 	}
-	c.tls = f.files.Server()
+	c.tls = &f.files
 	return c, nil
 }
 

@@ -2,28 +2,28 @@ package relay
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"time"
 
+	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
 
 	"capstan/interceptor/internal/collector"
 	"capstan/interceptor/internal/delivery"
 	"capstan/interceptor/internal/spool"
+	"capstan/interceptor/internal/tlsconf"
 	capstanv1 "capstan/proto/capstan/v1"
 )
 
 // config of a relay.
 type config struct {
 	listen string
-	tls    *tls.Config // nil: plain text, which was asked for
-	admin  string      // address of the admin's HTTP server, empty: none
+	tls    *tlsconf.Files // nil: plain text, which was asked for
+	admin  string         // address of the admin's HTTP server, empty: none
 	queue  delivery.Config
 	limits collector.Limits
 	drain  time.Duration // that the end may take
@@ -35,6 +35,8 @@ type relay struct {
 	log    *slog.Logger
 	queue  *delivery.Queue
 	server *collector.Server
+	// refusals bounds the log's lines of connections refused.
+	refusals *rate.Limiter
 }
 
 // fullPause is how long a full spool is waited for before it is tried again.
@@ -46,7 +48,7 @@ func newRelay(cfg config, sink delivery.Sink, log *slog.Logger) (*relay, error) 
 	if err != nil {
 		return nil, err
 	}
-	r := &relay{cfg: cfg, log: log, queue: q}
+	r := &relay{cfg: cfg, log: log, queue: q, refusals: rate.NewLimiter(1, 5)}
 	r.server = collector.NewServer(r.store, cfg.limits)
 	return r, nil
 }
@@ -125,9 +127,17 @@ func (r *relay) options() []grpc.ServerOption {
 		grpc.InitialWindowSize(1 << 20), grpc.InitialConnWindowSize(2 << 20),
 	}
 	if r.cfg.tls != nil {
-		o = append(o, grpc.Creds(credentials.NewTLS(r.cfg.tls)))
+		o = append(o, grpc.Creds(r.cfg.tls.Credentials(r.refused)))
 	}
 	return o
+}
+
+// refused tells of a connection that failed its handshake, at most once a
+// second.
+func (r *relay) refused(peer net.Addr, err error) {
+	if r.refusals.Allow() {
+		r.log.Warn("a connection was refused", "peer", peer.String(), "err", err)
+	}
 }
 
 // close delivers what it can in the time there is; the rest stays on disk.
