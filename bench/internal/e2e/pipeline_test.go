@@ -116,6 +116,47 @@ func TestFileGivesTheSameRecords(t *testing.T) {
 	}
 }
 
+// TestLiveShards captures in shards that the kernel divides, and a file of the
+// same traffic in shards that the interceptor divides.
+func TestLiveShards(t *testing.T) {
+	net := newNetwork(t)
+	socket := filepath.Join(t.TempDir(), "rpcapd.sock")
+	startRpcapd(t, net.server, "--unix-socket", socket, "--ring-size", "64")
+	src := unixSource(socket, "eth0")
+	file := filepath.Join(t.TempDir(), "saved.pcapng")
+	dump := start(t, net.server, nil, "interceptor", "dump", src, "-w", file)
+	eventually(t, "dump captures", func() bool { return strings.Contains(dump.stderr.String(), "msg=capturing") })
+	const shards = 3
+	live := start(t, net.server, nil, "interceptor", "run", "--output", "json", "--shards", fmt.Sprint(shards), "--source", src)
+	eventually(t, "all shards are captured", func() bool { return strings.Count(live.stderr.String(), "msg=capturing") == shards })
+
+	tr := &traffic{connections: 20, requests: 2_000}
+	tr.run(t, net.server, net.client, serverIP+":8080")
+	for _, p := range []*process{live, dump} {
+		if status := p.signal(syscall.SIGINT); status != 0 {
+			t.Fatalf("%v ended with %d", p.cmd.Args, status)
+		}
+	}
+	want := parseRecords(t, live.stdout.Bytes())
+	tr.compare(t, want)
+	if strings.Contains(live.stderr.String(), "does not balance") {
+		t.Error("the account does not balance")
+	}
+
+	whole := start(t, nil, nil, "interceptor", "read", "--output", "json", file)
+	divided := start(t, nil, nil, "interceptor", "read", "--output", "json", "--shards", "4", "--ledger", file)
+	if a, b := whole.wait(), divided.wait(); a != 0 || b != 0 {
+		t.Fatalf("read ended with %d and %d", a, b)
+	}
+	if !bytes.Equal(whole.stdout.Bytes(), divided.stdout.Bytes()) {
+		t.Error("the number of shards changes what is told of a file")
+	}
+	if strings.Contains(divided.stderr.String(), "does not balance") {
+		t.Error("the account of the file does not balance")
+	}
+	sameRecords(t, parseRecords(t, divided.stdout.Bytes()), want)
+}
+
 // sameRecords compares all but the source and times: the kernel stamps a frame
 // for each capture of its own.
 func sameRecords(t *testing.T, got, want []record) {

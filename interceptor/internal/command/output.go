@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"os"
@@ -78,10 +79,49 @@ func (o *output) Emit(x *capstanv1.Exchange) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.buf = o.encode(o.buf, x)
+	o.added()
+}
+
+// added counts a record put into the buffer.
+func (o *output) added() {
 	o.records++
 	if len(o.buf) >= outputBufferLen {
 		o.write()
 	}
+}
+
+// rawLen is the length of the number that Encode puts first.
+const rawLen = 4
+
+// Encode appends a record in all forms that it will be needed in, for Write: the
+// length of that for the sinks, that, then that for standard output. Any
+// goroutine may call it.
+func (o *output) Encode(dst []byte, x *capstanv1.Exchange) []byte {
+	at := len(dst)
+	dst, err := o.fanout.Append(append(dst, make([]byte, rawLen)...), x)
+	if err != nil {
+		o.failed(err)
+	}
+	binary.LittleEndian.PutUint32(dst[at:], uint32(len(dst)-at-rawLen))
+	if o.encode != nil {
+		dst = o.encode(dst, x)
+	}
+	return dst
+}
+
+// Write takes one record that Encode has encoded. Any goroutine may call it.
+func (o *output) Write(encoded []byte) {
+	n := rawLen + binary.LittleEndian.Uint32(encoded)
+	if n > rawLen {
+		o.fanout.Push(encoded[rawLen:n])
+	}
+	if o.encode == nil {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.buf = append(o.buf, encoded[n:]...)
+	o.added()
 }
 
 // Flush writes what Emit has taken.

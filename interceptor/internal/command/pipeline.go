@@ -1,6 +1,7 @@
 package command
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -25,6 +26,7 @@ type recordFlags struct {
 	decode    packet.Config
 	streams   reassembly.Config
 	fragments defrag.Config
+	shards    int
 }
 
 func (f *recordFlags) register(flags *pflag.FlagSet) {
@@ -42,27 +44,43 @@ func (f *recordFlags) register(flags *pflag.FlagSet) {
 	flags.IntVar(&f.streams.MaxHoleBytes, "max-stream-queue", f.streams.MaxHoleBytes, "bytes of one TCP stream to keep behind missing ones; beyond it these are given up")
 	flags.IntVar(&f.streams.MaxQueuedTotal, "max-queue", f.streams.MaxQueuedTotal, "bytes of all TCP streams of a source to keep behind missing ones; beyond it the oldest hole is given up")
 	flags.IntVar(&f.fragments.MaxBytes, "max-fragments", f.fragments.MaxBytes, "bytes of IP fragments to keep; beyond it the oldest datagram goes")
+	flags.IntVar(&f.shards, "shards", 1, "among how many goroutines, or captures at the same server, the connections of a source are divided")
 	flags.StringVar(&f.logFormat, "log-format", "text", "format of log lines: text or json")
 }
 
-// pipeline takes the frames of one source to the output.
+// maxShards is as many as a capture server divides a device into.
+const maxShards = 256
+
+func (f *recordFlags) check() error {
+	if f.shards < 1 || f.shards > maxShards {
+		return usageError{fmt.Errorf("--shards %d is not between 1 and %d", f.shards, maxShards)}
+	}
+	return nil
+}
+
+// pipeline takes the frames of one source, or of a shard of it that is captured
+// apart, to the output.
 type pipeline struct {
 	name   string
 	live   *source.RPCAP // nil for a file
 	engine *engine.Engine
-	out    *output
 }
 
-func newPipeline(name string, flags *recordFlags, out *output) *pipeline {
+// newPipeline returns the pipeline called name of a source, divided into so many
+// shards here.
+func newPipeline(name, source string, shards int, flags *recordFlags, out *output) *pipeline {
 	return &pipeline{
 		name: name,
-		out:  out,
-		engine: engine.New(engine.Config{Decode: flags.decode, Reassembly: flags.streams, Defrag: flags.fragments, Exchange: exchange.Config{
-			Source:      name,
-			BodyLimit:   flags.bodyLimit,
-			MaskHeaders: append(exchange.DefaultMaskHeaders(), flags.mask...),
-			Emit:        out.Emit,
-		}}),
+		engine: engine.New(engine.Config{
+			Decode: flags.decode, Reassembly: flags.streams, Defrag: flags.fragments,
+			Exchange: exchange.Config{
+				Source:      source,
+				BodyLimit:   flags.bodyLimit,
+				MaskHeaders: append(exchange.DefaultMaskHeaders(), flags.mask...),
+				Emit:        out.Emit,
+			},
+			Shards: shards, Encode: out.Encode, Write: out.Write, Drained: out.Flush,
+		}),
 	}
 }
 
@@ -70,16 +88,16 @@ func newPipeline(name string, flags *recordFlags, out *output) *pipeline {
 func (p *pipeline) Frame(f *capture.Frame) { p.engine.Frame(f) }
 
 // Drained implements source.Sink.
-func (p *pipeline) Drained() { p.engine.Drained(); p.out.Flush() }
+func (p *pipeline) Drained() { p.engine.Drained() }
 
 // Idle implements source.Sink.
-func (p *pipeline) Idle(d time.Duration) { p.engine.Idle(d); p.out.Flush() }
+func (p *pipeline) Idle(d time.Duration) { p.engine.Idle(d) }
 
 // Lost implements source.Sink.
-func (p *pipeline) Lost() { p.engine.SourceLost(); p.out.Flush() }
+func (p *pipeline) Lost() { p.engine.SourceLost() }
 
 // finish ends the pipeline after its source.
-func (p *pipeline) finish() { p.engine.Finish(); p.out.Flush() }
+func (p *pipeline) finish() { p.engine.Finish() }
 
 func (p *pipeline) ledger() ledger.Ledger {
 	l := ledger.Ledger{Name: p.name, Engine: p.engine.Snapshot()}

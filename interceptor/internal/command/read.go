@@ -39,6 +39,9 @@ a warning.
 func read(ctx context.Context, s streams, flags *recordFlags, full bool, files []string) (err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	if err := flags.check(); err != nil {
+		return err
+	}
 	log, err := newLogger(s.err, flags.logFormat)
 	if err != nil {
 		return err
@@ -54,7 +57,7 @@ func read(ctx context.Context, s streams, flags *recordFlags, full bool, files [
 	var ledgers []ledger.Ledger
 	var first error
 	for _, name := range files {
-		p := newPipeline(name, flags, out)
+		p := newPipeline(name, name, flags.shards, flags, out)
 		err := source.ReadFile(ctx, name, s.in, p)
 		p.finish()
 		ledgers = append(ledgers, p.ledger())

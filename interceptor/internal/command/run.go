@@ -51,8 +51,8 @@ type runner struct {
 	metricsAddress string
 	statusInterval time.Duration
 
-	out       *output
-	pipelines []*pipeline
+	out     *output
+	sources []*capturing
 }
 
 func (r *runner) run(ctx context.Context, urls []string) error {
@@ -90,6 +90,9 @@ func (r *runner) prepare(ctx context.Context, urls []string, cancel context.Canc
 	if err != nil {
 		return err
 	}
+	if err := r.flags.check(); err != nil {
+		return err
+	}
 	if len(urls) > 1 && r.server.listen != "" {
 		return usageError{errors.New("--listen waits for one daemon, so it goes with one --source")}
 	}
@@ -111,12 +114,10 @@ func (r *runner) prepare(ctx context.Context, urls []string, cancel context.Canc
 			return err
 		}
 		name := cfg.URL.String()
-		if slices.ContainsFunc(r.pipelines, func(p *pipeline) bool { return p.name == name }) {
+		if slices.ContainsFunc(r.sources, func(c *capturing) bool { return c.name == name }) {
 			return usageError{fmt.Errorf("source %q is given twice", name)}
 		}
-		p := newPipeline(name, r.flags, r.out)
-		p.live = source.NewRPCAP(cfg)
-		r.pipelines = append(r.pipelines, p)
+		r.sources = append(r.sources, newCapturing(name, cfg, r.flags, r.out))
 	}
 	return nil
 }
@@ -149,12 +150,11 @@ func (r *runner) captureUntil(ctx context.Context, cancel context.CancelCauseFun
 // capture runs all sources until ctx ends, or none is left. A source that can't
 // start ends the others; one that is lost later doesn't.
 func (r *runner) capture(ctx context.Context, cancel context.CancelCauseFunc) error {
-	errs := make([]error, len(r.pipelines))
+	errs := make([]error, len(r.sources))
 	var wg sync.WaitGroup
-	for i, p := range r.pipelines {
+	for i, c := range r.sources {
 		wg.Go(func() {
-			errs[i] = p.live.Run(ctx, p)
-			p.finish()
+			errs[i] = c.run(ctx)
 			var start *source.StartError
 			if errors.As(errs[i], &start) {
 				cancel(context.Canceled)
@@ -165,10 +165,9 @@ func (r *runner) capture(ctx context.Context, cancel context.CancelCauseFunc) er
 	return errors.Join(errs...)
 }
 
-func (r *runner) ledgers() []ledger.Ledger {
-	ledgers := make([]ledger.Ledger, len(r.pipelines))
-	for i, p := range r.pipelines {
-		ledgers[i] = p.ledger()
+func (r *runner) ledgers() (ledgers []ledger.Ledger) {
+	for _, c := range r.sources {
+		ledgers = append(ledgers, c.ledgers()...)
 	}
 	return ledgers
 }

@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -18,14 +19,34 @@ func NewFanout(queues ...*Queue) *Fanout { return &Fanout{queues: queues} }
 // Emit encodes x and hands it to the queues. It waits as their policies demand.
 // x is the caller's again afterwards. Any goroutine may call it.
 func (f *Fanout) Emit(x *capstanv1.Exchange) error {
-	r, err := NewRecord(x)
-	if err != nil {
-		return err
+	raw, err := f.Append(nil, x)
+	if err == nil {
+		f.push(raw)
 	}
+	return err
+}
+
+// Append appends the encoded x for Push, or nothing if there is no queue.
+func (f *Fanout) Append(dst []byte, x *capstanv1.Exchange) ([]byte, error) {
+	if len(f.queues) == 0 {
+		return dst, nil
+	}
+	return appendRecord(dst, x)
+}
+
+// Push hands the queues what Append has appended, which it copies. It waits as
+// their policies demand. Any goroutine may call it.
+func (f *Fanout) Push(raw []byte) {
+	if len(f.queues) > 0 {
+		f.push(bytes.Clone(raw))
+	}
+}
+
+func (f *Fanout) push(raw []byte) {
+	r := &Record{Raw: raw}
 	for _, q := range f.queues {
 		q.Push(r)
 	}
-	return nil
 }
 
 // Queues returns the queues; the slice is the fanout's.

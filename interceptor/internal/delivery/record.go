@@ -21,11 +21,20 @@ type Record struct {
 
 // NewRecord encodes x, which it doesn't keep.
 func NewRecord(x *capstanv1.Exchange) (*Record, error) {
-	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(x)
+	raw, err := appendRecord(nil, x)
 	if err != nil {
-		return nil, fmt.Errorf("encode a record: %w", err)
+		return nil, err
 	}
 	return &Record{Raw: raw}, nil
+}
+
+// appendRecord appends the encoded x to dst.
+func appendRecord(dst []byte, x *capstanv1.Exchange) ([]byte, error) {
+	raw, err := proto.MarshalOptions{Deterministic: true}.MarshalAppend(dst, x)
+	if err != nil {
+		return dst, fmt.Errorf("encode a record: %w", err)
+	}
+	return raw, nil
 }
 
 // Exchange returns the decoded record, which all users of the Record share and

@@ -25,7 +25,7 @@ func (s *RPCAP) openDevice(ctx context.Context, client *rpcapclient.Client) (cap
 		filter, err := remote.Filter(linkType, s.cfg.Filter)
 		return linkType, filter, err
 	}
-	if !unknownName(err) {
+	if !unknownName(err) || s.cfg.NeedParameters {
 		return 0, nil, err
 	}
 	d, parseErr := rpcap.ParseDevice(s.cfg.URL.Device)
@@ -44,6 +44,29 @@ func (s *RPCAP) openDevice(ctx context.Context, client *rpcapclient.Client) (cap
 			"source", s.cfg.URL.String(), "device", d.Name)
 	})
 	return linkType, filter, nil
+}
+
+// KnowsParameters reports whether the server opens the URL's device with its
+// parameters. It waits for the server as Run does at the start, and fails like
+// it; a device that isn't there without parameters either is Run's to tell.
+func (s *RPCAP) KnowsParameters(ctx context.Context) (known bool, err error) {
+	err = s.retry(ctx, s.cfg.StartTimeout, func(ctx context.Context) error {
+		client, err := s.client(ctx)
+		if err != nil {
+			return err
+		}
+		defer s.hangUp(client)
+		_, err = client.Open(ctx, s.cfg.URL.Device)
+		known = err == nil
+		if unknownName(err) {
+			return nil
+		}
+		return err
+	})
+	if err != nil && ctx.Err() == nil {
+		return false, &StartError{Source: s.cfg.URL.String(), Err: err}
+	}
+	return known, ctx.Err()
 }
 
 func unknownName(err error) bool {

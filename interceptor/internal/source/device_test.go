@@ -86,3 +86,37 @@ func TestNoSuchDevice(t *testing.T) {
 		}
 	}
 }
+
+// TestKnowsParameters: before a device is captured in shards its server is asked
+// whether it can divide, and a shard is never the whole device.
+func TestKnowsParameters(t *testing.T) {
+	const device = "eth0?shard=0/2"
+	refusal := []rpcaptest.Step{
+		rpcaptest.Authenticate(),
+		rpcaptest.Expect(&rpcap.OpenRequest{Device: device}),
+		rpcaptest.Send(&rpcap.Error{Code: rpcap.CodeOpen, Text: device + ": No such device exists"}),
+	}
+	for _, tc := range []struct {
+		steps []rpcaptest.Step
+		want  bool
+	}{
+		{[]rpcaptest.Step{rpcaptest.Authenticate(), rpcaptest.Open(device), rpcaptest.ExpectType(rpcap.TypeClose)}, true},
+		{append(refusal, rpcaptest.ExpectType(rpcap.TypeClose)), false},
+	} {
+		server := rpcaptest.Start(t, rpcaptest.Config{}, tc.steps...)
+		u := server.URL()
+		u.Device = device
+		known, err := NewRPCAP(RPCAPConfig{URL: u, Log: discard()}).KnowsParameters(context.Background())
+		if err != nil || known != tc.want {
+			t.Errorf("%v, %v, want %v", known, err, tc.want)
+		}
+	}
+	server := rpcaptest.Start(t, rpcaptest.Config{}, refusal...)
+	u := server.URL()
+	u.Device = device
+	err := NewRPCAP(RPCAPConfig{URL: u, Log: discard(), NeedParameters: true}).Run(context.Background(), &counter{enough: func(*counter) {}})
+	var start *StartError
+	if !errors.As(err, &start) {
+		t.Errorf("a shard of a server that can't divide: %v", err)
+	}
+}

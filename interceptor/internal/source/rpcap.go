@@ -35,7 +35,10 @@ type RPCAPConfig struct {
 	// ReconnectTimeout is how long Run keeps trying to regain a lost server;
 	// 0 means for ever.
 	ReconnectTimeout time.Duration
-	Client           rpcapclient.Options
+	// NeedParameters refuses a server that doesn't know the parameters of the
+	// URL's device. Otherwise all of the device is captured there.
+	NeedParameters bool
+	Client         rpcapclient.Options
 	// Listener, unless nil, is where the server connects to in active mode,
 	// instead of being dialled. It takes this source's server and no other.
 	// The caller closes it after Run.
@@ -138,9 +141,18 @@ func (s *RPCAP) Run(ctx context.Context, sink Sink) error {
 	}
 }
 
-// connect opens the device and starts a capture, trying again with back-off
-// until timeout (0 = for ever) has passed or the server's answer is final.
-func (s *RPCAP) connect(ctx context.Context, timeout time.Duration) (*session, error) {
+// connect opens the device and starts a capture, trying again like retry.
+func (s *RPCAP) connect(ctx context.Context, timeout time.Duration) (sess *session, err error) {
+	err = s.retry(ctx, timeout, func(ctx context.Context) (err error) {
+		sess, err = s.open(ctx)
+		return err
+	})
+	return sess, err
+}
+
+// retry does something with the server, again and again with back-off until
+// timeout (0 = for ever) has passed or the server's answer is final.
+func (s *RPCAP) retry(ctx context.Context, timeout time.Duration, do func(context.Context) error) error {
 	if timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, timeout)
@@ -149,22 +161,22 @@ func (s *RPCAP) connect(ctx context.Context, timeout time.Duration) (*session, e
 	pause := minBackOff
 	var last error
 	for attempt := 0; ; attempt++ {
-		sess, err := s.open(ctx)
+		err := do(ctx)
 		if err == nil {
-			return sess, nil
+			return nil
 		}
 		if last == nil || ctx.Err() == nil {
 			last = err // the cause, rather than that time ran out while trying
 		}
 		if final(err) {
-			return nil, err
+			return err
 		}
 		if attempt == 0 && ctx.Err() == nil {
 			s.cfg.Log.Info("waiting for the capture server", "source", s.cfg.URL.String(), "reason", err.Error())
 		}
 		select {
 		case <-ctx.Done():
-			return nil, last
+			return last
 		case <-time.After(pause):
 		}
 		pause = min(2*pause, maxBackOff)
