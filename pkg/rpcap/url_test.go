@@ -103,6 +103,16 @@ func TestParseURLRefuses(t *testing.T) {
 	}
 }
 
+// CVE-2024-8006: libpcap's client took a listing of file:// without a folder for
+// a null pointer. Here it is no source, with or without a folder.
+func TestCVE_2024_8006_ListingOfFiles(t *testing.T) {
+	for _, in := range []string{"file://", "file:///", "file:///tmp/"} {
+		if u, err := ParseURL(in); err == nil || !strings.Contains(err.Error(), "none of rpcap") {
+			t.Errorf("%s: %+v, %v", in, u, err)
+		}
+	}
+}
+
 func TestURLAddress(t *testing.T) {
 	for in, want := range map[string]string{
 		"rpcap://h/eth0":             "h:2002",

@@ -232,3 +232,14 @@ func TestTLSMismatch(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// CVE-2023-7256: libpcap's client freed the result of a failed look-up twice.
+// Here each failure is an error that names the step, as often as it happens.
+func TestCVE_2023_7256_FailedLookUp(t *testing.T) {
+	u := rpcap.URL{Scheme: rpcap.SchemeTCP, Host: "no such host", Port: 1}
+	for range 3 {
+		if c, err := Dial(t.Context(), u, Options{}); err == nil || !strings.Contains(err.Error(), "resolve the server's name") {
+			t.Errorf("%v, %v", c, err)
+		}
+	}
+}

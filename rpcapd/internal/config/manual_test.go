@@ -54,6 +54,25 @@ func TestManualIsComplete(t *testing.T) {
 	}
 }
 
+// The manual page and the usage text have the same device parameters.
+func TestManualHasDeviceParameters(t *testing.T) {
+	text, err := os.ReadFile(manual)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, devices, _ := strings.Cut(Usage, "\nDEVICES")
+	names := func(text, pattern string) (names []string) {
+		for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
+			names = append(names, m[1])
+		}
+		return names
+	}
+	got := names(string(text), `(?m)^\.It Cm ([a-z-]+) Ns = `)
+	if want := names(devices, `(?m)^  ([a-z-]+)=`); len(want) == 0 || !slices.Equal(got, want) {
+		t.Errorf("the manual has\n%v\nthe usage text\n%v", got, want)
+	}
+}
+
 func TestManualIsClean(t *testing.T) {
 	netnstest.RequireProgram(t, "mandoc")
 	out, err := exec.Command("mandoc", "-T", "lint", "-W", "warning", manual).CombinedOutput()
