@@ -42,8 +42,13 @@ type Frame struct {
 	Timestamp int64 // ns since the Unix epoch
 	// Data are the captured bytes from the link-layer header on, without the
 	// VLAN tag that the kernel stripped. They lie in the ring: valid until the
-	// block's Release, and not to be written to.
+	// block's Release.
 	Data []byte
+	// Room ends with Data. The bytes in front of that, 34 with Ethernet and 48
+	// where there is no link-layer header, are free: until the block's Release
+	// the holder of the lease may overwrite them, and Data, so that a frame can
+	// be passed on behind another header without being copied.
+	Room []byte
 	// Len is the length of the frame as the kernel holds it: like Data it is
 	// without a stripped VLAN tag.
 	Len int
@@ -131,6 +136,9 @@ func (b *Block) frame(f *Frame) bool {
 	}
 	f.Timestamp = int64(binary.NativeEndian.Uint32(hdr[frameSecOffset:]))*1e9 +
 		int64(binary.NativeEndian.Uint32(hdr[frameNsecOffset:]))
+	// The kernel's struct sockaddr_ll, whose fields f holds, and what alignment
+	// left behind it are of no further use.
+	f.Room = h[frameLinkOffset:end:end]
 	f.Data = h[mac:end:end]
 	f.Len = int(binary.NativeEndian.Uint32(hdr[frameLenOffset:]))
 	f.NetworkOffset = int(binary.NativeEndian.Uint16(hdr[frameNetOffset:])) - int(mac)

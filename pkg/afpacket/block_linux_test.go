@@ -63,7 +63,7 @@ func (w *blockWriter) add(f *Frame) bool {
 
 func sameFrame(a, b *Frame) bool {
 	x, y := *a, *b
-	x.Data, y.Data = nil, nil
+	x.Data, y.Data, x.Room, y.Room = nil, nil, nil, nil
 	return bytes.Equal(a.Data, b.Data) &&
 		x.Timestamp == y.Timestamp && x.Len == y.Len && x.NetworkOffset == y.NetworkOffset &&
 		x.VLANPresent == y.VLANPresent && x.VLANTCI == y.VLANTCI && x.VLANProtocol == y.VLANProtocol &&
@@ -98,6 +98,14 @@ func TestBlockReadsWhatTheKernelWrites(t *testing.T) {
 	for i := range frames {
 		if !b.Next(&f) || !sameFrame(&f, &frames[i]) {
 			t.Errorf("frame %d: %+v, want %+v", i, f, frames[i])
+		}
+		// What is written in front of a frame spoils neither it nor the next.
+		if !bytes.HasSuffix(f.Room, f.Data) || len(f.Room)-len(f.Data) < 34 {
+			t.Errorf("frame %d: %d bytes of room", i, len(f.Room)-len(f.Data))
+		}
+		clear(f.Room[:len(f.Room)-len(f.Data)])
+		if !sameFrame(&f, &frames[i]) {
+			t.Errorf("frame %d after its room was overwritten: %+v", i, f)
 		}
 	}
 	if b.Next(&f) {

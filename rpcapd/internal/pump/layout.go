@@ -69,26 +69,50 @@ const (
 	ethernetLen = 14 // addresses and protocol
 	vlanLen     = 4  // TPID and TCI
 	vlanOffset  = 12 // behind the two MAC addresses
-	maxOverhead = cooked2Len + vlanLen
 
 	// defaultTPID is what a tag has whose protocol the kernel didn't tell.
 	defaultTPID = 0x8100
 )
 
-// put writes the client's view of f to dst, which must have room for
-// len(f.Data) + maxOverhead bytes. It returns how many bytes it wrote and the
-// frame's length on the wire in this view.
-func (l Layout) put(dst []byte, f *afpacket.Frame) (n, wireLen int) {
+// head tells how the client's view of f begins: with n bytes that putHead
+// writes, in place of the first skip bytes of f.Data. The rest is the same.
+func (l Layout) head(f *afpacket.Frame) (n, skip int) {
+	tag := 0
+	if f.VLANPresent {
+		tag = vlanLen
+	}
 	switch l {
 	case LayoutCooked:
-		return putCooked(dst, f)
+		return cookedLen + tag, cookedPayload(f)
 	case LayoutCooked2:
-		return putCooked2(dst, f)
+		return cooked2Len + tag, cookedPayload(f)
 	case LayoutRaw:
-		offset := min(max(f.NetworkOffset, 0), len(f.Data))
-		return copy(dst, f.Data[offset:]), f.Len - offset
+		return 0, min(max(f.NetworkOffset, 0), len(f.Data))
 	default:
-		return putEthernet(dst, f)
+		// A stripped tag goes back behind the MAC addresses. A frame too short
+		// to have them stays as it is.
+		if !f.VLANPresent || len(f.Data) < vlanOffset {
+			return 0, 0
+		}
+		return vlanOffset + vlanLen, vlanOffset
+	}
+}
+
+// putHead writes the first bytes of the client's view, as many as head says. dst
+// may overlap f.Data.
+func (l Layout) putHead(dst []byte, f *afpacket.Frame) {
+	switch l {
+	case LayoutCooked:
+		putCooked(dst, f)
+	case LayoutCooked2:
+		putCooked2(dst, f)
+	case LayoutRaw:
+	default:
+		if f.VLANPresent && len(f.Data) >= vlanOffset {
+			// As libpcap does (pcap-linux.c, pcap_handle_packet_mmap).
+			copy(dst, f.Data[:vlanOffset])
+			putTag(dst[vlanOffset:], f)
+		}
 	}
 }
 
@@ -117,44 +141,29 @@ func (l Layout) packet(data []byte, wireLen int, f *afpacket.Frame) *sockfilter.
 	return p
 }
 
-// putEthernet puts a stripped VLAN tag back behind the MAC addresses, as
-// libpcap does (pcap-linux.c, pcap_handle_packet_mmap). A frame too short to
-// have the addresses stays as it is.
-func putEthernet(dst []byte, f *afpacket.Frame) (n, wireLen int) {
-	if !f.VLANPresent || len(f.Data) < vlanOffset {
-		return copy(dst, f.Data), f.Len
-	}
-	copy(dst, f.Data[:vlanOffset])
-	putTag(dst[vlanOffset:], f)
-	return vlanOffset + vlanLen + copy(dst[vlanOffset+vlanLen:], f.Data[vlanOffset:]), f.Len + vlanLen
-}
-
 // putCooked builds struct sll_header. With a VLAN tag its protocol field holds
 // the tag's TPID, and TCI and protocol follow, which is where libpcap's
 // insertion at SLL_HDR_LEN - 2 puts them.
-func putCooked(dst []byte, f *afpacket.Frame) (n, wireLen int) {
-	_ = dst[maxOverhead-1]
+func putCooked(dst []byte, f *afpacket.Frame) {
+	_ = dst[cookedLen-1]
 	binary.BigEndian.PutUint16(dst[0:], uint16(f.PacketType))
 	binary.BigEndian.PutUint16(dst[2:], f.HardwareType)
 	binary.BigEndian.PutUint16(dst[4:], uint16(f.AddressLen))
 	copy(dst[6:14], f.Address[:])
-	n = cookedLen - 2
+	n := cookedLen - 2
 	if f.VLANPresent {
 		putTag(dst[n:], f)
 		n += vlanLen
 	}
 	binary.BigEndian.PutUint16(dst[n:], f.Protocol)
-	n += 2
-	offset := cookedPayload(f)
-	return n + copy(dst[n:], f.Data[offset:]), n + f.Len - offset
 }
 
 // putCooked2 builds struct sll2_header. A tag is put where that of version 1
 // is: TPID in the protocol field, TCI and protocol behind the header.
 //
 // Deviation: libpcap loses the tag.
-func putCooked2(dst []byte, f *afpacket.Frame) (n, wireLen int) {
-	_ = dst[maxOverhead-1]
+func putCooked2(dst []byte, f *afpacket.Frame) {
+	_ = dst[cooked2Len-1]
 	binary.BigEndian.PutUint16(dst[0:], f.Protocol)
 	binary.BigEndian.PutUint16(dst[2:], 0)
 	binary.BigEndian.PutUint32(dst[4:], uint32(f.Interface))
@@ -162,15 +171,11 @@ func putCooked2(dst []byte, f *afpacket.Frame) (n, wireLen int) {
 	dst[10] = f.PacketType
 	dst[11] = f.AddressLen
 	copy(dst[12:20], f.Address[:])
-	n = cooked2Len
 	if f.VLANPresent {
 		binary.BigEndian.PutUint16(dst[0:], tpid(f))
-		binary.BigEndian.PutUint16(dst[n:], f.VLANTCI)
-		binary.BigEndian.PutUint16(dst[n+2:], f.Protocol)
-		n += vlanLen
+		binary.BigEndian.PutUint16(dst[cooked2Len:], f.VLANTCI)
+		binary.BigEndian.PutUint16(dst[cooked2Len+2:], f.Protocol)
 	}
-	offset := cookedPayload(f)
-	return n + copy(dst[n:], f.Data[offset:]), n + f.Len - offset
 }
 
 // cookedPayload returns the offset of what follows a cooked header, which tells

@@ -7,6 +7,7 @@ import (
 
 	"capstan/pkg/afpacket"
 	"capstan/pkg/capture"
+	"capstan/pkg/rpcap"
 )
 
 func unhex(t testing.TB, s string) []byte {
@@ -61,10 +62,20 @@ func TestLayouts(t *testing.T) {
 		{"cooked 2 with tag", LayoutCooked2, tagged, "88a8 0000 00000003 0001 04 06 020000000001 0000 600a 0800" + payload, 110},
 		{"cooked 2, network header not captured", LayoutCooked2, beyond, "0800 0000 00000003 0001 04 06 020000000001 0000", 20 + 100 - 34},
 	} {
-		dst := make([]byte, len(tc.frame.Data)+maxOverhead)
-		n, wireLen := tc.layout.put(dst, &tc.frame)
-		if got, want := hex.EncodeToString(dst[:n]), hex.EncodeToString(unhex(t, tc.want)); got != want || wireLen != tc.wireLen {
-			t.Errorf("%s: got %s, %d on the wire\nwant %s, %d", tc.name, got, wireLen, want, tc.wireLen)
+		for _, inRing := range []bool{false, true} {
+			p := New(Input{Layout: tc.layout}, Config{})
+			f := tc.frame
+			if inRing {
+				const room = 60
+				f.Room = append(make([]byte, room), f.Data...)
+				f.Data = f.Room[room:]
+				p.cfg.MaxDatagram = 1 // frames of any length stay where they are
+			}
+			message, wireLen, stayed := p.message(&f)
+			got := hex.EncodeToString(message[rpcap.PacketOverhead:])
+			if want := hex.EncodeToString(unhex(t, tc.want)); got != want || wireLen != tc.wireLen || stayed != inRing {
+				t.Errorf("%s, in the ring %t: got %s, %d on the wire, in the ring %t\nwant %s, %d", tc.name, inRing, got, wireLen, stayed, want, tc.wireLen)
+			}
 		}
 	}
 }

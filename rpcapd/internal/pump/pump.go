@@ -14,11 +14,10 @@ import (
 )
 
 const (
-	// batchLen is how many frames are taken off the source by one call.
-	batchLen = 128
-	// bufferLen is the size of one write. Larger writes gain nothing over TCP;
-	// smaller ones cost more calls. The buffer grows for a larger frame.
-	bufferLen = 256 << 10
+	// referLen is the length from which on a frame is written from the ring
+	// instead of being copied: naming it in a vector costs as much as copying a
+	// smaller one.
+	referLen = 1000
 	// pollInterval bounds how long a waiting pump doesn't notice Stop.
 	pollInterval = 100 * time.Millisecond
 	// drainLimit bounds how long Stop lets a client that doesn't read hold up
@@ -70,9 +69,7 @@ type Pump struct {
 	rule   capture.Sampling
 
 	// Owned by the goroutine of run.
-	buf    []byte
-	fill   int    // bytes of buf in use
-	queued uint64 // frames in buf
+	out    outbox
 	number uint32 // npkt of the last frame
 	conn   net.Conn
 	lost   bool // the data connection failed; frames are only counted
@@ -114,7 +111,7 @@ func (p *program) judges(f *afpacket.Frame) bool {
 
 // New returns a pump that has not started: the kernel passes nothing yet.
 func New(in Input, cfg Config) *Pump {
-	p := &Pump{in: in, cfg: cfg, buf: make([]byte, bufferLen), done: make(chan struct{})}
+	p := &Pump{in: in, cfg: cfg, done: make(chan struct{})}
 	p.program.Store(&program{judged: sockfilter.Judged{Untagged: true, Tagged: true}})
 	return p
 }
@@ -127,6 +124,7 @@ func (p *Pump) Start(conn net.Conn) error {
 	p.startOnce.Do(func() {
 		err = nil
 		p.conn = conn
+		p.out.open(conn)
 		p.started.Store(true)
 		go p.run() // ended by Stop, Close, a lost connection or a device that vanished; Close waits
 	})

@@ -414,19 +414,27 @@ func (c *countingConn) Close() error                     { return nil }
 // endless is a ring that is always full.
 type endless struct {
 	pumptest.Device
-	frame afpacket.Frame
-	left  atomic.Int64
+	frame   afpacket.Frame
+	left    atomic.Int64
+	inBlock int
 }
 
-func (e *endless) Read(frames []afpacket.Frame, timeout time.Duration) (int, error) {
-	n := int(e.left.Add(-int64(len(frames))))
-	if n+len(frames) <= 0 {
-		return e.Device.Read(frames, timeout)
+func (e *endless) NextBlock(timeout time.Duration) error {
+	const block = 128
+	if e.left.Add(-block) <= -block {
+		return e.Device.NextBlock(timeout)
 	}
-	for i := range frames {
-		frames[i] = e.frame
+	e.inBlock = block
+	return nil
+}
+
+func (e *endless) Next(f *afpacket.Frame) bool {
+	if e.inBlock == 0 {
+		return false
 	}
-	return len(frames), nil
+	e.inBlock--
+	*f = e.frame
+	return true
 }
 
 func pumpThrough(tb testing.TB, f afpacket.Frame, layout pump.Layout, filter *sockfilter.Program, frames int) *countingConn {

@@ -10,14 +10,15 @@ import (
 
 // Source is where a pump takes its frames from: a ring, or a fake in tests.
 type Source interface {
-	// Read waits up to timeout (0: not at all) and fills frames from the next
-	// retired block. It returns how many there are, at least one if the error
-	// is nil. They are valid until the next call; a block with more frames
-	// than fit is continued by it.
+	// NextBlock gives back the block at hand, frames of it are invalid from
+	// then on, and waits up to timeout (0: not at all) for the next one.
 	//
 	// The errors are those of afpacket's Ring.Next: os.ErrDeadlineExceeded,
 	// os.ErrClosed, *afpacket.InterfaceGoneError.
-	Read(frames []afpacket.Frame, timeout time.Duration) (int, error)
+	NextBlock(timeout time.Duration) error
+	// Next fills in f with the next frame of the block at hand, and reports
+	// whether there was one.
+	Next(f *afpacket.Frame) bool
 	// Stats returns the kernel's counters since the source was opened. It may
 	// be called from any goroutine.
 	Stats() (afpacket.Stats, error)

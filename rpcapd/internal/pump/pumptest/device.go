@@ -25,6 +25,7 @@ type Device struct {
 
 	mu      sync.Mutex
 	queue   []afpacket.Frame
+	block   []afpacket.Frame // taken from queue, by the goroutine that reads
 	active  bool
 	program *sockfilter.Program
 	counts  sockfilter.Counts
@@ -94,16 +95,19 @@ func (d *Device) notify() {
 	}
 }
 
-// Read implements pump.Source.
-func (d *Device) Read(frames []afpacket.Frame, timeout time.Duration) (int, error) {
+// blockLen is how many frames a block of the fake ring holds.
+const blockLen = 128
+
+// NextBlock implements pump.Source.
+func (d *Device) NextBlock(timeout time.Duration) error {
 	var expired <-chan time.Time
 	for {
-		n, change, err := d.take(frames)
-		if n > 0 || err != nil {
-			return n, err
+		change, err := d.take()
+		if change == nil {
+			return err
 		}
 		if timeout == 0 {
-			return 0, os.ErrDeadlineExceeded
+			return os.ErrDeadlineExceeded
 		}
 		if expired == nil {
 			timer := time.NewTimer(timeout)
@@ -113,26 +117,41 @@ func (d *Device) Read(frames []afpacket.Frame, timeout time.Duration) (int, erro
 		select {
 		case <-change:
 		case <-expired:
-			return 0, os.ErrDeadlineExceeded
+			return os.ErrDeadlineExceeded
 		}
 	}
 }
 
-func (d *Device) take(frames []afpacket.Frame) (int, <-chan struct{}, error) {
+// take makes a block of what is queued. If that is nothing, it returns the
+// channel that is closed at the next change.
+func (d *Device) take() (<-chan struct{}, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
-		return 0, nil, os.ErrClosed
+		return nil, os.ErrClosed
 	}
-	n := copy(frames, d.queue)
-	d.queue = d.queue[n:]
-	if n > 0 {
-		return n, nil, nil
+	n := min(len(d.queue), blockLen)
+	d.block, d.queue = d.queue[:n:n], d.queue[n:]
+	switch {
+	case n > 0:
+		return nil, nil
+	case d.err != nil:
+		return nil, d.err
 	}
 	if d.change == nil {
 		d.change = make(chan struct{})
 	}
-	return 0, d.change, d.err
+	return d.change, nil
+}
+
+// Next implements pump.Source.
+func (d *Device) Next(f *afpacket.Frame) bool {
+	if len(d.block) == 0 {
+		return false
+	}
+	*f = d.block[0]
+	d.block = d.block[1:]
+	return true
 }
 
 // Stats implements pump.Source.
