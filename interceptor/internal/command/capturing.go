@@ -21,6 +21,7 @@ type capturing struct {
 
 	mu        sync.Mutex
 	pipelines []*pipeline // guarded by mu
+	filter    *string     // guarded by mu; nil as long as it is that of cfg
 }
 
 func newCapturing(name string, cfg source.RPCAPConfig, flags *recordFlags, out *output) *capturing {
@@ -77,6 +78,9 @@ func (c *capturing) runShards(ctx context.Context, shards []source.RPCAPConfig) 
 	}
 	c.mu.Lock()
 	c.pipelines = pipelines
+	if c.filter != nil {
+		c.applyFilter()
+	}
 	c.mu.Unlock()
 	errs := make([]error, len(shards))
 	var wg sync.WaitGroup
@@ -92,6 +96,21 @@ func (c *capturing) runShards(ctx context.Context, shards []source.RPCAPConfig) 
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// SetFilter replaces the filter of all captures.
+func (c *capturing) SetFilter(expression string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.filter = &expression
+	c.applyFilter()
+}
+
+// applyFilter is for those who hold mu.
+func (c *capturing) applyFilter() {
+	for _, p := range c.pipelines {
+		p.live.SetFilter(*c.filter)
+	}
 }
 
 func (c *capturing) ledgers() []ledger.Ledger {

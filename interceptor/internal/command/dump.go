@@ -77,6 +77,7 @@ func (d *dumper) run(ctx context.Context, text, file, logFormat string) error {
 		return errors.Join(cannotStartError{err}, closeOut())
 	}
 	live := source.NewRPCAP(cfg)
+	defer d.server.followFilter(log, live)()
 	start := time.Now()
 	err = live.Run(ctx, d)
 	counters := live.Counters()

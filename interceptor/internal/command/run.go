@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -51,6 +52,7 @@ type runner struct {
 	metricsAddress string
 	statusInterval time.Duration
 
+	log     *slog.Logger
 	out     *output
 	sources []*capturing
 }
@@ -67,6 +69,11 @@ func (r *runner) run(ctx context.Context, urls []string) error {
 		return errors.Join(cannotStartError{err}, r.flags.sinks.close(r.out.fanout))
 	}
 	defer stopMetrics()
+	captures := make([]filterSetter, len(r.sources))
+	for i, c := range r.sources {
+		captures[i] = c
+	}
+	defer r.server.followFilter(r.log, captures...)()
 	stopStatus := r.reportStatus()
 	err = r.captureUntil(ctx, cancel)
 	stopStatus()
@@ -90,6 +97,7 @@ func (r *runner) prepare(ctx context.Context, urls []string, cancel context.Canc
 	if err != nil {
 		return err
 	}
+	r.log = log
 	if err := r.flags.check(); err != nil {
 		return err
 	}

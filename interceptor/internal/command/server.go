@@ -4,9 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -28,6 +34,7 @@ type serverFlags struct {
 	snapLen          int
 	promiscuous      bool
 	filter           string
+	filterFile       string
 	transport        remote.Transport
 	sampling         remote.Sampling
 	listen           string
@@ -55,6 +62,7 @@ func (f *serverFlags) registerCapture(flags *pflag.FlagSet) {
 	flags.IntVar(&f.snapLen, "snaplen", 0, "bytes to capture of each frame; 0 = all")
 	flags.BoolVar(&f.promiscuous, "promiscuous", false, "ask for promiscuous mode")
 	flags.StringVarP(&f.filter, "filter", "f", "", "what to capture, as a filter expression (pcap-filter(7)), such as 'tcp port 80'")
+	flags.StringVar(&f.filterFile, "filter-file", "", "file with the filter expression; SIGHUP reads it again and replaces the filter of the running capture")
 	flags.TextVar(&f.transport, "transport", remote.Transport{}, "who opens the data connection: connect (this side), accept (the server), datagram (UDP, which may lose frames)")
 	flags.TextVar(&f.sampling, "sampling", remote.Sampling{}, "thin out: count:N one frame in N, timer:N one frame and then none for N ms")
 	flags.StringVar(&f.listen, "listen", "", "[HOST]:PORT to wait at for a daemon in active mode, which is the host of the source (0.0.0.0: any host); without --connect-timeout for ever")
@@ -81,8 +89,9 @@ func (f *serverFlags) source(ctx context.Context, text string, log *slog.Logger)
 	if err != nil {
 		return source.RPCAPConfig{}, err
 	}
-	if err := remote.CheckFilter(f.filter); err != nil {
-		return source.RPCAPConfig{}, usageError{fmt.Errorf("--filter: %w", err)}
+	filter, err := f.expression()
+	if err != nil {
+		return source.RPCAPConfig{}, err
 	}
 	if u.Scheme == rpcap.SchemeTLS && f.transport.Transport == rpcapclient.TransportDatagram {
 		return source.RPCAPConfig{}, usageError{errors.New("--transport datagram: datagrams can't be sent over TLS (rpcaps)")}
@@ -92,7 +101,7 @@ func (f *serverFlags) source(ctx context.Context, text string, log *slog.Logger)
 		return source.RPCAPConfig{}, err
 	}
 	cfg := source.RPCAPConfig{
-		URL: u, SnapLen: f.snapLen, Promiscuous: f.promiscuous, Filter: f.filter, Transport: f.transport.Transport, Sampling: f.sampling,
+		URL: u, SnapLen: f.snapLen, Promiscuous: f.promiscuous, Filter: filter, Transport: f.transport.Transport, Sampling: f.sampling,
 		StartTimeout: f.startTimeout, ReconnectTimeout: f.reconnectTimeout, Client: options, Log: log,
 	}
 	if f.listen == "" {
@@ -104,6 +113,62 @@ func (f *serverFlags) source(ctx context.Context, text string, log *slog.Logger)
 	cfg.Listener, err = f.listenFor(ctx, u, options)
 	f.listener = cfg.Listener
 	return cfg, err
+}
+
+// maxFilter is the length of the longest filter expression.
+const maxFilter = 64 << 10
+
+// expression returns the filter expression.
+func (f *serverFlags) expression() (string, error) {
+	if f.filterFile == "" {
+		if err := remote.CheckFilter(f.filter); err != nil {
+			return "", usageError{fmt.Errorf("--filter: %w", err)}
+		}
+		return f.filter, nil
+	}
+	if f.filter != "" {
+		return "", usageError{errors.New("--filter and --filter-file can't be used together")}
+	}
+	file, err := os.Open(f.filterFile)
+	if err != nil {
+		return "", cannotStartError{fmt.Errorf("--filter-file: %w", err)}
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, maxFilter+1)) // CheckFilter refuses what is too long
+	if err == nil {
+		err = remote.CheckFilter(string(text))
+	}
+	if err != nil {
+		return "", cannotStartError{fmt.Errorf("--filter-file %s: %w", f.filterFile, err)}
+	}
+	return strings.TrimSpace(string(text)), nil
+}
+
+// filterSetter is a capture whose filter can be replaced while it runs.
+type filterSetter interface{ SetFilter(expression string) }
+
+// followFilter reads the file of the filter again for each SIGHUP, and sets the
+// filter of the captures, until stop is called.
+func (f *serverFlags) followFilter(log *slog.Logger, captures ...filterSetter) (stop func()) {
+	if f.filterFile == "" {
+		return func() {}
+	}
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	var wg sync.WaitGroup
+	wg.Go(func() { // ended by stop
+		for range hangups {
+			expression, err := f.expression()
+			if err != nil {
+				log.Warn("the filter is not replaced", "err", err)
+				continue
+			}
+			for _, c := range captures {
+				c.SetFilter(expression)
+			}
+		}
+	})
+	return func() { signal.Stop(hangups); close(hangups); wg.Wait() }
 }
 
 // close frees what source holds.

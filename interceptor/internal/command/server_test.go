@@ -28,6 +28,9 @@ func TestServerFlags(t *testing.T) {
 		want   string
 	}{
 		{"--filter and rpcap://h/eth0", ExitUsage, "--filter: filter expression"},
+		{"--filter tcp --filter-file f rpcap://h/eth0", ExitUsage, "together"},
+		{"--filter-file " + missing + " rpcap://h/eth0", ExitCannotStart, "no such file"},
+		{"--filter-file /dev/zero rpcap://h/eth0", ExitCannotStart, "longer than"},
 		{"--transport pigeon rpcap://h/eth0", ExitUsage, "none of connect, accept, datagram"},
 		{"--transport datagram rpcaps://h/eth0", ExitUsage, "over TLS"},
 		{"--sampling often rpcap://h/eth0", ExitUsage, "none of none, count:N, timer:MILLISECONDS"},

@@ -88,3 +88,35 @@ func TestClientFilter(t *testing.T) {
 		}
 	}
 }
+
+// TestSetFilter: a filter is replaced in the capture that runs; one that the
+// server refuses doesn't stay, not even for the next capture.
+func TestSetFilter(t *testing.T) {
+	program := func(expression string) []rpcap.Instruction {
+		filter, err := remote.Filter(capture.LinkTypeEthernet, expression)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return filter
+	}
+	start := func(expression string) rpcaptest.Step {
+		return rpcaptest.Expect(&rpcap.StartCapRequest{SnapLen: rpcap.MaxSnapLen, ReadTimeout: 50 * time.Millisecond, Filter: program(expression)})
+	}
+	server := rpcaptest.Start(t, rpcaptest.Config{},
+		rpcaptest.Authenticate(), rpcaptest.Open("eth0"), start("ether[0] = 1"), rpcaptest.StartData(0), rpcaptest.SendData(packets(1)),
+		rpcaptest.Expect(&rpcap.UpdateFilterRequest{Filter: program("ether[0] = 2")}), rpcaptest.Send(&rpcap.UpdateFilterReply{}), rpcaptest.SendData(packets(1)),
+		rpcaptest.Expect(&rpcap.UpdateFilterRequest{Filter: program("ether[0] = 3")}),
+		rpcaptest.Send(&rpcap.Error{Code: rpcap.CodeUpdateFilter, Text: "no"}), rpcaptest.CloseData(), rpcaptest.CloseControl(),
+	)
+	u := server.URL()
+	u.Device = "eth0"
+	s := NewRPCAP(RPCAPConfig{URL: u, Filter: "ether[0] = 1", Log: discard(), ReconnectTimeout: 50 * time.Millisecond})
+	sink := &counter{enough: func(c *counter) {
+		if c.lost == 0 {
+			s.SetFilter([]string{"", "ether[0] = 2", "ether[0] = 3"}[c.frames])
+		}
+	}}
+	if err := s.Run(t.Context(), sink); err == nil || sink.frames != 2 || *s.filter.Load() != "ether[0] = 2" {
+		t.Errorf("%v, %d frames, filter %q", err, sink.frames, *s.filter.Load())
+	}
+}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"strings"
 
-	"capstan/interceptor/internal/remote"
 	"capstan/pkg/capture"
 	"capstan/pkg/rpcap"
 	"capstan/pkg/rpcap/rpcapclient"
@@ -17,33 +16,24 @@ const noSuchDevice = "No such device"
 
 // openDevice opens the URL's device. If the server knows no parameters, it is
 // opened without them; then the frames are more than were asked for, but for the
-// parameter filter, which becomes a part of the client's. That is returned as a
-// program.
-func (s *RPCAP) openDevice(ctx context.Context, client *rpcapclient.Client) (capture.LinkType, []rpcap.Instruction, error) {
+// parameter filter, which is returned to become a part of the client's.
+func (s *RPCAP) openDevice(ctx context.Context, client *rpcapclient.Client) (_ capture.LinkType, filter string, _ error) {
 	linkType, err := client.Open(ctx, s.cfg.URL.Device)
-	if err == nil {
-		filter, err := remote.Filter(linkType, s.cfg.Filter)
-		return linkType, filter, err
-	}
-	if !unknownName(err) || s.cfg.NeedParameters {
-		return 0, nil, err
+	if err == nil || !unknownName(err) || s.cfg.NeedParameters {
+		return linkType, "", err
 	}
 	d, parseErr := rpcap.ParseDevice(s.cfg.URL.Device)
 	if parseErr != nil || !d.HasParameters() {
-		return 0, nil, err
+		return 0, "", err
 	}
 	if linkType, err = client.Open(ctx, d.Name); err != nil {
-		return 0, nil, err
-	}
-	filter, err := remote.Filter(linkType, remote.Both(d.Filter, s.cfg.Filter))
-	if err != nil {
-		return 0, nil, err
+		return 0, "", err
 	}
 	s.told.Do(func() {
 		s.cfg.Log.Warn("the capture server knows no device parameters: it captures all of the device, only a filter is still applied",
 			"source", s.cfg.URL.String(), "device", d.Name)
 	})
-	return linkType, filter, nil
+	return linkType, d.Filter, nil
 }
 
 // KnowsParameters reports whether the server opens the URL's device with its

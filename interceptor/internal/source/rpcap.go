@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"capstan/interceptor/internal/remote"
@@ -22,7 +23,7 @@ type RPCAPConfig struct {
 	URL         rpcap.URL // with a device
 	SnapLen     int       // bytes per frame; 0 = all
 	Promiscuous bool
-	Filter      string // pcap-filter(7); empty = every frame
+	Filter      string // pcap-filter(7), to begin with; empty = every frame
 	Transport   rpcapclient.Transport
 	Sampling    remote.Sampling
 	// ReadTimeout is how long a lone frame may wait at the server for company.
@@ -63,6 +64,8 @@ type RPCAP struct {
 	cfg      RPCAPConfig
 	counters Counters
 	told     sync.Once // that the server knows no parameters
+	filter   atomic.Pointer[string]
+	refilter chan struct{} // holds a token when filter has changed
 }
 
 // NewRPCAP returns a source that Run captures from.
@@ -73,7 +76,19 @@ func NewRPCAP(cfg RPCAPConfig) *RPCAP {
 	if cfg.StartTimeout == 0 {
 		cfg.StartTimeout = defaultStartTimeout
 	}
-	return &RPCAP{cfg: cfg}
+	s := &RPCAP{cfg: cfg, refilter: make(chan struct{}, 1)}
+	s.filter.Store(&cfg.Filter)
+	return s
+}
+
+// SetFilter replaces the filter, in the capture that runs and those to come.
+// One that is refused is told in the log, and the old one stays. Any goroutine may call it.
+func (s *RPCAP) SetFilter(expression string) {
+	s.filter.Store(&expression)
+	select {
+	case s.refilter <- struct{}{}:
+	default: // the filter is about to be looked at
+	}
 }
 
 // Counters returns the source's counters. Any goroutine may call it.
@@ -211,7 +226,12 @@ func (s *RPCAP) open(ctx context.Context) (_ *session, err error) {
 			s.hangUp(client)
 		}
 	}()
-	linkType, filter, err := s.openDevice(ctx, client)
+	linkType, deviceFilter, err := s.openDevice(ctx, client)
+	if err != nil {
+		return nil, err
+	}
+	expression := s.filter.Load()
+	filter, err := remote.Filter(linkType, remote.Both(deviceFilter, *expression))
 	if err != nil {
 		return nil, err
 	}
@@ -226,7 +246,7 @@ func (s *RPCAP) open(ctx context.Context) (_ *session, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return &session{source: s, client: client, stream: stream, linkType: linkType}, nil
+	return &session{source: s, client: client, stream: stream, linkType: linkType, deviceFilter: deviceFilter, filter: expression}, nil
 }
 
 // client returns a session with the server.
@@ -253,6 +273,10 @@ type session struct {
 	client   *rpcapclient.Client
 	stream   *rpcapclient.Stream
 	linkType capture.LinkType
+	// deviceFilter is the filter of the device that the client's has to stand
+	// in for.
+	deviceFilter string
+	filter       *string // the client's that is in force
 }
 
 // run yields frames until the stream ends. nil means that it ended since ctx
@@ -319,10 +343,30 @@ func (s *session) control(ctx context.Context, ended <-chan struct{}) {
 			return
 		case <-ticker.C:
 			s.poll(ctx)
+		case <-s.source.refilter:
+			s.updateFilter(ctx)
 		case <-ctx.Done():
 			s.end(ended)
 			return
 		}
+	}
+}
+
+// updateFilter gives the running capture the filter that is wanted now.
+func (s *session) updateFilter(ctx context.Context) {
+	expression := s.source.filter.Load()
+	filter, err := remote.Filter(s.linkType, remote.Both(s.deviceFilter, *expression))
+	if err == nil {
+		err = s.client.UpdateFilter(ctx, filter)
+	}
+	log := s.source.cfg.Log.With("source", s.source.cfg.URL.String(), "filter", *expression)
+	switch {
+	case err == nil:
+		s.filter = expression
+		log.Info("filter replaced")
+	case ctx.Err() == nil:
+		s.source.filter.CompareAndSwap(expression, s.filter) // one that is refused must not end the next capture
+		log.Warn("the filter is not replaced", "err", err)
 	}
 }
 

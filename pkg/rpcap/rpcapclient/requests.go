@@ -69,9 +69,14 @@ func (r *StartRequest) message() (*rpcap.StartCapRequest, error) {
 		m.Flags = rpcap.StartCapPromiscuous
 	}
 	if len(m.Filter) == 0 {
-		m.Filter = []rpcap.Instruction{{Op: bpfReturn, K: m.SnapLen}}
+		m.Filter = everyFrame(m.SnapLen)
 	}
 	return m, checkFilter(m.Filter)
+}
+
+// everyFrame is the program that takes snapLen bytes of every frame.
+func everyFrame(snapLen uint32) []rpcap.Instruction {
+	return []rpcap.Instruction{{Op: bpfReturn, K: snapLen}}
 }
 
 // snapLen clamps like libpcap's client does.
@@ -174,9 +179,12 @@ func (c *Client) adopt(s *Stream) error {
 }
 
 // UpdateFilter replaces the filter of the running capture, at most
-// [rpcap.MaxFilterLen] instructions. Frames that the old one let through may
+// [rpcap.MaxFilterLen] instructions; empty means every frame. Frames that the old one let through may
 // still arrive after it has returned.
 func (c *Client) UpdateFilter(ctx context.Context, filter []rpcap.Instruction) error {
+	if len(filter) == 0 {
+		filter = everyFrame(rpcap.MaxSnapLen)
+	}
 	err := checkFilter(filter)
 	if err == nil {
 		err = c.request(ctx, &rpcap.UpdateFilterRequest{Filter: filter}, &rpcap.UpdateFilterReply{})
