@@ -142,7 +142,7 @@ func TestBadDeviceParameters(t *testing.T) {
 	s := serve(t, host, "--unix-socket", path)
 	c := unixClient(t, path)
 	for _, tc := range []struct{ device, want string }{
-		{"cap0?colour=red", `unknown parameter "colour"; valid are if (`},
+		{"cap0?colour=red", `unknown parameter "colour"; valid are if, not-if, dir, shard, flows, cutoff, dedup, link, self, filter`},
 		{"cap0?if=cap0", `"cap0": parameter "if": only for any, which has several interfaces`},
 		{"cap0?not-if=cap0", `"cap0": parameter "not-if": only for any`},
 		{"cap0?link=sll2", `"cap0": parameter "link": only where frames have a cooked header, but here their link type is EN10MB`},
