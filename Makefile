@@ -44,7 +44,8 @@ test-race: ## run the tests under the race detector (needs a C compiler); those 
 	CGO_ENABLED=1 $(GO) test -race $$($(GO) list ./... | grep -v /e2e)
 
 .PHONY: soak
-soak: build ## what takes long: 1,000 connections that do things in any order, under the race detector (as root, needs a C compiler)
+soak: build ## what takes long (as root, needs a C compiler): 10 minutes of frames while filters change, each of them accounted for; 1,000 connections that do things in any order, under the race detector
+	SOAK_TIME=10m $(GO) test -count=1 -timeout 15m -v -run TestLedger ./rpcapd/internal/device
 	CGO_ENABLED=1 CHURN_CONNECTIONS=1000 $(GO) test -race -count=1 -timeout 30m -run TestChurn ./rpcapd/internal/daemon
 
 .PHONY: fuzz
