@@ -20,7 +20,7 @@ const (
 // they are.
 type outbox struct {
 	conn     net.Conn
-	vectored bool // conn writes a vector with one system call
+	vectored bool // messages may stay where they are
 
 	buf    []byte
 	fill   int      // bytes of buf in use
@@ -34,13 +34,12 @@ type outbox struct {
 	scratch [][]byte
 }
 
-// open sets the connection that write writes to.
+// open sets the connection that write writes to. TCP takes a vector with one
+// system call. So does a unix socket, where it saves nothing (docs/performance.md);
+// TLS copies anyway, and needs large pieces to fill its records.
 func (o *outbox) open(conn net.Conn) {
 	o.conn = conn
-	switch conn.(type) {
-	case *net.TCPConn, *net.UnixConn:
-		o.vectored = true
-	}
+	_, o.vectored = conn.(*net.TCPConn)
 }
 
 // empty reports whether there is nothing to write.
