@@ -1,8 +1,10 @@
 package collector
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
+	"net"
 	"os"
 
 	"github.com/spf13/pflag"
@@ -26,6 +28,8 @@ type Options struct {
 	HTTPSProxy, NoProxy, ProxyAuthorities string
 	Node                                  string // see Hello
 	NoCompression                         bool
+	// Dial is that of egress.Config.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Register adds the options' flags.
@@ -73,7 +77,7 @@ func (o *Options) Sink(agent string) (*Sink, error) {
 }
 
 func (o *Options) dialer() (*egress.Dialer, error) {
-	e := egress.Config{HTTPSProxy: o.HTTPSProxy, NoProxy: o.NoProxy}
+	e := egress.Config{HTTPSProxy: o.HTTPSProxy, NoProxy: o.NoProxy, Dial: o.Dial}
 	if o.ProxyAuthorities != "" {
 		pool, err := tlsconf.Files{Authorities: o.ProxyAuthorities}.Pool()
 		if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"capstan/interceptor/internal/lograte"
 	"capstan/interceptor/internal/source"
 )
 
@@ -66,7 +67,7 @@ rpcap+unix://%2Frun%2Frpcapd.sock/any
 		Args:          cobra.NoArgs,
 		RunE:          func(*cobra.Command, []string) error { return usageError{errors.New("which command?")} },
 	}
-	root.AddCommand(runCommand(s), readCommand(s), devicesCommand(s), dumpCommand(s))
+	root.AddCommand(runCommand(s), readCommand(s), devicesCommand(s), dumpCommand(s), configCommand(s))
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.SetArgs(args)
 	root.SetIn(stdin)
@@ -120,9 +121,9 @@ func (e *endedEarlyError) Unwrap() error { return e.error }
 func newLogger(w io.Writer, format string) (*slog.Logger, error) {
 	switch format {
 	case "text":
-		return slog.New(slog.NewTextHandler(w, nil)), nil
+		return slog.New(lograte.New(slog.NewTextHandler(w, nil))), nil
 	case "json":
-		return slog.New(slog.NewJSONHandler(w, nil)), nil
+		return slog.New(lograte.New(slog.NewJSONHandler(w, nil))), nil
 	}
 	return nil, usageError{fmt.Errorf("--log-format %q is neither text nor json", format)}
 }

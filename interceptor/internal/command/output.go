@@ -26,7 +26,8 @@ type output struct {
 	w      io.Writer
 	encode func(dst []byte, x *capstanv1.Exchange) []byte // nil: nothing goes to w
 	failed context.CancelCauseFunc                        // called at the first write that fails
-	fanout *delivery.Fanout                               // takes every record, too
+	gate   *gate                                          // which records leave
+	fanout *delivery.Fanout                               // takes every record that does, too
 
 	mu      sync.Mutex // serialises records and writes, and guards what follows
 	buf     []byte     // records not yet written
@@ -44,32 +45,25 @@ const outputBufferLen = 64 << 10
 // outputFlags are the flags that tell how records are written.
 type outputFlags struct{ format, color string }
 
-func newOutput(w io.Writer, flags outputFlags, fanout *delivery.Fanout, failed context.CancelCauseFunc) (*output, error) {
-	o := &output{failed: failed, w: w, fanout: fanout}
-	color := false
-	switch flags.color {
-	case "always":
-		color = true
-	case "auto":
-		color = isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
-	case "never":
-	default:
-		return nil, usageError{fmt.Errorf("--color %q is none of auto, always, never", flags.color)}
-	}
-	switch flags.format {
+func newOutput(w io.Writer, format string, color bool, g *gate, fanout *delivery.Fanout, failed context.CancelCauseFunc) (*output, error) {
+	o := &output{failed: failed, w: w, gate: g, fanout: fanout}
+	switch format {
 	case "text":
 		o.encode = text.Encoder{Color: color}.Append
 	case "json":
 		o.encode = ndjson.Append
 	case "none":
 	default:
-		return nil, usageError{fmt.Errorf("--output %q is none of text, json, none", flags.format)}
+		return nil, usageError{fmt.Errorf("--output %q is none of text, json, none", format)}
 	}
 	return o, nil
 }
 
 // Emit takes one record. Any goroutine may call it.
 func (o *output) Emit(x *capstanv1.Exchange) {
+	if !o.gate.admit(x) {
+		return
+	}
 	if err := o.fanout.Emit(x); err != nil {
 		o.failed(err)
 	}
@@ -94,9 +88,12 @@ func (o *output) added() {
 const rawLen = 4
 
 // Encode appends a record in all forms that it will be needed in, for Write: the
-// length of that for the sinks, that, then that for standard output. Any
-// goroutine may call it.
+// length of that for the sinks, that, then that for standard output; nothing of
+// one that is not to leave. Any goroutine may call it.
 func (o *output) Encode(dst []byte, x *capstanv1.Exchange) []byte {
+	if !o.gate.admit(x) {
+		return dst
+	}
 	at := len(dst)
 	dst, err := o.fanout.Append(append(dst, make([]byte, rawLen)...), x)
 	if err != nil {
@@ -111,6 +108,9 @@ func (o *output) Encode(dst []byte, x *capstanv1.Exchange) []byte {
 
 // Write takes one record that Encode has encoded. Any goroutine may call it.
 func (o *output) Write(encoded []byte) {
+	if len(encoded) == 0 {
+		return
+	}
 	n := rawLen + binary.LittleEndian.Uint32(encoded)
 	if n > rawLen {
 		o.fanout.Push(encoded[rawLen:n])
@@ -151,9 +151,10 @@ func (o *output) write() {
 }
 
 func (o *output) snapshot() ledger.Output {
-	out := ledger.Output{Emitted: o.emitted.Load(), Failed: o.lost.Load(), Bytes: o.bytes.Load()}
-	for _, q := range o.fanout.Queues() {
-		out.Sinks = append(out.Sinks, ledger.Sink{Name: q.Name(), Stats: q.Stats()})
+	out := ledger.Output{
+		Emitted: o.emitted.Load(), Failed: o.lost.Load(), Bytes: o.bytes.Load(),
+		Passed: o.gate.passed.Load(), Own: o.gate.ours.Load(), Denied: o.gate.denied.Load(), BodiesOmitted: o.gate.bodies.Load(),
+		Sinks: o.fanout.Stats(),
 	}
 	return out
 }

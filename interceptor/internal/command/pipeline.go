@@ -23,6 +23,8 @@ type recordFlags struct {
 	bodyLimit int
 	mask      []string
 	logFormat string
+	memory    int64
+	keep      *exchange.Keep // made of bodyLimit and mask; shared by the engines
 	decode    packet.Config
 	streams   reassembly.Config
 	fragments defrag.Config
@@ -32,6 +34,8 @@ type recordFlags struct {
 func (f *recordFlags) register(flags *pflag.FlagSet) {
 	flags.StringVarP(&f.output.format, "output", "o", "text", "format of the records: text, json (one object per line), or none")
 	f.sinks.register(flags)
+	flags.String(configFlag, "", "YAML file that says what flags don't; see docs/configuration.md")
+	flags.Int64Var(&f.memory, "memory-limit", 0, "bytes of memory to stay below by collecting garbage more often; 0 = nine tenths of the control group's limit, unless GOMEMLIMIT is set")
 	flags.StringVar(&f.output.color, "color", "auto", "colour in text records: auto, always or never")
 	flags.IntVar(&f.bodyLimit, "body-limit", 4096, "bytes of each body to keep in a record; 0 keeps none")
 	flags.StringSliceVar(&f.mask, "mask-header", nil, "headers to mask besides the usual ones that carry credentials")
@@ -74,10 +78,9 @@ func newPipeline(name, source string, shards int, flags *recordFlags, out *outpu
 		engine: engine.New(engine.Config{
 			Decode: flags.decode, Reassembly: flags.streams, Defrag: flags.fragments,
 			Exchange: exchange.Config{
-				Source:      source,
-				BodyLimit:   flags.bodyLimit,
-				MaskHeaders: append(exchange.DefaultMaskHeaders(), flags.mask...),
-				Emit:        out.Emit,
+				Source: source,
+				Keep:   flags.keep,
+				Emit:   out.Emit,
 			},
 			Shards: shards, Encode: out.Encode, Write: out.Write, Drained: out.Flush,
 		}),

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"capstan/interceptor/internal/ledger"
+	"capstan/interceptor/internal/memlimit"
 	"capstan/interceptor/internal/source"
 )
 
@@ -28,7 +29,11 @@ a warning.
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return read(cmd.Context(), s, &flags, full, args)
+			c, err := loadSettings(cmd.Flags())
+			if err != nil {
+				return err
+			}
+			return read(cmd.Context(), s, &flags, c, full, args)
 		},
 	}
 	flags.register(cmd.Flags())
@@ -36,7 +41,7 @@ a warning.
 	return cmd
 }
 
-func read(ctx context.Context, s streams, flags *recordFlags, full bool, files []string) (err error) {
+func read(ctx context.Context, s streams, flags *recordFlags, c *settings, full bool, files []string) (err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	if err := flags.check(); err != nil {
@@ -46,13 +51,10 @@ func read(ctx context.Context, s streams, flags *recordFlags, full bool, files [
 	if err != nil {
 		return err
 	}
-	fanout, err := flags.sinks.open(log)
+	memlimit.Apply(flags.memory)
+	out, sinks, err := flags.openOutput(s.out, c, log, cancel)
 	if err != nil {
 		return err
-	}
-	out, err := newOutput(s.out, flags.output, fanout, cancel)
-	if err != nil {
-		return errors.Join(err, flags.sinks.close(fanout))
 	}
 	var ledgers []ledger.Ledger
 	var first error
@@ -73,7 +75,7 @@ func read(ctx context.Context, s streams, flags *recordFlags, full bool, files [
 			break
 		}
 	}
-	first = errors.Join(first, flags.sinks.close(fanout))
+	first = errors.Join(first, sinks.close())
 	if full {
 		ledger.WriteTable(s.err, ledgers, out.snapshot())
 	}

@@ -10,74 +10,92 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"capstan/interceptor/internal/ledger"
 	"capstan/interceptor/internal/metrics"
 	"capstan/interceptor/internal/source"
 )
 
+// runFlags are the flags of run.
+type runFlags struct {
+	recordFlags
+	server         serverFlags
+	sources        []string
+	metricsAddress string
+	pprof          bool
+	statusInterval time.Duration
+}
+
+func (f *runFlags) register(flags *pflag.FlagSet) {
+	f.recordFlags.register(flags)
+	f.server.registerCapture(flags)
+	flags.StringArrayVarP(&f.sources, "source", "s", nil, "device to capture from; may be given several times")
+	flags.StringVar(&f.metricsAddress, "metrics-address", "", "HOST:PORT to serve Prometheus metrics and health on")
+	flags.BoolVar(&f.pprof, "pprof", false, "serve profiles there, too, at /debug/pprof/: they tell what is in memory to whoever reaches the address")
+	flags.DurationVar(&f.statusInterval, "status-interval", 10*time.Second, "time between status lines on standard error; 0 = none")
+}
+
 func runCommand(s streams) *cobra.Command {
-	var (
-		flags   recordFlags
-		server  serverFlags
-		sources []string
-		metrics string
-		status  time.Duration
-	)
+	r := runner{streams: s}
 	cmd := &cobra.Command{
 		Use:   "run --source URL…",
 		Short: "Capture live and tell each exchange as it completes",
 		Long: `run captures from one or more devices of RPCAP servers until it is interrupted.
 A lost server is regained by itself; the interval without capture is reported.
+SIGHUP reads the configuration file again: sinks, rules, masks and body limits
+change, and no connection is lost.
 ` + exitHelp,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			r := runner{streams: s, flags: &flags, server: &server, metricsAddress: metrics, statusInterval: status}
-			return r.run(cmd.Context(), sources)
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			r.started = cmd.Flags()
+			if r.settings, err = loadSettings(r.started); err != nil {
+				return err
+			}
+			return r.run(cmd.Context())
 		},
 	}
-	flags.register(cmd.Flags())
-	server.registerCapture(cmd.Flags())
-	cmd.Flags().StringArrayVarP(&sources, "source", "s", nil, "device to capture from; may be given several times")
-	cmd.Flags().StringVar(&metrics, "metrics-address", "", "HOST:PORT to serve Prometheus metrics and health on")
-	cmd.Flags().DurationVar(&status, "status-interval", 10*time.Second, "time between status lines on standard error; 0 = none")
+	r.flags.register(cmd.Flags())
 	return cmd
 }
 
 // runner is one execution of the run command.
 type runner struct {
 	streams
-	flags          *recordFlags
-	server         *serverFlags
-	metricsAddress string
-	statusInterval time.Duration
+	flags    runFlags
+	started  *pflag.FlagSet // which flags belong to
+	settings *settings
+	log      *slog.Logger
 
-	log     *slog.Logger
 	out     *output
+	sinks   *outlets
 	sources []*capturing
 }
 
-func (r *runner) run(ctx context.Context, urls []string) error {
+func (r *runner) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer r.server.close()
-	if err := r.prepare(ctx, urls, cancel); err != nil {
+	defer r.flags.server.close()
+	if err := r.prepare(ctx, cancel); err != nil {
 		return err
 	}
-	stopMetrics, err := metrics.Serve(r.metricsAddress, r.ledgers, r.outputCounters)
+	stopMetrics, err := metrics.Serve(metrics.Config{
+		Address: r.flags.metricsAddress, Ledgers: r.ledgers, Output: r.outputCounters, Pprof: r.flags.pprof,
+	})
 	if err != nil {
-		return errors.Join(cannotStartError{err}, r.flags.sinks.close(r.out.fanout))
+		return errors.Join(cannotStartError{err}, r.sinks.close())
 	}
 	defer stopMetrics()
 	captures := make([]filterSetter, len(r.sources))
 	for i, c := range r.sources {
 		captures[i] = c
 	}
-	defer r.server.followFilter(r.log, captures...)()
-	stopStatus := r.reportStatus()
+	defer r.flags.server.followFilter(r.log, captures...)()
+	stopStatus, stopReloads := r.reportStatus(), r.reloadOnHangup()
 	err = r.captureUntil(ctx, cancel)
 	stopStatus()
-	err = errors.Join(err, r.flags.sinks.close(r.out.fanout))
+	stopReloads()
+	err = errors.Join(err, r.sinks.close())
 	var start *source.StartError
 	if !errors.As(err, &start) { // otherwise there is nothing to account for
 		ledger.WriteTable(r.err, r.ledgers(), r.out.snapshot())
@@ -89,35 +107,31 @@ func (r *runner) run(ctx context.Context, urls []string) error {
 }
 
 // prepare makes a pipeline for each source, before anything is started.
-func (r *runner) prepare(ctx context.Context, urls []string, cancel context.CancelCauseFunc) (err error) {
+func (r *runner) prepare(ctx context.Context, cancel context.CancelCauseFunc) (err error) {
+	urls := r.flags.sources
 	if len(urls) == 0 {
 		return usageError{errors.New("no --source given")}
 	}
-	log, err := newLogger(r.err, r.flags.logFormat)
-	if err != nil {
+	if r.log, err = newLogger(r.err, r.flags.logFormat); err != nil {
 		return err
 	}
-	r.log = log
 	if err := r.flags.check(); err != nil {
 		return err
 	}
-	if len(urls) > 1 && r.server.listen != "" {
+	if len(urls) > 1 && r.flags.server.listen != "" {
 		return usageError{errors.New("--listen waits for one daemon, so it goes with one --source")}
 	}
-	fanout, err := r.flags.sinks.open(log)
-	if err != nil {
+	if r.out, r.sinks, err = r.flags.openOutput(r.streams.out, r.settings, r.log, cancel); err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, r.flags.sinks.close(fanout))
+			err = errors.Join(err, r.sinks.close())
 		}
 	}()
-	if r.out, err = newOutput(r.streams.out, r.flags.output, fanout, cancel); err != nil {
-		return err
-	}
+	r.announce()
 	for _, text := range urls {
-		cfg, err := r.server.source(ctx, text, log)
+		cfg, err := r.flags.server.source(ctx, text, r.log)
 		if err != nil {
 			return err
 		}
@@ -125,7 +139,7 @@ func (r *runner) prepare(ctx context.Context, urls []string, cancel context.Canc
 		if slices.ContainsFunc(r.sources, func(c *capturing) bool { return c.name == name }) {
 			return usageError{fmt.Errorf("source %q is given twice", name)}
 		}
-		r.sources = append(r.sources, newCapturing(name, cfg, r.flags, r.out))
+		r.sources = append(r.sources, newCapturing(name, cfg, &r.flags.recordFlags, r.out))
 	}
 	return nil
 }
@@ -185,13 +199,13 @@ func (r *runner) outputCounters() ledger.Output { return r.out.snapshot() }
 // reportStatus prints a status line now and then until the function that it
 // returns is called.
 func (r *runner) reportStatus() (stop func()) {
-	if r.statusInterval <= 0 {
+	if r.flags.statusInterval <= 0 {
 		return func() {}
 	}
 	quit, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		ticker := time.NewTicker(r.statusInterval)
+		ticker := time.NewTicker(r.flags.statusInterval)
 		defer ticker.Stop()
 		for {
 			select {

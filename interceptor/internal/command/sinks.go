@@ -4,23 +4,29 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"os"
+	"reflect"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"capstan/interceptor/internal/collector"
+	"capstan/interceptor/internal/config"
 	"capstan/interceptor/internal/delivery"
-	"capstan/interceptor/internal/sink/file"
+	"capstan/interceptor/internal/own"
 	"capstan/interceptor/internal/spool"
 )
 
-// sinkFlags name where records go besides standard output.
+// sinkFlags name where records go besides standard output, for who needs no
+// file to say so.
 type sinkFlags struct {
 	collector          collector.Options
 	collectorSpool     string
 	collectorSpoolSize int64
-	file               file.Config
+	file               config.FileSink
+	fileSize           int64
 	drain              time.Duration
 }
 
@@ -29,62 +35,158 @@ func (f *sinkFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.collectorSpool, "collector-spool", "", "directory to keep records in until the collector has them; empty: they wait in memory, and the oldest are dropped if it is too slow")
 	flags.Int64Var(&f.collectorSpoolSize, "collector-spool-size", 1<<30, "bytes that this may have")
 	flags.StringVar(&f.file.Path, "file", "", "file to write records to as JSON lines, which rotates")
-	flags.Int64Var(&f.file.MaxBytes, "file-rotate-size", 100<<20, "bytes of such a file")
-	flags.DurationVar(&f.file.MaxAge, "file-rotate-age", 0, "age of such a file; 0 = any")
+	flags.Int64Var(&f.fileSize, "file-rotate-size", 100<<20, "bytes of such a file")
+	flags.DurationVar(&f.file.RotateAge, "file-rotate-age", 0, "age of such a file; 0 = any")
 	flags.IntVar(&f.file.Keep, "file-keep", 0, "full files to keep; 0 = all")
-	flags.BoolVar(&f.file.Compress, "file-zstd", false, "compress the file")
-	flags.DurationVar(&f.drain, "drain-timeout", 5*time.Second, "how long the end may wait for collector and file")
+	flags.BoolVar(&f.file.Zstd, "file-zstd", false, "compress the file")
+	flags.DurationVar(&f.drain, "drain-timeout", 5*time.Second, "how long the end, or a change of sinks, may wait for what is queued")
 }
 
-// open starts the sinks that are asked for.
-func (f *sinkFlags) open(log *slog.Logger) (*delivery.Fanout, error) {
-	var queues []*delivery.Queue
-	add := func(c delivery.Config, s delivery.Sink, err error) error {
-		if err != nil {
-			return cannotStartError{err}
-		}
-		c.Log = log
-		q, err := delivery.NewQueue(c, s)
-		if err != nil {
-			return cannotStartError{errors.Join(err, s.Close())}
-		}
-		queues = append(queues, q)
-		return nil
-	}
-	var err error
+// sinks are those of the flags, then those of a file.
+func (f *sinkFlags) sinks(file *config.File) ([]config.Sink, error) {
+	var list []config.Sink
 	if f.collector.Address != "" {
-		c := delivery.Config{Name: "collector", Policy: delivery.DropOldest}
+		s := config.Sink{Name: "collector", Policy: delivery.DropOldest.String(), Collector: fromOptions(&f.collector)}
 		if f.collectorSpool != "" {
-			c.Policy, c.Spool = delivery.Spool, spool.Options{Dir: f.collectorSpool, MaxBytes: f.collectorSpoolSize}
+			s.Policy, s.SpoolDir, s.SpoolBytes = delivery.Spool.String(), f.collectorSpool, config.Size(f.collectorSpoolSize)
 		}
-		s, serr := f.collector.Sink("capstan-interceptor/" + version())
-		err = add(c, s, serr)
+		list = append(list, s)
 	}
-	if err == nil && f.file.Path != "" {
-		s, serr := file.New(f.file)
-		err = add(delivery.Config{Name: "file", Policy: delivery.Block}, s, serr)
+	if f.file.Path != "" {
+		c := f.file
+		c.RotateSize = config.Size(f.fileSize)
+		list = append(list, config.Sink{Name: "file", Policy: delivery.Block.String(), File: &c})
 	}
-	fanout := delivery.NewFanout(queues...)
+	for _, s := range file.Sinks {
+		for _, other := range list {
+			if other.Name == s.Name {
+				return nil, usageError{fmt.Errorf("--%s is a sink called %q, and so is one of the configuration file", s.Name, s.Name)}
+			}
+		}
+		list = append(list, s)
+	}
+	return list, nil
+}
+
+// outlets are the sinks that records go to.
+type outlets struct {
+	// Immutable.
+	stdout io.Writer
+	color  bool
+	drain  time.Duration
+	own    *own.Connections
+	log    *slog.Logger
+
+	fanout *delivery.Fanout
+	opened map[*delivery.Queue]config.Sink // owned by whoever changes them
+}
+
+// openSinks opens all of list, or none.
+func openSinks(o *outlets, list []config.Sink) error {
+	o.opened = map[*delivery.Queue]config.Sink{}
+	queues, err := o.open(list)
+	o.fanout = delivery.NewFanout(queues...)
 	if err != nil {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel() // nothing to drain
-		return nil, errors.Join(err, fanout.Close(ctx))
+		return cannotStartError{errors.Join(err, o.fanout.Close(ctx))}
 	}
-	return fanout, nil
+	return nil
 }
 
-// closeSinks delivers what is queued, and says what could not be.
-func (f *sinkFlags) close(fanout *delivery.Fanout) error {
-	ctx, cancel := context.WithTimeout(context.Background(), f.drain)
+// open opens each sink of list that it can.
+func (o *outlets) open(list []config.Sink) (queues []*delivery.Queue, err error) {
+	for _, c := range list {
+		q, openErr := o.openQueue(&c)
+		if openErr != nil {
+			err = errors.Join(err, fmt.Errorf("sink %s: %w", c.Name, openErr))
+			continue
+		}
+		queues = append(queues, q)
+		o.opened[q] = c
+	}
+	return queues, err
+}
+
+func (o *outlets) openQueue(c *config.Sink) (*delivery.Queue, error) {
+	policy, err := delivery.ParsePolicy(c.Policy)
+	if err != nil {
+		return nil, err
+	}
+	s, err := o.openSink(c)
+	if err != nil {
+		return nil, err
+	}
+	q, err := delivery.NewQueue(delivery.Config{
+		Name: c.Name, Policy: policy, MaxRecords: c.MaxRecords, MaxBytes: int(c.MaxBytes),
+		Spool: spool.Options{Dir: c.SpoolDir, MaxBytes: int64(c.SpoolBytes)}, Log: o.log,
+	}, s)
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return q, nil
+}
+
+// change makes list the sinks. Those that stay as they are go on; the others
+// are drained and closed. What could not be opened is missing, as the error
+// tells.
+func (o *outlets) change(list []config.Sink) error {
+	ctx, cancel := context.WithTimeout(context.Background(), o.drain)
 	defer cancel()
-	err := fanout.Close(ctx)
-	for _, q := range fanout.Queues() {
-		if s := q.Stats(); s.Dropped+s.SpoolFull > 0 {
-			err = errors.Join(err, fmt.Errorf("sink %s: %d records were not delivered", q.Name(), s.Dropped+s.SpoolFull))
+	find := func(c config.Sink, in []config.Sink) bool {
+		for i := range in {
+			if reflect.DeepEqual(in[i], c) {
+				return true
+			}
+		}
+		return false
+	}
+	var stay, come []config.Sink
+	for _, c := range o.opened {
+		if find(c, list) {
+			stay = append(stay, c)
+		}
+	}
+	for _, c := range list {
+		if !find(c, stay) {
+			come = append(come, c)
+		}
+	}
+	keep := func(q *delivery.Queue) bool {
+		if find(o.opened[q], stay) {
+			return true
+		}
+		delete(o.opened, q)
+		return false
+	}
+	return o.fanout.Replace(ctx, keep, func() ([]*delivery.Queue, error) { return o.open(come) })
+}
+
+// close delivers what is queued, and says what could not be.
+func (o *outlets) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), o.drain)
+	defer cancel()
+	err := o.fanout.Close(ctx)
+	for _, s := range o.fanout.Stats() {
+		if lost := s.Dropped + s.SpoolFull; lost > 0 {
+			err = errors.Join(err, fmt.Errorf("sink %s: %d records were not delivered", s.Name, lost))
 		}
 	}
 	if err != nil {
 		return &endedEarlyError{err}
 	}
 	return nil
+}
+
+// useColor reports whether text for w is to be in colour.
+func useColor(w io.Writer, when string) (bool, error) {
+	switch when {
+	case "always":
+		return true, nil
+	case "auto":
+		return isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb", nil
+	case "never":
+		return false, nil
+	}
+	return false, usageError{fmt.Errorf("--color %q is none of auto, always, never", when)}
 }

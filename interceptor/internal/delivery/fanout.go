@@ -5,22 +5,52 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	capstanv1 "capstan/proto/capstan/v1"
 )
 
-// Fanout hands every record to all its queues.
-type Fanout struct{ queues []*Queue }
+// Fanout hands every record to all its queues, which may be replaced while
+// records come.
+type Fanout struct {
+	current   atomic.Pointer[generation]
+	replacing sync.Mutex // one Replace at a time
+
+	mu sync.Mutex
+	// Guarded by mu: queues that are closed or being closed, and the counters
+	// of those that nobody pushes to any more, by name.
+	closing []*Queue
+	closed  map[string]Stats
+}
+
+// generation is the queues between two replacements.
+type generation struct {
+	queues []*Queue
+	using  sync.RWMutex // held by emitters while they push
+	over   bool         // guarded by using
+	next   chan struct{}
+}
+
+func newGeneration(queues []*Queue) *generation {
+	return &generation{queues: queues, next: make(chan struct{})}
+}
 
 // NewFanout returns a fanout to queues, which it closes in the end.
-func NewFanout(queues ...*Queue) *Fanout { return &Fanout{queues: queues} }
+func NewFanout(queues ...*Queue) *Fanout {
+	f := &Fanout{closed: map[string]Stats{}}
+	f.current.Store(newGeneration(queues))
+	return f
+}
 
-// Emit encodes x and hands it to the queues. It waits as their policies demand.
-// x is the caller's again afterwards. Any goroutine may call it.
+// Emit encodes x and hands it to the queues. It waits as their policies demand,
+// and while queues are replaced. x is the caller's again afterwards. Any
+// goroutine may call it.
 func (f *Fanout) Emit(x *capstanv1.Exchange) error {
 	raw, err := f.Append(nil, x)
-	if err == nil {
+	if err == nil && len(raw) > 0 {
 		f.push(raw)
 	}
 	return err
@@ -28,35 +58,140 @@ func (f *Fanout) Emit(x *capstanv1.Exchange) error {
 
 // Append appends the encoded x for Push, or nothing if there is no queue.
 func (f *Fanout) Append(dst []byte, x *capstanv1.Exchange) ([]byte, error) {
-	if len(f.queues) == 0 {
+	if len(f.Queues()) == 0 {
 		return dst, nil
 	}
 	return appendRecord(dst, x)
 }
 
 // Push hands the queues what Append has appended, which it copies. It waits as
-// their policies demand. Any goroutine may call it.
+// Emit does. Any goroutine may call it.
 func (f *Fanout) Push(raw []byte) {
-	if len(f.queues) > 0 {
+	if len(f.Queues()) > 0 {
 		f.push(bytes.Clone(raw))
 	}
 }
 
 func (f *Fanout) push(raw []byte) {
 	r := &Record{Raw: raw}
-	for _, q := range f.queues {
+	for g := f.current.Load(); !g.push(r); g = f.current.Load() {
+		<-g.next
+	}
+}
+
+// push reports false if the generation was over before it began.
+func (g *generation) push(r *Record) bool {
+	g.using.RLock()
+	defer g.using.RUnlock()
+	if g.over {
+		return false
+	}
+	for _, q := range g.queues {
 		q.Push(r)
+	}
+	return true
+}
+
+// end keeps emitters from pushing and returns a channel that is closed when
+// none does any more. One that waits for room in a queue does so until it has
+// room or is closed.
+func (g *generation) end() <-chan struct{} {
+	ended := make(chan struct{})
+	go func() { // ends with the last emitter
+		g.using.Lock()
+		g.over = true
+		g.using.Unlock()
+		close(ended)
+	}()
+	return ended
+}
+
+// Replace closes the queues that keep doesn't want, which have until ctx ends,
+// and adds those that open returns. Emitters wait meanwhile, so that a queue
+// and its successor together miss nothing. If open fails, what it returned is
+// added all the same.
+func (f *Fanout) Replace(ctx context.Context, keep func(*Queue) bool, open func() ([]*Queue, error)) error {
+	f.replacing.Lock()
+	defer f.replacing.Unlock()
+	old := f.current.Load()
+	var kept, gone []*Queue
+	for _, q := range old.queues {
+		if keep(q) {
+			kept = append(kept, q)
+		} else {
+			gone = append(gone, q)
+		}
+	}
+	ended := old.end()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+	}
+	f.mu.Lock()
+	f.closing = append(f.closing, gone...)
+	f.mu.Unlock()
+	err := closeAll(ctx, gone)
+	opened, openErr := open()
+	f.current.Store(newGeneration(append(kept, opened...)))
+	close(old.next)
+	select {
+	case <-ended:
+		f.settle(gone)
+	default: // their counters may change yet
+	}
+	return errors.Join(err, openErr)
+}
+
+// settle keeps only the counters of closed queues.
+func (f *Fanout) settle(gone []*Queue) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closing = f.closing[:len(f.closing)-len(gone)] // they are the last ones
+	for _, q := range gone {
+		f.closed[q.Name()] = f.closed[q.Name()].followedBy(q.Stats())
 	}
 }
 
 // Queues returns the queues; the slice is the fanout's.
-func (f *Fanout) Queues() []*Queue { return f.queues }
+func (f *Fanout) Queues() []*Queue { return f.current.Load().queues }
 
-// Close closes the queues at the same time, which have until ctx ends.
-func (f *Fanout) Close(ctx context.Context) error {
-	errs := make([]error, len(f.queues))
+// SinkStats is the counters of all queues of one name.
+type SinkStats struct {
+	Name string
+	Stats
+}
+
+// Stats returns the counters of the sinks there are, in order, then of those
+// there were.
+func (f *Fanout) Stats() []SinkStats {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	before := make(map[string]Stats, len(f.closed))
+	for name, s := range f.closed {
+		before[name] = s
+	}
+	for _, q := range f.closing {
+		before[q.Name()] = before[q.Name()].followedBy(q.Stats())
+	}
+	var all []SinkStats
+	for _, q := range f.Queues() {
+		all = append(all, SinkStats{q.Name(), before[q.Name()].followedBy(q.Stats())})
+		delete(before, q.Name())
+	}
+	for _, name := range slices.Sorted(maps.Keys(before)) {
+		all = append(all, SinkStats{name, before[name]})
+	}
+	return all
+}
+
+// Close closes the queues at the same time, which have until ctx ends. Their
+// counters stay.
+func (f *Fanout) Close(ctx context.Context) error { return closeAll(ctx, f.Queues()) }
+
+func closeAll(ctx context.Context, queues []*Queue) error {
+	errs := make([]error, len(queues))
 	var wg sync.WaitGroup
-	for i, q := range f.queues {
+	for i, q := range queues {
 		wg.Go(func() {
 			if err := q.Close(ctx); err != nil {
 				errs[i] = fmt.Errorf("sink %s: %w", q.Name(), err)

@@ -110,3 +110,23 @@ type Stats struct {
 func (s *Stats) Balanced() bool {
 	return s.Accepted+s.Recovered == s.Delivered+s.Dropped+s.Rejected+s.SpoolFull+s.SpoolLost+s.Queued+s.Spooled
 }
+
+// followedBy returns the counters of two queues of one name, of which next
+// follows s: what it recovered is what s left on disk.
+func (s Stats) followedBy(next Stats) Stats {
+	again := min(s.Spooled, next.Recovered)
+	s.Spooled -= again
+	next.Recovered -= again
+	next.Accepted += s.Accepted
+	next.Recovered += s.Recovered
+	next.Delivered += s.Delivered
+	next.Dropped += s.Dropped
+	next.Rejected += s.Rejected
+	next.SpoolFull += s.SpoolFull
+	next.SpoolLost += s.SpoolLost
+	next.Queued += s.Queued
+	next.Spooled += s.Spooled
+	next.Retries += s.Retries
+	next.Blocked += s.Blocked
+	return next
+}

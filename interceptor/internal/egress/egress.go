@@ -38,6 +38,8 @@ type Config struct {
 	ProxyTLS *tls.Config
 	// Timeout bounds the way to a connection; 0 means 30 s.
 	Timeout time.Duration
+	// Dial makes the TCP connections; nil means a net.Dialer.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Getenv is os.Getenv but for tests.
 	Getenv func(string) string
 }
@@ -49,6 +51,7 @@ type Dialer struct {
 	proxyFor func(*url.URL) (*url.URL, error)
 	proxyTLS *tls.Config
 	timeout  time.Duration
+	dial     func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // New returns a Dialer. The error never tells the proxy's password.
@@ -70,7 +73,10 @@ func New(c Config) (*Dialer, error) {
 		return nil, err
 	}
 	rules := httpproxy.Config{HTTPSProxy: proxy, NoProxy: either(c.NoProxy, "NO_PROXY", "no_proxy")}
-	d := &Dialer{proxyFor: rules.ProxyFunc(), proxyTLS: c.ProxyTLS, timeout: c.Timeout}
+	d := &Dialer{proxyFor: rules.ProxyFunc(), proxyTLS: c.ProxyTLS, timeout: c.Timeout, dial: c.Dial}
+	if d.dial == nil {
+		d.dial = new(net.Dialer).DialContext
+	}
 	if d.timeout <= 0 {
 		d.timeout = defaultTimeout
 	}
@@ -130,7 +136,7 @@ func (d *Dialer) DialContext(ctx context.Context, address string) (net.Conn, err
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
 	if proxy == nil {
-		return new(net.Dialer).DialContext(ctx, "tcp", address)
+		return d.dial(ctx, "tcp", address)
 	}
 	conn, err := d.dialProxy(ctx, proxy)
 	if err != nil {
@@ -150,7 +156,7 @@ func (d *Dialer) dialProxy(ctx context.Context, proxy *url.URL) (net.Conn, error
 	if port == "" {
 		port = map[string]string{"http": "80", "https": "443"}[proxy.Scheme]
 	}
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(proxy.Hostname(), port))
+	conn, err := d.dial(ctx, "tcp", net.JoinHostPort(proxy.Hostname(), port))
 	if err != nil || proxy.Scheme != "https" {
 		return conn, err
 	}

@@ -1,6 +1,8 @@
 package exchange
 
 import (
+	"sync/atomic"
+
 	"capstan/interceptor/internal/content"
 	capstanv1 "capstan/proto/capstan/v1"
 )
@@ -16,6 +18,8 @@ type Config struct {
 	// in any spelling. Nil stands for [DefaultMaskHeaders]; an empty list masks
 	// nothing.
 	MaskHeaders []string
+	// Keep, if not nil, stands for BodyLimit and MaskHeaders, and may change.
+	Keep *Keep
 	// Content bounds what the content codings of kept bodies decode to. As much
 	// of it is kept as of the body.
 	Content content.Config
@@ -36,4 +40,29 @@ func DefaultMaskHeaders() []string {
 		"X-Csrf-Token", "X-Xsrf-Token", "X-Forwarded-Access-Token", "X-Subject-Token", "X-Original-Authorization",
 		"X-Forwarded-Authorization",
 	}
+}
+
+// Keep is what records may hold of messages. Any goroutine may change it at any
+// time: records that are finished later, and body bytes that come later, follow.
+type Keep struct{ now atomic.Pointer[kept] }
+
+// kept is one state of a Keep.
+type kept struct {
+	bodyLimit int
+	mask      *maskSet
+}
+
+// NewKeep returns a Keep; the parameters are Config's fields.
+func NewKeep(bodyLimit int, maskHeaders []string) *Keep {
+	k := new(Keep)
+	k.Set(bodyLimit, maskHeaders)
+	return k
+}
+
+// Set changes what records may hold.
+func (k *Keep) Set(bodyLimit int, maskHeaders []string) {
+	if maskHeaders == nil {
+		maskHeaders = DefaultMaskHeaders()
+	}
+	k.now.Store(&kept{max(bodyLimit, 0), newMaskSet(maskHeaders)})
 }

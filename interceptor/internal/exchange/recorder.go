@@ -12,7 +12,6 @@ import (
 // owns the connections.
 type Recorder struct {
 	cfg   Config
-	mask  *maskSet
 	stats Stats
 	text  arena.Text // ids
 
@@ -44,15 +43,14 @@ func (s *Stats) Total() uint64 {
 
 // NewRecorder returns a recorder for cfg.
 func NewRecorder(cfg Config) *Recorder {
-	names := cfg.MaskHeaders
-	if names == nil {
-		names = DefaultMaskHeaders()
+	if cfg.Keep == nil {
+		cfg.Keep = NewKeep(cfg.BodyLimit, cfg.MaskHeaders)
 	}
-	return &Recorder{cfg: cfg, mask: newMaskSet(names), content: content.Decoder{Config: cfg.Content}}
+	return &Recorder{cfg: cfg, content: content.Decoder{Config: cfg.Content}}
 }
 
 // BodyLimit returns how many bytes of a body to keep.
-func (r *Recorder) BodyLimit() int { return max(r.cfg.BodyLimit, 0) }
+func (r *Recorder) BodyLimit() int { return r.cfg.Keep.now.Load().bodyLimit }
 
 // Stats returns the counts so far.
 func (r *Recorder) Stats() Stats { return r.stats }
@@ -102,11 +100,12 @@ func addMissing(x *capstanv1.Exchange) {
 }
 
 func (r *Recorder) maskAll(x *capstanv1.Exchange) {
+	mask := r.cfg.Keep.now.Load().mask
 	if q := x.Request; q != nil {
-		r.stats.MaskedHeaders += r.mask.apply(q.Headers) + r.mask.apply(q.Trailers)
+		r.stats.MaskedHeaders += mask.apply(q.Headers) + mask.apply(q.Trailers)
 	}
 	if s := x.Response; s != nil {
-		r.stats.MaskedHeaders += r.mask.apply(s.Headers) + r.mask.apply(s.Trailers)
+		r.stats.MaskedHeaders += mask.apply(s.Headers) + mask.apply(s.Trailers)
 	}
 }
 

@@ -216,3 +216,20 @@ func TestEmitAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations, want 0 but for ids, of which many are made at once", n)
 	}
 }
+
+func TestWhatIsKeptChangesWhileItRuns(t *testing.T) {
+	keep := NewKeep(5, nil)
+	var got *capstanv1.Exchange
+	r := NewRecorder(Config{Keep: keep, Emit: func(x *capstanv1.Exchange) { got = x }})
+	emit := func() string {
+		r.Emit(NewConnection(Identity{}), &capstanv1.Exchange{Request: &capstanv1.HttpRequest{Headers: []*capstanv1.Header{{Name: "X-Pin", Value: "1234"}}}})
+		return got.Request.Headers[0].Value
+	}
+	if v := emit(); v != "1234" || r.BodyLimit() != 5 {
+		t.Errorf("%q, limit %d", v, r.BodyLimit())
+	}
+	keep.Set(-1, []string{"x-pin"})
+	if v := emit(); v != "***" || r.BodyLimit() != 0 {
+		t.Errorf("after the change: %q, limit %d", v, r.BodyLimit())
+	}
+}

@@ -20,16 +20,30 @@ type Ledger struct {
 
 // Output counts what left the interceptor.
 type Output struct {
-	Emitted uint64 // records written
-	Failed  uint64 // records that could not be written
+	// Of the records made, each is in one of these.
+	Passed uint64 // to all sinks, and to standard output if that is wanted
+	Own    uint64 // seen on connections of the interceptor's own sinks
+	Denied uint64 // by rules
+
+	Emitted uint64 // records written to standard output
+	Failed  uint64 // records that could not be
 	Bytes   uint64
-	Sinks   []Sink
+
+	BodiesOmitted uint64 // because of their types
+	Sinks         []delivery.SinkStats
 }
 
-// Sink is what became of the records that one sink was to take.
-type Sink struct {
-	Name string
-	delivery.Stats
+// Check returns the equations that don't hold, of the output and of ledgers,
+// which are those of all sources. They are exact after all have ended.
+func (o *Output) Check(ledgers []Ledger) []Imbalance {
+	var made uint64
+	for i := range ledgers {
+		made += ledgers[i].Engine.Exchange.Total()
+	}
+	if out := o.Passed + o.Own + o.Denied; out != made {
+		return []Imbalance{{"records made = passed + own + denied", made, out}}
+	}
+	return nil
 }
 
 // Imbalance is an equation of the account that does not hold.

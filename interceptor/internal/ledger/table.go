@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"capstan/interceptor/internal/delivery"
 	"capstan/interceptor/internal/engine"
 	"capstan/pkg/defrag"
 	"capstan/pkg/packet"
@@ -37,6 +38,7 @@ func WriteTable(to io.Writer, ledgers []Ledger, out Output) {
 		fmt.Fprintf(w, ", not written: %s", count(out.Failed))
 	}
 	fmt.Fprintln(w)
+	outputLine(w, &out)
 	for i := range out.Sinks {
 		sinkLine(w, &out.Sinks[i])
 	}
@@ -45,11 +47,28 @@ func WriteTable(to io.Writer, ledgers []Ledger, out Output) {
 			fmt.Fprintf(w, "%s: the account does not balance: %s: %d ≠ %d\n", ledgers[i].Name, bad.Equation, bad.Left, bad.Right)
 		}
 	}
+	for _, bad := range out.Check(ledgers) {
+		fmt.Fprintf(w, "the account does not balance: %s: %d ≠ %d\n", bad.Equation, bad.Left, bad.Right)
+	}
 	_, _ = to.Write(w.Bytes()) // standard error is gone: nobody is left to be told
 }
 
+// outputLine tells what does not leave, if there is such.
+func outputLine(w io.Writer, out *Output) {
+	for _, part := range []struct {
+		n    uint64
+		text string
+	}{
+		{out.Own, "records of what the sinks send: left out"}, {out.Denied, "records denied by rules"}, {out.BodiesOmitted, "bodies left out by their types"},
+	} {
+		if part.n > 0 {
+			fmt.Fprintf(w, "%s: %s\n", part.text, count(part.n))
+		}
+	}
+}
+
 // sinkLine tells what became of a sink's records.
-func sinkLine(w io.Writer, s *Sink) {
+func sinkLine(w io.Writer, s *delivery.SinkStats) {
 	fmt.Fprintf(w, "sink %s: %s records, %s delivered", s.Name, count(s.Accepted+s.Recovered), count(s.Delivered))
 	for _, part := range []struct {
 		n    uint64
@@ -181,13 +200,18 @@ func StatusLine(ledgers []Ledger, out Output) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "status: %s frames, %s lost; connections open: %s HTTP/1, %s encrypted, %s HTTP/2, %s unknown, %s undecided; %s not captured; %s exchanges",
 		count(frames), count(lost), count(active[engine.HTTP1]), count(active[engine.TLS]), count(active[engine.HTTP2]),
-		count(active[engine.Unknown]), count(active[engine.Undecided]), size(gaps), count(out.Emitted))
+		count(active[engine.Unknown]), count(active[engine.Undecided]), size(gaps), count(out.Passed))
+	for i := range out.Sinks {
+		if s := &out.Sinks[i]; s.Failing || s.Dropped+s.SpoolFull+s.SpoolLost+s.Rejected > 0 {
+			fmt.Fprintf(&b, "; sink %s: %s", s.Name, sinkState(s))
+		}
+	}
 	switch {
 	case disconnected > 0:
 		fmt.Fprintf(&b, " (%d of %d sources lost)", disconnected, len(ledgers))
 	case silent > 0:
 		fmt.Fprintf(&b, " (%d of %d servers don't answer)", silent, len(ledgers))
-	case out.Emitted > 0:
+	case out.Passed > 0:
 	case frames == 0:
 		b.WriteString(" (no frame has arrived: is there traffic on the device?)")
 	case ever[engine.HTTP1] > 0 || ever[engine.HTTP2] > 0:
@@ -197,6 +221,15 @@ func StatusLine(ledgers []Ledger, out Output) string {
 		b.WriteString(" (no plain HTTP so far)")
 	}
 	return b.String()
+}
+
+// sinkState tells what is wrong with a sink.
+func sinkState(s *delivery.SinkStats) string {
+	state := fmt.Sprintf("%s waiting, %s lost", count(s.Queued+s.Spooled), count(s.Dropped+s.SpoolFull+s.SpoolLost+s.Rejected))
+	if s.Failing {
+		state = "fails, " + state
+	}
+	return state
 }
 
 // count writes a number with its thousands apart.

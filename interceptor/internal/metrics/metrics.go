@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"strings"
 	"time"
 
@@ -22,23 +23,41 @@ import (
 	capstanv1 "capstan/proto/capstan/v1"
 )
 
-// Serve serves /metrics and /healthz on address until the function that it
-// returns is called. An empty address serves nothing.
-func Serve(address string, ledgers func() []ledger.Ledger, output func() ledger.Output) (stop func(), err error) {
-	if address == "" {
+// Config of [Serve].
+type Config struct {
+	Address string // HOST:PORT; empty serves nothing
+	Ledgers func() []ledger.Ledger
+	Output  func() ledger.Output
+	Pprof   bool // serve /debug/pprof/, too
+}
+
+// Serve serves /metrics, /healthz and /readyz until the function that it returns
+// is called.
+func Serve(c Config) (stop func(), err error) {
+	if c.Address == "" {
 		return func() {}, nil
 	}
-	listener, err := net.Listen("tcp", address)
+	listener, err := net.Listen("tcp", c.Address)
 	if err != nil {
 		return nil, fmt.Errorf("serve metrics: %w", err)
 	}
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(&collector{ledgers: ledgers, output: output}, collectors.NewGoCollector(),
+	registry.MustRegister(&collector{ledgers: c.Ledgers, output: c.Output}, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { health(w, ledgers()) })
-	server := &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10}
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, sourceProblems(c.Ledgers())) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, append(sourceProblems(c.Ledgers()), sinkProblems(c.Output())...))
+	})
+	if c.Pprof {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	}
+	server := &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10}
 	done := make(chan struct{})
 	go func() { // ends with Shutdown or Close
 		defer close(done)
@@ -56,19 +75,35 @@ func Serve(address string, ledgers func() []ledger.Ledger, output func() ledger.
 	}, nil
 }
 
-// health answers 200 while every source is connected, else 503 and which isn't.
-func health(w http.ResponseWriter, ledgers []ledger.Ledger) {
-	for _, l := range ledgers {
-		if l.Live && !l.Source.Connected {
-			http.Error(w, "not connected to "+l.Name, http.StatusServiceUnavailable)
-			return
-		}
-		if l.Source.Silent {
-			http.Error(w, "no answer from "+l.Name, http.StatusServiceUnavailable)
-			return
-		}
+// answer tells 200, or 503 and the problems, a line each.
+func answer(w http.ResponseWriter, problems []string) {
+	if len(problems) > 0 {
+		http.Error(w, strings.Join(problems, "\n"), http.StatusServiceUnavailable)
+		return
 	}
 	fmt.Fprintln(w, "ok")
+}
+
+// sourceProblems tells which sources no frames can come from.
+func sourceProblems(ledgers []ledger.Ledger) (problems []string) {
+	for _, l := range ledgers {
+		if l.Live && !l.Source.Connected {
+			problems = append(problems, "not connected to "+l.Name)
+		} else if l.Source.Silent {
+			problems = append(problems, "no answer from "+l.Name)
+		}
+	}
+	return problems
+}
+
+// sinkProblems tells which sinks take no records.
+func sinkProblems(out ledger.Output) (problems []string) {
+	for _, s := range out.Sinks {
+		if s.Failing {
+			problems = append(problems, "sink "+s.Name+" takes no records")
+		}
+	}
+	return problems
 }
 
 // collector turns the ledger into metrics each time it is asked.
@@ -223,21 +258,74 @@ func decoded(l *ledger.Ledger, sample func(float64, ...string)) {
 	}
 }
 
-var recordsDesc = desc("records_total", "Records by what became of them.", "outcome")
+const perRecord = prometheus.CounterValue
+
+// families of the output.
+var (
+	recordsDesc     = desc("records_total", "Records by what became of them: all passed ones go to each sink, and some to standard output.", "outcome")
+	bodiesDesc      = desc("bodies_omitted_total", "Bodies left out of records because of their types.")
+	sinkRecordsDesc = desc("sink_records_total", "Records of a sink by what became of them; accepted and recovered ones are in one of the others, or queued or spooled.", "sink", "outcome")
+	sinkQueueDesc   = desc("sink_queue_records", "Records of a sink that wait.", "sink", "where")
+	sinkBytesDesc   = desc("sink_queue_bytes", "Bytes of the records of a sink that wait.", "sink", "where")
+	sinkRetriesDesc = desc("sink_retries_total", "Batches of a sink that were delivered again.", "sink")
+	sinkBlockedDesc = desc("sink_blocked_seconds_total", "Time that engines have waited for a sink.", "sink")
+	sinkFailingDesc = desc("sink_failing", "1 if the last delivery of a sink failed.", "sink")
+)
+
+func outputDescs() []*prometheus.Desc {
+	return []*prometheus.Desc{recordsDesc, bodiesDesc, sinkRecordsDesc, sinkQueueDesc, sinkBytesDesc, sinkRetriesDesc, sinkBlockedDesc, sinkFailingDesc}
+}
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	ch <- recordsDesc
+	for _, d := range outputDescs() {
+		ch <- d
+	}
 	for _, m := range perSource() {
 		ch <- m.desc
 	}
 }
 
+// collectOutput yields what does not depend on a source.
+func collectOutput(ch chan<- prometheus.Metric, out ledger.Output) {
+	const gauge = prometheus.GaugeValue
+	send := func(d *prometheus.Desc, kind prometheus.ValueType, value float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, kind, value, labels...)
+	}
+	send(recordsDesc, perRecord, float64(out.Emitted), "written")
+	send(recordsDesc, perRecord, float64(out.Failed), "failed")
+	send(recordsDesc, perRecord, float64(out.Passed), "passed")
+	send(recordsDesc, perRecord, float64(out.Own), "own")
+	send(recordsDesc, perRecord, float64(out.Denied), "denied")
+	send(bodiesDesc, perRecord, float64(out.BodiesOmitted))
+	for i := range out.Sinks {
+		s := &out.Sinks[i]
+		for _, o := range []struct {
+			outcome string
+			n       uint64
+		}{
+			{"accepted", s.Accepted}, {"recovered", s.Recovered}, {"delivered", s.Delivered}, {"dropped", s.Dropped},
+			{"rejected", s.Rejected}, {"spool-full", s.SpoolFull}, {"spool-lost", s.SpoolLost},
+		} {
+			send(sinkRecordsDesc, perRecord, float64(o.n), s.Name, o.outcome)
+		}
+		send(sinkQueueDesc, gauge, float64(s.Queued), s.Name, "memory")
+		send(sinkQueueDesc, gauge, float64(s.Spooled), s.Name, "disk")
+		send(sinkBytesDesc, gauge, float64(s.QueuedBytes), s.Name, "memory")
+		send(sinkBytesDesc, gauge, float64(s.SpoolBytes), s.Name, "disk")
+		send(sinkRetriesDesc, perRecord, float64(s.Retries), s.Name)
+		send(sinkBlockedDesc, perRecord, s.Blocked.Seconds(), s.Name)
+		failing := 0.0
+		if s.Failing {
+			failing = 1
+		}
+		send(sinkFailingDesc, gauge, failing, s.Name)
+	}
+}
+
 // Collect implements prometheus.Collector.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
-	out := c.output()
-	ch <- prometheus.MustNewConstMetric(recordsDesc, prometheus.CounterValue, float64(out.Emitted), "written")
-	ch <- prometheus.MustNewConstMetric(recordsDesc, prometheus.CounterValue, float64(out.Failed), "failed")
+	collectOutput(ch, c.output())
 	ledgers := c.ledgers()
 	for _, m := range perSource() {
 		for i := range ledgers {

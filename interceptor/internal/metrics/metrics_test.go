@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"capstan/interceptor/internal/delivery"
 	"capstan/interceptor/internal/ledger"
 )
 
@@ -49,7 +50,11 @@ func TestServe(t *testing.T) {
 	address := probe.Addr().String()
 	_ = probe.Close()
 	connected := ledger.Ledger{Name: "a", Live: true}
-	stop, err := Serve(address, func() []ledger.Ledger { return []ledger.Ledger{connected} }, func() ledger.Output { return ledger.Output{} })
+	stop, err := Serve(Config{Address: address, Pprof: true,
+		Ledgers: func() []ledger.Ledger { return []ledger.Ledger{connected} },
+		Output: func() ledger.Output {
+			return ledger.Output{Sinks: []delivery.SinkStats{{Name: "k", Stats: delivery.Stats{Failing: true}}}}
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,15 +73,21 @@ func TestServe(t *testing.T) {
 	if status, body := get("/healthz"); status != 503 || !strings.Contains(body, "not connected to a") {
 		t.Errorf("health of a lost source: %d %s", status, body)
 	}
+	if status, body := get("/readyz"); status != 503 || !strings.Contains(body, "not connected to a\nsink k takes no records") {
+		t.Errorf("readiness without source and sink: %d %s", status, body)
+	}
+	if status, _ := get("/debug/pprof/goroutine"); status != 200 {
+		t.Errorf("profile: %d", status)
+	}
 	http.DefaultClient.CloseIdleConnections()
-	if _, err := Serve(address, nil, nil); err == nil {
+	if _, err := Serve(Config{Address: address}); err == nil {
 		t.Error("an address in use is taken")
 	}
 	stop()
 	if _, err := http.Get("http://" + address + "/metrics"); err == nil {
 		t.Error("still served after stop")
 	}
-	if stop, err := Serve("", nil, nil); err != nil {
+	if stop, err := Serve(Config{}); err != nil {
 		t.Error(err)
 	} else {
 		stop()

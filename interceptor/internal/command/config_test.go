@@ -1,0 +1,107 @@
+package command
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"capstan/interceptor/internal/config"
+)
+
+var update = flag.Bool("update", false, "write the generated parts of the documents")
+
+const docs = "../../../docs/"
+
+// TestReference holds the documents to what is read.
+func TestReference(t *testing.T) {
+	schema, err := config.Schema(options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const marker = "-update -->\n"
+	text, err := os.ReadFile(docs + "configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, _, _ := strings.Cut(string(text), marker)
+	for name, want := range map[string]string{
+		"configuration.md":   head + marker + "\n" + config.Reference(options()),
+		"config.schema.json": string(schema),
+	} {
+		if *update {
+			if err := os.WriteFile(docs+name, []byte(want), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, err := os.ReadFile(docs + name); err != nil || string(got) != want {
+			t.Errorf("%s is not what is read (%v); run with -update", name, err)
+		}
+	}
+}
+
+func writeFile(t *testing.T, text string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "c.yaml")
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// runCommandLine runs a command line and returns its status and both outputs.
+func runCommandLine(t *testing.T, args ...string) (int, string, string) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	status := Run(t.Context(), args, strings.NewReader(""), &stdout, &stderr)
+	return status, stdout.String(), stderr.String()
+}
+
+func TestConfigShowTellsWhatHolds(t *testing.T) {
+	file := writeFile(t, "body_limit: 1\nsnaplen: 2\nmax_queue: 3\nsource: [rpcap://u:planted@h/eth0]\nhttps_proxy: http://u:planted@p:1\n"+
+		"sinks: [{otlp: {endpoint: a:1, headers: {k: planted}}}]\n")
+	t.Setenv("CAPSTAN_SNAPLEN", "20")
+	t.Setenv("CAPSTAN_SERVICE_HOST", "of no flag")
+	status, text, errors := runCommandLine(t, "config", "show", file)
+	if status != 0 {
+		t.Fatal(status, errors)
+	}
+	for _, want := range []string{"body_limit: 1\n", "snaplen: 20\n", "max_queue: 3\n", "idle_timeout: ", "service_name: capstan-interceptor"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is missing in\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "planted") {
+		t.Errorf("a secret is shown:\n%s", text)
+	}
+	t.Setenv("CAPSTAN_CONFIG", file)
+	if _, again, _ := runCommandLine(t, "config", "show"); again != text {
+		t.Errorf("by the environment it is another:\n%s", again)
+	}
+}
+
+func TestConfigCheck(t *testing.T) {
+	if status, out, _ := runCommandLine(t, "config", "check", writeFile(t, "body_limit: 1")); status != 0 || !strings.HasSuffix(out, "c.yaml: ok\n") {
+		t.Errorf("%d %s", status, out)
+	}
+	for text, want := range map[string]string{
+		"body_limt: 1":            "c.yaml:1: body_limt: no such key; did you mean body_limit?",
+		"\nbody_limit: x":         "c.yaml:2: body_limit: ",
+		"checksums: maybe":        "c.yaml:1: checksums: ",
+		"config: x":               "no such key",
+		"rules: [{deny: {a: 1}}]": "rules[0].deny.a: no such key; there are: host, path, method, status, interface",
+	} {
+		if status, _, err := runCommandLine(t, "config", "check", writeFile(t, text)); status != ExitUsage || !strings.Contains(err, want) {
+			t.Errorf("%q: %d %s; want %s", text, status, err, want)
+		}
+	}
+	if status, _, err := runCommandLine(t, "config", "check", "/does/not/exist"); status != ExitUsage || !strings.Contains(err, "no such file") {
+		t.Errorf("%d %s", status, err)
+	}
+	t.Setenv("CAPSTAN_BODY_LIMIT", "x")
+	if status, _, err := runCommandLine(t, "config", "show"); status != ExitUsage || !strings.Contains(err, "CAPSTAN_BODY_LIMIT in the environment") {
+		t.Errorf("%d %s", status, err)
+	}
+}

@@ -1,0 +1,115 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+
+	"capstan/interceptor/internal/config"
+	"capstan/interceptor/internal/exchange"
+	"capstan/interceptor/internal/own"
+	"capstan/interceptor/internal/rules"
+	capstanv1 "capstan/proto/capstan/v1"
+)
+
+// gate lets those records pass that are to leave the interceptor.
+type gate struct {
+	own    *own.Connections
+	policy atomic.Pointer[rules.Policy] // may be changed at any time
+
+	passed, ours, denied, bodies atomic.Uint64
+}
+
+// admit reports whether x is to leave, and takes out of it what is not to.
+func (g *gate) admit(x *capstanv1.Exchange) bool {
+	if g.own.Has(x) {
+		g.ours.Add(1)
+		return false
+	}
+	allowed, omitted := g.policy.Load().Apply(x)
+	g.bodies.Add(uint64(omitted))
+	if !allowed {
+		g.denied.Add(1)
+		return false
+	}
+	g.passed.Add(1)
+	return true
+}
+
+// policy compiles the rules of a file.
+func (f *recordFlags) policy(file *config.File) (*rules.Policy, error) {
+	return rules.New(file.Rules, file.BodyTypes)
+}
+
+// masks are the header fields to mask.
+func (f *recordFlags) masks() []string { return append(exchange.DefaultMaskHeaders(), f.mask...) }
+
+// describe tells what becomes of records, a line each.
+func (f *recordFlags) describe(file *config.File) []string {
+	lines := []string{fmt.Sprintf("bodies: the first %d bytes of each", f.bodyLimit)}
+	if f.bodyLimit <= 0 {
+		lines[0] = "bodies: none"
+	} else if len(file.BodyTypes) > 0 {
+		lines[0] += fmt.Sprintf(" of the types %v", file.BodyTypes)
+	}
+	lines = append(lines, fmt.Sprintf("masked header fields: %d", len(f.masks())))
+	for i := range file.Rules {
+		lines = append(lines, fmt.Sprintf("rule %d: %s", i+1, &file.Rules[i]))
+	}
+	if len(file.Rules) > 0 {
+		lines = append(lines, "what no rule matches leaves")
+	}
+	return lines
+}
+
+// openOutput opens the ways out of the interceptor.
+func (f *recordFlags) openOutput(stdout io.Writer, c *settings, log *slog.Logger, failed context.CancelCauseFunc) (*output, *outlets, error) {
+	policy, err := f.policy(c.file)
+	if err != nil {
+		return nil, nil, usageError{err}
+	}
+	list, err := f.sinks.sinks(c.file)
+	if err != nil {
+		return nil, nil, err
+	}
+	format, err := f.stdoutFormat(c, list)
+	if err != nil {
+		return nil, nil, err
+	}
+	color, err := useColor(stdout, f.output.color)
+	if err != nil {
+		return nil, nil, err
+	}
+	g := &gate{own: own.New()}
+	g.policy.Store(policy)
+	f.keep = exchange.NewKeep(f.bodyLimit, f.masks())
+	o := &outlets{stdout: stdout, color: color, drain: f.sinks.drain, own: g.own, log: log}
+	if err := openSinks(o, list); err != nil {
+		return nil, nil, err
+	}
+	out, err := newOutput(stdout, format, color, g, o.fanout, failed)
+	if err != nil {
+		return nil, nil, errors.Join(err, o.close())
+	}
+	return out, o, nil
+}
+
+// stdoutFormat is the format of what is written to standard output without a
+// sink. A file with sinks says where records go, so that without --output there
+// is none.
+func (f *recordFlags) stdoutFormat(c *settings, list []config.Sink) (string, error) {
+	said := slices.ContainsFunc(c.overrides, func(s config.Setting) bool { return s.Key == "output" }) ||
+		slices.ContainsFunc(c.file.Settings, func(s config.Setting) bool { return s.Key == "output" })
+	onStdout := slices.ContainsFunc(list, func(s config.Sink) bool { return s.Stdout != nil })
+	switch {
+	case said && onStdout && f.output.format != "none":
+		return "", usageError{errors.New("--output and a sink both write to standard output")}
+	case !said && len(c.file.Sinks) > 0:
+		return "none", nil
+	}
+	return f.output.format, nil
+}

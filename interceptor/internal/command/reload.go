@@ -1,0 +1,105 @@
+package command
+
+import (
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/pflag"
+
+	"capstan/interceptor/internal/memlimit"
+)
+
+// changeable are the options that SIGHUP changes; others need a restart.
+var changeable = []string{"body_limit", "mask_header"}
+
+// announce tells at the start what holds.
+func (r *runner) announce() {
+	if limit := memlimit.Apply(r.flags.memory); limit > 0 {
+		r.log.Info("memory limit", "bytes", limit)
+	}
+	if r.settings.path != "" {
+		r.tellPolicy()
+	}
+}
+
+func (r *runner) tellPolicy() {
+	r.log.Info("policy of records", "is", strings.Join(r.flags.describe(r.settings.file), "; "))
+	for _, q := range r.out.fanout.Queues() {
+		c := r.sinks.opened[q]
+		r.log.Info("sink", "name", c.Name, "kind", c.Kind(), "policy", c.Policy)
+	}
+}
+
+// reloadOnHangup reads the configuration file again at each SIGHUP, until the
+// function that it returns is called. Without a file the signal does what it
+// always does.
+func (r *runner) reloadOnHangup() (stop func()) {
+	if r.settings.path == "" {
+		return func() {}
+	}
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	quit, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-hangups:
+				r.reload()
+			case <-quit:
+				return
+			}
+		}
+	}()
+	return func() { signal.Stop(hangups); close(quit); <-done }
+}
+
+// reload makes the file, as it is now, what holds. A file with a mistake
+// changes nothing.
+func (r *runner) reload() {
+	flags := pflag.NewFlagSet("run", pflag.ContinueOnError)
+	var next runFlags
+	next.register(flags)
+	settings, err := r.settings.reload(flags)
+	if err != nil {
+		r.log.Error("configuration not changed", "err", err)
+		return
+	}
+	policy, err := next.policy(settings.file)
+	if err != nil {
+		r.log.Error("configuration not changed", "err", err)
+		return
+	}
+	list, err := next.sinks.sinks(settings.file)
+	if err != nil {
+		r.log.Error("configuration not changed", "err", err)
+		return
+	}
+	if _, err := next.stdoutFormat(settings, list); err != nil {
+		r.log.Error("configuration not changed", "err", err)
+		return
+	}
+	r.tellUnchangeable(flags)
+	r.flags.keep.Set(next.bodyLimit, next.masks())
+	r.out.gate.policy.Store(policy)
+	if err := r.sinks.change(list); err != nil {
+		r.log.Error("sinks", "err", err)
+	}
+	r.settings.file = settings.file
+	r.flags.bodyLimit, r.flags.mask = next.bodyLimit, next.mask
+	r.log.Info("configuration changed", "file", r.settings.path)
+	r.tellPolicy()
+}
+
+// tellUnchangeable tells of options that differ from those at the start, and go
+// on as they are.
+func (r *runner) tellUnchangeable(now *pflag.FlagSet) {
+	now.VisitAll(func(f *pflag.Flag) {
+		if !slices.Contains(changeable, key(f.Name)) && !slices.Equal(values(f), values(r.started.Lookup(f.Name))) {
+			r.log.Warn("an option changes only with a restart", "option", key(f.Name))
+		}
+	})
+}

@@ -1,0 +1,52 @@
+// Package stream writes records to a stream, such as standard output.
+package stream
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"capstan/interceptor/internal/delivery"
+	capstanv1 "capstan/proto/capstan/v1"
+)
+
+// Encode appends the form of a record to dst.
+type Encode func(dst []byte, x *capstanv1.Exchange) []byte
+
+// Sink writes to a stream. It implements delivery.Sink.
+type Sink struct {
+	w      io.Writer
+	encode Encode
+	buf    []byte
+}
+
+// New returns a sink that writes to w, which stays the caller's.
+func New(w io.Writer, encode Encode) *Sink { return &Sink{w: w, encode: encode} }
+
+// Deliver implements delivery.Sink. What can't be decoded is rejected. Of a batch
+// that could not be written some records may be in the stream; they come again.
+func (s *Sink) Deliver(_ context.Context, batch []*delivery.Record) error {
+	var reject *delivery.RejectError
+	s.buf = s.buf[:0]
+	for _, r := range batch {
+		x, err := r.Exchange()
+		if err != nil {
+			if reject == nil {
+				reject = &delivery.RejectError{Err: err}
+			}
+			reject.Rejected++
+			continue
+		}
+		s.buf = s.encode(s.buf, x)
+	}
+	if _, err := s.w.Write(s.buf); err != nil {
+		return fmt.Errorf("write records: %w", err)
+	}
+	if reject != nil {
+		return reject
+	}
+	return nil
+}
+
+// Close implements delivery.Sink.
+func (*Sink) Close() error { return nil }
