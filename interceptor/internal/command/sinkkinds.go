@@ -1,16 +1,21 @@
 package command
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
+
+	"google.golang.org/grpc/credentials/insecure"
 
 	"capstan/interceptor/internal/collector"
 	"capstan/interceptor/internal/config"
 	"capstan/interceptor/internal/delivery"
 	"capstan/interceptor/internal/own"
 	"capstan/interceptor/internal/sink/file"
+	"capstan/interceptor/internal/sink/kafka"
 	"capstan/interceptor/internal/sink/ndjson"
+	"capstan/interceptor/internal/sink/otlp"
 	"capstan/interceptor/internal/sink/stream"
 	"capstan/interceptor/internal/sink/text"
 	"capstan/interceptor/internal/tlsconf"
@@ -27,12 +32,16 @@ func (o *outlets) openSink(c *config.Sink) (delivery.Sink, error) {
 		return stream.New(o.stdout, encode), nil
 	case c.File != nil:
 		return openFile(c.File)
+	case c.Kafka != nil:
+		return o.openKafka(c.Kafka)
+	case c.OTLP != nil:
+		return o.openOTLP(c.OTLP)
 	case c.Collector != nil:
 		options := toOptions(c.Collector)
 		options.Dial = o.dial()
 		return options.Sink(agent())
 	}
-	return nil, errors.New("this version has no sinks of the kind " + c.Kind())
+	return nil, errors.New("a sink of no kind") // files are checked
 }
 
 // dial connects so that the connection is known to be our own.
@@ -66,4 +75,64 @@ func fromOptions(o *collector.Options) *config.Collector {
 		CA: o.TLS.Authorities, Cert: o.TLS.Certificate, Key: o.TLS.Key,
 		HTTPSProxy: config.Secret(o.HTTPSProxy), NoProxy: o.NoProxy, ProxyCA: o.ProxyAuthorities, Node: o.Node, NoCompression: o.NoCompression,
 	}
+}
+
+// tlsFiles are the files of a sink's TLS, checked.
+func tlsFiles(c *config.TLS) (tlsconf.Files, error) {
+	f := tlsconf.Files{Authorities: c.CA, Certificate: c.Cert, Key: c.Key}
+	return f, f.Check()
+}
+
+// dialTLS connects like dial and secures the connection.
+func (o *outlets) dialTLS(f tlsconf.Files, name string) own.DialFunc {
+	dial := o.dial()
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		server := name
+		if server == "" {
+			server, _, _ = net.SplitHostPort(address)
+		}
+		return f.Handshake(ctx, conn, server)
+	}
+}
+
+func (o *outlets) openKafka(c *config.Kafka) (delivery.Sink, error) {
+	cfg := kafka.Config{
+		Brokers: c.Brokers, Topic: c.Topic, JSON: c.Format == "json", Key: kafkaKeys[c.Key],
+		Compression: c.Compression, MaxRecord: int(c.MaxRecord), Dial: o.dial(), ClientID: "capstan-interceptor",
+	}
+	if c.TLS.Enabled {
+		files, err := tlsFiles(&c.TLS)
+		if err != nil {
+			return nil, err
+		}
+		cfg.Dial = o.dialTLS(files, c.TLS.Name)
+	}
+	cfg.SASL = kafka.SASL(c.SASL.Mechanism, c.SASL.User, func() (string, error) { return tlsconf.Secret(c.SASL.PasswordFile) })
+	return kafka.New(cfg)
+}
+
+var kafkaKeys = map[string]kafka.Key{"connection": kafka.KeyConnection, "server": kafka.KeyServer, "none": kafka.KeyNone}
+
+func (o *outlets) openOTLP(c *config.OTLP) (delivery.Sink, error) {
+	files, err := tlsFiles(&c.TLS)
+	if err != nil {
+		return nil, err
+	}
+	headers := map[string]string{own.Header: o.own.Instance()}
+	for name, value := range c.Headers {
+		headers[name] = string(value)
+	}
+	cfg := otlp.Config{
+		Endpoint: c.Endpoint, HTTP: c.Protocol == "http", Traces: c.Traces, Metrics: c.Metrics, Gzip: c.Compression == "gzip",
+		Headers: headers, Service: c.Service, Agent: agent(), Timeout: c.Timeout,
+		Credentials: insecure.NewCredentials(), Dial: o.dial(), DialTLS: o.dialTLS(files, c.TLS.Name),
+	}
+	if c.TLS.Enabled {
+		cfg.Credentials = files.Client(c.TLS.Name)
+	}
+	return otlp.New(cfg)
 }

@@ -72,6 +72,34 @@ func (f Files) Client(name string) credentials.TransportCredentials {
 	return &clientCredentials{TransportCredentials: credentials.NewTLS(nil), files: f, name: name}
 }
 
+// Handshake secures conn as a client that verifies the server for name. It reads
+// the files, and closes conn if it fails.
+func (f Files) Handshake(ctx context.Context, conn net.Conn, name string) (net.Conn, error) {
+	cfg, err := f.read()
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	cfg.ServerName = name
+	secured := tls.Client(conn, cfg)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return secured, nil
+}
+
+// Secret returns the first line of a file, such as a password's.
+func Secret(file string) (string, error) {
+	text, err := readFile(file)
+	if err != nil {
+		return "", err
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	if line = strings.TrimSuffix(line, "\r"); line == "" {
+		return "", fmt.Errorf("%s: the first line is empty", file)
+	}
+	return line, nil
+}
+
 // clientCredentials reads the files for each handshake.
 type clientCredentials struct {
 	credentials.TransportCredentials // for what doesn't depend on the files

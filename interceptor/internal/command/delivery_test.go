@@ -1,0 +1,315 @@
+package command
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	grpcstatus "google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"capstan/interceptor/internal/collector"
+	"capstan/interceptor/internal/sink/otlp/otlptest"
+	"capstan/pkg/capfile"
+	"capstan/pkg/capture"
+	capstanv1 "capstan/proto/capstan/v1"
+)
+
+// planted is in each place of the test's traffic where credentials are.
+const planted = "p1anted-s3cret"
+
+// writeCapture writes a capture of connections with so many exchanges each, of
+// which the tenth is a health check. The first port tells captures apart.
+func writeCapture(t *testing.T, firstPort, connections, exchanges int) (file string) {
+	t.Helper()
+	var out bytes.Buffer
+	w, err := capfile.NewWriter(&out, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := w.AddInterface(capfile.Interface{Name: "eth0", LinkType: capture.LinkTypeEthernet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := int64(1_700_000_000_000_000_000)
+	for c := range connections {
+		seq := [2]uint32{1000, 5000}
+		send := func(from int, payload string, syn, fin bool) {
+			ends := [2]net.IP{{10, 0, 0, 1}, {10, 0, 0, 2}}
+			ports := [2]layers.TCPPort{layers.TCPPort(firstPort + c), 80}
+			ip := &layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolTCP, SrcIP: ends[from], DstIP: ends[1-from]}
+			tcp := &layers.TCP{SrcPort: ports[from], DstPort: ports[1-from], Seq: seq[from], Ack: seq[1-from], Window: 65535, SYN: syn, FIN: fin, ACK: !syn || from == 1}
+			if err := tcp.SetNetworkLayerForChecksum(ip); err != nil {
+				t.Fatal(err)
+			}
+			b := gopacket.NewSerializeBuffer()
+			ethernet := &layers.Ethernet{SrcMAC: make([]byte, 6), DstMAC: make([]byte, 6), EthernetType: layers.EthernetTypeIPv4}
+			if err := gopacket.SerializeLayers(b, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, ethernet, ip, tcp, gopacket.Payload(payload)); err != nil {
+				t.Fatal(err)
+			}
+			now += 100_000
+			if err := w.WriteFrame(id, &capture.Frame{Data: b.Bytes(), Len: len(b.Bytes()), Timestamp: now, LinkType: capture.LinkTypeEthernet}); err != nil {
+				t.Fatal(err)
+			}
+			seq[from] += uint32(len(payload))
+			if syn || fin {
+				seq[from]++
+			}
+		}
+		send(0, "", true, false)
+		send(1, "", true, false)
+		for n := range exchanges {
+			path := fmt.Sprintf("/orders/%d", n)
+			if n%10 == 9 {
+				path = "/healthz"
+			}
+			send(0, "GET "+path+" HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer "+planted+"\r\nX-Customer-Pin: "+planted+"\r\n\r\n", false, false)
+			send(1, "HTTP/1.1 200 OK\r\nSet-Cookie: session="+planted+"\r\nContent-Type: image/png\r\nContent-Length: 4\r\n\r\n\x89PNG", false, false)
+		}
+		send(0, "", false, true)
+		send(1, "", false, true)
+	}
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	file = filepath.Join(t.TempDir(), "capture.pcapng")
+	if err := os.WriteFile(file, out.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// store is a collector's, in memory.
+type store struct {
+	mu  sync.Mutex
+	raw [][]byte
+}
+
+func (s *store) take(_ context.Context, _ string, raw [][]byte) (rejected int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range raw {
+		s.raw = append(s.raw, bytes.Clone(r))
+	}
+	return 0, nil
+}
+
+// serveCollector serves s at an address of its own.
+func serveCollector(t *testing.T, s *store) (address string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := grpc.NewServer(grpc.MaxRecvMsgSize(collector.MaxMessage))
+	capstanv1.RegisterCollectorServer(g, collector.NewServer(s.take, collector.Limits{}))
+	go func() { _ = g.Serve(l) }() // ended by Stop
+	t.Cleanup(g.Stop)
+	return l.Addr().String()
+}
+
+// freePort returns a port that nobody has at the moment.
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+func startBroker(t *testing.T, port int) *kfake.Cluster {
+	t.Helper()
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(port), kfake.SeedTopics(3, "http"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// kafkaIDs returns the ids in the topic, of which there are n, and all bytes.
+func kafkaIDs(t *testing.T, c *kfake.Cluster, n int) (ids map[string]bool, all []byte) {
+	t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...), kgo.ConsumeTopics("http"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	ids = map[string]bool{}
+	for deadline := time.Now().Add(30 * time.Second); len(ids) < n && time.Now().Before(deadline); {
+		for _, r := range client.PollFetches(t.Context()).Records() {
+			x := new(capstanv1.Exchange)
+			if err := proto.Unmarshal(r.Value, x); err != nil {
+				t.Fatal(err)
+			}
+			ids[x.Id] = true
+			all = append(all, r.Value...)
+		}
+	}
+	return ids, all
+}
+
+// jsonIDs returns the ids of JSON lines.
+func jsonIDs(t *testing.T, text []byte) map[string]bool {
+	t.Helper()
+	ids := map[string]bool{}
+	for line := range bytes.Lines(text) {
+		var x struct{ ID, Body string }
+		if err := json.Unmarshal(line, &x); err != nil {
+			t.Fatal(err)
+		}
+		ids[x.ID] = true
+	}
+	return ids
+}
+
+func spanIDs(r *otlptest.Receiver) map[string]bool {
+	ids := map[string]bool{}
+	for _, s := range r.Spans() {
+		for _, a := range s.Attributes {
+			if a.Key == "capstan.record.id" {
+				ids[a.Value.GetStringValue()] = true
+			}
+		}
+	}
+	return ids
+}
+
+// TestAllSinksHoldTheSame: files, standard output, Kafka, OTLP over gRPC and HTTP
+// and a collector get the same records, also those that a broker and a receiver
+// were not there for, and none of them a credential.
+func TestAllSinksHoldTheSame(t *testing.T) {
+	connections, exchanges := 20, 100
+	if testing.Short() {
+		connections, exchanges = 5, 40
+	}
+	dir := t.TempDir()
+	kept := &store{}
+	overGRPC, overHTTP := &otlptest.Receiver{}, &otlptest.Receiver{}
+	brokerPort := freePort(t)
+	file := filepath.Join(dir, "records.ndjson")
+	cfg := writeFile(t, fmt.Sprintf(`
+mask_header: [X-Customer-Pin]
+body_types: [text/*]
+drain_timeout: 1s
+rules: [{deny: {path: /healthz}}]
+sinks:
+  - stdout: {format: json}
+  - file: {path: %q}
+  - name: broker
+    spool_dir: %q
+    kafka: {brokers: ["127.0.0.1:%d"], topic: http}
+  - name: spans
+    spool_dir: %q
+    otlp: {endpoint: %q}
+  - name: web
+    policy: block
+    otlp: {endpoint: %q, protocol: http, compression: none}
+  - policy: block
+    collector: {address: %q, insecure: true}
+`, file, filepath.Join(dir, "spool-kafka"), brokerPort, filepath.Join(dir, "spool-otlp"), overGRPC.ServeGRPC(t), overHTTP.ServeHTTP(t), serveCollector(t, kept)))
+	for _, name := range []string{"spool-kafka", "spool-otlp"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := connections * exchanges * 9 / 10
+
+	// The broker is not there, and one receiver fails.
+	overGRPC.Fail = slices.Repeat([]error{grpcstatus.Error(codes.Unavailable, "")}, 3)
+	status, stdout, stderr := runCommandLine(t, "read", "--config", cfg, "--ledger", writeCapture(t, 10000, connections, exchanges))
+	if status != ExitDone {
+		t.Fatalf("status %d\n%s", status, stderr)
+	}
+	if strings.Contains(stderr, "does not balance") || !strings.Contains(stderr, fmt.Sprintf("records denied by rules: %d", connections*exchanges/10)) {
+		t.Errorf("the account:\n%s", stderr)
+	}
+	if !strings.Contains(stderr, "sink broker: ") || !strings.Contains(stderr, "kept on disk") {
+		t.Errorf("what an absent broker lacks is not told:\n%s", stderr)
+	}
+	everything := []byte(stdout + stderr)
+
+	// It comes back; the second capture is another one.
+	broker := startBroker(t, brokerPort)
+	status, again, stderr := runCommandLine(t, "read", "--config", cfg, "--drain-timeout", "30s", "--ledger", writeCapture(t, 30000, 1, 10))
+	if status != ExitDone || strings.Contains(stderr, "does not balance") || strings.Contains(stderr, "kept on disk") {
+		t.Fatalf("status %d\n%s", status, stderr)
+	}
+	want += 9
+	stdout += again
+	everything = append(everything, again+stderr...)
+
+	ids := jsonIDs(t, []byte(stdout))
+	if len(ids) != want {
+		t.Errorf("standard output has %d records, want %d", len(ids), want)
+	}
+	written, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inKafka, values := kafkaIDs(t, broker, want)
+	collected := map[string]bool{}
+	for _, raw := range kept.raw {
+		x := new(capstanv1.Exchange)
+		if err := proto.Unmarshal(raw, x); err != nil {
+			t.Fatal(err)
+		}
+		collected[x.Id] = true
+		values = append(values, raw...)
+	}
+	for name, got := range map[string]map[string]bool{
+		"file": jsonIDs(t, written), "kafka": inKafka, "otlp by gRPC": spanIDs(overGRPC), "otlp by HTTP": spanIDs(overHTTP), "collector": collected,
+	} {
+		if !maps.Equal(got, ids) {
+			t.Errorf("%s has %d records that are not the same %d", name, len(got), len(ids))
+		}
+	}
+	for _, s := range append(overGRPC.Spans(), overHTTP.Spans()...) {
+		values = append(values, s.String()...)
+	}
+	everything = slices.Concat(everything, written, values)
+	if n := bytes.Count(everything, []byte(planted)); n > 0 {
+		t.Errorf("credentials are in what was sent, %d times", n)
+	}
+	if bytes.Contains(everything, []byte("\x89PNG")) {
+		t.Error("a body that is not to be kept was sent")
+	}
+	searchFiles(t, dir)
+}
+
+// searchFiles looks for credentials in all files below dir.
+func searchFiles(t *testing.T, dir string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		text, err := os.ReadFile(name)
+		if bytes.Contains(text, []byte(planted)) {
+			t.Errorf("credentials are in %s", name)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
