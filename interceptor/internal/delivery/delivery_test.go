@@ -373,3 +373,79 @@ type nullSink struct{}
 
 func (nullSink) Deliver(context.Context, []*Record) error { return nil }
 func (nullSink) Close() error                             { return nil }
+
+// TestQueuesAreReplaced while records come: a queue that stays, and one and its
+// successor together, miss nothing, and their counters go on.
+func TestQueuesAreReplaced(t *testing.T) {
+	dir := t.TempDir()
+	spooled := func(s Sink) *Queue {
+		return newQueue(t, Config{Name: "changes", Policy: Spool, Spool: spool.Options{Dir: dir}}, s)
+	}
+	stays, before, after := &memorySink{}, &memorySink{}, &memorySink{}
+	kept := newQueue(t, Config{Name: "stays", MaxRecords: 100}, stays)
+	f := NewFanout(kept, spooled(before))
+	const records = 3000
+	emitted := make(chan struct{}, 1)
+	done := make(chan error, 1)
+	go func() { // ends by itself
+		for n := range records {
+			if err := f.Emit(exchange(n)); err != nil {
+				done <- err
+				return
+			}
+			if n == 100 {
+				emitted <- struct{}{}
+			}
+		}
+		done <- nil
+	}()
+	<-emitted
+	err := f.Replace(t.Context(), func(q *Queue) bool { return q == kept }, func() ([]*Queue, error) {
+		if !before.closed {
+			t.Error("the successor opens before the queue is closed")
+		}
+		return []*Queue{spooled(after)}, nil
+	})
+	if err := errors.Join(err, <-done, f.Close(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	stays.want(t, 0, records)
+	n := len(before.ids)
+	if n < 100 {
+		t.Errorf("%d records before", n)
+	}
+	before.want(t, 0, n)
+	after.want(t, n, records)
+	stats := f.Stats()
+	if len(stats) != 2 || stats[1].Name != "changes" || stats[1].Delivered != records || !stats[1].Balanced() || stats[0].Delivered != records {
+		t.Errorf("%+v", stats)
+	}
+}
+
+// TestASinkThatIsStuckIsReplaced: an emitter waits for room in its queue; the
+// record is dropped and counted, and goes to the others.
+func TestASinkThatIsStuckIsReplaced(t *testing.T) {
+	stuck := newQueue(t, Config{Name: "stuck", MaxRecords: 1}, &memorySink{gate: make(chan error)})
+	healthy := &memorySink{}
+	f := NewFanout(stuck, newQueue(t, Config{Name: "healthy"}, healthy))
+	done := make(chan error, 1)
+	go func() { // ends with the replacement
+		done <- errors.Join(f.Emit(exchange(0)), f.Emit(exchange(1)), f.Emit(exchange(2)))
+	}()
+	await(t, "the emitter waits", func() bool { return stuck.Stats().Accepted == 2 })
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	failure := errors.New("can't be opened")
+	err := f.Replace(ctx, func(q *Queue) bool { return q != stuck }, func() ([]*Queue, error) { return nil, failure })
+	if !errors.Is(err, failure) {
+		t.Errorf("%v", err)
+	}
+	if err := errors.Join(<-done, f.Close(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	healthy.want(t, 0, 3)
+	stats := f.Stats()
+	if len(stats) != 2 || stats[1].Name != "stuck" || stats[1].Dropped != 2 || !stats[1].Balanced() {
+		t.Errorf("%+v", stats)
+	}
+}

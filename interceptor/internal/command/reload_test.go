@@ -1,0 +1,135 @@
+package command
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/spf13/pflag"
+
+	capstanv1 "capstan/proto/capstan/v1"
+)
+
+// lockedBuffer is a log that is read while it is written.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+// take returns what was written since the last call.
+func (l *lockedBuffer) take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.b.String()
+	l.b.Reset()
+	return s
+}
+
+func TestReload(t *testing.T) {
+	dir := t.TempDir()
+	a, b := filepath.Join(dir, "a.ndjson"), filepath.Join(dir, "b.ndjson")
+	first := fmt.Sprintf("body_limit: 10\nsnaplen: 100\nsinks:\n- name: a\n  file: {path: %q}\n", a)
+	file := writeFile(t, first)
+	var log lockedBuffer
+	r := runner{streams: streams{out: &bytes.Buffer{}, err: &log}}
+	r.started = pflag.NewFlagSet("run", pflag.ContinueOnError)
+	r.flags.register(r.started)
+	var err error
+	if err = r.started.Parse([]string{"--config", file, "--mask-header", "X-Always"}); err == nil {
+		r.settings, err = loadSettings(r.started)
+	}
+	if err == nil {
+		r.log, err = newLogger(&log, "text")
+	}
+	if err == nil {
+		r.out, r.sinks, err = r.flags.openOutput(r.streams.out, r.settings, r.log, func(err error) { t.Error(err) })
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	emit := func(path string) {
+		n++
+		r.out.Emit(&capstanv1.Exchange{Id: fmt.Sprint(n), Request: &capstanv1.HttpRequest{Target: path}})
+	}
+	change := func(text string) string {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r.reload()
+		return log.take()
+	}
+	emit("/secret")
+	if told := change(first + "nonsense: 1\n"); !strings.Contains(told, "configuration not changed") || !strings.Contains(told, "no such key") {
+		t.Errorf("a mistake: %s", told)
+	}
+	emit("/secret")
+	told := change(fmt.Sprintf("body_limit: 20\nsnaplen: 200\nmask_header: [X-Never]\nrules: [{deny: {path: /secret}}]\nsinks:\n- name: a\n  file: {path: %q}\n- name: b\n  file: {path: %q}\n", a, b))
+	if !strings.Contains(told, "option=snaplen") || !strings.Contains(told, "rule 1: deny path /secret") || strings.Contains(told, "option=body_limit") || strings.Contains(told, "option=mask_header") {
+		t.Errorf("a change: %s", told)
+	}
+	if fmt.Sprint(r.flags.mask) != "[X-Always]" || r.flags.bodyLimit != 20 {
+		t.Errorf("masks %v, body limit %d: the command line comes first", r.flags.mask, r.flags.bodyLimit)
+	}
+	emit("/secret")
+	emit("/open")
+	if told = change(fmt.Sprintf("sinks:\n- name: b\n  file: {path: %q}\n- name: c\n  file: {path: %q}\n", b, filepath.Join(dir, "none", "c"))); !strings.Contains(told, "sink c: ") {
+		t.Errorf("a sink that can't be opened: %s", told)
+	}
+	emit("/secret")
+	if err := r.sinks.close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{a: "[1 2 4]", b: "[4 5]"} {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ids []string
+		for i := 1; i <= n; i++ {
+			if jsonIDs(t, text)[fmt.Sprint(i)] {
+				ids = append(ids, fmt.Sprint(i))
+			}
+		}
+		if fmt.Sprint(ids) != want {
+			t.Errorf("%s has %v, want %s", filepath.Base(name), ids, want)
+		}
+	}
+	out := r.out.snapshot()
+	if out.Passed != 4 || out.Denied != 1 || len(out.Sinks) != 2 || out.Sinks[1].Name != "a" || out.Sinks[1].Delivered != 3 {
+		t.Errorf("%+v", out)
+	}
+}
+
+func TestOutputAndSinksTogether(t *testing.T) {
+	capture := writeCapture(t, 10000, 1, 10)
+	config := writeFile(t, "sinks: [{stdout: {format: json}}]")
+	if status, out, err := runCommandLine(t, "read", "--config", config, capture); status != 0 || len(jsonIDs(t, []byte(out))) != 10 {
+		t.Errorf("%d %s", status, err)
+	}
+	if status, _, err := runCommandLine(t, "read", "--config", config, "-o", "json", capture); status != ExitUsage || !strings.Contains(err, "both write") {
+		t.Errorf("%d %s", status, err)
+	}
+	config = writeFile(t, "output: json\nsinks: [{file: {path: /dev/null}}]")
+	if status, out, err := runCommandLine(t, "read", "--config", config, capture); status != 0 || len(jsonIDs(t, []byte(out))) != 10 {
+		t.Errorf("%d %s", status, err)
+	}
+	if status, _, err := runCommandLine(t, "read", "--config", config, "--file", "x", capture); status != ExitUsage || !strings.Contains(err, `called "file"`) {
+		t.Errorf("%d %s", status, err)
+	}
+	config = writeFile(t, "sinks: [{file: {path: /does/not/exist}}]")
+	if status, _, err := runCommandLine(t, "read", "--config", config, capture); status != ExitCannotStart || !strings.Contains(err, "sink file: ") {
+		t.Errorf("%d %s", status, err)
+	}
+}
