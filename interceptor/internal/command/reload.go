@@ -1,6 +1,7 @@
 package command
 
 import (
+	"errors"
 	"os"
 	"os/signal"
 	"slices"
@@ -10,10 +11,11 @@ import (
 	"github.com/spf13/pflag"
 
 	"capstan/interceptor/internal/memlimit"
+	"capstan/interceptor/internal/remote"
 )
 
 // changeable are the options that SIGHUP changes; others need a restart.
-var changeable = []string{"body_limit", "mask_header"}
+var changeable = []string{"body_limit", "filter", "mask_header"}
 
 // announce tells at the start what holds.
 func (r *runner) announce() {
@@ -69,20 +71,17 @@ func (r *runner) reload() {
 		return
 	}
 	policy, err := next.policy(settings.file)
-	if err != nil {
-		r.log.Error("configuration not changed", "err", err)
-		return
+	if err == nil {
+		err = remote.CheckFilter(next.server.filter)
 	}
-	list, err := next.sinks.sinks(settings.file)
-	if err != nil {
-		r.log.Error("configuration not changed", "err", err)
-		return
-	}
-	if _, err := next.stdoutFormat(settings, list); err != nil {
+	list, listErr := next.sinks.sinks(settings.file)
+	_, formatErr := next.stdoutFormat(settings, list)
+	if err := errors.Join(err, listErr, formatErr); err != nil {
 		r.log.Error("configuration not changed", "err", err)
 		return
 	}
 	r.tellUnchangeable(flags)
+	r.changeFilter(next.server.filter)
 	r.flags.keep.Set(next.bodyLimit, next.masks())
 	r.out.gate.policy.Store(policy)
 	if err := r.sinks.change(list); err != nil {
@@ -92,6 +91,18 @@ func (r *runner) reload() {
 	r.flags.bodyLimit, r.flags.mask = next.bodyLimit, next.mask
 	r.log.Info("configuration changed", "file", r.settings.path)
 	r.tellPolicy()
+}
+
+// changeFilter replaces the filter of all captures, if it is another one. That of
+// a file of its own is read again by itself.
+func (r *runner) changeFilter(expression string) {
+	if expression == r.flags.server.filter || r.flags.server.filterFile != "" {
+		return
+	}
+	r.flags.server.filter = expression
+	for _, c := range r.sources {
+		c.SetFilter(expression)
+	}
 }
 
 // tellUnchangeable tells of options that differ from those at the start, and go

@@ -74,9 +74,12 @@ func TestReload(t *testing.T) {
 	if told := change(first + "nonsense: 1\n"); !strings.Contains(told, "configuration not changed") || !strings.Contains(told, "no such key") {
 		t.Errorf("a mistake: %s", told)
 	}
+	if told := change(first + "filter: tcp prot 80\n"); !strings.Contains(told, "configuration not changed") {
+		t.Errorf("a filter that is none: %s", told)
+	}
 	emit("/secret")
-	told := change(fmt.Sprintf("body_limit: 20\nsnaplen: 200\nmask_header: [X-Never]\nrules: [{deny: {path: /secret}}]\nsinks:\n- name: a\n  file: {path: %q}\n- name: b\n  file: {path: %q}\n", a, b))
-	if !strings.Contains(told, "option=snaplen") || !strings.Contains(told, "rule 1: deny path /secret") || strings.Contains(told, "option=body_limit") || strings.Contains(told, "option=mask_header") {
+	told := change(fmt.Sprintf("body_limit: 20\nsnaplen: 200\nfilter: tcp port 80\nmask_header: [X-Never]\nrules: [{deny: {path: /secret}}]\nsinks:\n- name: a\n  file: {path: %q}\n- name: b\n  file: {path: %q}\n", a, b))
+	if !strings.Contains(told, "option=snaplen") || !strings.Contains(told, "rule 1: deny path /secret") || strings.Contains(told, "option=filter") || strings.Contains(told, "option=body_limit") || strings.Contains(told, "option=mask_header") {
 		t.Errorf("a change: %s", told)
 	}
 	if fmt.Sprint(r.flags.mask) != "[X-Always]" || r.flags.bodyLimit != 20 {

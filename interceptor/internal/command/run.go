@@ -43,8 +43,8 @@ func runCommand(s streams) *cobra.Command {
 		Short: "Capture live and tell each exchange as it completes",
 		Long: `run captures from one or more devices of RPCAP servers until it is interrupted.
 A lost server is regained by itself; the interval without capture is reported.
-SIGHUP reads the configuration file again: sinks, rules, masks and body limits
-change, and no connection is lost.
+SIGHUP reads the configuration file again: sinks, rules, masks, body limits and
+the filter change, and no connection is lost.
 ` + exitHelp,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
