@@ -3,6 +3,7 @@ package command
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -29,6 +30,7 @@ import (
 	"capstan/interceptor/internal/sink/otlp/otlptest"
 	"capstan/pkg/capfile"
 	"capstan/pkg/capture"
+	"capstan/pkg/certtest"
 	capstanv1 "capstan/proto/capstan/v1"
 )
 
@@ -311,5 +313,28 @@ func searchFiles(t *testing.T, dir string) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestKafkaOverTLS: with a password, a certificate for a name of its own, and
+// files that don't fit.
+func TestKafkaOverTLS(t *testing.T) {
+	ca, dir := certtest.New(t, "brokers"), t.TempDir()
+	broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "http"), kfake.EnableSASL(), kfake.Superuser("PLAIN", "capstan", planted),
+		kfake.TLS(&tls.Config{Certificates: []tls.Certificate{ca.Pair(t, "broker")}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(broker.Close)
+	root := certtest.Write(t, dir, "ca.pem", ca.Root)
+	password := certtest.Write(t, dir, "password", []byte(planted+"\n"))
+	const format = "drain_timeout: 30s\nsinks: [{policy: block, kafka: {brokers: [%q], topic: http, format: json, tls: {enabled: true, ca: %q, server_name: broker}, sasl: {mechanism: plain, user: capstan, password_file: %q}}}]\n"
+	config := writeFile(t, fmt.Sprintf(format, broker.ListenAddrs()[0], root, password))
+	if status, _, stderr := runCommandLine(t, "read", "--config", config, "--ledger", writeCapture(t, 10000, 1, 10)); status != ExitDone || !strings.Contains(stderr, "sink kafka: 10 records, 10 delivered\n") {
+		t.Errorf("status %d\n%s", status, stderr)
+	}
+	config = writeFile(t, fmt.Sprintf(format, broker.ListenAddrs()[0], filepath.Join(dir, "missing"), password))
+	if status, _, stderr := runCommandLine(t, "read", "--config", config, "x"); status != ExitCannotStart || !strings.Contains(stderr, "sink kafka: tls: ") {
+		t.Errorf("status %d\n%s", status, stderr)
 	}
 }

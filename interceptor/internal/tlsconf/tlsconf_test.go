@@ -141,3 +141,55 @@ func TestToken(t *testing.T) {
 		t.Error("a file that isn't there")
 	}
 }
+
+func TestHandshakeOverAConnection(t *testing.T) {
+	serverCA, clientCA := certtest.New(t, "servers"), certtest.New(t, "clients")
+	server, client := side(t, serverCA, clientCA, "server"), side(t, clientCA, serverCA, "node")
+	missing := client
+	missing.Authorities = filepath.Join(t.TempDir(), "missing")
+	for _, tt := range []struct {
+		name, want string
+		client     Files
+	}{{"server", "", client}, {"another", "another", client}, {"server", "no such file", missing}} {
+		a, b := net.Pipe()
+		done := make(chan struct{})
+		go func() { // ends with the handshake or the pipe
+			defer close(done)
+			conn := tls.Server(b, server.Server())
+			if conn.Handshake() == nil {
+				_, _ = conn.Write([]byte{1})
+			}
+			b.Close()
+		}()
+		conn, err := tt.client.Handshake(t.Context(), a, tt.name)
+		switch {
+		case tt.want == "" && err == nil:
+			_, err = conn.Read(make([]byte, 1))
+			_ = conn.Close() // the other end may be closed already, to which it says so
+			if err != nil {
+				t.Error(err)
+			}
+		case err == nil || tt.want == "" || !strings.Contains(err.Error(), tt.want):
+			t.Errorf("for %s: %v, want %q", tt.name, err, tt.want)
+		default:
+			if _, err := a.Write([]byte{1}); err == nil {
+				t.Error("the connection is open")
+			}
+		}
+		<-done
+	}
+}
+
+func TestSecret(t *testing.T) {
+	dir := t.TempDir()
+	for text, want := range map[string]string{"a b \n": "a b ", "x\r\ny": "x", "z": "z", "": "", "\nz": ""} {
+		name := filepath.Join(dir, "secret")
+		certtest.Write(t, "", name, []byte(text))
+		if got, err := Secret(name); got != want || (err == nil) != (want != "") {
+			t.Errorf("%q: %q %v", text, got, err)
+		}
+	}
+	if _, err := Secret(filepath.Join(dir, "missing")); err == nil {
+		t.Error("a missing file has a secret")
+	}
+}
