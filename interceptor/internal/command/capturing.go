@@ -113,12 +113,17 @@ func (c *capturing) applyFilter() {
 	}
 }
 
-func (c *capturing) ledgers() []ledger.Ledger {
+// current returns the pipelines as they are now.
+func (c *capturing) current() []*pipeline {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	ledgers := make([]ledger.Ledger, len(c.pipelines))
-	for i, p := range c.pipelines {
-		ledgers[i] = p.ledger()
+	return c.pipelines
+}
+
+func (c *capturing) ledgers() []ledger.Ledger {
+	var ledgers []ledger.Ledger
+	for _, p := range c.current() {
+		ledgers = append(ledgers, p.ledger())
 	}
 	return ledgers
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"capstan/interceptor/internal/api"
 	"capstan/interceptor/internal/ledger"
 	"capstan/interceptor/internal/metrics"
 	"capstan/interceptor/internal/source"
@@ -25,11 +26,13 @@ type runFlags struct {
 	metricsAddress string
 	pprof          bool
 	statusInterval time.Duration
+	api            apiFlags
 }
 
 func (f *runFlags) register(flags *pflag.FlagSet) {
 	f.recordFlags.register(flags)
 	f.server.registerCapture(flags)
+	f.api.register(flags)
 	flags.StringArrayVarP(&f.sources, "source", "s", nil, "device to capture from; may be given several times")
 	flags.StringVar(&f.metricsAddress, "metrics-address", "", "HOST:PORT to serve Prometheus metrics and health on")
 	flags.BoolVar(&f.pprof, "pprof", false, "serve profiles there, too, at /debug/pprof/: they tell what is in memory to whoever reaches the address")
@@ -86,6 +89,10 @@ func (r *runner) run(ctx context.Context) error {
 		return errors.Join(cannotStartError{err}, r.sinks.close())
 	}
 	defer stopMetrics()
+	stopAPI, err := r.serveAPI()
+	if err != nil {
+		return errors.Join(err, r.sinks.close())
+	}
 	captures := make([]filterSetter, len(r.sources))
 	for i, c := range r.sources {
 		captures[i] = c
@@ -95,6 +102,7 @@ func (r *runner) run(ctx context.Context) error {
 	err = r.captureUntil(ctx, cancel)
 	stopStatus()
 	stopReloads()
+	stopAPI()
 	err = errors.Join(err, r.sinks.close())
 	var start *source.StartError
 	if !errors.As(err, &start) { // otherwise there is nothing to account for
@@ -192,6 +200,26 @@ func (r *runner) ledgers() (ledgers []ledger.Ledger) {
 		ledgers = append(ledgers, c.ledgers()...)
 	}
 	return ledgers
+}
+
+// serveAPI serves the API on the pipelines.
+func (r *runner) serveAPI() (stop func(), err error) {
+	hub, stop, err := r.flags.api.serve(api.Backend{Ledgers: r.ledgers, Output: r.outputCounters, Sources: r.liveSources}, r.log)
+	if hub != nil {
+		r.out.fanout.Tap(hub)
+	}
+	return stop, err
+}
+
+// liveSources returns what captures now, by the names of ledgers.
+func (r *runner) liveSources() map[string]api.Source {
+	live := make(map[string]api.Source)
+	for _, c := range r.sources {
+		for _, p := range c.current() {
+			live[p.name] = p.live
+		}
+	}
+	return live
 }
 
 func (r *runner) outputCounters() ledger.Output { return r.out.snapshot() }

@@ -13,9 +13,10 @@ import (
 	capstanv1 "capstan/proto/capstan/v1"
 )
 
-// Fanout hands every record to all its queues, which may be replaced while
-// records come.
+// Fanout hands every record to all its taps and queues, which may be replaced
+// while records come.
 type Fanout struct {
+	taps      []Tap
 	current   atomic.Pointer[generation]
 	replacing sync.Mutex // one Replace at a time
 
@@ -25,6 +26,9 @@ type Fanout struct {
 	closing []*Queue
 	closed  map[string]Stats
 }
+
+// Tap takes records without waiting. Any goroutine may call Push.
+type Tap interface{ Push(*Record) }
 
 // generation is the queues between two replacements.
 type generation struct {
@@ -56,24 +60,29 @@ func (f *Fanout) Emit(x *capstanv1.Exchange) error {
 	return err
 }
 
-// Append appends the encoded x for Push, or nothing if there is no queue.
+func (f *Fanout) isTaken() bool { return len(f.taps) > 0 || len(f.Queues()) > 0 }
+
+// Append appends the encoded x for Push, or nothing if nobody takes it.
 func (f *Fanout) Append(dst []byte, x *capstanv1.Exchange) ([]byte, error) {
-	if len(f.Queues()) == 0 {
+	if !f.isTaken() {
 		return dst, nil
 	}
 	return appendRecord(dst, x)
 }
 
-// Push hands the queues what Append has appended, which it copies. It waits as
+// Push hands on what Append has appended, which it copies. It waits as
 // Emit does. Any goroutine may call it.
 func (f *Fanout) Push(raw []byte) {
-	if len(f.Queues()) > 0 {
+	if f.isTaken() {
 		f.push(bytes.Clone(raw))
 	}
 }
 
 func (f *Fanout) push(raw []byte) {
 	r := &Record{Raw: raw}
+	for _, t := range f.taps {
+		t.Push(r)
+	}
 	for g := f.current.Load(); !g.push(r); g = f.current.Load() {
 		<-g.next
 	}
@@ -151,6 +160,9 @@ func (f *Fanout) settle(gone []*Queue) {
 		f.closed[q.Name()] = f.closed[q.Name()].followedBy(q.Stats())
 	}
 }
+
+// Tap adds t. It must not be called while Emit may be.
+func (f *Fanout) Tap(t Tap) { f.taps = append(f.taps, t) }
 
 // Queues returns the queues; the slice is the fanout's.
 func (f *Fanout) Queues() []*Queue { return f.current.Load().queues }

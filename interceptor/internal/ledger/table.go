@@ -10,10 +10,7 @@ import (
 
 	"capstan/interceptor/internal/delivery"
 	"capstan/interceptor/internal/engine"
-	"capstan/pkg/defrag"
-	"capstan/pkg/packet"
-	"capstan/pkg/reassembly"
-	capstanv1 "capstan/proto/capstan/v1"
+	"capstan/interceptor/internal/source"
 )
 
 // WriteTable prints the whole account: a block for each source, then the
@@ -24,13 +21,7 @@ func WriteTable(to io.Writer, ledgers []Ledger, out Output) {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', tabwriter.AlignRight)
 	for i := range ledgers {
 		fmt.Fprintf(w, "\n%s\n", ledgers[i].Name)
-		t := table{tw}
-		if ledgers[i].Live {
-			t.capture(&ledgers[i])
-		}
-		t.frames(&ledgers[i].Engine)
-		t.streams(&ledgers[i].Engine)
-		t.exchanges(&ledgers[i].Engine)
+		ledgers[i].entries().write(tw, ledgers[i].Source.Outages)
 		_ = tw.Flush() // a buffer takes everything
 	}
 	fmt.Fprintf(w, "\nrecords written: %s (%s)", count(out.Emitted), size(out.Bytes))
@@ -86,92 +77,28 @@ func sinkLine(w io.Writer, s *delivery.SinkStats) {
 	}
 }
 
-// table writes lines of a number and what it counts.
-type table struct{ w io.Writer }
-
-func (t table) line(n uint64, format string, args ...any) {
-	fmt.Fprintf(t.w, "%s\t  %s\n", count(n), fmt.Sprintf(format, args...))
-}
-
-// some is line for a count that tells nothing when it is 0.
-func (t table) some(n uint64, format string, args ...any) {
-	if n != 0 {
-		t.line(n, format, args...)
-	}
-}
-
-func (t table) capture(l *Ledger) {
-	s := &l.Source
-	t.line(s.ServerReceived, "frames captured by the server, as of its last report")
-	t.line(s.ServerDropped, "  lost in its ring")
-	t.some(s.ServerInterfaceDropped, "  lost by the interface before")
-	t.line(s.ServerSent, "  sent by it")
-	t.line(s.Frames, "frames arrived (%s)", size(s.Bytes))
-	t.some(s.Missing, "  missing in the server's numbering")
-	if s.OutageCount > 0 {
-		t.line(s.OutageCount, "outages, %v without capture", s.OutageTime.Round(time.Millisecond))
-		for _, o := range s.Outages {
-			to := "still out"
-			if !o.To.IsZero() {
-				to = fmt.Sprintf("to %s (%v)", o.To.Format(time.RFC3339Nano), o.To.Sub(o.From).Round(time.Millisecond))
-			}
-			fmt.Fprintf(t.w, "\t    outage from %s %s\n", o.From.Format(time.RFC3339Nano), to)
+// write writes lines of a number and what it counts. Zeros that tell nothing are
+// left out.
+func (e entries) write(w io.Writer, outages []source.Outage) {
+	for _, entry := range e {
+		if entry.quiet && entry.Value == 0 {
+			continue
+		}
+		fmt.Fprintf(w, "%s\t  %s%s\n", count(entry.Value), strings.Repeat("  ", entry.Level), entry.Text)
+		if entry.Key == keyOutages {
+			writeOutages(w, outages)
 		}
 	}
 }
 
-func (t table) frames(e *engine.Snapshot) {
-	t.line(e.Frames, "frames decoded (%s)", size(e.Bytes))
-	t.line(e.Outcomes[packet.OutcomeTCP], "  TCP")
-	for o, n := range e.Outcomes {
-		if packet.Outcome(o) != packet.OutcomeTCP {
-			t.some(n, "  %s", strings.ReplaceAll(packet.Outcome(o).String(), "-", " "))
+func writeOutages(w io.Writer, outages []source.Outage) {
+	for _, o := range outages {
+		to := "still out"
+		if !o.To.IsZero() {
+			to = fmt.Sprintf("to %s (%v)", o.To.Format(time.RFC3339Nano), o.To.Sub(o.From).Round(time.Millisecond))
 		}
+		fmt.Fprintf(w, "\t    outage from %s %s\n", o.From.Format(time.RFC3339Nano), to)
 	}
-	for reason, n := range e.Defrag.Dropped {
-		t.some(n, "    fragments dropped: %s", strings.ReplaceAll(defrag.DropReason(reason).String(), "-", " "))
-	}
-	t.some(uint64(e.Defrag.Waiting), "    fragments waiting for others")
-	t.some(e.Defrag.Datagrams, "    packets put together from fragments, %s of them TCP", count(e.Datagrams[packet.OutcomeTCP]))
-	t.some(e.Decode.Tunnelled, "  TCP inside of tunnels (also counted above)")
-	t.some(e.Decode.Checksums[packet.ChecksumBad], "  with a bad checksum (also counted above)")
-	t.some(e.Decode.Checksums[packet.ChecksumPartial], "  with a checksum left to the card (also counted above)")
-	t.some(e.Truncated, "  cut by the snap length (also counted above)")
-}
-
-func (t table) streams(e *engine.Snapshot) {
-	r := &e.Reassembly
-	t.line(r.PayloadBytes, "bytes of TCP payload")
-	t.line(r.DeliveredBytes, "  in order")
-	t.some(r.DuplicateBytes, "  repeated by the sender")
-	t.some(r.CopyBytes, "  captured again at another interface, in %s packets", count(r.Copies))
-	for reason, n := range r.DroppedBytes {
-		t.some(n, "  dropped: %s", strings.ReplaceAll(reassembly.DropReason(reason).String(), "-", " "))
-	}
-	t.some(uint64(r.QueuedBytes), "  waiting for bytes before them")
-	t.line(r.GapBytes, "bytes never captured, in %s gaps", count(r.Gaps))
-	t.some(r.Conflicts, "segments that differ from what was there before")
-	t.some(r.UrgentSegments, "segments with urgent data")
-	t.line(r.Opened, "connections")
-	for p, s := range e.Protocols {
-		t.some(s.Connections, "  %s (%s)", engine.Protocol(p).Describe(), size(s.Bytes))
-	}
-}
-
-func (t table) exchanges(e *engine.Snapshot) {
-	x := &e.Exchange
-	t.some(x.Connections, "records of connections that carry none")
-	t.line(x.Total()-x.Connections, "exchanges")
-	t.line(x.Complete, "  complete")
-	t.some(x.Incomplete, "  incomplete")
-	t.some(x.NoRequest, "  without request")
-	t.some(x.NoResponse, "  without response")
-	t.some(x.Decoded[capstanv1.Decoding_DECODING_LIMIT], "bodies that decode to more than the limit")
-	t.some(x.Decoded[capstanv1.Decoding_DECODING_INVALID], "bodies that are not coded as they say")
-	h := &e.HTTP2
-	t.some(h.GRPC, "  calls of gRPC over HTTP/2 (also counted above)")
-	t.some(h.UnknownFields, "header fields of HTTP/2 that can't be known")
-	t.some(h.ShedStreams, "streams of HTTP/2 told early: too many were open")
 }
 
 // StatusLine tells in one line how things stand, and why nothing shows if

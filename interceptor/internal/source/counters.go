@@ -29,12 +29,15 @@ type CounterSnapshot struct {
 	OutageCount uint64
 	OutageTime  time.Duration
 	Connected   bool
-	Silent      bool // connected, but the server's last answer is overdue
+	Since       time.Time // when the running capture started; zero without one
+	Problem     string    // why there is none; empty before the first
+	Silent      bool      // connected, but the server's last answer is overdue
 }
 
 // Outage is an interval in which frames passed unseen.
 type Outage struct {
 	From, To time.Time // To is zero while it lasts
+	Reason   string
 }
 
 // maxOutages bounds the list in a snapshot.
@@ -81,6 +84,7 @@ func (c *Counters) setStream(s rpcapclient.StreamStats) {
 		c.started = true
 		c.total.Sessions++
 		c.total.Connected = true
+		c.total.Since, c.total.Problem = time.Now(), ""
 	}
 	c.total.Frames += s.Frames - c.stream.Frames
 	c.total.Bytes += s.Bytes - c.stream.Bytes
@@ -95,16 +99,22 @@ func (c *Counters) endSession(s rpcapclient.StreamStats) {
 	defer c.mu.Unlock()
 	c.server, c.stream = rpcap.StatsReply{}, rpcapclient.StreamStats{}
 	c.started, c.total.Connected, c.total.Silent = false, false, false
+	c.total.Since = time.Time{}
 }
 
-func (c *Counters) lost(at time.Time) {
+// lost opens an outage. During one it only tells the latest reason.
+func (c *Counters) lost(at time.Time, reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.total.Problem = reason
+	if n := len(c.total.Outages); n > 0 && c.total.Outages[n-1].To.IsZero() {
+		return
+	}
 	c.total.OutageCount++
 	if len(c.total.Outages) == maxOutages {
 		c.total.Outages = append(c.total.Outages[:0], c.total.Outages[1:]...)
 	}
-	c.total.Outages = append(c.total.Outages, Outage{From: at})
+	c.total.Outages = append(c.total.Outages, Outage{From: at, Reason: reason})
 }
 
 func (c *Counters) regained(at time.Time) {

@@ -36,14 +36,14 @@ func TestOutages(t *testing.T) {
 	var c Counters
 	start := time.Now()
 	for i := range maxOutages + 5 {
-		c.lost(start.Add(time.Duration(2*i) * time.Second))
+		c.lost(start.Add(time.Duration(2*i)*time.Second), "gone")
 		c.regained(start.Add(time.Duration(2*i+1) * time.Second))
 	}
 	s := c.snapshot()
 	if s.OutageCount != maxOutages+5 || len(s.Outages) != maxOutages || s.OutageTime != (maxOutages+5)*time.Second {
 		t.Errorf("%d outages, %d listed, %v", s.OutageCount, len(s.Outages), s.OutageTime)
 	}
-	c.lost(time.Now().Add(-time.Minute))
+	c.lost(time.Now().Add(-time.Minute), "gone")
 	if s := c.snapshot(); s.OutageTime < (maxOutages+5)*time.Second+time.Minute || !s.Outages[maxOutages-1].To.IsZero() {
 		t.Errorf("an outage that lasts counts %v", s.OutageTime)
 	}

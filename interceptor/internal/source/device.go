@@ -14,15 +14,18 @@ import (
 // knows no parameters, so it takes them for part of the name.
 const noSuchDevice = "No such device"
 
-// openDevice opens the URL's device. If the server knows no parameters, it is
-// opened without them; then the frames are more than were asked for, but for the
-// parameter filter, which is returned to become a part of the client's.
-func (s *RPCAP) openDevice(ctx context.Context, client *rpcapclient.Client) (_ capture.LinkType, filter string, _ error) {
-	linkType, err := client.Open(ctx, s.cfg.URL.Device)
-	if err == nil || !unknownName(err) || s.cfg.NeedParameters {
+// openDevice opens a device. If the server knows no parameters, it is opened
+// without them; then the frames are more than were asked for, but for the
+// parameter filter, which is returned to become part of the client's filter.
+func (s *RPCAP) openDevice(ctx context.Context, client *rpcapclient.Client, device string) (_ capture.LinkType, filter string, err error) {
+	linkType, err := client.Open(ctx, device)
+	if err == nil || !unknownName(err) {
 		return linkType, "", err
 	}
-	d, parseErr := rpcap.ParseDevice(s.cfg.URL.Device)
+	if s.cfg.NeedParameters {
+		return 0, "", err
+	}
+	d, parseErr := rpcap.ParseDevice(device)
 	if parseErr != nil || !d.HasParameters() {
 		return 0, "", err
 	}

@@ -66,6 +66,10 @@ type RPCAP struct {
 	told     sync.Once // that the server knows no parameters
 	filter   atomic.Pointer[string]
 	refilter chan struct{} // holds a token when filter has changed
+
+	mu      sync.Mutex // guards what follows
+	device  string
+	current *session // nil while nothing is captured
 }
 
 // NewRPCAP returns a source that Run captures from.
@@ -76,7 +80,7 @@ func NewRPCAP(cfg RPCAPConfig) *RPCAP {
 	if cfg.StartTimeout == 0 {
 		cfg.StartTimeout = defaultStartTimeout
 	}
-	s := &RPCAP{cfg: cfg, refilter: make(chan struct{}, 1)}
+	s := &RPCAP{cfg: cfg, device: cfg.URL.Device, refilter: make(chan struct{}, 1)}
 	s.filter.Store(&cfg.Filter)
 	return s
 }
@@ -138,8 +142,14 @@ func (s *RPCAP) Run(ctx context.Context, sink Sink) error {
 		if err == nil {
 			return nil
 		}
+		if sess.next != nil {
+			if sess = s.follow(ctx, sess, sink); sess != nil {
+				continue
+			}
+			err = errNoFollower
+		}
 		lostAt := time.Now()
-		s.counters.lost(lostAt)
+		s.counters.lost(lostAt, err.Error())
 		sink.Lost()
 		s.cfg.Log.Warn("capture lost, trying to regain it", "source", s.cfg.URL.String(), "reason", err.Error())
 		if sess, err = s.connect(ctx, s.cfg.ReconnectTimeout); err != nil {
@@ -198,6 +208,9 @@ func (s *RPCAP) retry(ctx context.Context, timeout time.Duration, do func(contex
 	}
 }
 
+// errNoFollower is why a capture is gone whose successor could not start.
+var errNoFollower = errors.New("the capture with other settings could not start")
+
 // final reports whether trying again cannot help: the server answered, and
 // what it refused is not a matter of time; or the filter makes no sense.
 func final(err error) bool {
@@ -216,37 +229,13 @@ func final(err error) bool {
 	return false
 }
 
-func (s *RPCAP) open(ctx context.Context) (_ *session, err error) {
-	client, err := s.client(ctx)
+func (s *RPCAP) open(ctx context.Context) (*session, error) {
+	device, expression := s.wanted()
+	p, err := s.prepare(ctx, device, expression)
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			s.hangUp(client)
-		}
-	}()
-	linkType, deviceFilter, err := s.openDevice(ctx, client)
-	if err != nil {
-		return nil, err
-	}
-	expression := s.filter.Load()
-	filter, err := remote.Filter(linkType, remote.Both(deviceFilter, *expression))
-	if err != nil {
-		return nil, err
-	}
-	if sampling := s.cfg.Sampling; sampling.Method != rpcap.SamplingNone {
-		if err := client.SetSampling(ctx, sampling.Method, sampling.Value); err != nil {
-			return nil, err
-		}
-	}
-	stream, err := client.Start(ctx, rpcapclient.StartRequest{
-		SnapLen: s.cfg.SnapLen, ReadTimeout: s.cfg.ReadTimeout, Promiscuous: s.cfg.Promiscuous, Filter: filter, Transport: s.cfg.Transport,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &session{source: s, client: client, stream: stream, linkType: linkType, deviceFilter: deviceFilter, filter: expression}, nil
+	return s.start(ctx, p)
 }
 
 // client returns a session with the server.
@@ -269,35 +258,47 @@ func (s *RPCAP) hangUp(c *rpcapclient.Client) {
 
 // session is one connection to the server, from STARTCAP to its end.
 type session struct {
-	source   *RPCAP
-	client   *rpcapclient.Client
-	stream   *rpcapclient.Stream
-	linkType capture.LinkType
-	// deviceFilter is the filter of the device that the client's has to stand
-	// in for.
-	deviceFilter string
-	filter       *string // the client's that is in force
+	prepared
+	source  *RPCAP
+	stream  *rpcapclient.Stream
+	changes chan *change
+	ended   chan struct{} // closed when the stream has ended
+
+	// Set before the stream ends because of a change, read afterwards.
+	next     *prepared
+	pending  *change
+	endingAt time.Time
 }
 
 // run yields frames until the stream ends. nil means that it ended since ctx
 // was cancelled; any other end is a loss.
 func (s *session) run(ctx context.Context, sink Sink) error {
-	ended := make(chan struct{})
+	s.source.setCurrent(s)
 	controlled := make(chan struct{})
 	go func() { // ends with the stream, waited for below
 		defer close(controlled)
-		s.control(ctx, ended)
+		s.control(ctx)
 	}()
 	err := s.read(ctx, sink)
-	close(ended)
+	s.source.setCurrent(nil)
+	close(s.ended)
 	<-controlled
 	s.source.counters.endSession(s.stream.Stats())
 	_ = s.stream.Close() // both are gone already or about to be
 	s.source.hangUp(s.client)
 	if ctx.Err() != nil {
+		s.abandonChange()
 		return nil
 	}
 	return err
+}
+
+// abandonChange answers a change that was under way when the source had to end.
+func (s *session) abandonChange() {
+	if s.next != nil {
+		s.source.hangUp(s.next.client) // nobody uses it
+		s.pending.done <- changed{err: ErrNotCapturing}
+	}
 }
 
 // read is the data channel's loop.
@@ -332,21 +333,29 @@ func (s *session) read(ctx context.Context, sink Sink) error {
 	}
 }
 
-// control asks for statistics each second and, once ctx is cancelled, ends the
-// capture so that the stream comes to its end.
-func (s *session) control(ctx context.Context, ended <-chan struct{}) {
+// control asks for statistics each second, changes settings, and, once ctx is
+// cancelled or other settings ask for it, ends the capture so that the stream
+// comes to its end.
+func (s *session) control(ctx context.Context) {
 	ticker := time.NewTicker(statsInterval)
 	defer ticker.Stop()
 	for {
 		select {
-		case <-ended:
+		case <-s.ended:
 			return
 		case <-ticker.C:
 			s.poll(ctx)
 		case <-s.source.refilter:
 			s.updateFilter(ctx)
+		case c := <-s.changes:
+			if next := s.change(c); next != nil {
+				s.next, s.pending, s.endingAt = next, c, time.Now()
+				s.end()
+				<-s.ended
+				return
+			}
 		case <-ctx.Done():
-			s.end(ended)
+			s.end()
 			return
 		}
 	}
@@ -355,17 +364,17 @@ func (s *session) control(ctx context.Context, ended <-chan struct{}) {
 // updateFilter gives the running capture the filter that is wanted now.
 func (s *session) updateFilter(ctx context.Context) {
 	expression := s.source.filter.Load()
-	filter, err := remote.Filter(s.linkType, remote.Both(s.deviceFilter, *expression))
+	filter, err := remote.Filter(s.linkType, remote.Both(s.parameter, *expression))
 	if err == nil {
 		err = s.client.UpdateFilter(ctx, filter)
 	}
 	log := s.source.cfg.Log.With("source", s.source.cfg.URL.String(), "filter", *expression)
 	switch {
 	case err == nil:
-		s.filter = expression
+		s.expression = expression
 		log.Info("filter replaced")
 	case ctx.Err() == nil:
-		s.source.filter.CompareAndSwap(expression, s.filter) // one that is refused must not end the next capture
+		s.source.filter.CompareAndSwap(expression, s.expression) // one that is refused must not end the next capture
 		log.Warn("the filter is not replaced", "err", err)
 	}
 }
@@ -391,7 +400,7 @@ func (s *session) poll(ctx context.Context) {
 
 // end stops the capture, waits for the data still under way and takes the
 // final counters.
-func (s *session) end(ended <-chan struct{}) {
+func (s *session) end() {
 	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
 	defer cancel()
 	s.poll(ctx) // the reference forgets its counters at ENDCAP
@@ -400,7 +409,7 @@ func (s *session) end(ended <-chan struct{}) {
 		return
 	}
 	select {
-	case <-ended:
+	case <-s.ended:
 	case <-ctx.Done():
 		_ = s.stream.Close()
 		return

@@ -110,6 +110,7 @@ type WatchResponse struct {
 	//
 	//	*WatchResponse_Exchange
 	//	*WatchResponse_Lagged
+	//	*WatchResponse_FilterFailure
 	Event         isWatchResponse_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -170,6 +171,15 @@ func (x *WatchResponse) GetLagged() *Lagged {
 	return nil
 }
 
+func (x *WatchResponse) GetFilterFailure() *FilterFailure {
+	if x != nil {
+		if x, ok := x.Event.(*WatchResponse_FilterFailure); ok {
+			return x.FilterFailure
+		}
+	}
+	return nil
+}
+
 type isWatchResponse_Event interface {
 	isWatchResponse_Event()
 }
@@ -182,9 +192,15 @@ type WatchResponse_Lagged struct {
 	Lagged *Lagged `protobuf:"bytes,2,opt,name=lagged,proto3,oneof"`
 }
 
+type WatchResponse_FilterFailure struct {
+	FilterFailure *FilterFailure `protobuf:"bytes,3,opt,name=filter_failure,json=filterFailure,proto3,oneof"`
+}
+
 func (*WatchResponse_Exchange) isWatchResponse_Event() {}
 
 func (*WatchResponse_Lagged) isWatchResponse_Event() {}
+
+func (*WatchResponse_FilterFailure) isWatchResponse_Event() {}
 
 // WatchedExchange is one record.
 type WatchedExchange struct {
@@ -287,6 +303,62 @@ func (x *Lagged) GetSkipped() uint64 {
 	return 0
 }
 
+// FilterFailure says that the filter had no answer for some records, which were
+// left out: it asked for what is not there, such as the tenth header of nine, or
+// was too dear.
+type FilterFailure struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Records uint64                 `protobuf:"varint,1,opt,name=records,proto3" json:"records,omitempty"`
+	// Of the last of them.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FilterFailure) Reset() {
+	*x = FilterFailure{}
+	mi := &file_capstan_v1_interceptor_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FilterFailure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FilterFailure) ProtoMessage() {}
+
+func (x *FilterFailure) ProtoReflect() protoreflect.Message {
+	mi := &file_capstan_v1_interceptor_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FilterFailure.ProtoReflect.Descriptor instead.
+func (*FilterFailure) Descriptor() ([]byte, []int) {
+	return file_capstan_v1_interceptor_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *FilterFailure) GetRecords() uint64 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+func (x *FilterFailure) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 type GetStatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -295,7 +367,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_capstan_v1_interceptor_proto_msgTypes[4]
+	mi := &file_capstan_v1_interceptor_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -307,7 +379,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_interceptor_proto_msgTypes[4]
+	mi := &file_capstan_v1_interceptor_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -320,7 +392,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_interceptor_proto_rawDescGZIP(), []int{4}
+	return file_capstan_v1_interceptor_proto_rawDescGZIP(), []int{5}
 }
 
 type GetStatusResponse struct {
@@ -333,7 +405,8 @@ type GetStatusResponse struct {
 	Problems []string        `protobuf:"bytes,4,rep,name=problems,proto3" json:"problems,omitempty"`
 	Sources  []*SourceStatus `protobuf:"bytes,5,rep,name=sources,proto3" json:"sources,omitempty"`
 	Sinks    []*SinkStatus   `protobuf:"bytes,6,rep,name=sinks,proto3" json:"sinks,omitempty"`
-	// Bytes that the engines hold for connections, and their limit.
+	// Bytes that the engines hold for connections, and their limit; 0 if there is
+	// none for all of them together.
 	MemoryBytes      uint64 `protobuf:"varint,7,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
 	MemoryLimitBytes uint64 `protobuf:"varint,8,opt,name=memory_limit_bytes,json=memoryLimitBytes,proto3" json:"memory_limit_bytes,omitempty"`
 	// Records since the start.
@@ -345,7 +418,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_capstan_v1_interceptor_proto_msgTypes[5]
+	mi := &file_capstan_v1_interceptor_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -357,7 +430,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_interceptor_proto_msgTypes[5]
+	mi := &file_capstan_v1_interceptor_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -370,7 +443,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_interceptor_proto_rawDescGZIP(), []int{5}
+	return file_capstan_v1_interceptor_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetStatusResponse) GetVersion() string {
@@ -467,7 +540,7 @@ type SourceStatus struct {
 
 func (x *SourceStatus) Reset() {
 	*x = SourceStatus{}
-	mi := &file_capstan_v1_interceptor_proto_msgTypes[6]
+	mi := &file_capstan_v1_interceptor_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -479,7 +552,7 @@ func (x *SourceStatus) String() string {
 func (*SourceStatus) ProtoMessage() {}
 
 func (x *SourceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_interceptor_proto_msgTypes[6]
+	mi := &file_capstan_v1_interceptor_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -492,7 +565,7 @@ func (x *SourceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SourceStatus.ProtoReflect.Descriptor instead.
 func (*SourceStatus) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_interceptor_proto_rawDescGZIP(), []int{6}
+	return file_capstan_v1_interceptor_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SourceStatus) GetName() string {
@@ -591,7 +664,7 @@ type SinkStatus struct {
 
 func (x *SinkStatus) Reset() {
 	*x = SinkStatus{}
-	mi := &file_capstan_v1_interceptor_proto_msgTypes[7]
+	mi := &file_capstan_v1_interceptor_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -603,7 +676,7 @@ func (x *SinkStatus) String() string {
 func (*SinkStatus) ProtoMessage() {}
 
 func (x *SinkStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_interceptor_proto_msgTypes[7]
+	mi := &file_capstan_v1_interceptor_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -616,7 +689,7 @@ func (x *SinkStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SinkStatus.ProtoReflect.Descriptor instead.
 func (*SinkStatus) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_interceptor_proto_rawDescGZIP(), []int{7}
+	return file_capstan_v1_interceptor_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SinkStatus) GetName() string {
@@ -732,7 +805,7 @@ type GetLedgerRequest struct {
 
 func (x *GetLedgerRequest) Reset() {
 	*x = GetLedgerRequest{}
-	mi := &file_capstan_v1_interceptor_proto_msgTypes[8]
+	mi := &file_capstan_v1_interceptor_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -744,7 +817,7 @@ func (x *GetLedgerRequest) String() string {
 func (*GetLedgerRequest) ProtoMessage() {}
 
 func (x *GetLedgerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_interceptor_proto_msgTypes[8]
+	mi := &file_capstan_v1_interceptor_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -757,7 +830,7 @@ func (x *GetLedgerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLedgerRequest.ProtoReflect.Descriptor instead.
 func (*GetLedgerRequest) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_interceptor_proto_rawDescGZIP(), []int{8}
+	return file_capstan_v1_interceptor_proto_rawDescGZIP(), []int{9}
 }
 
 type GetLedgerResponse struct {
@@ -771,7 +844,7 @@ type GetLedgerResponse struct {
 
 func (x *GetLedgerResponse) Reset() {
 	*x = GetLedgerResponse{}
-	mi := &file_capstan_v1_interceptor_proto_msgTypes[9]
+	mi := &file_capstan_v1_interceptor_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -783,7 +856,7 @@ func (x *GetLedgerResponse) String() string {
 func (*GetLedgerResponse) ProtoMessage() {}
 
 func (x *GetLedgerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_interceptor_proto_msgTypes[9]
+	mi := &file_capstan_v1_interceptor_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -796,7 +869,7 @@ func (x *GetLedgerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLedgerResponse.ProtoReflect.Descriptor instead.
 func (*GetLedgerResponse) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_interceptor_proto_rawDescGZIP(), []int{9}
+	return file_capstan_v1_interceptor_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetLedgerResponse) GetAccounts() []*Account {
@@ -827,7 +900,7 @@ type Account struct {
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_capstan_v1_interceptor_proto_msgTypes[10]
+	mi := &file_capstan_v1_interceptor_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -839,7 +912,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_interceptor_proto_msgTypes[10]
+	mi := &file_capstan_v1_interceptor_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -852,7 +925,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_interceptor_proto_rawDescGZIP(), []int{10}
+	return file_capstan_v1_interceptor_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Account) GetName() string {
@@ -891,15 +964,17 @@ type Entry struct {
 	// For people.
 	Text  string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
 	Value uint64 `protobuf:"varint,3,opt,name=value,proto3" json:"value,omitempty"`
-	// frames, bytes, records or connections.
-	Unit          string `protobuf:"bytes,4,opt,name=unit,proto3" json:"unit,omitempty"`
+	// What is counted, such as frames, bytes, records or connections.
+	Unit string `protobuf:"bytes,4,opt,name=unit,proto3" json:"unit,omitempty"`
+	// How deep the entry is below those before: of which it is a part. 0 is none.
+	Level         uint32 `protobuf:"varint,5,opt,name=level,proto3" json:"level,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_capstan_v1_interceptor_proto_msgTypes[11]
+	mi := &file_capstan_v1_interceptor_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -911,7 +986,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_interceptor_proto_msgTypes[11]
+	mi := &file_capstan_v1_interceptor_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -924,7 +999,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_interceptor_proto_rawDescGZIP(), []int{11}
+	return file_capstan_v1_interceptor_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Entry) GetKey() string {
@@ -955,6 +1030,13 @@ func (x *Entry) GetUnit() string {
 	return ""
 }
 
+func (x *Entry) GetLevel() uint32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
 // Outage is a time in which a source was not captured.
 type Outage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -968,7 +1050,7 @@ type Outage struct {
 
 func (x *Outage) Reset() {
 	*x = Outage{}
-	mi := &file_capstan_v1_interceptor_proto_msgTypes[12]
+	mi := &file_capstan_v1_interceptor_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -980,7 +1062,7 @@ func (x *Outage) String() string {
 func (*Outage) ProtoMessage() {}
 
 func (x *Outage) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_interceptor_proto_msgTypes[12]
+	mi := &file_capstan_v1_interceptor_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -993,7 +1075,7 @@ func (x *Outage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outage.ProtoReflect.Descriptor instead.
 func (*Outage) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_interceptor_proto_rawDescGZIP(), []int{12}
+	return file_capstan_v1_interceptor_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Outage) GetStart() *timestamppb.Timestamp {
@@ -1027,7 +1109,7 @@ type ListInterfacesRequest struct {
 
 func (x *ListInterfacesRequest) Reset() {
 	*x = ListInterfacesRequest{}
-	mi := &file_capstan_v1_interceptor_proto_msgTypes[13]
+	mi := &file_capstan_v1_interceptor_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1039,7 +1121,7 @@ func (x *ListInterfacesRequest) String() string {
 func (*ListInterfacesRequest) ProtoMessage() {}
 
 func (x *ListInterfacesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_interceptor_proto_msgTypes[13]
+	mi := &file_capstan_v1_interceptor_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1052,7 +1134,7 @@ func (x *ListInterfacesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListInterfacesRequest.ProtoReflect.Descriptor instead.
 func (*ListInterfacesRequest) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_interceptor_proto_rawDescGZIP(), []int{13}
+	return file_capstan_v1_interceptor_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListInterfacesRequest) GetSource() string {
@@ -1071,7 +1153,7 @@ type ListInterfacesResponse struct {
 
 func (x *ListInterfacesResponse) Reset() {
 	*x = ListInterfacesResponse{}
-	mi := &file_capstan_v1_interceptor_proto_msgTypes[14]
+	mi := &file_capstan_v1_interceptor_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1083,7 +1165,7 @@ func (x *ListInterfacesResponse) String() string {
 func (*ListInterfacesResponse) ProtoMessage() {}
 
 func (x *ListInterfacesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_interceptor_proto_msgTypes[14]
+	mi := &file_capstan_v1_interceptor_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1096,7 +1178,7 @@ func (x *ListInterfacesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListInterfacesResponse.ProtoReflect.Descriptor instead.
 func (*ListInterfacesResponse) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_interceptor_proto_rawDescGZIP(), []int{14}
+	return file_capstan_v1_interceptor_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListInterfacesResponse) GetSources() []*SourceInterfaces {
@@ -1118,7 +1200,7 @@ type SourceInterfaces struct {
 
 func (x *SourceInterfaces) Reset() {
 	*x = SourceInterfaces{}
-	mi := &file_capstan_v1_interceptor_proto_msgTypes[15]
+	mi := &file_capstan_v1_interceptor_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1130,7 +1212,7 @@ func (x *SourceInterfaces) String() string {
 func (*SourceInterfaces) ProtoMessage() {}
 
 func (x *SourceInterfaces) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_interceptor_proto_msgTypes[15]
+	mi := &file_capstan_v1_interceptor_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1143,7 +1225,7 @@ func (x *SourceInterfaces) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SourceInterfaces.ProtoReflect.Descriptor instead.
 func (*SourceInterfaces) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_interceptor_proto_rawDescGZIP(), []int{15}
+	return file_capstan_v1_interceptor_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SourceInterfaces) GetSource() string {
@@ -1182,7 +1264,7 @@ type Interface struct {
 
 func (x *Interface) Reset() {
 	*x = Interface{}
-	mi := &file_capstan_v1_interceptor_proto_msgTypes[16]
+	mi := &file_capstan_v1_interceptor_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1194,7 +1276,7 @@ func (x *Interface) String() string {
 func (*Interface) ProtoMessage() {}
 
 func (x *Interface) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_interceptor_proto_msgTypes[16]
+	mi := &file_capstan_v1_interceptor_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1207,7 +1289,7 @@ func (x *Interface) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Interface.ProtoReflect.Descriptor instead.
 func (*Interface) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_interceptor_proto_rawDescGZIP(), []int{16}
+	return file_capstan_v1_interceptor_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Interface) GetName() string {
@@ -1268,7 +1350,7 @@ type CaptureSettings struct {
 
 func (x *CaptureSettings) Reset() {
 	*x = CaptureSettings{}
-	mi := &file_capstan_v1_interceptor_proto_msgTypes[17]
+	mi := &file_capstan_v1_interceptor_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1280,7 +1362,7 @@ func (x *CaptureSettings) String() string {
 func (*CaptureSettings) ProtoMessage() {}
 
 func (x *CaptureSettings) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_interceptor_proto_msgTypes[17]
+	mi := &file_capstan_v1_interceptor_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1293,7 +1375,7 @@ func (x *CaptureSettings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CaptureSettings.ProtoReflect.Descriptor instead.
 func (*CaptureSettings) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_interceptor_proto_rawDescGZIP(), []int{17}
+	return file_capstan_v1_interceptor_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CaptureSettings) GetDevice() string {
@@ -1329,7 +1411,7 @@ type SetCaptureRequest struct {
 
 func (x *SetCaptureRequest) Reset() {
 	*x = SetCaptureRequest{}
-	mi := &file_capstan_v1_interceptor_proto_msgTypes[18]
+	mi := &file_capstan_v1_interceptor_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1341,7 +1423,7 @@ func (x *SetCaptureRequest) String() string {
 func (*SetCaptureRequest) ProtoMessage() {}
 
 func (x *SetCaptureRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_interceptor_proto_msgTypes[18]
+	mi := &file_capstan_v1_interceptor_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1354,7 +1436,7 @@ func (x *SetCaptureRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetCaptureRequest.ProtoReflect.Descriptor instead.
 func (*SetCaptureRequest) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_interceptor_proto_rawDescGZIP(), []int{18}
+	return file_capstan_v1_interceptor_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SetCaptureRequest) GetSource() string {
@@ -1383,7 +1465,7 @@ type SetCaptureResponse struct {
 
 func (x *SetCaptureResponse) Reset() {
 	*x = SetCaptureResponse{}
-	mi := &file_capstan_v1_interceptor_proto_msgTypes[19]
+	mi := &file_capstan_v1_interceptor_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1395,7 +1477,7 @@ func (x *SetCaptureResponse) String() string {
 func (*SetCaptureResponse) ProtoMessage() {}
 
 func (x *SetCaptureResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_interceptor_proto_msgTypes[19]
+	mi := &file_capstan_v1_interceptor_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1408,7 +1490,7 @@ func (x *SetCaptureResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetCaptureResponse.ProtoReflect.Descriptor instead.
 func (*SetCaptureResponse) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_interceptor_proto_rawDescGZIP(), []int{19}
+	return file_capstan_v1_interceptor_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SetCaptureResponse) GetSettings() *CaptureSettings {
@@ -1436,16 +1518,20 @@ const file_capstan_v1_interceptor_proto_rawDesc = "" +
 	"\abacklog\x18\x02 \x01(\rR\abacklog\x12!\n" +
 	"\fresume_token\x18\x03 \x01(\tR\vresumeToken\x12\x1f\n" +
 	"\vomit_bodies\x18\x04 \x01(\bR\n" +
-	"omitBodies\"\x81\x01\n" +
+	"omitBodies\"\xc5\x01\n" +
 	"\rWatchResponse\x129\n" +
 	"\bexchange\x18\x01 \x01(\v2\x1b.capstan.v1.WatchedExchangeH\x00R\bexchange\x12,\n" +
-	"\x06lagged\x18\x02 \x01(\v2\x12.capstan.v1.LaggedH\x00R\x06laggedB\a\n" +
+	"\x06lagged\x18\x02 \x01(\v2\x12.capstan.v1.LaggedH\x00R\x06lagged\x12B\n" +
+	"\x0efilter_failure\x18\x03 \x01(\v2\x19.capstan.v1.FilterFailureH\x00R\rfilterFailureB\a\n" +
 	"\x05event\"f\n" +
 	"\x0fWatchedExchange\x120\n" +
 	"\bexchange\x18\x01 \x01(\v2\x14.capstan.v1.ExchangeR\bexchange\x12!\n" +
 	"\fresume_token\x18\x02 \x01(\tR\vresumeToken\"\"\n" +
 	"\x06Lagged\x12\x18\n" +
-	"\askipped\x18\x01 \x01(\x04R\askipped\"\x12\n" +
+	"\askipped\x18\x01 \x01(\x04R\askipped\"A\n" +
+	"\rFilterFailure\x12\x18\n" +
+	"\arecords\x18\x01 \x01(\x04R\arecords\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x12\n" +
 	"\x10GetStatusRequest\"\x87\x03\n" +
 	"\x11GetStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x129\n" +
@@ -1510,12 +1596,13 @@ const file_capstan_v1_interceptor_proto_rawDesc = "" +
 	"\aoutages\x18\x03 \x03(\v2\x12.capstan.v1.OutageR\aoutages\x12\x1e\n" +
 	"\n" +
 	"imbalances\x18\x04 \x03(\tR\n" +
-	"imbalances\"W\n" +
+	"imbalances\"m\n" +
 	"\x05Entry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12\x14\n" +
 	"\x05value\x18\x03 \x01(\x04R\x05value\x12\x12\n" +
-	"\x04unit\x18\x04 \x01(\tR\x04unit\"\x80\x01\n" +
+	"\x04unit\x18\x04 \x01(\tR\x04unit\x12\x14\n" +
+	"\x05level\x18\x05 \x01(\rR\x05level\"\x80\x01\n" +
 	"\x06Outage\x120\n" +
 	"\x05start\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05start\x12,\n" +
 	"\x03end\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x03end\x12\x16\n" +
@@ -1568,70 +1655,72 @@ func file_capstan_v1_interceptor_proto_rawDescGZIP() []byte {
 	return file_capstan_v1_interceptor_proto_rawDescData
 }
 
-var file_capstan_v1_interceptor_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_capstan_v1_interceptor_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_capstan_v1_interceptor_proto_goTypes = []any{
 	(*WatchRequest)(nil),           // 0: capstan.v1.WatchRequest
 	(*WatchResponse)(nil),          // 1: capstan.v1.WatchResponse
 	(*WatchedExchange)(nil),        // 2: capstan.v1.WatchedExchange
 	(*Lagged)(nil),                 // 3: capstan.v1.Lagged
-	(*GetStatusRequest)(nil),       // 4: capstan.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),      // 5: capstan.v1.GetStatusResponse
-	(*SourceStatus)(nil),           // 6: capstan.v1.SourceStatus
-	(*SinkStatus)(nil),             // 7: capstan.v1.SinkStatus
-	(*GetLedgerRequest)(nil),       // 8: capstan.v1.GetLedgerRequest
-	(*GetLedgerResponse)(nil),      // 9: capstan.v1.GetLedgerResponse
-	(*Account)(nil),                // 10: capstan.v1.Account
-	(*Entry)(nil),                  // 11: capstan.v1.Entry
-	(*Outage)(nil),                 // 12: capstan.v1.Outage
-	(*ListInterfacesRequest)(nil),  // 13: capstan.v1.ListInterfacesRequest
-	(*ListInterfacesResponse)(nil), // 14: capstan.v1.ListInterfacesResponse
-	(*SourceInterfaces)(nil),       // 15: capstan.v1.SourceInterfaces
-	(*Interface)(nil),              // 16: capstan.v1.Interface
-	(*CaptureSettings)(nil),        // 17: capstan.v1.CaptureSettings
-	(*SetCaptureRequest)(nil),      // 18: capstan.v1.SetCaptureRequest
-	(*SetCaptureResponse)(nil),     // 19: capstan.v1.SetCaptureResponse
-	nil,                            // 20: capstan.v1.SourceStatus.ConnectionsEntry
-	nil,                            // 21: capstan.v1.SourceStatus.UnreadBytesEntry
-	(*Exchange)(nil),               // 22: capstan.v1.Exchange
-	(*timestamppb.Timestamp)(nil),  // 23: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),    // 24: google.protobuf.Duration
+	(*FilterFailure)(nil),          // 4: capstan.v1.FilterFailure
+	(*GetStatusRequest)(nil),       // 5: capstan.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),      // 6: capstan.v1.GetStatusResponse
+	(*SourceStatus)(nil),           // 7: capstan.v1.SourceStatus
+	(*SinkStatus)(nil),             // 8: capstan.v1.SinkStatus
+	(*GetLedgerRequest)(nil),       // 9: capstan.v1.GetLedgerRequest
+	(*GetLedgerResponse)(nil),      // 10: capstan.v1.GetLedgerResponse
+	(*Account)(nil),                // 11: capstan.v1.Account
+	(*Entry)(nil),                  // 12: capstan.v1.Entry
+	(*Outage)(nil),                 // 13: capstan.v1.Outage
+	(*ListInterfacesRequest)(nil),  // 14: capstan.v1.ListInterfacesRequest
+	(*ListInterfacesResponse)(nil), // 15: capstan.v1.ListInterfacesResponse
+	(*SourceInterfaces)(nil),       // 16: capstan.v1.SourceInterfaces
+	(*Interface)(nil),              // 17: capstan.v1.Interface
+	(*CaptureSettings)(nil),        // 18: capstan.v1.CaptureSettings
+	(*SetCaptureRequest)(nil),      // 19: capstan.v1.SetCaptureRequest
+	(*SetCaptureResponse)(nil),     // 20: capstan.v1.SetCaptureResponse
+	nil,                            // 21: capstan.v1.SourceStatus.ConnectionsEntry
+	nil,                            // 22: capstan.v1.SourceStatus.UnreadBytesEntry
+	(*Exchange)(nil),               // 23: capstan.v1.Exchange
+	(*timestamppb.Timestamp)(nil),  // 24: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),    // 25: google.protobuf.Duration
 }
 var file_capstan_v1_interceptor_proto_depIdxs = []int32{
 	2,  // 0: capstan.v1.WatchResponse.exchange:type_name -> capstan.v1.WatchedExchange
 	3,  // 1: capstan.v1.WatchResponse.lagged:type_name -> capstan.v1.Lagged
-	22, // 2: capstan.v1.WatchedExchange.exchange:type_name -> capstan.v1.Exchange
-	23, // 3: capstan.v1.GetStatusResponse.start_time:type_name -> google.protobuf.Timestamp
-	6,  // 4: capstan.v1.GetStatusResponse.sources:type_name -> capstan.v1.SourceStatus
-	7,  // 5: capstan.v1.GetStatusResponse.sinks:type_name -> capstan.v1.SinkStatus
-	23, // 6: capstan.v1.SourceStatus.capturing_since:type_name -> google.protobuf.Timestamp
-	20, // 7: capstan.v1.SourceStatus.connections:type_name -> capstan.v1.SourceStatus.ConnectionsEntry
-	21, // 8: capstan.v1.SourceStatus.unread_bytes:type_name -> capstan.v1.SourceStatus.UnreadBytesEntry
-	17, // 9: capstan.v1.SourceStatus.settings:type_name -> capstan.v1.CaptureSettings
-	10, // 10: capstan.v1.GetLedgerResponse.accounts:type_name -> capstan.v1.Account
-	11, // 11: capstan.v1.Account.entries:type_name -> capstan.v1.Entry
-	12, // 12: capstan.v1.Account.outages:type_name -> capstan.v1.Outage
-	23, // 13: capstan.v1.Outage.start:type_name -> google.protobuf.Timestamp
-	23, // 14: capstan.v1.Outage.end:type_name -> google.protobuf.Timestamp
-	15, // 15: capstan.v1.ListInterfacesResponse.sources:type_name -> capstan.v1.SourceInterfaces
-	16, // 16: capstan.v1.SourceInterfaces.interfaces:type_name -> capstan.v1.Interface
-	17, // 17: capstan.v1.SetCaptureRequest.settings:type_name -> capstan.v1.CaptureSettings
-	17, // 18: capstan.v1.SetCaptureResponse.settings:type_name -> capstan.v1.CaptureSettings
-	24, // 19: capstan.v1.SetCaptureResponse.interruption:type_name -> google.protobuf.Duration
-	0,  // 20: capstan.v1.Interceptor.Watch:input_type -> capstan.v1.WatchRequest
-	4,  // 21: capstan.v1.Interceptor.GetStatus:input_type -> capstan.v1.GetStatusRequest
-	8,  // 22: capstan.v1.Interceptor.GetLedger:input_type -> capstan.v1.GetLedgerRequest
-	13, // 23: capstan.v1.Interceptor.ListInterfaces:input_type -> capstan.v1.ListInterfacesRequest
-	18, // 24: capstan.v1.Interceptor.SetCapture:input_type -> capstan.v1.SetCaptureRequest
-	1,  // 25: capstan.v1.Interceptor.Watch:output_type -> capstan.v1.WatchResponse
-	5,  // 26: capstan.v1.Interceptor.GetStatus:output_type -> capstan.v1.GetStatusResponse
-	9,  // 27: capstan.v1.Interceptor.GetLedger:output_type -> capstan.v1.GetLedgerResponse
-	14, // 28: capstan.v1.Interceptor.ListInterfaces:output_type -> capstan.v1.ListInterfacesResponse
-	19, // 29: capstan.v1.Interceptor.SetCapture:output_type -> capstan.v1.SetCaptureResponse
-	25, // [25:30] is the sub-list for method output_type
-	20, // [20:25] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	4,  // 2: capstan.v1.WatchResponse.filter_failure:type_name -> capstan.v1.FilterFailure
+	23, // 3: capstan.v1.WatchedExchange.exchange:type_name -> capstan.v1.Exchange
+	24, // 4: capstan.v1.GetStatusResponse.start_time:type_name -> google.protobuf.Timestamp
+	7,  // 5: capstan.v1.GetStatusResponse.sources:type_name -> capstan.v1.SourceStatus
+	8,  // 6: capstan.v1.GetStatusResponse.sinks:type_name -> capstan.v1.SinkStatus
+	24, // 7: capstan.v1.SourceStatus.capturing_since:type_name -> google.protobuf.Timestamp
+	21, // 8: capstan.v1.SourceStatus.connections:type_name -> capstan.v1.SourceStatus.ConnectionsEntry
+	22, // 9: capstan.v1.SourceStatus.unread_bytes:type_name -> capstan.v1.SourceStatus.UnreadBytesEntry
+	18, // 10: capstan.v1.SourceStatus.settings:type_name -> capstan.v1.CaptureSettings
+	11, // 11: capstan.v1.GetLedgerResponse.accounts:type_name -> capstan.v1.Account
+	12, // 12: capstan.v1.Account.entries:type_name -> capstan.v1.Entry
+	13, // 13: capstan.v1.Account.outages:type_name -> capstan.v1.Outage
+	24, // 14: capstan.v1.Outage.start:type_name -> google.protobuf.Timestamp
+	24, // 15: capstan.v1.Outage.end:type_name -> google.protobuf.Timestamp
+	16, // 16: capstan.v1.ListInterfacesResponse.sources:type_name -> capstan.v1.SourceInterfaces
+	17, // 17: capstan.v1.SourceInterfaces.interfaces:type_name -> capstan.v1.Interface
+	18, // 18: capstan.v1.SetCaptureRequest.settings:type_name -> capstan.v1.CaptureSettings
+	18, // 19: capstan.v1.SetCaptureResponse.settings:type_name -> capstan.v1.CaptureSettings
+	25, // 20: capstan.v1.SetCaptureResponse.interruption:type_name -> google.protobuf.Duration
+	0,  // 21: capstan.v1.Interceptor.Watch:input_type -> capstan.v1.WatchRequest
+	5,  // 22: capstan.v1.Interceptor.GetStatus:input_type -> capstan.v1.GetStatusRequest
+	9,  // 23: capstan.v1.Interceptor.GetLedger:input_type -> capstan.v1.GetLedgerRequest
+	14, // 24: capstan.v1.Interceptor.ListInterfaces:input_type -> capstan.v1.ListInterfacesRequest
+	19, // 25: capstan.v1.Interceptor.SetCapture:input_type -> capstan.v1.SetCaptureRequest
+	1,  // 26: capstan.v1.Interceptor.Watch:output_type -> capstan.v1.WatchResponse
+	6,  // 27: capstan.v1.Interceptor.GetStatus:output_type -> capstan.v1.GetStatusResponse
+	10, // 28: capstan.v1.Interceptor.GetLedger:output_type -> capstan.v1.GetLedgerResponse
+	15, // 29: capstan.v1.Interceptor.ListInterfaces:output_type -> capstan.v1.ListInterfacesResponse
+	20, // 30: capstan.v1.Interceptor.SetCapture:output_type -> capstan.v1.SetCaptureResponse
+	26, // [26:31] is the sub-list for method output_type
+	21, // [21:26] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_capstan_v1_interceptor_proto_init() }
@@ -1643,6 +1732,7 @@ func file_capstan_v1_interceptor_proto_init() {
 	file_capstan_v1_interceptor_proto_msgTypes[1].OneofWrappers = []any{
 		(*WatchResponse_Exchange)(nil),
 		(*WatchResponse_Lagged)(nil),
+		(*WatchResponse_FilterFailure)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1650,7 +1740,7 @@ func file_capstan_v1_interceptor_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_capstan_v1_interceptor_proto_rawDesc), len(file_capstan_v1_interceptor_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   22,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"capstan/rpcapd/internal/unixsock"
+	"capstan/pkg/unixsock"
 )
 
 // Config is what the command line says.

@@ -15,11 +15,11 @@ import (
 	"time"
 
 	"capstan/pkg/rpcap"
+	"capstan/pkg/unixsock"
 	"capstan/rpcapd/internal/config"
 	"capstan/rpcapd/internal/dataport"
 	"capstan/rpcapd/internal/metrics"
 	"capstan/rpcapd/internal/session"
-	"capstan/rpcapd/internal/unixsock"
 )
 
 const (

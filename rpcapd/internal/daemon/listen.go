@@ -12,8 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"capstan/pkg/unixsock"
 	"capstan/rpcapd/internal/dataport"
-	"capstan/rpcapd/internal/unixsock"
 )
 
 // keepAlive finds peers that are gone without a word within 90 seconds.

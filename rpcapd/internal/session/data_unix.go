@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"capstan/rpcapd/internal/unixsock"
+	"capstan/pkg/unixsock"
 )
 
 // UnixData opens the data listeners of a session on a unix socket: where

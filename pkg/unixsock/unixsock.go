@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -130,4 +131,42 @@ func PeerOf(conn *net.UnixConn) (Peer, error) {
 		return Peer{}, os.NewSyscallError("getsockopt SO_PEERCRED", err)
 	}
 	return Peer{PID: cred.Pid, UID: cred.Uid, GID: cred.Gid}, nil
+}
+
+// GroupsOf asks the kernel for the supplementary groups of the process at the
+// other end, as they were when it connected (SO_PEERGROUPS, Linux 4.13).
+func GroupsOf(conn *net.UnixConn) ([]uint32, error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var groups []uint32
+	if cerr := raw.Control(func(fd uintptr) { groups, err = peerGroups(fd) }); cerr != nil {
+		return nil, cerr
+	}
+	if err != nil {
+		return nil, os.NewSyscallError("getsockopt SO_PEERGROUPS", err)
+	}
+	return groups, nil
+}
+
+// maxGroups is NGROUPS_MAX (limits.h).
+const maxGroups = 65536
+
+// peerGroups makes the call that x/sys/unix has no function for. The kernel
+// answers ERANGE and the length wanted if there are more groups than room.
+func peerGroups(fd uintptr) ([]uint32, error) {
+	groups := make([]uint32, 64)
+	for {
+		size := uint32(len(groups) * 4)
+		_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_PEERGROUPS,
+			uintptr(unsafe.Pointer(&groups[0])), uintptr(unsafe.Pointer(&size)), 0)
+		switch {
+		case errno == 0:
+			return groups[:size/4], nil
+		case errno != unix.ERANGE || len(groups) == maxGroups:
+			return nil, errno
+		}
+		groups = make([]uint32, maxGroups)
+	}
 }

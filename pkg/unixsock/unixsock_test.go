@@ -86,3 +86,35 @@ func TestPeerOf(t *testing.T) {
 		t.Errorf("%v, %v", p, err)
 	}
 }
+
+// TestGroups: those of the process itself, which is its own peer.
+func TestGroups(t *testing.T) {
+	l, err := Listen(filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	client, err := net.Dial("unix", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	conn, err := l.AcceptUnix()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	got, err := GroupsOf(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := os.Getgroups()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, g := range own {
+		if i >= len(got) || uint32(g) != got[i] {
+			t.Fatalf("%d, want %d", got, own)
+		}
+	}
+}

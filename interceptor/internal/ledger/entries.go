@@ -1,0 +1,124 @@
+package ledger
+
+import (
+	"fmt"
+	"strings"
+
+	"capstan/interceptor/internal/engine"
+	"capstan/pkg/defrag"
+	"capstan/pkg/packet"
+	"capstan/pkg/reassembly"
+	capstanv1 "capstan/proto/capstan/v1"
+)
+
+// Entry is one line of an account.
+type Entry struct {
+	Key   string // stable, such as frames.arrived
+	Text  string // for people
+	Value uint64
+	Unit  string // frames, bytes, connections, …
+	Level int    // 0, or how deep it is below those before, of which it is a part
+
+	quiet bool // tells nothing when it is 0
+}
+
+// keyOutages is of the entry that the list of outages belongs to.
+const keyOutages = "outages"
+
+// Entries returns all lines, those of zeros too, in their order.
+func (l *Ledger) Entries() []Entry { return l.entries() }
+
+type entries []Entry
+
+func (l *Ledger) entries() entries {
+	var e entries
+	if l.Live {
+		e.capture(l)
+	}
+	e.frames(&l.Engine)
+	e.streams(&l.Engine)
+	e.exchanges(&l.Engine)
+	return e
+}
+
+// line adds a line. The unit of most is the first word of their key.
+func (e *entries) line(key string, level int, n uint64, format string, args ...any) {
+	unit, _, _ := strings.Cut(key, ".")
+	*e = append(*e, Entry{Key: key, Text: fmt.Sprintf(format, args...), Value: n, Unit: unit, Level: level})
+}
+
+// some is line for a count that tells nothing when it is 0.
+func (e *entries) some(key string, level int, n uint64, format string, args ...any) {
+	e.line(key, level, n, format, args...)
+	(*e)[len(*e)-1].quiet = true
+}
+
+// words makes words of the name of a counter.
+func words(name fmt.Stringer) string { return strings.ReplaceAll(name.String(), "-", " ") }
+
+func (e *entries) capture(l *Ledger) {
+	s := &l.Source
+	e.line("frames.captured", 0, s.ServerReceived, "frames captured by the server, as of its last report")
+	e.line("frames.lost_in_ring", 1, s.ServerDropped, "lost in its ring")
+	e.some("frames.lost_by_interface", 1, s.ServerInterfaceDropped, "lost by the interface before")
+	e.line("frames.sent", 1, s.ServerSent, "sent by it")
+	e.line("frames.arrived", 0, s.Frames, "frames arrived (%s)", size(s.Bytes))
+	e.some("frames.missing", 1, s.Missing, "missing in the server's numbering")
+	e.some(keyOutages, 0, s.OutageCount, "outages, %v without capture", s.OutageTime.Round(1e6))
+}
+
+func (e *entries) frames(s *engine.Snapshot) {
+	e.line("frames.decoded", 0, s.Frames, "frames decoded (%s)", size(s.Bytes))
+	e.line("frames.tcp", 1, s.Outcomes[packet.OutcomeTCP], "TCP")
+	for o, n := range s.Outcomes {
+		if o := packet.Outcome(o); o != packet.OutcomeTCP {
+			e.some("frames."+o.String(), 1, n, "%s", words(o))
+		}
+	}
+	for reason, n := range s.Defrag.Dropped {
+		r := defrag.DropReason(reason)
+		e.some("fragments.dropped."+r.String(), 2, n, "fragments dropped: %s", words(r))
+	}
+	e.some("fragments.waiting", 2, uint64(s.Defrag.Waiting), "fragments waiting for others")
+	e.some("packets.put_together", 2, s.Defrag.Datagrams, "packets put together from fragments, %s of them TCP", count(s.Datagrams[packet.OutcomeTCP]))
+	e.some("frames.tunnelled", 1, s.Decode.Tunnelled, "TCP inside of tunnels (also counted above)")
+	e.some("frames.checksum_bad", 1, s.Decode.Checksums[packet.ChecksumBad], "with a bad checksum (also counted above)")
+	e.some("frames.checksum_partial", 1, s.Decode.Checksums[packet.ChecksumPartial], "with a checksum left to the card (also counted above)")
+	e.some("frames.cut_by_snap_length", 1, s.Truncated, "cut by the snap length (also counted above)")
+}
+
+func (e *entries) streams(s *engine.Snapshot) {
+	r := &s.Reassembly
+	e.line("bytes.payload", 0, r.PayloadBytes, "bytes of TCP payload")
+	e.line("bytes.in_order", 1, r.DeliveredBytes, "in order")
+	e.some("bytes.repeated", 1, r.DuplicateBytes, "repeated by the sender")
+	e.some("bytes.captured_again", 1, r.CopyBytes, "captured again at another interface, in %s packets", count(r.Copies))
+	for reason, n := range r.DroppedBytes {
+		d := reassembly.DropReason(reason)
+		e.some("bytes.dropped."+d.String(), 1, n, "dropped: %s", words(d))
+	}
+	e.some("bytes.waiting", 1, uint64(r.QueuedBytes), "waiting for bytes before them")
+	e.line("bytes.never_captured", 0, r.GapBytes, "bytes never captured, in %s gaps", count(r.Gaps))
+	e.some("segments.conflicting", 0, r.Conflicts, "segments that differ from what was there before")
+	e.some("segments.urgent", 0, r.UrgentSegments, "segments with urgent data")
+	e.line("connections.opened", 0, r.Opened, "connections")
+	for p, c := range s.Protocols {
+		p := engine.Protocol(p)
+		e.some("connections."+p.String(), 1, c.Connections, "%s (%s)", p.Describe(), size(c.Bytes))
+	}
+}
+
+func (e *entries) exchanges(s *engine.Snapshot) {
+	x := &s.Exchange
+	e.some("records.connections", 0, x.Connections, "records of connections that carry none")
+	e.line("exchanges.told", 0, x.Total()-x.Connections, "exchanges")
+	e.line("exchanges.complete", 1, x.Complete, "complete")
+	e.some("exchanges.incomplete", 1, x.Incomplete, "incomplete")
+	e.some("exchanges.no_request", 1, x.NoRequest, "without request")
+	e.some("exchanges.no_response", 1, x.NoResponse, "without response")
+	e.some("exchanges.grpc", 1, s.HTTP2.GRPC, "calls of gRPC over HTTP/2 (also counted above)")
+	e.some("bodies.over_limit", 0, x.Decoded[capstanv1.Decoding_DECODING_LIMIT], "bodies that decode to more than the limit")
+	e.some("bodies.invalid", 0, x.Decoded[capstanv1.Decoding_DECODING_INVALID], "bodies that are not coded as they say")
+	e.some("fields.unknown", 0, s.HTTP2.UnknownFields, "header fields of HTTP/2 that can't be known")
+	e.some("streams.shed", 0, s.HTTP2.ShedStreams, "streams of HTTP/2 told early: too many were open")
+}
