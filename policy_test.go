@@ -69,7 +69,7 @@ var rooms = []room{
 	{"capstan/interceptor/internal/remote", []string{"capstan/pkg/capture", "capstan/pkg/pcapfilter", "capstan/pkg/rpcap..."}, "what users write about a server, as rpcapclient takes it"},
 	{"capstan/interceptor/internal/extcap", []string{"capstan/interceptor/internal/remote", "capstan/pkg/capfile", "capstan/pkg/capture", "capstan/pkg/rpcap...", "github.com/spf13/pflag"}, "Wireshark's questions and answers"},
 	{"capstan/interceptor/internal/command", []string{"capstan/interceptor/internal/...", "capstan/pkg/capfile", "capstan/pkg/capture", "capstan/pkg/defrag", "capstan/pkg/packet", "capstan/pkg/reassembly", "capstan/pkg/rpcap...",
-		"capstan/proto/...", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys/unix", "google.golang.org/grpc/credentials/insecure"}, "wires the rooms"},
+		"capstan/proto/...", "google.golang.org/grpc...", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys/unix"}, "wires the rooms"},
 	{"capstan/interceptor/internal/source", []string{"capstan/interceptor/internal/remote", "capstan/pkg/capfile", "capstan/pkg/capture", "capstan/pkg/pcapfilter", "capstan/pkg/rpcap..."}, "yields frames"},
 	{"capstan/interceptor/internal/engine", []string{"capstan/interceptor/internal/l7/...", "capstan/interceptor/internal/exchange",
 		"capstan/pkg/capture", "capstan/pkg/defrag", "capstan/pkg/flow", "capstan/pkg/packet", "capstan/pkg/reassembly", "capstan/proto/..."}, "frames to exchanges"},

@@ -26,15 +26,13 @@ type apiFlags struct {
 	tls                 tlsconf.Files
 	read, admin         subjectFlags
 	ring                watch.Config
-
-	chosen func() bool // whether the socket was named, rather than the default
 }
 
 // subjectFlags name some of those who may connect.
 type subjectFlags struct{ users, groups, names []string }
 
 func (f *apiFlags) register(flags *pflag.FlagSet) {
-	flags.StringVar(&f.socket, "api-socket", defaultSocket(), "unix socket to serve the API on; empty: none")
+	flags.StringVar(&f.socket, "api-socket", autoSocket, "unix socket to serve the API on; auto: "+autoHelp+", if it can be had; empty: none")
 	flags.StringVar(&f.mode, "api-socket-mode", "0660", "mode of the socket")
 	flags.StringVar(&f.group, "api-socket-group", "", "group of the socket, by name or number")
 	flags.StringVar(&f.address, "api-address", "", "HOST:PORT to serve the API on, over TLS, to clients with a certificate")
@@ -44,9 +42,8 @@ func (f *apiFlags) register(flags *pflag.FlagSet) {
 	f.read.register(flags, "read", "watch records and see status and ledger")
 	f.admin.register(flags, "admin", "change what is captured, too")
 	flags.IntVar(&f.ring.MaxRecords, "watch-records", 10_000, "latest records to keep for watchers")
-	flags.IntVar(&f.ring.MaxBytes, "watch-bytes", 64<<20, "bytes of memory that these may take")
+	flags.IntVar(&f.ring.MaxBytes, "watch-bytes", 64<<20, "bytes of memory that the records kept for watchers may take")
 	flags.IntVar(&f.ring.MaxWatchers, "watchers", 16, "how many may watch at the same time")
-	f.chosen = func() bool { return flags.Changed("api-socket") }
 }
 
 func (f *subjectFlags) register(flags *pflag.FlagSet, role, may string) {
@@ -54,6 +51,12 @@ func (f *subjectFlags) register(flags *pflag.FlagSet, role, may string) {
 	flags.StringSliceVar(&f.groups, "api-"+role+"-group", nil, "groups whose members may "+may)
 	flags.StringSliceVar(&f.names, "api-"+role+"-name", nil, "names in client certificates that may "+may)
 }
+
+// autoSocket stands for defaultSocket.
+const (
+	autoSocket = "auto"
+	autoHelp   = "/run/capstan/interceptor.sock for root, else $XDG_RUNTIME_DIR/capstan/interceptor.sock"
+)
 
 // defaultSocket is where the programs of one user find each other; empty if
 // there is no place for it.
@@ -157,15 +160,19 @@ func (f *apiFlags) serve(backend api.Backend, log *slog.Logger) (hub *watch.Hub,
 const stopLimit = 2 * time.Second
 
 func (f *apiFlags) listen(server *api.Server, log *slog.Logger) error {
-	if f.socket != "" {
-		err := f.listenUnix(server)
+	socket, auto := f.socket, f.socket == autoSocket
+	if auto {
+		socket = defaultSocket()
+	}
+	if socket != "" {
+		err := f.listenUnix(server, socket)
 		switch {
-		case err != nil && (f.chosen() || errors.As(err, &usageError{})):
+		case err != nil && (!auto || errors.As(err, &usageError{})):
 			return err
 		case err != nil: // nobody has asked for it
-			log.Warn("no API on the default socket", "socket", f.socket, "err", err)
+			log.Warn("no API on the default socket", "socket", socket, "err", err)
 		default:
-			log.Info("API", "socket", f.socket)
+			log.Info("API", "socket", socket)
 		}
 	}
 	if f.address == "" {
@@ -185,7 +192,7 @@ func (f *apiFlags) listen(server *api.Server, log *slog.Logger) error {
 	return nil
 }
 
-func (f *apiFlags) listenUnix(server *api.Server) error {
+func (f *apiFlags) listenUnix(server *api.Server, socket string) error {
 	mode, err := api.SocketMode(f.mode)
 	if err != nil {
 		return usageError{fmt.Errorf("--api-socket-mode: %w", err)}
@@ -198,10 +205,10 @@ func (f *apiFlags) listenUnix(server *api.Server) error {
 		}
 		group = int(id)
 	}
-	if err := os.Mkdir(filepath.Dir(f.socket), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := os.Mkdir(filepath.Dir(socket), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return cannotStartError{fmt.Errorf("--api-socket: %w", err)}
 	}
-	if err := server.ListenUnix(f.socket, mode, group); err != nil {
+	if err := server.ListenUnix(socket, mode, group); err != nil {
 		return cannotStartError{fmt.Errorf("--api-socket: %w", err)}
 	}
 	return nil

@@ -87,13 +87,20 @@ func (e Encoder) appendRequest(dst []byte, q *capstanv1.HttpRequest) []byte {
 	dst = e.on(dst, bold)
 	dst = appendSafe(dst, orDash(q.GetMethod()))
 	dst = append(e.off(dst), ' ')
+	return appendSafe(dst, orDash(URL(q)))
+}
+
+// URL puts together the URL that q asks for: what there is of it, as it was sent.
+func URL(q *capstanv1.HttpRequest) string {
 	// The origin form (RFC 9112 §3.2.1) needs the authority to make a URL.
 	if strings.HasPrefix(q.GetTarget(), "/") && q.GetAuthority() != "" && q.GetMethod() != "CONNECT" {
-		dst = append(appendSafe(dst, scheme(q)), "://"...)
-		dst = appendSafe(dst, q.GetAuthority())
+		return scheme(q) + "://" + q.GetAuthority() + q.GetTarget()
 	}
-	return appendSafe(dst, orDash(q.GetTarget()))
+	return q.GetTarget()
 }
+
+// Safe escapes what isn't plainly printable, so that s can be shown on a terminal.
+func Safe(s string) string { return string(appendSafe(nil, s)) }
 
 // scheme is http unless the request says otherwise: it was not encrypted.
 func scheme(q *capstanv1.HttpRequest) string {
