@@ -76,7 +76,8 @@ func TestDeviceParameters(t *testing.T) {
 		{"cap0?filter=vlan 11", viewTagged, tag, nil, nil},
 		{"cap0?filter=vlan", viewEthernet, nil, nil, nil},
 		{"any?filter=ether proto 0x88b5 and ether[17] %26 1 = 0", viewCooked, nil, nil, steps(0, 300, 2)},
-		{"any?dir=in&filter=vlan 10 and ether[21] %26 1 = 0", viewTaggedCooked, tag, nil, steps(0, 200, 2)},
+		{"any?filter=vlan 10 and ether[21] %26 1 = 0", viewTaggedCooked, tag, nil, steps(0, 300, 2)},
+		{"any?filter=vlan 10", viewTaggedCooked, tag, testFilter(18), steps(0, 300, 2)},
 		{"any?filter=outbound", viewCooked, nil, nil, steps(200, 300, 1)},
 
 		{"any?link=sll", viewCooked, nil, nil, everywhere},
@@ -84,7 +85,8 @@ func TestDeviceParameters(t *testing.T) {
 		{"any?link=sll2", viewCooked2, nil, nil, everywhere},
 		{"any?link=sll2", viewTaggedCooked2, tag, nil, everywhere},
 		{"any?link=sll2&filter=ether proto 0x88b5 and ether[21] %26 1 = 0", viewCooked2, nil, nil, steps(0, 300, 2)},
-		{"any?dir=in&link=sll2&filter=vlan 10", viewTaggedCooked2, tag, nil, steps(0, 200, 1)},
+		{"any?link=sll2&filter=vlan 10", viewTaggedCooked2, tag, nil, everywhere},
+		{"any?link=sll2&dir=out", viewTaggedCooked2, tag, testFilter(22), steps(200, 300, 2)},
 		{"any?link=sll2&filter=vlan 11", viewTaggedCooked2, tag, nil, nil},
 
 		{"any?if=cap0", viewCooked, nil, nil, steps(0, 100, 1)},

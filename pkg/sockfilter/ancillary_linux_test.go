@@ -87,10 +87,10 @@ func TestPayloadOffsetAgrees(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		skbs, cases := received([][]byte{f}, l.receiverIndex)
-		packet := cases[0].packet(skbs[0], ViewFrame)
+		skbs, tags := received([][]byte{f}, l.receiverIndex)
+		packet := clientPacket(ViewFrame, tags[0], skbs[0])
 		want := int(p.RunPacket(packet))
-		if cases[0].tagged && want > 1 {
+		if tags[0] == tagged && want > 1 {
 			want -= tagLen // the kernel counts without the tag
 		}
 		if got := n; got != min(want, len(skbs[0].data)) {

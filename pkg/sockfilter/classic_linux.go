@@ -154,7 +154,7 @@ func (f *ClassicFilter) Close() error {
 
 // classic returns the classic filter for a client's program.
 func (c *Config) classic(p *Program) ([]bpf.RawInstruction, Judged) {
-	to := target{layout: c.View.layout(false), snapLen: uint32(c.SnapLen)}
+	to := target{layout: c.View.layout(untagged), snapLen: uint32(c.SnapLen)}
 	if p == nil {
 		return c.sieve(nil, to.keepSnapLen()), Judged{true, true}
 	}

@@ -94,7 +94,7 @@ func TestClassicFilter(t *testing.T) {
 			frames = append(frames, f)
 		}
 	}
-	skbs, cases := received(frames, l.receiverIndex)
+	skbs, tags := received(frames, l.receiverIndex)
 	const snapLen = 90
 	c := openClassic(t, l, Config{SnapLen: snapLen})
 	programs := tcpdumpPrograms(t)[:30]
@@ -116,11 +116,11 @@ func TestClassicFilter(t *testing.T) {
 		}
 		var want [][]byte
 		for i, s := range skbs {
-			if cases[i].tagged || !judged.Untagged {
+			if tags[i] == tagged || !judged.Untagged {
 				want = append(want, s.data)
 				continue
 			}
-			if n := min(int(min(p.RunPacket(cases[i].packet(s, ViewFrame)), 1<<20)), len(s.data)); n > 0 {
+			if n := min(int(min(p.RunPacket(clientPacket(ViewFrame, tags[i], s)), 1<<20)), len(s.data)); n > 0 {
 				want = append(want, s.data[:n])
 			}
 		}

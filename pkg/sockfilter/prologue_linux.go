@@ -1,6 +1,8 @@
 package sockfilter
 
 import (
+	"slices"
+
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"golang.org/x/sys/unix"
@@ -14,7 +16,8 @@ const (
 	labelClient   = "client"   // go on to the client's program
 	labelExcluded = "excluded" // count and drop
 	labelDrop     = "drop"
-	labelTagged   = "tagged"   // go on to the program for frames with a tag
+	labelTagged   = "tagged"   // go on to the program for frames with a tag apart
+	labelInPlace  = "in place" // go on to the program for frames with a tag in place
 	labelInactive = "inactive" // there is no program
 )
 
@@ -30,15 +33,7 @@ func (f *Filter) prologue() asm.Instructions {
 	ins := append(asm.Instructions{asm.Mov.Reg(regCtx, asm.R1)}, countersOf(f.counters)...)
 	ins = append(ins, count(counterSeen)...)
 	ins = append(ins, f.cfg.rules()...)
-	ins = append(ins,
-		asm.LoadMem(asm.R1, regCtx, skbVLANPresent, asm.Word).WithSymbol(labelClient),
-		asm.JNE.Imm(asm.R1, 0, labelTagged),
-	)
-	ins = append(ins, tailCall(f.slots, slotUntagged)...)
-	ins = append(ins, asm.Ja.Label(labelInactive))
-	tagged := tailCall(f.slots, slotTagged)
-	tagged[0] = tagged[0].WithSymbol(labelTagged)
-	ins = append(ins, tagged...)
+	ins = append(ins, f.dispatch()...)
 	inactive := count(counterInactive) // the slot is empty
 	inactive[0] = inactive[0].WithSymbol(labelInactive)
 	ins = append(ins, inactive...)
@@ -52,6 +47,35 @@ func (f *Filter) prologue() asm.Instructions {
 		asm.Mov.Imm(asm.R0, 0).WithSymbol(labelDrop),
 		asm.Return(),
 	)
+}
+
+// dispatch goes on to the client's program for the frame's kind of tag.
+func (f *Filter) dispatch() asm.Instructions {
+	var a assembly
+	a.at(labelClient)
+	a.emit(
+		asm.LoadMem(asm.R1, regCtx, skbVLANPresent, asm.Word),
+		asm.JNE.Imm(asm.R1, 0, labelTagged),
+	)
+	inPlaceToo := slices.Contains(f.cfg.View.taggings(), inPlace)
+	if inPlaceToo {
+		a.emit(
+			asm.LoadMem(asm.R1, regCtx, skbProtocol, asm.Word),
+			asm.HostTo(asm.BE, asm.R1, asm.Half),
+			asm.JEq.Imm(asm.R1, etherTypeVLAN, labelInPlace),
+			asm.JEq.Imm(asm.R1, etherTypeQinQ, labelInPlace),
+		)
+	}
+	a.emit(tailCall(f.slots, int32(untagged))...)
+	a.emit(asm.Ja.Label(labelInactive))
+	if inPlaceToo {
+		a.at(labelInPlace)
+		a.emit(tailCall(f.slots, int32(inPlace))...)
+		a.emit(asm.Ja.Label(labelInactive))
+	}
+	a.at(labelTagged)
+	a.emit(tailCall(f.slots, int32(tagged))...)
+	return a.ins
 }
 
 // tailCall goes on with the program in a slot, if there is one. The index is a

@@ -4,20 +4,19 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/cilium/ebpf"
 
 	"capstan/pkg/capture"
 )
 
-// The slots for a client's program: it is translated twice, since the bytes of
-// a frame whose VLAN tag the kernel holds apart are elsewhere.
+// The slots for a client's program are numbered by tagging: it is translated
+// for each, since the bytes of the client's frame are elsewhere.
 const (
-	slotUntagged = iota
-	slotTagged
-	slotEpilogue // what they go on with, see epilogue
-	slotCount
-	clientSlots = slotEpilogue
+	clientSlots  = 3
+	slotEpilogue = clientSlots // what they go on with, see epilogue
+	slotCount    = slotEpilogue + 1
 )
 
 // maxExpansion bounds the work that the kernel has after verifying a program,
@@ -34,7 +33,7 @@ const loadGrowth = 5
 // The others pass whole, except for some that the program refuses, and the
 // caller has to run the program on each.
 type Judged struct {
-	Untagged bool
+	Untagged bool // frames without a tag, or with one in place
 	Tagged   bool // frames whose VLAN tag the kernel holds apart, as the ring says
 }
 
@@ -70,37 +69,67 @@ func (f *Filter) Set(p *Program) (Judged, error) {
 // is errUnjudged if there is nothing that could sample all frames.
 func (f *Filter) set(p *Program, s *sampler) (Judged, error) {
 	if p == nil {
-		to := f.target(f.cfg.View.layout(false), s)
+		to := f.target(f.cfg.View.layout(untagged), s)
 		all, err := loadProgram("capstan_all", to.passAll(to.keepSnapLen()))
 		if err != nil {
 			return Judged{}, kernelError("set", err)
 		}
-		return Judged{true, true}, f.fill(all, all)
+		return Judged{true, true}, f.fill(slots{all, all, all})
 	}
-	untagged, tagged := f.client(p, false, s), f.client(p, true, s)
-	judged := Judged{untagged.exact, tagged.exact}
-	f.countRefusal(untagged.refused || tagged.refused)
-	if p.kernelOnly >= 0 && judged != (Judged{true, true}) {
-		return Judged{}, errors.Join(p.unsupported(), untagged.prog.Close(), tagged.prog.Close())
-	}
-	if s != nil && judged != (Judged{true, true}) {
-		return Judged{}, errors.Join(errUnjudged, untagged.prog.Close(), tagged.prog.Close())
-	}
-	if untagged.prog == nil || tagged.prog == nil {
-		whole, err := loadProgram("capstan_whole", f.target(nil, nil).passAll(wholeFrame))
-		if err != nil {
-			return Judged{}, errors.Join(kernelError("set", err), untagged.prog.Close(), tagged.prog.Close())
-		}
-		if untagged.prog == nil && tagged.prog == nil {
-			return judged, f.fill(whole, whole)
-		}
-		if untagged.prog == nil {
-			untagged.prog = whole
+	var programs slots
+	judged, refused := Judged{true, true}, false
+	for _, t := range f.cfg.View.taggings() {
+		l := f.client(p, t, s)
+		programs[t], refused = l.prog, refused || l.refused
+		if t == tagged {
+			judged.Tagged = l.exact
 		} else {
-			tagged.prog = whole
+			judged.Untagged = judged.Untagged && l.exact
 		}
 	}
-	return judged, f.fill(untagged.prog, tagged.prog)
+	f.countRefusal(refused)
+	if judged != (Judged{true, true}) {
+		if p.kernelOnly >= 0 {
+			return Judged{}, errors.Join(p.unsupported(), programs.close())
+		}
+		if s != nil {
+			return Judged{}, errors.Join(errUnjudged, programs.close())
+		}
+	}
+	if err := f.complete(&programs); err != nil {
+		return Judged{}, errors.Join(kernelError("set", err), programs.close())
+	}
+	return judged, f.fill(programs)
+}
+
+// complete puts a program that passes all frames whole into empty slots.
+func (f *Filter) complete(programs *slots) error {
+	var whole *ebpf.Program
+	for i := range programs {
+		if programs[i] != nil {
+			continue
+		}
+		if whole == nil {
+			var err error
+			if whole, err = loadProgram("capstan_whole", f.target(nil, nil).passAll(wholeFrame)); err != nil {
+				return err
+			}
+		}
+		programs[i] = whole
+	}
+	return nil
+}
+
+// slots are the programs for the slots; one may be in several.
+type slots [clientSlots]*ebpf.Program
+
+func (s *slots) close() (err error) {
+	for i, p := range s {
+		if !slices.Contains(s[:i], p) {
+			err = errors.Join(err, p.Close())
+		}
+	}
+	return err
 }
 
 // loaded is a client's program in the kernel.
@@ -110,13 +139,12 @@ type loaded struct {
 	refused bool // by the kernel, or by the limits of what we offer it
 }
 
-// client loads a client's program for frames without or with a tag.
-func (f *Filter) client(p *Program, tagged bool, s *sampler) loaded {
-	layout := f.cfg.View.layout(tagged)
-	if layout == nil || p.userOnly {
+// client loads a client's program for frames with such a tag.
+func (f *Filter) client(p *Program, tag tagging, s *sampler) loaded {
+	if p.userOnly {
 		return loaded{}
 	}
-	t, exact := f.target(layout, s).translate(p)
+	t, exact := f.target(f.cfg.View.layout(tag), s).translate(p)
 	if t.tooFar || t.loads*(len(t.out)+t.loads*loadGrowth) > maxExpansion {
 		return loaded{refused: true}
 	}
@@ -148,25 +176,21 @@ func (f *Filter) countRefusal(refused bool) {
 	f.refusals++
 }
 
-// fill hands programs, which may be the same, over to the slots, which keep
-// them alive.
-func (f *Filter) fill(untagged, tagged *ebpf.Program) error {
+// fill hands programs over to the slots, which keep them alive.
+func (f *Filter) fill(programs slots) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	err := fmt.Errorf("sockfilter: set: %w", os.ErrClosed)
-	if !f.closed {
-		err = errors.Join(
-			f.slots.Update(uint32(slotUntagged), untagged, ebpf.UpdateAny),
-			f.slots.Update(uint32(slotTagged), tagged, ebpf.UpdateAny),
-		)
-		if err != nil {
-			err = kernelError("set", err)
-		}
+	if f.closed {
+		return errors.Join(fmt.Errorf("sockfilter: set: %w", os.ErrClosed), programs.close())
 	}
-	if tagged != untagged {
-		err = errors.Join(err, tagged.Close())
+	var err error
+	for slot, p := range programs {
+		err = errors.Join(err, f.slots.Update(uint32(slot), p, ebpf.UpdateAny))
 	}
-	return errors.Join(err, untagged.Close())
+	if err != nil {
+		err = kernelError("set", err)
+	}
+	return errors.Join(err, programs.close())
 }
 
 // Stop empties the slots: from now on nothing passes, and frames are counted as

@@ -15,18 +15,22 @@ type viewCase struct {
 	layout *layout
 	reach  bool
 	linear int // of the frame in its first piece of memory; 0 = all
-	tagged bool
+	tag    tagging
 }
 
 func viewCases() []viewCase {
 	return []viewCase{
-		{"frame", &plainLayout, true, 0, false},
-		{"tagged", &taggedLayout, true, 0, true},
-		{"cooked", &cookedLayout, true, 0, false},
-		{"cooked, tagged", &taggedCookedLayout, true, 0, true},
-		{"cooked 2", &cooked2Layout, true, 0, false},
-		{"frame, in pieces", &plainLayout, false, 40, false},
-		{"cooked, in pieces", &cookedLayout, false, 40, false},
+		{"frame", &plainLayout, true, 0, untagged},
+		{"tagged", &taggedLayout, true, 0, tagged},
+		{"cooked", &cookedLayout, true, 0, untagged},
+		{"cooked, tagged", &taggedCookedLayout, true, 0, tagged},
+		{"cooked, tag in place", &inPlaceCookedLayout, true, 0, inPlace},
+		{"cooked 2", &cooked2Layout, true, 0, untagged},
+		{"cooked 2, tagged", &taggedCooked2Layout, true, 0, tagged},
+		{"cooked 2, tag in place", &inPlaceCooked2Layout, true, 0, inPlace},
+		{"frame, in pieces", &plainLayout, false, 40, untagged},
+		{"cooked, in pieces", &cookedLayout, false, 40, untagged},
+		{"cooked, tag in place, in pieces", &inPlaceCookedLayout, false, 40, inPlace},
 	}
 }
 
@@ -44,7 +48,10 @@ func (v *viewCase) kernelFrame(frame []byte) *skb {
 		skbLen: uint32(len(frame)), skbPktType: 4, skbMark: 77, skbQueue: 5, skbProtocol: protocol,
 		skbVLANTCI: 0, skbVLANProto: 0, skbIfindex: 0x1020304, skbCB: 0, skbHash: 0xcafe,
 	}
-	if v.tagged {
+	switch v.tag {
+	case inPlace:
+		s.networkOffset = min(18, len(frame))
+	case tagged:
 		s.fields[skbVLANTCI], s.fields[skbVLANProto] = 0xa123, uint32(htons(0x88a8))
 	}
 	return s
@@ -57,29 +64,35 @@ func (v *viewCase) clientPacket(s *skb) *Packet {
 		Interface: int(s.fields[skbIfindex]), HardwareType: 1, Mark: s.fields[skbMark], Queue: s.fields[skbQueue],
 		Hash: s.fields[skbHash], CPU: s.cpu, Random: s.random,
 	}
-	tag := []byte(nil)
-	if v.tagged {
-		tag = []byte{0x88, 0xa8, 0xa1, 0x23}
+	protocol, tag := p.Protocol, []byte(nil) // what follows in place of the protocol
+	if v.tag == tagged {
+		protocol = htons(uint16(s.fields[skbVLANProto]))
+		tag = binary.BigEndian.AppendUint16(tag, uint16(s.fields[skbVLANTCI]))
+		tag = binary.BigEndian.AppendUint16(tag, p.Protocol)
 	}
-	payload := s.data[s.networkOffset:]
+	payload := s.networkOffset
+	if v.tag == inPlace {
+		payload = min(tciOffset, len(s.data))
+	}
 	switch v.layout {
-	case &cookedLayout, &taggedCookedLayout:
+	case &cookedLayout, &taggedCookedLayout, &inPlaceCookedLayout:
 		p.Data = []byte{0, p.PacketType, 0, 1, 0, 6, 2, 2, 2, 2, 2, 2, 0, 0}
-		p.Data = append(p.Data, tag...)
-		p.Data = binary.BigEndian.AppendUint16(p.Data, p.Protocol)
-		p.NetworkOffset = len(p.Data)
-		p.Data = append(p.Data, payload...)
-	case &cooked2Layout:
-		p.Data = binary.BigEndian.AppendUint16(nil, p.Protocol)
+		p.Data = binary.BigEndian.AppendUint16(p.Data, protocol)
+	case &cooked2Layout, &taggedCooked2Layout, &inPlaceCooked2Layout:
+		p.Data = binary.BigEndian.AppendUint16(nil, protocol)
 		p.Data = append(p.Data, 0, 0)
 		p.Data = binary.BigEndian.AppendUint32(p.Data, uint32(p.Interface))
 		p.Data = append(p.Data, 0, 1, p.PacketType, 6, 2, 2, 2, 2, 2, 2, 0, 0)
-		p.NetworkOffset = len(p.Data)
-		p.Data = append(p.Data, payload...)
 	default:
-		p.Data = append(append(append(p.Data, s.data[:min(12, len(s.data))]...), tag...), s.data[min(12, len(s.data)):]...)
-		p.NetworkOffset += len(tag)
+		payload = min(tagOffset, len(s.data))
+		p.Data = append(p.Data, s.data[:payload]...)
+		if tag != nil {
+			tag = append(binary.BigEndian.AppendUint16(nil, protocol), tag[:2]...)
+		}
 	}
+	p.Data = append(p.Data, tag...)
+	p.NetworkOffset = len(p.Data) + s.networkOffset - payload
+	p.Data = append(p.Data, s.data[payload:]...)
 	p.Len = len(p.Data)
 	return p
 }
@@ -136,7 +149,7 @@ func TestTranslation(t *testing.T) {
 			}
 			for j := range 12 {
 				frame := frames[(i*7+j*5)%len(frames)]
-				if v.tagged && len(frame) < 14 {
+				if v.tag == tagged && len(frame) < 14 {
 					continue // the kernel takes a tag off a whole header only
 				}
 				all++
@@ -164,7 +177,7 @@ func FuzzTranslate(f *testing.F) {
 		p, err := Compile(code)
 		cases := viewCases()
 		v := cases[int(view)%len(cases)]
-		if err != nil || p.userOnly || len(frame) == 0 || len(frame) > 1<<16 || v.tagged && len(frame) < 14 {
+		if err != nil || p.userOnly || len(frame) == 0 || len(frame) > 1<<16 || v.tag == tagged && len(frame) < 14 {
 			return
 		}
 		v.checkTranslation(t, code, frame, 1+snapLen%wholeFrame)

@@ -12,12 +12,23 @@ const (
 	ViewFrame View = iota
 	// ViewCooked: a Linux cooked header (LINKTYPE_LINUX_SLL, pcap-linktype(7)),
 	// then the packet from its network header. With a tag held apart the
-	// header's protocol is the tag's TPID; TCI and protocol follow.
+	// header's protocol is the tag's TPID; TCI and protocol follow. So it is
+	// with a tag that is among the bytes of an Ethernet frame, as of one that
+	// is sent to a device that adds no tags itself: what is behind the header
+	// starts at the TCI.
 	ViewCooked
-	// ViewCooked2: a cooked header of version 2 (LINKTYPE_LINUX_SLL2), then
-	// the packet from its network header. Frames with a tag held apart are
-	// judged in user space.
+	// ViewCooked2: a cooked header of version 2 (LINKTYPE_LINUX_SLL2), else as
+	// ViewCooked.
 	ViewCooked2
+)
+
+// tagging is where the kernel has a frame's VLAN tag.
+type tagging uint8
+
+const (
+	untagged tagging = iota // nowhere; in ViewFrame also where the client has it
+	tagged                  // beside the frame
+	inPlace                 // in the frame, before what the kernel takes for the network header
 )
 
 // source is where bytes of the client's frame come from.
@@ -67,6 +78,7 @@ type layout struct {
 const (
 	tagOffset  = 12 // of a VLAN tag, behind the two MAC addresses
 	tagLen     = 4
+	tciOffset  = 14 // of a tag's second half
 	cookedLen  = 16 // struct sll_header
 	cooked2Len = 20 // struct sll2_header
 	// maxLinkLen exceeds the longest link-layer header (LL_MAX_HEADER).
@@ -101,34 +113,56 @@ var (
 		{cookedLen + tagLen, noEnd, fromNetwork, cookedLen + tagLen, 0},
 	}}
 
-	cooked2Layout = layout{grown: -1, spare: maxLinkLen, regions: []region{
-		{0, 2, fromField, 0, fieldProtocol},
+	// The kernel's protocol is the tag's.
+	inPlaceCookedLayout = layout{grown: -1, spare: maxLinkLen, regions: []region{
+		{0, 2, fromField, 0, fieldPacketType},
+		{2, 14, fromNowhere, 0, 0},
+		{14, 16, fromField, 0, fieldProtocol},
+		{cookedLen, noEnd, fromFrame, cookedLen - tciOffset, 0},
+	}}
+
+	cooked2Layout = layout{grown: -1, spare: maxLinkLen, regions: append(cooked2Header(fieldProtocol),
+		region{cooked2Len, noEnd, fromNetwork, cooked2Len, 0},
+	)}
+
+	taggedCooked2Layout = layout{grown: -1, spare: maxLinkLen, regions: append(cooked2Header(fieldTPID),
+		region{20, 22, fromField, 0, fieldTCI},
+		region{22, 24, fromField, 0, fieldProtocol},
+		region{cooked2Len + tagLen, noEnd, fromNetwork, cooked2Len + tagLen, 0},
+	)}
+
+	inPlaceCooked2Layout = layout{grown: -1, spare: maxLinkLen, regions: append(cooked2Header(fieldProtocol),
+		region{cooked2Len, noEnd, fromFrame, cooked2Len - tciOffset, 0},
+	)}
+)
+
+// cooked2Header returns the regions of struct sll2_header.
+func cooked2Header(protocol field) []region {
+	return []region{
+		{0, 2, fromField, 0, protocol},
 		{2, 4, fromField, 0, fieldZero},
 		{4, 8, fromField, 0, fieldInterface},
 		{8, 10, fromNowhere, 0, 0},
 		{10, 11, fromField, 0, fieldPacketType},
 		{11, 20, fromNowhere, 0, 0},
-		{cooked2Len, noEnd, fromNetwork, cooked2Len, 0},
-	}}
-)
-
-// layout returns the layout of frames without or with a tag held apart; nil if
-// user space has to judge those.
-func (v View) layout(tagged bool) *layout {
-	switch {
-	case v == ViewCooked && tagged:
-		return &taggedCookedLayout
-	case v == ViewCooked:
-		return &cookedLayout
-	case v == ViewCooked2 && tagged:
-		return nil
-	case v == ViewCooked2:
-		return &cooked2Layout
-	case tagged:
-		return &taggedLayout
-	default:
-		return &plainLayout
 	}
+}
+
+// layout returns the layout of frames with such a tag.
+func (v View) layout(t tagging) *layout {
+	return [...][3]*layout{
+		ViewFrame:   {untagged: &plainLayout, tagged: &taggedLayout, inPlace: &plainLayout},
+		ViewCooked:  {untagged: &cookedLayout, tagged: &taggedCookedLayout, inPlace: &inPlaceCookedLayout},
+		ViewCooked2: {untagged: &cooked2Layout, tagged: &taggedCooked2Layout, inPlace: &inPlaceCooked2Layout},
+	}[v][t]
+}
+
+// taggings returns those for which the view has different layouts.
+func (v View) taggings() []tagging {
+	if v == ViewFrame {
+		return []tagging{untagged, tagged}
+	}
+	return []tagging{untagged, tagged, inPlace}
 }
 
 // payload returns the last region.

@@ -13,16 +13,16 @@ import (
 
 // received describes, as the kernel has them, frames that arrived over veth
 // from a packet socket.
-func received(frames [][]byte, ifindex int) (skbs []*skb, cases []viewCase) {
+func received(frames [][]byte, ifindex int) (skbs []*skb, tags []tagging) {
 	for _, f := range frames {
 		s := &skb{data: f, networkOffset: 14, linear: len(f), fields: map[int16]uint32{
 			skbPktType: unix.PACKET_OTHERHOST, skbIfindex: uint32(ifindex),
 		}}
-		v := viewCase{}
+		tag := untagged
 		etherType := binary.BigEndian.Uint16(f[12:])
-		if (etherType == etherTypeVLAN || etherType == etherTypeQinQ) && len(f) >= 18 {
-			v.tagged = true
-			s.fields[skbVLANProto], s.fields[skbVLANTCI] = uint32(etherType), uint32(binary.BigEndian.Uint16(f[14:]))
+		if isTag(etherType) && len(f) >= 18 {
+			tag = tagged
+			s.fields[skbVLANProto], s.fields[skbVLANTCI] = uint32(htons(etherType)), uint32(binary.BigEndian.Uint16(f[14:]))
 			s.data = append(append([]byte(nil), f[:12]...), f[16:]...)
 			etherType = binary.BigEndian.Uint16(f[16:])
 		}
@@ -34,31 +34,48 @@ func received(frames [][]byte, ifindex int) (skbs []*skb, cases []viewCase) {
 		}
 		s.linear = len(s.data)
 		s.fields[skbProtocol] = uint32(htons(etherType))
-		skbs, cases = append(skbs, s), append(cases, v)
+		skbs, tags = append(skbs, s), append(tags, tag)
 	}
-	return skbs, cases
+	return skbs, tags
 }
 
-// packet is the client's view of an skb that received made.
-func (v *viewCase) packet(s *skb, view View) *Packet {
-	v.layout = view.layout(v.tagged)
-	if v.layout == nil {
-		v.layout = &cooked2Layout
-	}
-	p := v.clientPacket(s)
-	if v.tagged && view != ViewCooked2 { // the tag of this frame, not clientPacket's
-		at := tagOffset
-		if view == ViewCooked {
-			at = cookedLen - 2
+// sent describes frames that a packet socket sends. Their tags are in place,
+// and the network header is behind all of them (packet_parse_headers in
+// net/packet/af_packet.c).
+func sent(frames [][]byte, ifindex int) (skbs []*skb, tags []tagging) {
+	for _, f := range frames {
+		s := &skb{data: f, networkOffset: 14, linear: len(f), fields: map[int16]uint32{
+			skbPktType: unix.PACKET_OUTGOING, skbIfindex: uint32(ifindex),
+		}}
+		etherType := binary.BigEndian.Uint16(f[12:])
+		s.fields[skbProtocol] = uint32(htons(etherType))
+		tag := untagged
+		if isTag(etherType) {
+			tag = inPlace
 		}
-		binary.BigEndian.PutUint16(p.Data[at:], uint16(s.fields[skbVLANProto]))
-		binary.BigEndian.PutUint16(p.Data[at+2:], uint16(s.fields[skbVLANTCI]))
+		for at := 14; isTag(etherType) && at+4 <= len(f); at += 4 {
+			etherType = binary.BigEndian.Uint16(f[at+2:])
+			s.networkOffset = at + 4
+		}
+		if isTag(etherType) { // the last tag is cut: none is passed
+			s.networkOffset = 14
+		}
+		skbs, tags = append(skbs, s), append(tags, tag)
 	}
-	return p
+	return skbs, tags
+}
+
+func isTag(etherType uint16) bool { return etherType == etherTypeVLAN || etherType == etherTypeQinQ }
+
+// clientPacket is the client's view of an skb.
+func clientPacket(view View, tag tagging, s *skb) *Packet {
+	v := viewCase{layout: view.layout(tag), tag: tag}
+	return v.clientPacket(s)
 }
 
 // TestKernelAgreesOnViews sends frames with and without VLAN tags past filters
-// for each view, and compares with the interpreter on the client's frames.
+// for each view, at both ends of a link, and compares with the interpreter on
+// the client's frames.
 func TestKernelAgreesOnViews(t *testing.T) {
 	l := newLink(t)
 	fd := openPacketSocket(t, l.sender)
@@ -71,7 +88,6 @@ func TestKernelAgreesOnViews(t *testing.T) {
 			frames = append(frames, f)
 		}
 	}
-	skbs, cases := received(frames, l.receiverIndex)
 	for _, tt := range []struct {
 		name     string
 		view     View
@@ -86,53 +102,81 @@ func TestKernelAgreesOnViews(t *testing.T) {
 			for i := range 25 {
 				programs = append(programs, namedProgram{fmt.Sprint("random ", i), randomKernelProgram(r)})
 			}
-			c := openCapture(t, l.receiver, l.receiverIndex, Config{View: tt.view, SnapLen: 90})
-			accepted := 0
+			in := viewCapture{capturer: openCapture(t, l.receiver, l.receiverIndex, Config{View: tt.view, SnapLen: viewSnapLen}), view: tt.view}
+			in.skbs, in.tags = received(frames, l.receiverIndex)
+			out := viewCapture{capturer: openCapture(t, l.sender, l.senderIndex, Config{View: tt.view, SnapLen: viewSnapLen}), view: tt.view}
+			out.skbs, out.tags = sent(frames, l.senderIndex)
 			for _, np := range programs {
 				p := mustCompile(t, np.code)
-				judged := c.set(p)
-				seen := c.waitSeen(0).Seen
+				judgedIn, judgedOut := in.set(p), out.set(p)
+				seenIn, seenOut := in.waitSeen(0).Seen, out.waitSeen(0).Seen
 				for _, f := range frames {
 					send(t, fd, l.senderIndex, f)
 				}
-				c.waitSeen(seen + uint64(len(frames)))
-				got, _ := c.next()
-				for i, s := range skbs {
-					exact := judged.Untagged
-					if cases[i].tagged {
-						exact = judged.Tagged
-					}
-					packet := cases[i].packet(s, tt.view)
-					want := min(p.RunPacket(packet), 90)
-					passed := got != nil && bytes.HasPrefix(s.data, got)
-					if want != 0 && !passed || exact && want == 0 && passed && len(got) == len(s.data) {
-						t.Fatalf("%s: interpreter %d, passed: %v (exact: %v)\nprogram %v\nframe %x", np.name, want, passed, exact, np.code, packet.Data)
-					}
-					if want == 0 && exact || !passed {
-						continue
-					}
-					wantLen := len(s.data)
-					if exact && tt.view == ViewFrame {
-						wantLen = min(wantLen, keptLen(want, cases[i].tagged))
-					}
-					if len(got) != wantLen {
-						t.Fatalf("%s: %d bytes, want %d (verdict %d)\nprogram %v\nframe %x", np.name, len(got), wantLen, want, np.code, packet.Data)
-					}
-					accepted++
-					got, _ = c.next()
-				}
-				if got != nil {
-					t.Fatalf("%s: a frame too many: %x\nprogram %v", np.name, got, np.code)
-				}
+				in.waitSeen(seenIn + uint64(len(frames)))
+				out.waitSeen(seenOut + uint64(len(frames)))
+				in.check(np, p, judgedIn)
+				out.check(np, p, judgedOut)
 			}
-			t.Logf("%d programs, %d frames each, %d accepted", len(programs), len(frames), accepted)
-			if counts := c.waitSeen(0); counts.Refusals != 0 {
-				t.Errorf("the kernel refused %d programs", counts.Refusals)
-			}
-			if accepted < 100 {
-				t.Error("not much of a test")
+			for name, c := range map[string]*viewCapture{"in": &in, "out": &out} {
+				t.Logf("%s: %d programs, %d frames each, %d accepted", name, len(programs), len(frames), c.accepted)
+				if counts := c.waitSeen(0); counts.Refusals != 0 {
+					t.Errorf("%s: the kernel refused %d programs", name, counts.Refusals)
+				}
+				if c.accepted < 100 {
+					t.Errorf("%s: not much of a test", name)
+				}
 			}
 		})
+	}
+}
+
+const viewSnapLen = 90
+
+// viewCapture is a capture of frames that are known.
+type viewCapture struct {
+	*capturer
+	view     View
+	skbs     []*skb // the frames as the kernel has them
+	tags     []tagging
+	accepted int
+}
+
+// check takes the frames that have passed p and holds them against the
+// interpreter.
+func (c *viewCapture) check(np namedProgram, p *Program, judged Judged) {
+	t := c.t
+	t.Helper()
+	got, _ := c.next()
+	for i, s := range c.skbs {
+		exact := judged.Untagged
+		if c.tags[i] == tagged {
+			exact = judged.Tagged
+		}
+		packet := clientPacket(c.view, c.tags[i], s)
+		want := min(p.RunPacket(packet), viewSnapLen)
+		passed := got != nil && bytes.HasPrefix(s.data, got)
+		if want != 0 && !passed || exact && want == 0 && passed && len(got) == len(s.data) {
+			t.Fatalf("%s: interpreter %d, passed: %v (exact: %v)\nprogram %v\nframe %x", np.name, want, passed, exact, np.code, packet.Data)
+		}
+		if want == 0 && exact || !passed {
+			continue
+		}
+		wantLen := len(s.data)
+		switch {
+		case exact && c.view == ViewFrame:
+			wantLen = min(wantLen, keptLen(want, c.tags[i] == tagged))
+		case exact:
+			wantLen = min(wantLen, viewSnapLen+maxLinkLen)
+		}
+		if len(got) != wantLen {
+			t.Fatalf("%s: %d bytes, want %d (verdict %d)\nprogram %v\nframe %x", np.name, len(got), wantLen, want, np.code, packet.Data)
+		}
+		c.accepted++
+		got, _ = c.next()
+	}
+	if got != nil {
+		t.Fatalf("%s: a frame too many: %x\nprogram %v", np.name, got, np.code)
 	}
 }
 

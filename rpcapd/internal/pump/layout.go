@@ -131,6 +131,7 @@ func (l Layout) packet(data []byte, wireLen int, f *afpacket.Frame) *sockfilter.
 		if f.VLANPresent {
 			p.NetworkOffset += vlanLen
 		}
+		p.NetworkOffset += max(f.NetworkOffset, 0) - cookedPayload(f)
 	case LayoutRaw:
 	default:
 		p.NetworkOffset = f.NetworkOffset

@@ -1,6 +1,7 @@
 package pump
 
 import (
+	"bytes"
 	"encoding/hex"
 	"strings"
 	"testing"
@@ -75,6 +76,24 @@ func TestLayouts(t *testing.T) {
 			got := hex.EncodeToString(message[rpcap.PacketOverhead:])
 			if want := hex.EncodeToString(unhex(t, tc.want)); got != want || wireLen != tc.wireLen || stayed != inRing {
 				t.Errorf("%s, in the ring %t: got %s, %d on the wire, in the ring %t\nwant %s, %d", tc.name, inRing, got, wireLen, stayed, want, tc.wireLen)
+			}
+		}
+	}
+}
+
+// TestNetworkOffset holds that a filter finds the network header behind tags,
+// wherever the kernel has them.
+func TestNetworkOffset(t *testing.T) {
+	plain := afpacket.Frame{Data: unhex(t, macs+"0800"+payload), NetworkOffset: 14, Protocol: 0x0800, HardwareType: 1}
+	apart := plain
+	apart.VLANPresent = true
+	inPlace := afpacket.Frame{Data: unhex(t, macs+"88a8 0001 8100 600a 0800"+payload), NetworkOffset: 22, Protocol: 0x88a8, HardwareType: 1}
+	for _, f := range []afpacket.Frame{plain, apart, inPlace} {
+		for _, l := range []Layout{LayoutEthernet, LayoutRaw, LayoutCooked, LayoutCooked2} {
+			message, wireLen, _ := New(Input{Layout: l}, Config{}).message(&f)
+			data := message[rpcap.PacketOverhead:]
+			if at := l.packet(data, wireLen, &f).NetworkOffset; !bytes.HasPrefix(data[at:], unhex(t, payload)) {
+				t.Errorf("layout %d: network header at %d of %x", l, at, data)
 			}
 		}
 	}
