@@ -24,7 +24,9 @@ const (
 const (
 	stackPacket  = -312 // a dedup's key, 64 bytes: flow, what tells packets apart, transport header
 	stackSeen    = -328 // a dedup's value: time in ns, vantage point
-	stackPayload = -336 // a cutoff's value: bytes so far
+	stackCount   = -344 // a cutoff's value, see there
+	stackPayload = -352 // how much payload the frame has
+	stackSeq     = -360 // a segment's sequence number, of its first byte of payload
 	packetKeyLen = 64
 	packetSegLen = 16
 	flowKeyLen   = 40
@@ -48,7 +50,7 @@ func (e *epilogue) load(c *Config, counters *ebpf.Map) (err error) {
 		}
 	}
 	if c.Cutoff > 0 {
-		e.payloads, err = newState("capstan_flows", flowKeyLen, 8)
+		e.payloads, err = newState("capstan_flows", flowKeyLen, countLen)
 		if err != nil {
 			return kernelError("flows", err)
 		}
@@ -164,45 +166,95 @@ func (e *epilogue) dedup(a *assembly, window time.Duration) {
 	a.emit(asm.Mov.Imm(asm.R1, 0))
 }
 
-// cutoff counts the payload of TCP and UDP by flow and direction, and cuts the
-// frame behind its headers once there was enough. A SYN starts anew.
+// A cutoff's value: how many bytes of payload the flow has had, and for TCP the
+// sequence number of the next one. Each is 64 bits.
+const (
+	countBytes = 0
+	countNext  = 8
+	countLen   = 16
+)
+
+// cutoff cuts frames of TCP and UDP whose payload starts beyond the limit
+// behind their headers. UDP's counts what has come, TCP's sequence numbers do,
+// so that what is repeated or lost changes nothing. A SYN starts anew.
+//
+// Processors that deliver segments of one direction at the same time may lose
+// one another's count; the next segment makes up for it.
 func (e *epilogue) cutoff(a *assembly, limit uint64) {
 	a.emit(
 		asm.JEq.Imm(regProto, protoUDP, "udp"),
 		asm.JNE.Imm(regProto, protoTCP, labelPass),
 	)
-	a.loadBytes(12, stackBytes, 2, labelPass)
+	a.loadBytes(4, stackBytes, 10, labelPass) // sequence, acknowledgement, length of the header, flags
 	a.emit(
-		asm.LoadMem(regProto, asm.RFP, stackBytes+1, asm.Byte), // flags
-		asm.LoadMem(asm.R1, asm.RFP, stackBytes, asm.Byte),
+		asm.LoadMem(asm.R1, asm.RFP, stackBytes+8, asm.Byte),
 		asm.RSh.Imm(asm.R1, 4),
 		asm.LSh.Imm(asm.R1, 2),
 		asm.JLT.Imm(asm.R1, 20, labelPass),
 		asm.Add.Reg(regOffset, asm.R1),
-		asm.Ja.Label("payload"),
+		asm.LoadMem(regProto, asm.RFP, stackBytes+9, asm.Byte),
+		asm.And.Imm(regProto, tcpSYN),
+		asm.LoadMem(asm.R1, asm.RFP, stackBytes, asm.Word),
+		asm.HostTo(asm.BE, asm.R1, asm.Word),
+		skip(asm.JEq.Imm(regProto, 0, ""), 1),
+		asm.Add.Imm32(asm.R1, 1), // a SYN has a number, too
+		asm.StoreMem(asm.RFP, stackSeq, asm.R1, asm.DWord),
 	)
-	a.at("udp")
-	a.emit(asm.Mov.Imm(regProto, 0), asm.Add.Imm(regOffset, 8))
-	a.at("payload")
-	a.emit(
-		asm.LoadMem(asm.R1, asm.RFP, stackEnd, asm.DWord),
-		asm.LoadMem(asm.R2, regCtx, skbLen, asm.Word),
-		skip(asm.JLE.Reg(asm.R1, asm.R2, ""), 1),
-		asm.Mov.Reg(asm.R1, asm.R2), // padding isn't payload, nor is what was cut off
-		skip(asm.JGE.Reg(asm.R1, regOffset, ""), 1),
-		asm.Mov.Reg(asm.R1, regOffset),
-		asm.Sub.Reg(asm.R1, regOffset),
-		asm.StoreMem(asm.RFP, stackPayload, asm.R1, asm.DWord),
-		asm.JSet.Imm(regProto, tcpSYN, "first"),
-	)
+	e.payload(a)
+	a.emit(asm.JNE.Imm(regProto, 0, "first segment"))
 	a.lookUp(e.payloads, stackFlow)
 	a.emit(
-		asm.JEq.Imm(asm.R0, 0, "first"),
-		asm.LoadMem(asm.R2, asm.R0, 0, asm.DWord),
+		asm.JEq.Imm(asm.R0, 0, "first segment"),
 		asm.LoadMem(asm.R1, asm.RFP, stackPayload, asm.DWord),
+		asm.LoadMem(asm.R3, asm.RFP, stackSeq, asm.DWord),
+		asm.LoadMem(asm.R4, asm.R0, countBytes, asm.DWord),
+		asm.LoadMem(asm.R5, asm.R0, countNext, asm.DWord),
+		// R2: where in the flow the segment starts, before its beginning even.
+		asm.Mov.Reg(asm.R2, asm.R3),
+		asm.Sub.Reg(asm.R2, asm.R5),
+		asm.LSh.Imm(asm.R2, 32),
+		asm.ArSh.Imm(asm.R2, 32),
+		asm.Add.Reg(asm.R2, asm.R4),
+		// R5: where it ends. One without payload counts nothing, whatever its
+		// number.
+		asm.JEq.Imm(asm.R1, 0, "counted"),
+		asm.Mov.Reg(asm.R5, asm.R2),
+		asm.Add.Reg(asm.R5, asm.R1),
+		asm.JSLE.Reg(asm.R5, asm.R4, "counted"),
+		asm.StoreMem(asm.R0, countBytes, asm.R5, asm.DWord),
+		asm.Add.Reg(asm.R3, asm.R1),
+		asm.StoreMem(asm.R0, countNext, asm.R3, asm.DWord),
+	)
+	a.at("counted")
+	a.emit(
+		asm.LoadImm(asm.R1, signed(limit), asm.DWord),
+		asm.JSLT.Reg(asm.R2, asm.R1, labelPass),
+		asm.Ja.Label("cut"),
+	)
+	a.at("first segment")
+	a.emit(
+		asm.LoadMem(asm.R1, asm.RFP, stackPayload, asm.DWord),
+		asm.LoadMem(asm.R2, asm.RFP, stackSeq, asm.DWord),
+		asm.Add.Reg(asm.R2, asm.R1),
+		asm.StoreMem(asm.RFP, stackCount+countNext, asm.R2, asm.DWord),
+		asm.Ja.Label("first"),
+	)
+	a.at("udp")
+	a.emit(asm.Add.Imm(regOffset, 8))
+	e.payload(a)
+	a.lookUp(e.payloads, stackFlow)
+	a.emit(
+		asm.Mov.Imm(asm.R1, 0),
+		asm.StoreMem(asm.RFP, stackCount+countNext, asm.R1, asm.DWord),
+		asm.LoadMem(asm.R1, asm.RFP, stackPayload, asm.DWord),
+		asm.JEq.Imm(asm.R0, 0, "first"),
+		asm.LoadMem(asm.R2, asm.R0, countBytes, asm.DWord),
 		asm.StoreXAdd(asm.R0, asm.R1, asm.DWord),
 		asm.LoadImm(asm.R1, signed(limit), asm.DWord),
 		asm.JLT.Reg(asm.R2, asm.R1, labelPass),
+	)
+	a.at("cut")
+	a.emit(
 		// Frames that user space has to judge stay whole.
 		asm.LoadMem(asm.R0, regCtx, skbVerdict, asm.Word),
 		asm.Mov.Imm32(asm.R1, wholeImm),
@@ -212,8 +264,26 @@ func (e *epilogue) cutoff(a *assembly, limit uint64) {
 		asm.Return(),
 	)
 	a.at("first")
-	a.emit(asm.Mov.Imm(asm.R4, unix.BPF_ANY))
-	a.update(e.payloads, stackFlow, stackPayload)
+	a.emit(
+		asm.StoreMem(asm.RFP, stackCount+countBytes, asm.R1, asm.DWord),
+		asm.Mov.Imm(asm.R4, unix.BPF_ANY),
+	)
+	a.update(e.payloads, stackFlow, stackCount)
+}
+
+// payload stores how much payload there is from regOffset on. Padding is none,
+// nor is what was cut off.
+func (e *epilogue) payload(a *assembly) {
+	a.emit(
+		asm.LoadMem(asm.R1, asm.RFP, stackEnd, asm.DWord),
+		asm.LoadMem(asm.R2, regCtx, skbLen, asm.Word),
+		skip(asm.JLE.Reg(asm.R1, asm.R2, ""), 1),
+		asm.Mov.Reg(asm.R1, asm.R2),
+		skip(asm.JGE.Reg(asm.R1, regOffset, ""), 1),
+		asm.Mov.Reg(asm.R1, regOffset),
+		asm.Sub.Reg(asm.R1, regOffset),
+		asm.StoreMem(asm.RFP, stackPayload, asm.R1, asm.DWord),
+	)
 }
 
 const tcpSYN = 2

@@ -26,8 +26,19 @@ func payloadFrame(protocol byte, src, dst netip.AddrPort, flags byte, n int) []b
 	return append(f, make([]byte, max(0, 60-len(f)))...)
 }
 
-// TestCutoff holds that each direction of a flow delivers whole frames until
-// the limit is passed and headers from then on.
+// sequenced returns a copy of a segment with another sequence number.
+func sequenced(f []byte, seq uint32) []byte {
+	f = bytes.Clone(f)
+	at := 14 + 20 + 4
+	if f[12] == 0x86 {
+		at = 14 + 40 + 4
+	}
+	binary.BigEndian.PutUint32(f[at:], seq)
+	return f
+}
+
+// TestCutoff holds that each direction of a flow delivers whole the frames that
+// start before the limit, repeated ones included, and headers from then on.
 func TestCutoff(t *testing.T) {
 	l := newLink(t)
 	fd := openPacketSocket(t, l.sender)
@@ -42,25 +53,32 @@ func TestCutoff(t *testing.T) {
 		want  int // bytes delivered
 	}
 	whole := func(f []byte) step { return step{f, len(f)} }
-	data := payloadFrame(protoTCP, client, tcp, 0x18, 1000)
-	data6 := payloadFrame(protoTCP, client6, tcp6, 0x18, 1250)
-	back := payloadFrame(protoTCP, tcp, client, 0x18, 1000)
-	ack := payloadFrame(protoTCP, client, tcp, 0x10, 0)
-	syn := payloadFrame(protoTCP, client, tcp, tcpSYN, 0)
+	data := func(seq uint32) []byte { return sequenced(payloadFrame(protoTCP, client, tcp, 0x18, 1000), seq) }
+	data6 := func(seq uint32) []byte { return sequenced(payloadFrame(protoTCP, client6, tcp6, 0x18, 1250), seq) }
+	back := func(seq uint32) []byte { return sequenced(payloadFrame(protoTCP, tcp, client, 0x18, 1000), seq) }
+	ack := func(seq uint32) []byte { return sequenced(payloadFrame(protoTCP, client, tcp, 0x10, 0), seq) }
+	reset := sequenced(payloadFrame(protoTCP, client, tcp, 0x04, 0), 1<<30)
+	syn := func(seq uint32) []byte { return sequenced(payloadFrame(protoTCP, client, tcp, tcpSYN, 0), seq) }
 	udp := payloadFrame(protoUDP, client, tcp, 0, 1300)
-	tunnelled := payloadFrame(protoTCP, netip.MustParseAddrPort("10.5.0.1:1"), tcp, 0x10, 1000)
-	vxlan := func() []byte {
+	vxlan := func(seq uint32) []byte {
+		tunnelled := sequenced(payloadFrame(protoTCP, netip.MustParseAddrPort("10.5.0.1:1"), tcp, 0x10, 1000), seq)
 		u := append([]byte{0x90, 0, portVXLAN >> 8, portVXLAN & 0xff, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 7, 0}, tunnelled...)
 		return inEthernet(ipPacket(tcp.Addr(), client.Addr(), protoUDP, u))
-	}()
+	}
+	const wrap = 1<<32 - 1500
 	steps := []step{
-		whole(ack), whole(data), whole(ack), whole(data), whole(data), // 3,000 bytes
-		{data, 54}, {ack, 54}, {payloadFrame(protoTCP, client, tcp, 0x18, 1), 54},
-		whole(back), {tagged(data), 54},
-		whole(syn), whole(data), whole(data), whole(data), {data, 54},
-		whole(udp), whole(udp), {udp, 42}, whole(back), whole(back), {back, 54},
-		whole(data6), whole(data6), {data6, 74},
-		whole(vxlan), whole(vxlan), whole(vxlan), {vxlan, 14 + 20 + 16 + 14 + 20 + 20},
+		whole(ack(7)), whole(data(7)), whole(ack(1007)), whole(data(1007)),
+		whole(data(1007)), whole(data(7)), whole(data(6)), // repeated, and from before we looked
+		whole(data(2007)), // to 3,000 bytes
+		{data(3007), 54}, {ack(4007), 54}, {sequenced(payloadFrame(protoTCP, client, tcp, 0x18, 1), 4007), 54},
+		whole(data(1007)), {data(3007), 54}, {data(2600), 54},
+		whole(back(9)), {tagged(data(4008)), 54},
+		whole(syn(wrap - 1)), whole(data(wrap)), whole(syn(wrap - 1)), whole(data(wrap)), whole(data(wrap + 1000)),
+		{reset, 54}, whole(data(2000 - 1500)), whole(data(wrap)), {data(3000 - 1500), 54},
+		whole(syn(99)), whole(data(100)), {data(100 + 3000), 54}, whole(data(100 + 2000)), // one was lost, and comes late
+		whole(udp), whole(udp), {udp, 42}, whole(back(1009)), whole(back(2009)), {back(3009), 54},
+		whole(data6(0)), whole(data6(1250)), {data6(2500), 74}, whole(data6(0)),
+		whole(vxlan(0)), whole(vxlan(1000)), whole(vxlan(2000)), {vxlan(3000), 14 + 20 + 16 + 14 + 20 + 20},
 		whole(ethernet(etherTypeARP, make([]byte, 46)...)),
 	}
 	accept := []bpf.RawInstruction{{Op: opLoadAbsB, K: 0}, {Op: opRetK, K: 1 << 18}}
@@ -115,7 +133,7 @@ func TestCutoffCountsWhatTheProgramAccepts(t *testing.T) {
 	c.set(mustCompile(t, []bpf.RawInstruction{{Op: opLoadAbsB, K: 47}, {Op: opJumpSetK, K: 8, Jf: 1}, {Op: opRetK, K: 9999}, {Op: opRetK}}))
 	var got []int
 	for i, flags := range []byte{0x10, 0x10, 0x18, 0x10, 0x18} {
-		send(t, fd, l.senderIndex, payloadFrame(protoTCP, a, b, flags, 600))
+		send(t, fd, l.senderIndex, sequenced(payloadFrame(protoTCP, a, b, flags, 600), uint32(i*600)))
 		c.waitSeen(uint64(i + 1))
 		if f, _ := c.next(); f != nil {
 			got = append(got, len(f))

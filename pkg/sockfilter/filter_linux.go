@@ -44,12 +44,13 @@ type Config struct {
 	// belong to no flow, see [Shard], are excluded.
 	Flows int
 	// Cutoff is how many bytes of payload are delivered of each flow of TCP
-	// and UDP, see [Shard], and direction; 0 = all. The frame that reaches it
-	// is the last whole one; later ones are cut behind the transport header,
-	// their length stays true. Repeated segments count again, so does what is
-	// lost later. A SYN starts a count anew, and so it is with a flow that is
-	// not among the 65,536 most recently seen. Frames that user space has to
-	// judge, see [Filter.Set], come whole, and count.
+	// and UDP, see [Shard], and direction; 0 = all. A frame whose payload starts
+	// there or later is cut behind the transport header, its length stays true.
+	// With TCP sequence numbers tell where, from a SYN on or the first segment
+	// seen: repeated segments are cut or not as the first time. With UDP what
+	// has come counts. So it starts anew with a SYN, and with a flow that is not
+	// among the 65,536 most recently seen. Frames that user space has to judge,
+	// see [Filter.Set], come whole, and count, accepted or not.
 	Cutoff int64
 	// Dedup is the window in which a packet that the filter sees at a second
 	// interface, or first coming in and then going out, is excluded; 0 = none.

@@ -32,11 +32,13 @@ const signalInterval = 10 * time.Millisecond
 var license = []byte("Dual MIT/GPL\x00")
 
 var (
-	// verifierMu lets the kernel verify one client's program at a time in this
-	// process. It guards no data but the host's processors: a hostile program
-	// keeps one busy until the deadline, and several clients must not keep
-	// several busy. Our own programs don't wait for it.
-	verifierMu sync.Mutex
+	// verifiers let the kernel verify one short and one long client's program
+	// at a time in this process. They guard no data but the host's processors:
+	// a hostile program keeps one busy until the deadline, and several clients
+	// must not keep several busy; but who wants "tcp port 80" must not wait for
+	// those who want thousands of instructions. Our own programs wait for
+	// neither.
+	verifiers struct{ short, long sync.Mutex }
 
 	paceMu   sync.Mutex
 	loadPace pace // guarded by paceMu
@@ -47,11 +49,19 @@ func loadProgram(name string, ins asm.Instructions) (*ebpf.Program, error) {
 	return loadWithin(ownDeadline, name, ins)
 }
 
+// longProgram is from how many instructions on a translated program is a long
+// one. Filters that people write have less.
+const longProgram = 1024
+
 // loadClient loads a translated program. The error is
 // [os.ErrDeadlineExceeded] if the verifier took too long.
 func loadClient(ins asm.Instructions) (*ebpf.Program, error) {
-	verifierMu.Lock()
-	defer verifierMu.Unlock()
+	verifier := &verifiers.short
+	if len(ins) >= longProgram {
+		verifier = &verifiers.long
+	}
+	verifier.Lock()
+	defer verifier.Unlock()
 	return loadWithin(VerifierDeadline, "capstan_client", ins)
 }
 

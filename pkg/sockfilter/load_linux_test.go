@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf/asm"
+	"golang.org/x/net/bpf"
 
 	"capstan/pkg/netns/netnstest"
 )
@@ -54,4 +55,54 @@ func TestLoadHasADeadline(t *testing.T) {
 	if n := bpfDescriptors(t); n != before {
 		t.Errorf("%d maps and programs open, %d before", n, before)
 	}
+}
+
+// TestShortProgramsDontWaitForLongOnes holds that a usual filter is set while
+// the kernel is busy with a long one: with the long ones' lock held, for ever
+// as far as the short one can tell.
+func TestShortProgramsDontWaitForLongOnes(t *testing.T) {
+	netnstest.RequireBPF(t)
+	f, err := NewFilter(Config{View: ViewCooked})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	long, err := NewFilter(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer long.Close()
+	verifiers.long.Lock()
+	waiting := make(chan Judged)
+	go func() { // ended below
+		judged, err := long.Set(mustCompile(t, nops(2000)))
+		if err != nil {
+			t.Error(err)
+		}
+		waiting <- judged
+	}()
+	for _, np := range tcpdumpPrograms(t)[:3] {
+		if _, err := f.Set(mustCompile(t, np.code)); err != nil {
+			t.Errorf("%s: %v", np.name, err)
+		}
+	}
+	select {
+	case judged := <-waiting:
+		t.Errorf("the long program was judged %+v out of turn", judged)
+	default:
+	}
+	verifiers.long.Unlock()
+	if judged := <-waiting; judged != allJudged {
+		t.Errorf("the long program: %+v", judged)
+	}
+}
+
+// nops is a program of n instructions that accepts all frames.
+func nops(n int) []bpf.RawInstruction {
+	code := make([]bpf.RawInstruction, n)
+	for i := range code {
+		code[i] = bpf.RawInstruction{Op: opLoadImm, K: uint32(i)}
+	}
+	code[n-1] = bpf.RawInstruction{Op: opRetK, K: 1}
+	return code
 }
