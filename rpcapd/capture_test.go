@@ -276,7 +276,7 @@ func TestUnixSocketRules(t *testing.T) {
 	path := socketPath(t)
 	s := serve(t, host, "--unix-socket", path)
 	t.Run("somebody listens", func(t *testing.T) {
-		cmd := command(roleDaemon, "--unix-socket", path)
+		cmd := command("--unix-socket", path)
 		out, _ := cmd.CombinedOutput()
 		if cmd.ProcessState.ExitCode() != exitFailed || !strings.Contains(string(out), "somebody listens") {
 			t.Errorf("exit code %d: %s", cmd.ProcessState.ExitCode(), out)
@@ -292,7 +292,7 @@ func TestUnixSocketRules(t *testing.T) {
 		if err := os.WriteFile(path, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		cmd := command(roleDaemon, "--unix-socket", path)
+		cmd := command("--unix-socket", path)
 		if err := cmd.Run(); cmd.ProcessState.ExitCode() != exitFailed {
 			t.Error(err)
 		}

@@ -118,7 +118,7 @@ func hangUp(t *testing.T, s *server, text string) {
 
 func TestCase106MissingCertificate(t *testing.T) {
 	n := namespace(t)
-	out, status := outcome(t, n, command(roleDaemon, "-S", "-X", filepath.Join(t.TempDir(), "none")))
+	out, status := outcome(t, n, command("-S", "-X", filepath.Join(t.TempDir(), "none")))
 	if status != exitFailed || !strings.HasPrefix(out, "rpcapd: error: Can't initialize SSL: ") {
 		t.Errorf("%d %q", status, out)
 	}
@@ -202,7 +202,7 @@ func TestLoginAndPolicy(t *testing.T) {
 // hashOf returns what "rpcapd hash-password" prints.
 func hashOf(t *testing.T, n *netns.NS, user, password string) string {
 	t.Helper()
-	cmd := command(roleDaemon, "hash-password", user)
+	cmd := command("hash-password", user)
 	cmd.Stdin = strings.NewReader(password + "\n")
 	line, status := outcome(t, n, cmd)
 	if status != exitDone || !strings.HasPrefix(line, user+":$argon2id$") {
@@ -287,7 +287,7 @@ func TestHealthCommand(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := serve(t, n, tc.daemon...)
-			out, status := outcome(t, n, command(roleDaemon, append([]string{"health"}, tc.probe...)...))
+			out, status := outcome(t, n, command(append([]string{"health"}, tc.probe...)...))
 			if status != tc.status || !strings.Contains(out, tc.text) {
 				t.Errorf("%d %q, want %d %q", status, out, tc.status, tc.text)
 			}
@@ -300,7 +300,7 @@ func TestHealthCommand(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer l.Close()
-		out, status := outcome(t, n, command(roleDaemon, "health", "--timeout", "200ms", "--server", "rpcap://"+l.Addr().String()+"/"))
+		out, status := outcome(t, n, command("health", "--timeout", "200ms", "--server", "rpcap://"+l.Addr().String()+"/"))
 		if status != 1 || !strings.Contains(out, "unhealthy: ") {
 			t.Errorf("%d %q", status, out)
 		}
@@ -322,7 +322,7 @@ func TestBadSecurityFiles(t *testing.T) {
 		"--tls-require-client-cert needs --tls-client-ca":       {"-S", "--tls-require-client-cert"},
 		"--tls-client-ca needs -S":                              {"--tls-client-ca", "x"},
 	} {
-		if out, status := outcome(t, n, command(roleDaemon, args...)); status == exitDone || !strings.Contains(out, want) {
+		if out, status := outcome(t, n, command(args...)); status == exitDone || !strings.Contains(out, want) {
 			t.Errorf("%v: %d %q, want %q", args, status, out, want)
 		}
 	}

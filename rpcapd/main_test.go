@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -29,33 +30,63 @@ import (
 	"capstan/rpcapd/internal/config"
 )
 
-// The test binary is the daemon when it finds this variable.
+// The test binary is the daemon when it finds the first variable, with no other
+// capabilities than those listed by number if it finds the second.
 const (
-	roleVariable = "RPCAPD_TEST_ROLE"
-	roleDaemon   = "daemon"
-	roleWeak     = "daemon without capabilities"
+	roleVariable         = "RPCAPD_TEST_ROLE"
+	roleDaemon           = "daemon"
+	capabilitiesVariable = "RPCAPD_TEST_CAPABILITIES"
 )
 
 func TestMain(m *testing.M) {
-	switch os.Getenv(roleVariable) {
-	case roleDaemon:
-		main()
-	case roleWeak:
-		runtime.LockOSThread() // capabilities belong to threads
-		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-		var none [2]unix.CapUserData
-		if err := unix.Capset(&header, &none[0]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(99)
-		}
+	if list, ok := os.LookupEnv(capabilitiesVariable); ok {
+		fmt.Fprintln(os.Stderr, weaken(list))
+		os.Exit(99)
+	}
+	if os.Getenv(roleVariable) == roleDaemon {
 		main()
 	}
 	os.Exit(m.Run())
 }
 
-func command(role string, args ...string) *exec.Cmd {
+// weaken starts this program again as a process that has only the capabilities
+// listed. It returns if that fails.
+func weaken(list string) error {
+	var keep [64]bool
+	for _, number := range strings.Fields(list) {
+		n, err := strconv.Atoi(number)
+		if err != nil {
+			return err
+		}
+		keep[n] = true
+	}
+	runtime.LockOSThread() // capabilities belong to threads
+	for n := range keep {
+		if keep[n] {
+			continue
+		}
+		// EINVAL: this kernel has fewer.
+		if err := unix.Prctl(unix.PR_CAPBSET_DROP, uintptr(n), 0, 0, 0); err != nil && !errors.Is(err, unix.EINVAL) {
+			return os.NewSyscallError("prctl", err)
+		}
+	}
+	if err := os.Unsetenv(capabilitiesVariable); err != nil {
+		return err
+	}
+	// With exec, root gets what the bounding set has left.
+	return os.NewSyscallError("execve", syscall.Exec("/proc/self/exe", os.Args, os.Environ()))
+}
+
+func command(args ...string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0], args...)
-	cmd.Env = append(os.Environ(), roleVariable+"="+role)
+	cmd.Env = append(os.Environ(), roleVariable+"="+roleDaemon)
+	return cmd
+}
+
+// weakCommand is command without capabilities but those given.
+func weakCommand(capabilities []int, args ...string) *exec.Cmd {
+	cmd := command(args...)
+	cmd.Env = append(cmd.Env, capabilitiesVariable+"="+strings.Trim(fmt.Sprint(capabilities), "[]"))
 	return cmd
 }
 
@@ -94,7 +125,8 @@ func TestCommandLine(t *testing.T) {
 
 // A process without capabilities says what is missing and how to get it.
 func TestMissingCapabilities(t *testing.T) {
-	cmd := command(roleWeak)
+	netnstest.RequireCapture(t)
+	cmd := weakCommand(nil)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	err := cmd.Run()
@@ -141,7 +173,7 @@ func (b *lockedBuffer) String() string {
 // serve starts a daemon in n and waits until it is ready.
 func serve(t *testing.T, n *netns.NS, args ...string) *server {
 	t.Helper()
-	return serveCommand(t, n, command(roleDaemon, args...))
+	return serveCommand(t, n, command(args...))
 }
 
 func serveCommand(t *testing.T, n *netns.NS, cmd *exec.Cmd) *server {

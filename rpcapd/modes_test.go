@@ -80,7 +80,7 @@ func TestPortsTaken(t *testing.T) {
 			}
 			defer l.Close()
 		}
-		out, status := outcome(t, n, command(roleDaemon))
+		out, status := outcome(t, n, command())
 		if status != exitFailed || strings.Count(out, "rpcapd: warning: Can't listen on socket for ") != 2 ||
 			!strings.HasSuffix(out, "rpcapd: error: Can't listen on any address\n") {
 			t.Errorf("status %d: %s", status, out)
@@ -222,7 +222,7 @@ func TestCase118ActiveOnly(t *testing.T) {
 // process group; the script goes on.
 func TestCase124TerminateInScript(t *testing.T) {
 	n := namespace(t)
-	script := command(roleDaemon)
+	script := command()
 	script.Path, script.Args = "/bin/sh", []string{"sh", "-c", `sleep 60 & sibling=$!; "$0" -n & daemon=$!
 read line; kill $daemon; wait $daemon; echo "status $?"; kill $sibling && echo "sibling lives"`, os.Args[0]}
 	script.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -282,7 +282,7 @@ func connectedPair(t *testing.T) (net.Conn, *os.File) {
 func TestCase123Inetd(t *testing.T) {
 	netnstest.RequireCapture(t)
 	conn, file := connectedPair(t)
-	cmd := command(roleDaemon, "-i", "-n", "-b", "192.0.2.1", "-l", "127.0.0.1", "-a", "192.0.2.1", "-D")
+	cmd := command("-i", "-n", "-b", "192.0.2.1", "-l", "127.0.0.1", "-a", "192.0.2.1", "-D")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = file, file, file
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -328,7 +328,7 @@ func TestInetdWithoutConnection(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cmd := command(roleDaemon, "-i")
+			cmd := command("-i")
 			cmd.Stdin = stdin(t)
 			defer cmd.Stdin.(*os.File).Close()
 			if out, err := cmd.CombinedOutput(); cmd.ProcessState.ExitCode() != exitFailed || len(out) > 0 {
@@ -342,7 +342,7 @@ func TestInetdWithoutConnection(t *testing.T) {
 func TestInetdTerminates(t *testing.T) {
 	netnstest.RequireCapture(t)
 	conn, file := connectedPair(t)
-	cmd := command(roleDaemon, "-i", "-n")
+	cmd := command("-i", "-n")
 	cmd.Stdin = file
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -374,7 +374,7 @@ func TestListensOnPassedSockets(t *testing.T) {
 	start := func(listeners ...interface{ File() (*os.File, error) }) *exec.Cmd {
 		// The variable holds the process's own number, which only a shell that
 		// turns into the program can know before.
-		cmd := command(roleDaemon)
+		cmd := command()
 		cmd.Path, cmd.Args = "/bin/sh", []string{"sh", "-c", `LISTEN_PID=$$ exec "$0" -n -p 2998`, os.Args[0]}
 		cmd.Env = append(cmd.Env, "LISTEN_FDS="+strconv.Itoa(len(listeners)), "LISTEN_FDNAMES=first:second")
 		for _, l := range listeners {
@@ -431,7 +431,7 @@ func TestBackground(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "conf"), []byte("NullAuthPermit = YES\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := command(roleDaemon, "-d", "-f", "conf", "--pid-file", pidFile)
+	cmd := command("-d", "-f", "conf", "--pid-file", pidFile)
 	cmd.Dir = dir
 	// The output is read to its end: a daemon that held on to it would block
 	// whoever started it.
@@ -476,7 +476,7 @@ func TestBackground(t *testing.T) {
 	})
 	c.call(&rpcap.FindAllIfRequest{}, &rpcap.FindAllIfReply{})
 	// A second one fails, and who starts it is told.
-	if out, status := outcome(t, n, command(roleDaemon, "-d")); status != exitFailed || !strings.Contains(out, "Can't listen on any address") {
+	if out, status := outcome(t, n, command("-d")); status != exitFailed || !strings.Contains(out, "Can't listen on any address") {
 		t.Errorf("status %d: %s", status, out)
 	}
 	ended = true

@@ -132,12 +132,12 @@ var allRules = sockfilter.Config{
 
 func parameters() Check {
 	err := load(allRules)
-	return Check{Name: "device parameters in the kernel", Cost: "OPEN with shard, flows, cutoff or dedup fails"}.
+	return Check{Name: "device parameters in the kernel", Cost: "captures with shard, flows, cutoff or dedup fail"}.
 		of(err, "loaded", denied(unix.CAP_BPF, "BPF", "bpf"))
 }
 
 func watch() Check {
-	return Check{Name: "following interfaces", Cost: "OPEN with if or not-if fails"}.
+	return Check{Name: "following interfaces", Cost: "captures with if or not-if fail"}.
 		of(device.CheckWatch(), "subscribed", func() *Remedy { return forbidden("socket") })
 }
 
