@@ -25,6 +25,7 @@ func TestExposition(t *testing.T) {
 	s.CertificateExpiry = time.Unix(1_800_000_000, 0)
 	s.Frames.Seen, s.Frames.Excluded, s.Frames.Filtered, s.Frames.Dropped = 100, 10, 20, 30
 	s.Frames.Matched, s.Frames.Sent, s.Frames.Undelivered, s.Frames.InterfaceDropped, s.Frames.Bytes = 40, 35, 5, 7, 4000
+	s.Frames.Interpreted = 18
 	s.Refused[RefusedHost] = 8
 	r := NewRegistry(func() Snapshot { return s }, "v1.2.3")
 	if problems, err := testutil.GatherAndLint(r); err != nil || len(problems) > 0 {
@@ -54,6 +55,7 @@ func TestExposition(t *testing.T) {
 		`rpcapd_frames_total{outcome="dropped"} 30`,
 		`rpcapd_frames_total{outcome="sent"} 35`,
 		`rpcapd_frames_total{outcome="undelivered"} 5`,
+		`rpcapd_interpreted_frames_total 18`,
 		`rpcapd_interface_dropped_frames_total 7`,
 		`rpcapd_sent_bytes_total 4000`,
 		`rpcapd_refused_connections_total{reason="host_not_allowed"} 8`,

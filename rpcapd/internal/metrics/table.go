@@ -52,6 +52,7 @@ var table = []metric{
 		emit("oversized", float64(s.Frames.Oversized))
 		emit("send_failed", float64(s.Frames.SendFailed))
 	}),
+	counter("interpreted_frames_total", "Frames on which client filters ran in user space.", func(s *Snapshot) uint64 { return s.Frames.Interpreted }),
 	counter("interface_dropped_frames_total", "Frames the interfaces lost before the capture points.", func(s *Snapshot) uint64 { return s.Frames.InterfaceDropped }),
 	counter("sent_bytes_total", "Bytes handed to data connections.", func(s *Snapshot) uint64 { return s.Frames.Bytes }),
 	labelled("refused_connections_total", "Connections refused.", "reason", func(s *Snapshot, emit func(string, float64)) {

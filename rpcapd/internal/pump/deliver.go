@@ -112,7 +112,9 @@ func (p *Pump) deliver(f *afpacket.Frame, prog *program) {
 	view := message[rpcap.PacketOverhead:]
 	capLen := min(len(view), p.cfg.SnapLen)
 	if prog.judges(f) {
-		verdict := prog.p.RunPacket(p.in.Layout.packet(view, wireLen, f))
+		p.interpreted.Add(1)
+		packet := p.in.Layout.packet(view, wireLen, f)
+		verdict := prog.p.RunPacket(&packet)
 		if verdict == 0 {
 			p.refused.Add(1) // dropped because the client's filter refuses it
 			return

@@ -117,8 +117,8 @@ func (l Layout) putHead(dst []byte, f *afpacket.Frame) {
 }
 
 // packet returns what a filter can ask about f, whose client's view is data.
-func (l Layout) packet(data []byte, wireLen int, f *afpacket.Frame) *sockfilter.Packet {
-	p := &sockfilter.Packet{
+func (l Layout) packet(data []byte, wireLen int, f *afpacket.Frame) sockfilter.Packet {
+	p := sockfilter.Packet{
 		Data: data, Len: wireLen,
 		Protocol: f.Protocol, PacketType: f.PacketType, Interface: f.Interface, HardwareType: f.HardwareType,
 	}

@@ -75,7 +75,7 @@ type Pump struct {
 	lost   bool // the data connection failed; frames are only counted
 	sample sampler
 
-	sent, bytes, unwanted, refused, sampled, oversized, failed atomic.Uint64
+	sent, bytes, unwanted, interpreted, refused, sampled, oversized, failed atomic.Uint64
 
 	startOnce, stopOnce, closeOnce sync.Once
 	started, stopping, aborted     atomic.Bool
@@ -143,6 +143,22 @@ func (p *Pump) SetFilter(filter *sockfilter.Program) (inKernel bool, err error) 
 	p.setMu.Lock()
 	defer p.setMu.Unlock()
 	return p.set(filter, p.rule)
+}
+
+// WhyUserSpace tells why the kernel doesn't judge all frames by the first filter
+// of this capture that it was left out of.
+func (p *Pump) WhyUserSpace() string {
+	counts, err := p.in.Filter.Counts()
+	switch {
+	case err != nil:
+		return err.Error()
+	case counts.Partial:
+		return "without CAP_BPF the kernel's filters are classic ones"
+	case counts.Refusals > 0:
+		return "the kernel's verifier refuses it, or it is too long"
+	default:
+		return "it asks for what a filter in the kernel can't know"
+	}
 }
 
 // SetSampling thins out what the filter accepts from now on. After an error

@@ -12,6 +12,9 @@ type Stats struct {
 	// Oversized and SendFailed are parts of Undelivered: frames that don't fit
 	// into a datagram, and datagrams that the network refused.
 	Oversized, SendFailed uint64
+	// Interpreted counts the frames that the client's filter was run on here
+	// and not in the kernel, accepted or not.
+	Interpreted uint64
 }
 
 // Stats returns the counters since Start. While the capture runs they are read
@@ -53,6 +56,7 @@ func (s *Stats) Add(o Stats) {
 	s.Bytes += o.Bytes
 	s.Oversized += o.Oversized
 	s.SendFailed += o.SendFailed
+	s.Interpreted += o.Interpreted
 }
 
 // read collects the counters of kernel and pump. ended tells that nothing
@@ -65,6 +69,7 @@ func (p *Pump) read(ended bool) (Stats, error) {
 	s.Oversized, s.SendFailed = p.oversized.Load(), p.failed.Load()
 	s.Undelivered = s.Oversized + s.SendFailed
 	s.Sampled = p.sampled.Load()
+	s.Interpreted = p.interpreted.Load()
 	unwanted, refused := p.unwanted.Load(), p.refused.Load()
 	counts, err := p.in.Filter.Counts()
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"capstan/pkg/rpcap"
 	"capstan/pkg/sockfilter"
 	"capstan/rpcapd/internal/audit"
+	"capstan/rpcapd/internal/pump"
 )
 
 // filterText is the reference's answer to an invalid program; a valid one that
@@ -66,17 +67,23 @@ func (s *Session) updateFilter(h rpcap.Header, body []byte) rpcap.Message {
 	if err != nil {
 		return &rpcap.Error{Code: rpcap.CodeUpdateFilter, Text: err.Error()}
 	}
-	s.filterLoaded(inKernel)
+	s.filterLoaded(s.capture.pump, inKernel)
 	s.filtered = len(m.Filter) > 1
 	s.record(audit.Event{Kind: audit.KindFilter, Device: s.capture.text, Filter: audit.FilterText(m.Filter)})
 	return &rpcap.UpdateFilterReply{}
 }
 
-func (s *Session) filterLoaded(inKernel bool) {
+// filterLoaded counts a filter in force. The first one of a capture that isn't
+// the kernel's alone is logged.
+func (s *Session) filterLoaded(p *pump.Pump, inKernel bool) {
 	if inKernel {
 		s.counters.FilterLoads.Add(1)
-	} else {
-		s.counters.FilterFallbacks.Add(1)
+		return
+	}
+	s.counters.FilterFallbacks.Add(1)
+	if !s.toldWhy {
+		s.toldWhy = true
+		s.log.Info("the client's filter runs in user space", "device", s.text, "reason", p.WhyUserSpace())
 	}
 }
 

@@ -40,6 +40,7 @@ type Session struct {
 	state       state
 	device      rpcap.Device         // of the last OPEN that succeeded
 	text        string               // its name as the client wrote it
+	toldWhy     bool                 // why a filter of the last capture runs in user space has been logged
 	filtered    bool                 // the last capture's filter is more than "everything"
 	failures    int                  // failed logins
 	user        string               // that logged in; "" for null authentication

@@ -149,7 +149,8 @@ func (s *Session) applyFilter(p *pump.Pump, program *sockfilter.Program, filter 
 	if err != nil {
 		return err
 	}
-	s.filterLoaded(inKernel)
+	s.toldWhy = false
+	s.filterLoaded(p, inKernel)
 	s.filtered = len(filter) > 1
 	return nil
 }
