@@ -52,7 +52,7 @@
 //
 // Names of services and protocols are those of a table, not of the host's
 // files. proto needs no backslash before names that are keywords. vlan and mpls
-// work on cooked devices, and so do the protocols that are told by an LLC
-// header. On BSD loopback both byte orders and all systems' numbers for IPv6
+// work on cooked devices, mpls in every framing of PPP, and on cooked devices so
+// do the protocols that are told by an LLC header. On BSD loopback both byte orders and all systems' numbers for IPv6
 // are known.
 package pcapfilter

@@ -193,6 +193,8 @@ func TestDeviations(t *testing.T) {
 		{capture.LinkTypeLinuxSLL2, "stp", sll2("0004", "424203 0000"), true},
 		{capture.LinkTypeLinuxSLL, "clnp", sll("0004", "fefe03 81 00"), true},
 		{capture.LinkTypeLinuxSLL, "esis", sll("0004", "fefe03 81 00"), false},
+		{capture.LinkTypePPPSerial, "mpls 100 and icmp", hex("ff03 0281 00064140" + ip), true},
+		{capture.LinkTypePPPEther, "mpls 100 and icmp", hex("1100 0001 0022 0281 00064140" + ip), true},
 		{capture.LinkTypeNull, "src host 10.0.0.1", hex("00000002" + ip), true},
 		{capture.LinkTypeNull, "src host 10.0.0.1", hex("02000000" + ip), true},
 		{capture.LinkTypeNull, "ip6", hex("0000001e" + ip), true},

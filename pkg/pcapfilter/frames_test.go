@@ -78,6 +78,10 @@ func (f frameMaker) frame(t capture.LinkType) []byte {
 		return join(header, inner[2:])
 	case capture.LinkTypeNull, capture.LinkTypeLoop:
 		return f.familyFrame(t)
+	case capture.LinkTypePPP, capture.LinkTypePPPSerial:
+		return join([]byte{0xff, 0x03}, f.pppPayload())
+	case capture.LinkTypePPPEther:
+		return join([]byte{0x11, 0}, be16(f.IntN(3)), be16(f.IntN(100)), f.pppPayload())
 	case capture.LinkTypeIPv4:
 		return f.ipv4()
 	case capture.LinkTypeIPv6:
@@ -101,6 +105,17 @@ func (f frameMaker) familyFrame(t capture.LinkType) []byte {
 		return join(binary.LittleEndian.AppendUint32(nil, family), packet)
 	}
 	return join(be32(family), packet)
+}
+
+// pppPayload returns a PPP protocol number and what follows it.
+func (f frameMaker) pppPayload() []byte {
+	switch f.IntN(5) {
+	case 0, 1:
+		return join(be16(0x57), f.ipv6())
+	case 2:
+		return join(be16(pick(f, 0x23, 0x25, 0x27, 0x29, 0x2b, 0x31, 0xc021, 0x281)), f.bytes(40))
+	}
+	return join(be16(0x21), f.ipv4())
 }
 
 func (f frameMaker) mac() []byte {

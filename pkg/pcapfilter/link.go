@@ -35,6 +35,7 @@ const (
 	labelLen      = 4 // an MPLS label
 	pppoeLen      = 6
 	pppTypeLen    = 2
+	pppFramingLen = 2 // address and control (RFC 1662)
 	ipv6HeaderLen = 40
 )
 
@@ -49,6 +50,10 @@ func viewOf(t capture.LinkType) view {
 		return view{header: headerCooked, typ: 0, payload: sll2Len}
 	case capture.LinkTypeNull, capture.LinkTypeLoop:
 		return view{header: headerFamily, payload: familyLen}
+	case capture.LinkTypePPP, capture.LinkTypePPPSerial:
+		return view{header: headerPPP, typ: pppFramingLen, payload: pppFramingLen + pppTypeLen}
+	case capture.LinkTypePPPEther:
+		return view{header: headerPPP, typ: pppoeLen, payload: pppoeLen + pppTypeLen}
 	case capture.LinkTypeRaw:
 		return view{header: headerVersion}
 	case capture.LinkTypeIPv4:

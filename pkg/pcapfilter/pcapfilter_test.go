@@ -15,6 +15,7 @@ import (
 var linkTypes = []capture.LinkType{
 	capture.LinkTypeEthernet, capture.LinkTypeLinuxSLL, capture.LinkTypeLinuxSLL2, capture.LinkTypeRaw,
 	capture.LinkTypeNull, capture.LinkTypeLoop, capture.LinkTypeIPv4, capture.LinkTypeIPv6,
+	capture.LinkTypePPP, capture.LinkTypePPPSerial, capture.LinkTypePPPEther,
 }
 
 // compile compiles for the tests, which run the programs by sockfilter.
@@ -42,7 +43,7 @@ func TestJudge(t *testing.T) {
 			t.Parallel()
 			c := trial{
 				T: t, judge: newJudge(t, linkType), linkType: linkType,
-				frames: append(newFrameMaker(1).frames(linkType, 3000), capturedFrames(t, linkType)...),
+				frames: append(newFrameMaker(1).frames(linkType, 2000), capturedFrames(t, linkType)...),
 			}
 			var wait sync.WaitGroup
 			todo := make(chan string)
@@ -82,6 +83,8 @@ func deviates(linkType capture.LinkType, expression string) bool {
 	switch linkType {
 	case capture.LinkTypeLinuxSLL:
 		return has("vlan|mpls|esis|isis|clnp|iso proto")
+	case capture.LinkTypePPPSerial, capture.LinkTypePPPEther:
+		return has("mpls")
 	case capture.LinkTypeLinuxSLL2:
 		return has("vlan|mpls|esis|isis|clnp|iso|stp|ipx|netbeui|atalk|aarp|ether proto (0x42|0xaa|6)")
 	}

@@ -98,7 +98,7 @@ func TestLongList(t *testing.T) {
 	for i := range list {
 		list[i] = address(i)
 	}
-	for _, format := range []string{"host (%s)", "not host (%s)", "tcp and host (%s)", "host (%s) and tcp", "not (host (%s) and udp)"} {
+	for n, format := range []string{"host (%s)", "not host (%s)", "tcp and host (%s)", "host (%s) and tcp", "not (host (%s) and udp)"} {
 		text := fmt.Sprintf(format, strings.Join(list, " or "))
 		negated := strings.HasPrefix(text, "not")
 		program, err := compile(t, capture.LinkTypeEthernet, text)
@@ -111,6 +111,9 @@ func TestLongList(t *testing.T) {
 			f[23] = 17
 		}
 		for i := range count + 3 {
+			if n > 0 && i%16 != 0 && i < count-2 {
+				continue // the other forms have the same list
+			}
 			for _, at := range []int{26, 30} {
 				copy(f[26:], make([]byte, 8))
 				copy(f[at:], []byte{10, byte(i / 256), byte(i % 256), 1})
