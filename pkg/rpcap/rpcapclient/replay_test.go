@@ -36,7 +36,14 @@ func replay(t *testing.T, name string) replayed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := rpcaptest.Start(t, rpcaptest.Config{}, script...).URL()
+	var u rpcap.URL
+	var daemons *Listener
+	if rec.Connections[0].Accepts {
+		u = rpcaptest.Start(t, rpcaptest.Config{}, script...).URL()
+	} else {
+		daemons = listen(t, ListenOptions{})
+		rpcaptest.Start(t, rpcaptest.Config{Active: daemons.Addr().String()}, script...)
+	}
 	var c *Client
 	var s *Stream
 	var got replayed
@@ -46,7 +53,12 @@ func replay(t *testing.T, name string) replayed {
 			var auth rpcap.AuthRequest
 			must(t, rpcap.Decode(m.Header, m.Body, &auth))
 			u.User, u.Password = auth.User, string(auth.Password)
-			if c, err = Dial(t.Context(), u, Options{}); err == nil {
+			if daemons != nil {
+				c, err = daemons.Accept(t.Context())
+			} else {
+				c, err = Dial(t.Context(), u, Options{})
+			}
+			if err == nil {
 				line = fmt.Sprint("auth ", c.ByteOrder())
 				defer c.Close()
 			}
@@ -101,7 +113,7 @@ func (r *replayed) repeat(t *testing.T, c *Client, s **Stream, m rpcaptest.Messa
 		var err error
 		*s, err = c.Start(ctx, StartRequest{
 			SnapLen: int(start.SnapLen), ReadTimeout: start.ReadTimeout,
-			Promiscuous: start.Flags&rpcap.StartCapPromiscuous != 0, Filter: start.Filter,
+			Promiscuous: start.Flags&rpcap.StartCapPromiscuous != 0, Filter: start.Filter, Transport: transportOf(start.Flags),
 		})
 		return "start", err
 	case rpcap.TypeUpdateFilterReq:
@@ -115,10 +127,22 @@ func (r *replayed) repeat(t *testing.T, c *Client, s **Stream, m rpcaptest.Messa
 	case rpcap.TypeStatsRequest:
 		stats, err := c.Stats(ctx)
 		return fmt.Sprintf("stats %+v", stats), err
+	case rpcap.TypeEndCapRequest:
+		return "end", c.EndCapture(ctx)
 	case rpcap.TypeClose:
 		return "close", nil // comes after the frames
 	}
 	return "", fmt.Errorf("no call for %v", m.Type)
+}
+
+func transportOf(flags rpcap.StartCapFlags) Transport {
+	switch {
+	case flags&rpcap.StartCapDatagram != 0:
+		return TransportDatagram
+	case flags&rpcap.StartCapServerOpen != 0:
+		return TransportAccept
+	}
+	return TransportConnect
 }
 
 func must(t *testing.T, err error) {
@@ -184,6 +208,8 @@ func TestReplay(t *testing.T) {
 		{"api_refilter", []string{auth, "open EN10MB", "start", "filter", "stats {Received:64 InterfaceDropped:0 KernelDropped:0 Sent:64}", "close"}, 64, 100},
 		{"api_sampling", []string{auth, "open EN10MB", "sampling", "start"}, 64, 100},
 		{"api_samplingms", []string{auth, "open EN10MB", "sampling", "start"}, 64, 100},
+		{"api_udp", []string{auth, "open EN10MB", "start"}, 64, 100},
+		{"active", []string{auth, "open EN10MB", "start", "stats {Received:128 InterfaceDropped:0 KernelDropped:0 Sent:128}", "end"}, 128, 100},
 		{"api_nocap", []string{auth, "open EN10MB", "start", "filter"}, 0, 0},
 		{"auth_null_refused", []string{"AUTH_FAILED: Authentication failed; NULL authentication not permitted."}, 0, 0},
 		{"auth_bad", []string{"AUTH_FAILED: Authentication failed"}, 0, 0},

@@ -8,15 +8,17 @@ import (
 
 // Replay returns the script of the server in the recording: every request must
 // come to the byte as it was recorded, and is answered as it was recorded; data
-// follow at the point of the conversation where they did. The port of a
-// STARTCAP_REPLY is replaced. After the last message the client may send a CLOSE,
-// recorded or not, and has to end the session.
+// follow at the point of the conversation where they did. Ports for the data are
+// replaced, and the server makes that connection where it did, over TCP or UDP.
+// After the last message the client may send a CLOSE, recorded or not, and has to
+// end the session.
 //
-// A recording of several sessions, of active mode, or of UDP can't be replayed.
+// A recording of active mode is for a server with [Config].Active. One of several
+// sessions can't be replayed.
 func (rec *Recording) Replay() ([]Step, error) {
 	for i, c := range rec.Connections {
-		if c.Control != (i == 0) || !c.Accepts {
-			return nil, fmt.Errorf("transcript %s is not one session whose connections the client makes", rec.Name)
+		if c.Control != (i == 0) {
+			return nil, fmt.Errorf("transcript %s is not one session", rec.Name)
 		}
 	}
 	var script []Step
@@ -34,7 +36,7 @@ func (rec *Recording) Replay() ([]Step, error) {
 			client = append(client, seg.Data...)
 			for m, n := firstMessage(client); n > 0; m, n = firstMessage(client) {
 				if m.Type != rpcap.TypeClose { // ExpectEnd takes it
-					script = append(script, named("expect "+m.Type.String(), ExpectRaw(client[:n:n])))
+					script = append(script, expect(m, client[:n:n]))
 				}
 				client = client[n:]
 			}
@@ -48,6 +50,39 @@ func (rec *Recording) Replay() ([]Step, error) {
 		return nil, fmt.Errorf("transcript %s ends inside of a message on the control connection", rec.Name)
 	}
 	return append(script, ExpectEnd()), nil
+}
+
+// expect is the step that waits for m, whose bytes are wire.
+func expect(m Message, wire []byte) Step {
+	var start rpcap.StartCapRequest
+	if m.Type == rpcap.TypeStartCapRequest && rpcap.Decode(m.Header, m.Body, &start) == nil && start.DataPort != 0 {
+		return named("expect "+m.Type.String(), expectStart(wire))
+	}
+	return named("expect "+m.Type.String(), ExpectRaw(wire))
+}
+
+// portOffset is where a STARTCAP_REQ has the client's port.
+const portOffset = rpcap.HeaderLen + 10
+
+// expectStart is ExpectRaw for a STARTCAP_REQ with another port, to which it
+// makes the data connection.
+func expectStart(wire []byte) Step {
+	return Do("", func(s *Session) error {
+		got, err := s.reader.Peek(len(wire))
+		if err != nil {
+			return err
+		}
+		var m rpcap.StartCapRequest
+		if err := rpcap.Decode(rpcap.ParseHeader(got), got[rpcap.HeaderLen:], &m); err != nil {
+			return err
+		}
+		want := append([]byte(nil), wire...)
+		copy(want[portOffset:portOffset+2], got[portOffset:])
+		if err := ExpectRaw(want).run(s); err != nil {
+			return err
+		}
+		return s.openData(m)
+	})
 }
 
 // answer is the step that sends m, whose bytes are wire.

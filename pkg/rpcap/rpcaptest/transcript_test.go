@@ -21,7 +21,7 @@ func TestTranscripts(t *testing.T) {
 		"tcpdump_filter":    {"AUTH_REQ OPEN_REQ STARTCAP_REQ", "AUTH_REPLY OPEN_REPLY STARTCAP_REPLY", 0, true},
 		"tcpdump_snap":      {"AUTH_REQ OPEN_REQ STARTCAP_REQ", "AUTH_REPLY OPEN_REPLY STARTCAP_REPLY", 0, true},
 		"api_tcp":           {"AUTH_REQ OPEN_REQ STARTCAP_REQ", "AUTH_REPLY OPEN_REPLY STARTCAP_REPLY", 128, true},
-		"api_udp":           {"AUTH_REQ OPEN_REQ STARTCAP_REQ", "AUTH_REPLY OPEN_REPLY STARTCAP_REPLY", 64, false},
+		"api_udp":           {"AUTH_REQ OPEN_REQ STARTCAP_REQ", "AUTH_REPLY OPEN_REPLY STARTCAP_REPLY", 64, true},
 		"api_any":           {"AUTH_REQ OPEN_REQ STARTCAP_REQ", "AUTH_REPLY OPEN_REPLY STARTCAP_REPLY", 64, true},
 		"api_nodev":         {"AUTH_REQ OPEN_REQ", "AUTH_REPLY ERROR", 0, true},
 		"api_nocap":         {"AUTH_REQ OPEN_REQ STARTCAP_REQ UPDATEFILTER_REQ", "AUTH_REPLY OPEN_REPLY STARTCAP_REPLY UPDATEFILTER_REPLY", 0, true},
@@ -35,7 +35,7 @@ func TestTranscripts(t *testing.T) {
 		"auth_null_refused": {"AUTH_REQ", "ERROR", 0, true},
 		"auth_ok":           {"AUTH_REQ OPEN_REQ", "AUTH_REPLY ERROR", 0, true},
 		"tls_plain_client":  {"AUTH_REQ", "ERROR", 0, true},
-		"active":            {"AUTH_REQ OPEN_REQ STARTCAP_REQ STATS_REQ ENDCAP_REQ", "AUTH_REPLY OPEN_REPLY STARTCAP_REPLY STATS_REPLY ENDCAP_REPLY", 128, false},
+		"active":            {"AUTH_REQ OPEN_REQ STARTCAP_REQ STATS_REQ ENDCAP_REQ", "AUTH_REPLY OPEN_REPLY STARTCAP_REPLY STATS_REPLY ENDCAP_REPLY", 128, true},
 	}
 	names, err := Transcripts()
 	if err != nil || len(names) != len(sessions) {
