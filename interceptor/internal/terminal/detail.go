@@ -10,6 +10,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/charmbracelet/x/ansi"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
@@ -50,6 +51,17 @@ func detail(x *capstanv1.Exchange) []line {
 		}
 	}
 	return d.lines
+}
+
+// wrap breaks lines that are longer than width.
+func wrap(lines []line, width int) []line {
+	var wrapped []line
+	for _, l := range lines {
+		for part := range strings.SplitSeq(ansi.Hardwrap(l.text, width, true), "\n") {
+			wrapped = append(wrapped, line{l.style, part})
+		}
+	}
+	return wrapped
 }
 
 type details struct{ lines []line }

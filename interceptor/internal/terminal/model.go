@@ -47,7 +47,8 @@ type model struct {
 	input          []rune // of a prompt
 	before         mode   // that the prompt was asked for in
 
-	lines   []line // of the record in full
+	full    []line // the record in full
+	lines   []line // full, wrapped to the width
 	lineTop int
 
 	total, skipped, failed uint64
@@ -83,6 +84,7 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
 		m.width, m.height = max(msg.Width, 1), max(msg.Height, 1)
+		m.lines = wrap(m.full, m.width)
 		m.scroll()
 	case drawMsg:
 		m.take(m.feed.next())
@@ -164,7 +166,8 @@ func (m *model) move(to int) {
 func (m *model) open() {
 	if m.cursor < len(m.records) {
 		m.tail = false
-		m.mode, m.lines, m.lineTop = detailMode, detail(m.records[m.cursor]), 0
+		m.mode, m.full, m.lineTop = detailMode, detail(m.records[m.cursor]), 0
+		m.lines = wrap(m.full, m.width)
 	}
 }
 

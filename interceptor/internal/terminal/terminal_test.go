@@ -132,6 +132,20 @@ func TestOneInFull(t *testing.T) {
 	want(t, m, "/item/2")
 }
 
+// TestLongLines: they are wrapped, so that their end is to be seen.
+func TestLongLines(t *testing.T) {
+	m, s := newScreen(0)
+	x := record(1)
+	x.Response.Body.Content = []byte(strings.Repeat("word ", 60) + "end")
+	s.records = []*capstanv1.Exchange{x}
+	m.Update(drawMsg{})
+	press(m, "enter", "end")
+	want(t, m, "\nend")
+	m.Update(tea.WindowSizeMsg{Width: 30, Height: 12})
+	press(m, "end")
+	want(t, m, "\nend")
+}
+
 func TestPause(t *testing.T) {
 	m, s := newScreen(2)
 	press(m, "p")
