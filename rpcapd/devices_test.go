@@ -3,9 +3,12 @@
 package main
 
 import (
+	"bytes"
 	"encoding/binary"
 	"io"
 	"testing"
+
+	"github.com/vishvananda/netlink"
 
 	"capstan/pkg/capture"
 	"capstan/pkg/netns"
@@ -71,6 +74,57 @@ func TestSuperFrames(t *testing.T) {
 	}
 	if longest < 32<<10 {
 		t.Errorf("the longest frame has %d bytes: the kernel made no super-frames", longest)
+	}
+	s.stop()
+}
+
+// promiscuity returns how many have asked for an interface's promiscuous mode.
+func promiscuity(t *testing.T, n *netns.NS, name string) int {
+	t.Helper()
+	count := 0
+	err := n.Do(func() error {
+		link, err := netlink.LinkByName(name)
+		if err == nil {
+			count = link.Attrs().Promisc
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return count
+}
+
+// TestPromiscuous holds that promiscuous mode lasts as long as the capture that
+// asked for it, with parameters, too, and that frames to other stations come.
+func TestPromiscuous(t *testing.T) {
+	host, peer := link(t)
+	path := socketPath(t)
+	s := serve(t, host, "--unix-socket", path)
+	for _, device := range []string{"cap0", "cap0?dir=in&flows=1/1", "cap0?filter=ether[15] %26 1 = 0"} {
+		for _, promiscuous := range []bool{true, false} {
+			c := unixClient(t, path)
+			c.call(&rpcap.OpenRequest{Device: device}, &rpcap.OpenReply{})
+			want := 0
+			c.flags = 0
+			if promiscuous {
+				want, c.flags = 1, rpcap.StartCapPromiscuous
+			}
+			stream := c.start(0, testFilter(12))
+			if n := promiscuity(t, host, "cap0"); n != want {
+				t.Errorf("%s, promiscuous %t: %d have asked for it", device, promiscuous, n)
+			}
+			stranger := testFrame(4, nil)
+			copy(stranger, []byte{2, 0, 0, 0, 0, 0x55})
+			sendFrames(t, peer, "gen0", stranger)
+			packets, _ := c.end(stream)
+			if len(packets) != 1 || !bytes.Equal(packets[0].data, stranger) {
+				t.Errorf("%s, promiscuous %t: %d frames", device, promiscuous, len(packets))
+			}
+			if n := promiscuity(t, host, "cap0"); n != 0 {
+				t.Errorf("%s: %d have asked for it after the capture", device, n)
+			}
+		}
 	}
 	s.stop()
 }

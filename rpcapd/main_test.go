@@ -225,6 +225,8 @@ type client struct {
 	dial func(port uint16) net.Conn // port 0: the control connection
 	conn net.Conn
 	r    *rpcap.Reader
+
+	flags rpcap.StartCapFlags // of captures
 }
 
 func newClient(t *testing.T, dial func(port uint16) net.Conn) *client {
@@ -303,7 +305,7 @@ func (c *client) capture(device string, snapLen uint32, filter []rpcap.Instructi
 func (c *client) start(snapLen uint32, filter []rpcap.Instruction) *stream {
 	c.t.Helper()
 	var reply rpcap.StartCapReply
-	c.call(&rpcap.StartCapRequest{SnapLen: snapLen, ReadTimeout: 5 * time.Millisecond, Filter: filter}, &reply)
+	c.call(&rpcap.StartCapRequest{SnapLen: snapLen, Flags: c.flags, ReadTimeout: 5 * time.Millisecond, Filter: filter}, &reply)
 	conn := c.dial(reply.DataPort)
 	c.t.Cleanup(func() { conn.Close() })
 	// The capture runs when the daemon answers the next request.
