@@ -5,7 +5,6 @@ package main
 import (
 	"bytes"
 	"encoding/binary"
-	"io"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -14,69 +13,6 @@ import (
 	"capstan/pkg/netns"
 	"capstan/pkg/rpcap"
 )
-
-// TestSuperFrames holds that segments which the kernel leaves to the network
-// card to cut, of up to 64 KiB, are captured whole.
-func TestSuperFrames(t *testing.T) {
-	const total = 4 << 20
-	host, peer := link(t)
-	path := socketPath(t)
-	s := serve(t, host, "--unix-socket", path)
-	c := unixClient(t, path)
-	stream := c.capture("cap0?dir=in&filter=tcp+dst+port+7000", 0, everything)
-	listener, err := host.Listen("tcp", "10.9.8.1:7000")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	received := make(chan int64, 1)
-	go func() { // ended by the end of the connection, or the listener's
-		conn, err := listener.Accept()
-		if err != nil {
-			received <- -1
-			return
-		}
-		defer conn.Close()
-		n, _ := io.Copy(io.Discard, conn)
-		received <- n
-	}()
-	conn, err := peer.DialContext(t.Context(), "tcp", "10.9.8.1:7000")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := conn.Write(make([]byte, total)); err != nil {
-		t.Fatal(err)
-	}
-	conn.Close()
-	if n := <-received; n != total {
-		t.Fatalf("%d bytes arrived", n)
-	}
-	packets, stats := c.end(stream)
-	longest, first, end := 0, uint32(0), uint32(0)
-	for i, p := range packets {
-		if p.CapLen != p.Len || int(p.CapLen) != len(p.data) {
-			t.Fatalf("packet %d has %d of %d bytes", i, p.CapLen, p.Len)
-		}
-		longest = max(longest, len(p.data))
-		seq := binary.BigEndian.Uint32(p.data[14+20+4:])
-		payload := len(p.data) - 14 - 20 - int(p.data[14+20+12]>>4)*4
-		switch {
-		case i == 0:
-			first, end = seq+1, seq+1 // the SYN
-		case seq == end:
-			end += uint32(payload)
-		case int32(seq-end) > 1: // 1: behind the FIN
-			t.Fatalf("packet %d leaves out %d bytes", i, seq-end)
-		}
-	}
-	if end-first != total || stats.KernelDropped != 0 {
-		t.Errorf("%d bytes captured of %d, %+v", end-first, total, stats)
-	}
-	if longest < 32<<10 {
-		t.Errorf("the longest frame has %d bytes: the kernel made no super-frames", longest)
-	}
-	s.stop()
-}
 
 // promiscuity returns how many have asked for an interface's promiscuous mode.
 func promiscuity(t *testing.T, n *netns.NS, name string) int {
