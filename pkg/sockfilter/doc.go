@@ -9,9 +9,9 @@
 //
 // Programs are written for the frame that the client will see ([View]), and
 // the kernel's frame differs: a VLAN tag is held apart from it, a cooked header
-// is missing. So a program is translated once for frames without a tag and once
-// for frames with one, each load going to where the kernel has the bytes, or to
-// the number in struct __sk_buff that stands for them. What a socket filter
+// is missing. So a program is translated once for each place where the kernel can
+// have a tag, each load going to where the kernel has the bytes, or to the number
+// in struct __sk_buff that stands for them. What a socket filter
 // can't know, what the kernel refuses, and what would keep its verifier busy is
 // left to user space, see [Filter.Set].
 //
