@@ -43,6 +43,9 @@ type program struct {
 func (p *program) run(ctx context.Context) error {
 	files := settingsFiles{load: p.cfg.LoadFile, save: p.cfg.SaveFile, log: p.log}
 	files.start(&p.cfg.Settings)
+	if p.cfg.TellHostAccess {
+		tellHostAccess(p.log)
+	}
 	if err := capable(p.log); err != nil {
 		return err
 	}

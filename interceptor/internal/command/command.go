@@ -68,7 +68,7 @@ rpcap+unix://%2Frun%2Frpcapd.sock/any
 		RunE:          func(*cobra.Command, []string) error { return usageError{errors.New("which command?")} },
 	}
 	root.AddCommand(runCommand(s), readCommand(s), watchCommand(s), statusCommand(s), ledgerCommand(s), setCommand(s),
-		devicesCommand(s), dumpCommand(s), configCommand(s))
+		devicesCommand(s), dumpCommand(s), configCommand(s), healthCommand(s))
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.SetArgs(args)
 	root.SetIn(stdin)

@@ -26,6 +26,7 @@ type runFlags struct {
 	metricsAddress string
 	pprof          bool
 	statusInterval time.Duration
+	tellHostAccess bool
 	api            apiFlags
 }
 
@@ -34,9 +35,10 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 	f.server.registerCapture(flags)
 	f.api.register(flags)
 	flags.StringArrayVarP(&f.sources, "source", "s", nil, "device to capture from; may be given several times")
-	flags.StringVar(&f.metricsAddress, "metrics-address", "", "HOST:PORT to serve Prometheus metrics and health on")
+	flags.StringVar(&f.metricsAddress, "metrics-address", "", "HOST:PORT, or unix:PATH, to serve Prometheus metrics and health on")
 	flags.BoolVar(&f.pprof, "pprof", false, "serve profiles there, too, at /debug/pprof/: they tell what is in memory to whoever reaches the address")
 	flags.DurationVar(&f.statusInterval, "status-interval", 10*time.Second, "time between status lines on standard error; 0 = none")
+	flags.BoolVar(&f.tellHostAccess, "tell-host-access", false, "for pods: warn of hostNetwork, hostPID and privileged, if missing")
 }
 
 func runCommand(s streams) *cobra.Command {
@@ -125,6 +127,9 @@ func (r *runner) prepare(ctx context.Context, cancel context.CancelCauseFunc) (e
 	}
 	if err := r.flags.check(); err != nil {
 		return err
+	}
+	if r.flags.tellHostAccess {
+		tellHostAccess(r.log)
 	}
 	if len(urls) > 1 && r.flags.server.listen != "" {
 		return usageError{errors.New("--listen waits for one daemon, so it goes with one --source")}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/pprof"
 	"strings"
@@ -25,7 +24,7 @@ import (
 
 // Config of [Serve].
 type Config struct {
-	Address string // HOST:PORT; empty serves nothing
+	Address string // HOST:PORT or unix:PATH; empty serves nothing
 	Ledgers func() []ledger.Ledger
 	Output  func() ledger.Output
 	Pprof   bool // serve /debug/pprof/, too
@@ -37,7 +36,7 @@ func Serve(c Config) (stop func(), err error) {
 	if c.Address == "" {
 		return func() {}, nil
 	}
-	listener, err := net.Listen("tcp", c.Address)
+	listener, err := listen(c.Address)
 	if err != nil {
 		return nil, fmt.Errorf("serve metrics: %w", err)
 	}

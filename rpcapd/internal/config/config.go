@@ -49,6 +49,7 @@ type Config struct {
 	DataTimeout    time.Duration // for the client to open the data connection
 	ReconnectTime  time.Duration // between attempts to connect in active mode
 	PIDFile        string        // empty is none
+	TellHostAccess bool          // warn of what a pod was not given of its host
 	LogFormat      LogFormat
 	Version        bool     // print the version and do nothing else
 	Help           bool     // print the usage and do nothing else

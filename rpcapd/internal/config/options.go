@@ -47,6 +47,7 @@ var options = []option{
 	{long: "data-timeout", arg: "TIME", set: duration("data-timeout", func(v *values) *time.Duration { return &v.DataTimeout })},
 	{long: "reconnect-time", arg: "TIME", set: duration("reconnect-time", func(v *values) *time.Duration { return &v.ReconnectTime })},
 	{long: "pid-file", arg: "FILE", set: text(func(v *values) *string { return &v.PIDFile })},
+	{long: "tell-host-access", set: flag(func(v *values) *bool { return &v.TellHostAccess })},
 	{long: "log-format", arg: "FORMAT", set: text(func(v *values) *string { return (*string)(&v.LogFormat) })},
 }
 

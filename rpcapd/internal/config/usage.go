@@ -82,6 +82,8 @@ USAGE: rpcapd [-b <address>] [-p <port>] [-t <data_port>] [-4] [-l <host_list>]
       --reconnect-time TIME     between attempts to connect in active mode
                                 (default: 30s)
       --pid-file FILE           write the daemon's process number
+      --tell-host-access        for pods: warn of hostNetwork, hostPID and
+                                privileged, if missing
       --log-format FORMAT       of the log on standard error: plain, which is
                                 the reference's, text (key=value, with time)
                                 or json (default: plain)
