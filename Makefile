@@ -17,6 +17,13 @@ DATADIR  ?= $(PREFIX)/share/rpcapd
 UNITS    := $(notdir $(wildcard manifests/systemd/*))
 INETD    := $(notdir $(wildcard manifests/inetd/*))
 
+CHART        := $(GO) -C tools/chart
+IMAGES       := rpcapd interceptor relay
+IMAGE_ENGINE ?= $(firstword $(foreach e,docker podman buildah,$(shell command -v $(e) >/dev/null && echo $(e))))
+IMAGE_ARCH   ?= $(shell $(GO) env GOARCH)
+IMAGE_PREFIX ?=
+IMAGE_TAG    ?= $(shell awk '/^appVersion:/{gsub(/"/, ""); print $$2}' manifests/charts/capstan/Chart.yaml)
+
 export CGO_ENABLED = 0
 
 .PHONY: help
@@ -112,6 +119,26 @@ uninstall: ## remove what install has installed
 	rm -f $(DESTDIR)$(SBINDIR)/rpcapd $(DESTDIR)$(BINDIR)/interceptor $(DESTDIR)$(MANDIR)/man8/rpcapd.8
 	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,$(UNITS)) $(addprefix $(DESTDIR)$(DATADIR)/,$(INETD))
 	rmdir --ignore-fail-on-non-empty $(DESTDIR)$(DATADIR) || true
+
+.PHONY: image
+image: ## build the images with docker, podman or buildah (IMAGE_ENGINE), named IMAGE_PREFIXcapstan-NAME:IMAGE_TAG; IMAGE_ARCH=arm64
+	GOOS=linux GOARCH=$(IMAGE_ARCH) $(GO) build -trimpath -o $(BIN)/image/$(IMAGE_ARCH)/ ./rpcapd ./interceptor ./interceptor/relay
+	for name in $(IMAGES); do \
+		$(IMAGE_ENGINE) build --quiet --platform linux/$(IMAGE_ARCH) --target $$name --file manifests/image/Containerfile \
+			--label org.opencontainers.image.title=capstan-$$name --label org.opencontainers.image.version=$(IMAGE_TAG) \
+			--label org.opencontainers.image.revision=$$(git rev-parse HEAD) --label org.opencontainers.image.licenses=Apache-2.0 \
+			--tag $(IMAGE_PREFIX)capstan-$$name:$(IMAGE_TAG) $(BIN)/image/$(IMAGE_ARCH) || exit 1; \
+	done
+
+.PHONY: chart
+chart: ## make what is derived from the Helm chart: schema, README's table, plain manifests
+	$(CHART) run . $(CURDIR)/manifests
+
+.PHONY: test-chart
+test-chart: ## test the Helm chart, and as root with podman the images, as a pod on this host
+	$(CHART) run . --check $(CURDIR)/manifests
+	$(CHART) vet ./...
+	$(CHART) test ./...
 
 .PHONY: clean
 clean: ## remove what was built

@@ -6,6 +6,8 @@ import (
 	"context"
 	"os"
 
+	_ "golang.org/x/crypto/x509roots/fallback" // for images without certificates
+
 	"capstan/interceptor/internal/command"
 )
 

@@ -1,0 +1,84 @@
+// Package chart renders a Helm chart with Helm's own engine, without a cluster.
+package chart
+
+import (
+	"fmt"
+	"path"
+	"sort"
+	"strings"
+
+	"helm.sh/helm/v4/pkg/chart/common"
+	"helm.sh/helm/v4/pkg/chart/common/util"
+	chart "helm.sh/helm/v4/pkg/chart/v2"
+	"helm.sh/helm/v4/pkg/chart/v2/loader"
+	"helm.sh/helm/v4/pkg/engine"
+	"sigs.k8s.io/yaml"
+)
+
+// The release that is rendered.
+const (
+	Release   = "capstan"
+	Namespace = "capstan-system"
+)
+
+// Rendered is what a chart and values make.
+type Rendered struct {
+	Notes   string
+	Objects []string // YAML, one object each, in the order of their files' names
+}
+
+// Chart is a chart that was loaded.
+type Chart struct{ chart *chart.Chart }
+
+// Load reads the chart in a directory.
+func Load(dir string) (*Chart, error) {
+	c, err := loader.Load(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &Chart{c}, nil
+}
+
+// Render renders with values, YAML text, over the chart's own. They must
+// satisfy the chart's schema.
+func (c *Chart) Render(values string) (Rendered, error) {
+	var given map[string]any
+	if err := yaml.UnmarshalStrict([]byte(values), &given); err != nil {
+		return Rendered{}, fmt.Errorf("values: %w", err)
+	}
+	options := common.ReleaseOptions{Name: Release, Namespace: Namespace, Revision: 1, IsInstall: true}
+	all, err := util.ToRenderValues(c.chart, given, options, nil)
+	if err != nil {
+		return Rendered{}, err
+	}
+	files, err := (engine.Engine{Strict: true}).Render(c.chart, all)
+	if err != nil {
+		return Rendered{}, err
+	}
+	names := make([]string, 0, len(files))
+	for name := range files {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	var r Rendered
+	for _, name := range names {
+		switch {
+		case path.Base(name) == "NOTES.txt":
+			r.Notes = files[name]
+		case path.Ext(name) == ".yaml":
+			r.Objects = append(r.Objects, split(files[name])...)
+		}
+	}
+	return r, nil
+}
+
+// split returns the documents of YAML text that are not empty.
+func split(text string) []string {
+	var objects []string
+	for _, d := range strings.Split("\n"+text, "\n---\n") {
+		if d = strings.TrimSpace(d); d != "" {
+			objects = append(objects, d+"\n")
+		}
+	}
+	return objects
+}

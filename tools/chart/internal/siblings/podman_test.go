@@ -1,0 +1,206 @@
+package siblings
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/yaml"
+)
+
+const repository = "../../../.."
+
+// podman runs containers in a storage of its own, so that it touches none of
+// the host's.
+type podman struct {
+	t   *testing.T
+	dir string
+	env []string
+}
+
+// requireProgram returns the path of a program. Without it the test is skipped,
+// or with CI=true fails.
+func requireProgram(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		cannotRun(t, err.Error())
+	}
+	return path
+}
+
+func cannotRun(t *testing.T, why string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("CI=true, but this test can't run: %s", why)
+	}
+	t.Skip(why)
+}
+
+// requirePodman asks for what running pods needs.
+func requirePodman(t *testing.T) *podman {
+	t.Helper()
+	for _, program := range []string{"podman", "runc", "make"} {
+		requireProgram(t, program)
+	}
+	if os.Getuid() != 0 {
+		cannotRun(t, "not root: pods in the host's network can't capture")
+	}
+	dir, err := os.MkdirTemp("", "siblings-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &podman{t: t, dir: dir}
+	p.write("storage.conf", fmt.Sprintf("[storage]\ndriver = \"overlay\"\ngraphroot = %q\nrunroot = %q\n", dir+"/graph", dir+"/run"))
+	// The limits are for where CAP_SYS_RESOURCE is missing, runc for where
+	// cgroups are hybrid.
+	base := "[containers]\ndefault_ulimits = [\"nofile=4096:4096\", \"nproc=4096:4096\"]\n"
+	engine := "[engine]\nruntime = \"runc\"\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n"
+	p.write("own-pid.conf", base+engine)
+	// podman 4.3 plays hostPID by this alone.
+	p.write("host-pid.conf", base+"pidns = \"host\"\n"+engine)
+	p.env = append(os.Environ(), "CONTAINERS_STORAGE_CONF="+dir+"/storage.conf",
+		"DISABLE_HC_SYSTEMD=true") // healthchecks are timers of systemd; the test probes by itself
+	t.Cleanup(p.remove)
+	return p
+}
+
+func (p *podman) write(name, text string) {
+	p.t.Helper()
+	if err := os.WriteFile(filepath.Join(p.dir, name), []byte(text), 0o600); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// command is podman with arguments; hostPID chooses the configuration.
+func (p *podman) command(ctx context.Context, hostPID bool, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, name, args...)
+	config := "own-pid.conf"
+	if hostPID {
+		config = "host-pid.conf"
+	}
+	cmd.Env = append(p.env[:len(p.env):len(p.env)], "CONTAINERS_CONF="+filepath.Join(p.dir, config))
+	return cmd
+}
+
+// commandLimit bounds one command of podman, or a build.
+const commandLimit = 3 * time.Minute
+
+func (p *podman) run(hostPID bool, name string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), commandLimit)
+	defer cancel()
+	out, err := p.command(ctx, hostPID, name, args...).CombinedOutput()
+	return string(out), err
+}
+
+func (p *podman) must(name string, args ...string) string {
+	p.t.Helper()
+	out, err := p.run(false, name, args...)
+	if err != nil {
+		p.t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+	return out
+}
+
+// buildImages builds the images as an operator does.
+func (p *podman) buildImages() {
+	p.t.Helper()
+	p.must("make", "-s", "-C", repository, "image", "IMAGE_ENGINE=podman", "IMAGE_PREFIX=localhost/", "BIN="+filepath.Join(p.dir, "bin"))
+}
+
+// remove leaves nothing of the storage.
+func (p *podman) remove() {
+	for _, args := range [][]string{{"pod", "rm", "--force", "--all", "--time=1"}, {"volume", "rm", "--force", "--all"}, {"image", "rm", "--force", "--all"}} {
+		if out, err := p.run(false, "podman", args...); err != nil {
+			p.t.Errorf("podman %v: %v\n%s", args, err, out)
+		}
+	}
+	_, _ = p.run(false, "umount", filepath.Join(p.dir, "graph", "overlay")) // mounted in some kernels only
+	if err := os.RemoveAll(p.dir); err != nil {
+		p.t.Errorf("what podman left: %v", err)
+	}
+}
+
+// play starts a pod and removes it at the end of the test.
+func (p *podman) play(t *testing.T, name string, spec corev1.PodSpec) {
+	t.Helper()
+	pod := corev1.Pod{Spec: spec}
+	pod.APIVersion, pod.Kind, pod.Name = "v1", "Pod", name
+	text, err := yaml.Marshal(pod)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := name + ".yaml"
+	p.write(file, string(text))
+	args := []string{"kube", "play", filepath.Join(p.dir, file)}
+	if !spec.HostNetwork { // a bridge would need netfilter
+		args = append(args, "--network=none")
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			for _, c := range spec.Containers {
+				t.Logf("%s says:\n%s", c.Name, p.logs(name, c.Name))
+			}
+		}
+		if out, err := p.run(false, "podman", "pod", "rm", "--force", "--time=5", name); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		if out, err := p.run(false, "podman", "volume", "rm", "--force", "--all"); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+	})
+	if out, err := p.run(spec.HostPID, "podman", args...); err != nil {
+		t.Fatalf("kube play: %v\n%s", err, out)
+	}
+}
+
+// logs returns what a container has printed.
+func (p *podman) logs(pod, container string) string {
+	out, err := p.run(false, "podman", "logs", pod+"-"+container)
+	if err != nil {
+		return fmt.Sprintf("%v: %s", err, out)
+	}
+	return out
+}
+
+// kill ends a container's process from outside, which podman doesn't take for
+// a wish to stop it.
+func (p *podman) kill(t *testing.T, container string) {
+	t.Helper()
+	pid, err := strconv.Atoi(strings.TrimSpace(p.must("podman", "inspect", "--format={{.State.Pid}}", container)))
+	if err != nil || pid <= 1 {
+		t.Fatalf("process %d of %s: %v", pid, container, err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// probe runs a container's own liveness probe.
+func (p *podman) probe(pod string, c corev1.Container) error {
+	out, err := p.run(false, "podman", append([]string{"exec", pod + "-" + c.Name}, c.LivenessProbe.Exec.Command...)...)
+	if err != nil {
+		return fmt.Errorf("%v: %w: %s", c.LivenessProbe.Exec.Command, err, out)
+	}
+	return nil
+}
+
+// eventually waits until something is so, for as long as was promised.
+func eventually(t *testing.T, limit time.Duration, what string, so func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(limit)
+	for !so() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not after %v: %s", limit, what)
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+}

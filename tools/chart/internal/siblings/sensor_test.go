@@ -1,0 +1,190 @@
+package siblings
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/yaml"
+
+	"capstan/tools/chart/internal/chart"
+)
+
+// host is the values for images and records of this host.
+const host = `
+image: {registry: localhost}
+relay: {enabled: false}
+`
+
+// promised is how long after its start the sensor may take to tell an exchange.
+const promised = 60 * time.Second
+
+// template is what a rendered workload makes pods of.
+type template struct {
+	Kind     string
+	Metadata struct{ Labels map[string]string }
+	Spec     struct{ Template corev1.PodTemplateSpec }
+}
+
+// podOf returns the pod of a component, as the chart renders it.
+func podOf(t *testing.T, component, values string) corev1.PodSpec {
+	t.Helper()
+	c, err := chart.Load(repository + "/manifests/charts/capstan")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := c.Render(values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range r.Objects {
+		var o template
+		if err := yaml.Unmarshal([]byte(text), &o); err != nil {
+			t.Fatal(err)
+		}
+		if (o.Kind == "DaemonSet" || o.Kind == "Deployment") && o.Metadata.Labels["app.kubernetes.io/component"] == component {
+			return o.Spec.Template.Spec
+		}
+	}
+	t.Fatalf("no pod of %s", component)
+	return corev1.PodSpec{}
+}
+
+// traffic is an HTTP server on loopback, and a client of it.
+type traffic struct {
+	t      *testing.T
+	server *httptest.Server
+}
+
+func newTraffic(t *testing.T) *traffic {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "hello") }))
+	t.Cleanup(s.Close)
+	return &traffic{t, s}
+}
+
+// get asks for a path, on a connection of its own.
+func (tr *traffic) get(path string) {
+	tr.t.Helper()
+	request, err := http.NewRequestWithContext(tr.t.Context(), http.MethodGet, tr.server.URL+path, nil)
+	if err != nil {
+		tr.t.Fatal(err)
+	}
+	request.Close = true
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		tr.t.Fatal(err)
+	}
+	answer.Body.Close()
+}
+
+// told waits until an exchange with path is in the interceptor's log.
+func (p *podman) told(t *testing.T, tr *traffic, pod, path string) {
+	t.Helper()
+	eventually(t, promised, "an exchange of "+path, func() bool {
+		tr.get(path)
+		return strings.Contains(p.logs(pod, "interceptor"), path)
+	})
+}
+
+// clean holds that a container has told no error.
+func clean(t *testing.T, name, log string) {
+	t.Helper()
+	for line := range strings.Lines(log) {
+		if strings.Contains(line, `"level":"ERROR"`) || strings.Contains(line, "panic") || strings.Contains(line, "goroutine ") {
+			t.Errorf("%s says: %s", name, line)
+		}
+	}
+}
+
+// asKubelet makes directories of a pod's emptyDirs as kubelet does: open to all
+// of the pod's users, and of its group. podman gives them to the user of
+// whichever container it prepares first.
+func asKubelet(t *testing.T, spec *corev1.PodSpec) {
+	t.Helper()
+	for i := range spec.Volumes {
+		v := &spec.Volumes[i]
+		if v.EmptyDir == nil {
+			continue
+		}
+		dir := t.TempDir()
+		if err := os.Chown(dir, 0, int(*spec.SecurityContext.FSGroup)); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(dir, 0o777|os.ModeSetgid); err != nil {
+			t.Fatal(err)
+		}
+		v.VolumeSource = corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: dir}}
+	}
+}
+
+// TestSensor runs rpcapd and interceptor as the siblings that the chart makes
+// of them, with each access to the host and without.
+func TestSensor(t *testing.T) {
+	p := requirePodman(t)
+	p.buildImages()
+	off := false
+	for _, tc := range []struct {
+		name, values string
+		change       func(*corev1.PodSpec)
+		missing      []string // that both processes tell
+		captures     bool
+	}{
+		{"privileged", "", nil, nil, true},
+		{"least privilege", "securityMode: leastPrivilege\n", nil, []string{"hostPID", "privileged"}, true},
+		{"without hostPID", "hostPID: false\n", nil, []string{"hostPID"}, true},
+		{"without hostNetwork", "hostNetwork: false\n", nil, []string{"hostNetwork"}, false},
+		{"without privileged", "", func(s *corev1.PodSpec) {
+			for i := range s.Containers {
+				s.Containers[i].SecurityContext = &corev1.SecurityContext{Privileged: &off}
+			}
+		}, []string{"privileged"}, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			spec := podOf(t, "interceptor", host+tc.values)
+			if tc.change != nil {
+				tc.change(&spec)
+			}
+			asKubelet(t, &spec)
+			tr := newTraffic(t)
+			p.play(t, "sensor", spec)
+			for _, c := range spec.Containers {
+				eventually(t, promised, c.Name+"'s probe succeeds", func() bool { return p.probe("sensor", c) == nil })
+			}
+			if tc.captures {
+				p.told(t, tr, "sensor", fmt.Sprintf("/first/%d", os.Getpid()))
+			}
+			for _, c := range spec.Containers {
+				log := p.logs("sensor", c.Name)
+				clean(t, c.Name, log)
+				for _, access := range []string{"hostNetwork", "hostPID", "privileged"} {
+					want := false
+					for _, m := range tc.missing {
+						want = want || m == access
+					}
+					if strings.Contains(log, access+" is missing") != want {
+						t.Errorf("%s tells that %s is missing: %v\n%s", c.Name, access, !want, log)
+					}
+				}
+			}
+		})
+	}
+	t.Run("rpcapd is killed", func(t *testing.T) {
+		spec := podOf(t, "interceptor", host)
+		tr := newTraffic(t)
+		p.play(t, "sensor", spec)
+		p.told(t, tr, "sensor", "/before")
+		p.kill(t, "sensor-rpcapd")
+		p.told(t, tr, "sensor", "/after")
+		for _, c := range spec.Containers {
+			clean(t, c.Name, p.logs("sensor", c.Name))
+			if err := p.probe("sensor", c); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
