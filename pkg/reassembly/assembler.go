@@ -102,6 +102,7 @@ func (a *Assembler) irregular(c *connection, s *packet.Segment, time int64) {
 	case c.state == stateLingering:
 		if !c.reopenedBy(s) {
 			a.stats.LateSegments++
+			c.touch(a.now) // more may follow: a retransmission waits longer each time
 			a.drop(DropAfterClose, len(s.Payload))
 			return
 		}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"capstan/interceptor/internal/content"
 	"capstan/interceptor/internal/engine"
 	"capstan/interceptor/internal/exchange"
 	"capstan/interceptor/internal/ledger"
@@ -28,6 +29,8 @@ type recordFlags struct {
 	decode    packet.Config
 	streams   reassembly.Config
 	fragments defrag.Config
+	decoded   content.Config
+	flows     bool
 	shards    int
 }
 
@@ -38,6 +41,10 @@ func (f *recordFlags) register(flags *pflag.FlagSet) {
 	flags.Int64Var(&f.memory, "memory-limit", 0, "bytes of memory to stay below by collecting garbage more often; 0 = nine tenths of the control group's limit, unless GOMEMLIMIT is set")
 	flags.StringVar(&f.output.color, "color", "auto", "colour in text records: auto, always or never")
 	flags.IntVar(&f.bodyLimit, "body-limit", 4096, "bytes of each body to keep in a record; 0 keeps none")
+	f.decoded = content.DefaultConfig()
+	flags.Int64Var(&f.decoded.MaxDecoded, "max-decoded", f.decoded.MaxDecoded, "bytes that what is kept of a body may decode to (gzip, deflate, br, zstd)")
+	flags.Int64Var(&f.decoded.MaxRatio, "max-decoded-ratio", f.decoded.MaxRatio, "bytes that may come of each byte of it, beyond 64 KiB in all")
+	flags.BoolVar(&f.flows, "flows", true, "tell connections that carry TLS or an unknown protocol, when they close")
 	flags.StringSliceVar(&f.mask, "mask-header", nil, "headers to mask besides the usual ones that carry credentials")
 	flags.TextVar(&f.decode.Checksums, "checksums", packet.ChecksumIgnore, "`policy` on IP and TCP checksums: ignore them, count the bad ones, or drop packets that have one")
 	flags.BoolVar(&f.decode.Scoped, "by-network", false, "tell connections apart by VLAN, VXLAN, Geneve and GRE network too, for networks that share addresses")
@@ -77,10 +84,12 @@ func newPipeline(name, source string, shards int, flags *recordFlags, out *outpu
 		name: name,
 		engine: engine.New(engine.Config{
 			Decode: flags.decode, Reassembly: flags.streams, Defrag: flags.fragments,
+			NoConnectionRecords: !flags.flows,
 			Exchange: exchange.Config{
-				Source: source,
-				Keep:   flags.keep,
-				Emit:   out.Emit,
+				Source:  source,
+				Keep:    flags.keep,
+				Content: flags.decoded,
+				Emit:    out.Emit,
 			},
 			Shards: shards, Encode: out.Encode, Write: out.Write, Drained: out.Flush,
 		}),

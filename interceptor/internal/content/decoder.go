@@ -19,6 +19,11 @@ type Config struct {
 	MaxRatio int64
 }
 
+// DefaultConfig returns the defaults.
+func DefaultConfig() Config {
+	return Config{MaxDecoded: defaultMaxDecoded, MaxRatio: defaultMaxRatio}
+}
+
 const (
 	defaultMaxDecoded = 4 << 20
 	defaultMaxRatio   = 200

@@ -3,12 +3,9 @@ package engine
 import (
 	"bytes"
 	"encoding/csv"
-	"encoding/json"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -61,37 +58,6 @@ func captureIndex(t *testing.T, dir string) []indexed {
 	return index
 }
 
-// pair is a request with its response.
-type pair struct {
-	method, target string
-	status         int
-}
-
-func expectedPairs(t *testing.T, path string) map[pair]int {
-	t.Helper()
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var e struct {
-		Pairs []struct {
-			Method, URI string
-			Status      *int
-		} `json:"http1_pairs"`
-	}
-	if err := json.Unmarshal(data, &e); err != nil {
-		t.Fatal(err)
-	}
-	pairs := make(map[pair]int)
-	for _, p := range e.Pairs {
-		if p.Status == nil || p.Method == "" {
-			continue // one half alone
-		}
-		pairs[pair{p.Method, p.URI, *p.Status}]++
-	}
-	return pairs
-}
-
 // readCapture runs a file through an engine of its own.
 func readCapture(t testing.TB, file string) ([]*capstanv1.Exchange, Snapshot) {
 	t.Helper()
@@ -142,69 +108,6 @@ func runEngine(t testing.TB, data []byte) ([]*capstanv1.Exchange, Snapshot) {
 	}
 	e.Finish()
 	return records, e.Snapshot()
-}
-
-// clean are the categories in which every pair must be told, and no other.
-var clean = map[string]bool{"http1-basic": true, "http1-many": true, "http1-pipelined": true, "http1-range": true, "http1-encoding": true}
-
-// excused are files of those categories that are not told in full, and why.
-var excused = map[string]string{
-	"zeek/http-methods.pcap": "two request lines that break the grammar: an unknown method without a version, a method without a target",
-}
-
-// TestCapturesAgainstIndependentJudges holds that no file yields a pair that
-// its judges don't know, and that files of clean categories yield all of them.
-func TestCapturesAgainstIndependentJudges(t *testing.T) {
-	dir := capturesDir(t)
-	files, right := 0, 0
-	for _, row := range captureIndex(t, dir) {
-		judged := row.consensus == "agree" || row.consensus == "tshark-only"
-		want := expectedPairs(t, filepath.Join(dir, row.expected))
-		if !judged || len(want) == 0 {
-			continue
-		}
-		t.Run(row.file, func(t *testing.T) {
-			records, snapshot := readCapture(t, filepath.Join(dir, row.file))
-			checkSnapshot(t, &snapshot, records)
-			wrong, missing := comparePairs(records, want)
-			for _, w := range wrong {
-				t.Error("told, but not known to the judges: " + w)
-			}
-			files++
-			switch {
-			case len(missing) == 0:
-				right++
-			case clean[row.category] && excused[row.file] == "":
-				t.Errorf("missing: %s", strings.Join(missing, "\n"))
-			default:
-				t.Logf("%s %s: missing %s", row.category, excused[row.file], strings.Join(missing, "\n"))
-			}
-		})
-	}
-	t.Logf("%d of %d files with a clear expectation are told in full", right, files)
-}
-
-// comparePairs returns the pairs that only one side has.
-func comparePairs(records []*capstanv1.Exchange, want map[pair]int) (wrong, missing []string) {
-	left := make(map[pair]int)
-	for p, n := range want {
-		left[p] = n
-	}
-	for _, x := range records {
-		if x.Request == nil || x.Response == nil || x.StreamId != 0 {
-			continue // the calls of HTTP/2 are judged apart
-		}
-		p := pair{x.Request.Method, x.Request.Target, int(x.Response.Status)}
-		if left[p]--; left[p] < 0 {
-			wrong = append(wrong, fmt.Sprintf("%+v %v", p, x.Flaws))
-		}
-	}
-	for p, n := range left {
-		if n > 0 {
-			missing = append(missing, fmt.Sprintf("%d: %+v", n, p))
-		}
-	}
-	return wrong, missing
 }
 
 // checkSnapshot holds what must balance whatever the file.

@@ -8,10 +8,12 @@
 //	engine.go      Engine.Frame: count, decode (pkg/packet), fragments (pkg/defrag)
 //	               Assembler.SegmentAt: order, gaps (pkg/reassembly)
 //	shard.go       what belongs to one goroutine
-//	connection.go  connection.Data: which protocol is it?
+//	connection.go  connection.Data: count
+//	carrier.go     carrier.Data: which protocol is it?
 //	detect.go      the first bytes of each protocol
 //	               http1.Conn.Data: messages, pairing (internal/l7/http1)
 //	               http2.Conn.Data: frames, streams, gRPC (internal/l7/http2)
+//	               websocket, tls, opaque: records of connections (internal/l7)
 //	               exchange.Recorder: ids, masks (internal/exchange)
 //	               Config.Emit: the record leaves
 package engine

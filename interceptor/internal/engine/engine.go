@@ -7,6 +7,7 @@ import (
 	"capstan/interceptor/internal/exchange"
 	"capstan/interceptor/internal/l7/http1"
 	"capstan/interceptor/internal/l7/http2"
+	"capstan/interceptor/internal/l7/websocket"
 	"capstan/pkg/capture"
 	"capstan/pkg/defrag"
 	"capstan/pkg/packet"
@@ -22,6 +23,10 @@ type Config struct {
 	Reassembly reassembly.Config // the limits of one shard
 	HTTP1      http1.Config
 	HTTP2      http2.Config
+	WebSocket  websocket.Config
+	// NoConnectionRecords leaves out the records of connections that carry TLS or
+	// a protocol that is not known. They are counted all the same.
+	NoConnectionRecords bool
 	// Exchange.Emit is called from the goroutine that feeds the engine, and not
 	// at all if there are several shards.
 	Exchange exchange.Config

@@ -4,6 +4,7 @@ import (
 	"capstan/interceptor/internal/exchange"
 	"capstan/interceptor/internal/l7/http1"
 	"capstan/interceptor/internal/l7/http2"
+	"capstan/interceptor/internal/l7/websocket"
 	"capstan/pkg/reassembly"
 )
 
@@ -15,12 +16,13 @@ type shard struct {
 	recorder  *exchange.Recorder
 	http1     http1.Stats
 	http2     http2.Shared
+	websocket websocket.Shared
 	protocols [NumProtocols]ProtocolStats
 }
 
 func newShard(cfg Config) *shard {
 	s := &shard{recorder: exchange.NewRecorder(cfg.Exchange)}
-	cfg.HTTP1.Stats, cfg.HTTP2.Shared = &s.http1, &s.http2
+	cfg.HTTP1.Stats, cfg.HTTP2.Shared, cfg.WebSocket.Shared = &s.http1, &s.http2, &s.websocket
 	s.cfg = cfg
 	s.assembler = reassembly.New(cfg.Reassembly, s.newConnection)
 	return s

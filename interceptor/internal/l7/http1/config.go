@@ -33,7 +33,8 @@ type Config struct {
 	// where a message should start before it is given up. Default 64 KiB.
 	MaxUnparsed int64
 	// Upgrade, if set, is asked who takes what follows a change of protocol by
-	// 101 (RFC 9110 §7.8). It may return nil: nobody.
+	// 101 (RFC 9110 §7.8) or a tunnel made by CONNECT (§9.3.6). It may return nil:
+	// nobody.
 	Upgrade func(*Upgrade) reassembly.Handler
 	// Stats are counted into; connections of one goroutine share them. Nil
 	// stands for counters of the connection's own.
@@ -87,8 +88,7 @@ func (c Config) withDefaults() Config {
 
 // Stats counts what connections carried. Every byte handed to [Conn.Data] is in
 // exactly one of HeadBytes, FramingBytes, BodyBytes, SkippedBytes and
-// TunnelledBytes as soon as Data returns, but for those that went to the handler
-// that Config.Upgrade returned.
+// TunnelledBytes as soon as Data returns.
 type Stats struct {
 	Requests  uint64 // request lines seen
 	Responses uint64 // status lines of final responses seen
@@ -98,7 +98,7 @@ type Stats struct {
 	FramingBytes   uint64 // chunk sizes, chunk extensions and the line ends of chunks
 	BodyBytes      uint64 // after transfer decoding
 	SkippedBytes   uint64 // passed over while looking for the start of a message, or not HTTP
-	TunnelledBytes uint64 // after CONNECT or a switch of protocols
+	TunnelledBytes uint64 // after CONNECT or a switch of protocols, whoever reads them
 
 	GapBytes uint64 // never captured, whatever they held
 

@@ -26,8 +26,9 @@ type Conn struct {
 var _ reassembly.Handler = (*Conn)(nil)
 
 // New returns the parser of connection conn, which hands its records to rec.
-func New(cfg Config, conn *reassembly.Conn, rec *exchange.Recorder) *Conn {
-	c := &Conn{cfg: cfg.withDefaults(), conn: conn, rec: rec}
+// named is the connection's identity if it has told records before, else nil.
+func New(cfg Config, conn *reassembly.Conn, rec *exchange.Recorder, named *exchange.Connection) *Conn {
+	c := &Conn{cfg: cfg.withDefaults(), conn: conn, rec: rec, named: named}
 	for d := range c.half {
 		h := &c.half[d]
 		h.c, h.dir = c, flow.Direction(d)

@@ -228,7 +228,7 @@ func smallExchange(h *harness) func() {
 // benchConn is a Conn whose records go nowhere.
 func benchConn(t testing.TB, limit int) *harness {
 	h := newHarness(t, Config{}, 0, testConn())
-	h.c = New(Config{}, h.conn, exchange.NewRecorder(exchange.Config{BodyLimit: limit, Emit: func(*capstanv1.Exchange) {}}))
+	h.c = New(Config{}, h.conn, exchange.NewRecorder(exchange.Config{BodyLimit: limit, Emit: func(*capstanv1.Exchange) {}}), nil)
 	return h
 }
 

@@ -75,6 +75,9 @@
 // with the flaw that the end has: it is wrong if the capture began within a
 // pipelined burst and ended within the responses to it.
 //
+// A switch of protocols (101) answers the last request, if that asks for one:
+// nobody sends HTTP behind such a request before it is answered.
+//
 // A response may be delivered before its request, when the request waits behind
 // a hole in its own direction; R.acked tells. Up to 64 such responses wait.
 //

@@ -21,6 +21,8 @@ type framing struct {
 	malformed  bool
 	cutTooLong bool // a framing field longer than what is looked at
 
+	upgrade bool // Upgrade is there
+
 	messages grpc.Kind // what Content-Type says the body holds
 }
 
@@ -52,6 +54,8 @@ func (f *framing) field(name, value string, folded bool) {
 		if strings.EqualFold(name, "Content-Type") {
 			f.messages = grpc.KindOf(value)
 		}
+	case len("Upgrade"):
+		f.upgrade = f.upgrade || strings.EqualFold(name, "Upgrade")
 	case len("Connection"):
 		if strings.EqualFold(name, "Connection") {
 			f.close = f.close || hasToken(value, "close")
@@ -147,7 +151,7 @@ func (f *framing) request(http10 bool) bodyKind {
 // that it answers HEAD (RFC 9112 §6.3). Tunnels are the caller's to find.
 func (f *framing) response(status int, toHead, http10 bool) bodyKind {
 	switch {
-	case toHead || status == 204 || status == 304 || status < 200:
+	case toHead || status == 204 || status == 304 || status >= 100 && status < 200:
 		return bodyNone
 	case f.cutTooLong:
 		f.malformed = true

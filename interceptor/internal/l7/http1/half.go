@@ -99,16 +99,8 @@ func (h *half) step(b []byte, boundary bool) int {
 		return h.chunkSize(b)
 	case stateChunkEnd:
 		return h.chunkEnd(b)
-	case stateTunnel:
-		if h.c.next != nil {
-			h.c.next.Data(h.dir, reassembly.Chunk{Time: h.time, Offset: h.offset, Acked: h.acked, Bytes: b})
-			return len(b)
-		}
-		fallthrough
-	case stateHold:
-		h.c.cfg.Stats.TunnelledBytes += uint64(len(b))
-		h.follows = false
-		return len(b)
+	case stateHold, stateTunnel:
+		return h.tunnelled(b)
 	case stateResync:
 		return h.resync(b, boundary)
 	default:

@@ -44,7 +44,7 @@ func newHarness(t testing.TB, cfg Config, bodyLimit int, conn *reassembly.Conn) 
 		cfg.Stats = &h.stats
 	}
 	rec := exchange.NewRecorder(exchange.Config{BodyLimit: bodyLimit, Emit: exchangetest.Keep(&h.records)})
-	h.c = New(cfg, conn, rec)
+	h.c = New(cfg, conn, rec, nil)
 	return h
 }
 

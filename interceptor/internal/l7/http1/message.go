@@ -1,9 +1,6 @@
 package http1
 
-import (
-	"capstan/pkg/reassembly"
-	capstanv1 "capstan/proto/capstan/v1"
-)
+import capstanv1 "capstan/proto/capstan/v1"
 
 // beginRequest takes the request line, which is in reqLine.
 func (h *half) beginRequest(line []byte) {
@@ -31,6 +28,7 @@ func (h *half) endRequestHead() {
 	http10 := version == "HTTP/1.0"
 	kind := h.frame.request(http10)
 	h.x.asksClose = h.frame.close || http10 && !h.frame.keepAlive
+	h.x.upgrades = h.frame.upgrade
 	if h.frame.malformed {
 		h.x.flaws.Add(capstanv1.Flaw_FLAW_MALFORMED)
 	}
@@ -48,7 +46,7 @@ func (h *half) beginResponse() {
 	if h.status.malformed {
 		h.a.flaws.Add(capstanv1.Flaw_FLAW_MALFORMED)
 	}
-	h.interim = h.status.status < 200 && h.status.status != 101
+	h.interim = h.status.status >= 100 && h.status.status < 200 && h.status.status != 101
 	if h.interim {
 		c.cfg.Stats.Interim++
 		return
@@ -74,10 +72,9 @@ func (h *half) endResponseHead() {
 	x, status := h.c.group, int(h.a.msg.Status)
 	http10 := h.a.msg.Version == "HTTP/1.0"
 	if status == 101 || x.method == methodConnect && status >= 200 && status < 300 {
-		next := h.c.upgrade(x)
+		h.c.next = h.c.upgrade(x)
 		h.endMessage(true)
 		h.c.tunnel()
-		h.c.next = next
 		return
 	}
 	kind := h.frame.response(status, x.method == methodHead, http10)
@@ -89,43 +86,6 @@ func (h *half) endResponseHead() {
 		h.c.clientHalf().refused()
 	}
 	h.startBody(kind)
-}
-
-// upgrade asks who takes what follows x, or returns nil.
-func (c *Conn) upgrade(x *roundTrip) reassembly.Handler {
-	if x.answer.msg.Status != 101 || c.cfg.Upgrade == nil {
-		return nil
-	}
-	return c.cfg.Upgrade(&Upgrade{Client: c.client, Identity: c.identity(), Request: x.rec.Request, Response: &x.answer.msg})
-}
-
-// refused goes on with HTTP in the client's half: its CONNECT failed.
-func (h *half) refused() {
-	if h.state != stateHold {
-		return
-	}
-	h.give(stateStart)
-	if !h.follows {
-		// Bytes have passed that may have been a request.
-		h.give(stateResync)
-		h.epoch++
-	}
-}
-
-// tunnel leaves HTTP in both directions.
-func (c *Conn) tunnel() {
-	for d := range c.half {
-		h := &c.half[d]
-		if h.state == stateDead {
-			continue
-		}
-		if h.state == stateHead && !h.lined {
-			c.cfg.Stats.HeadBytes -= uint64(len(h.buf))
-			c.cfg.Stats.TunnelledBytes += uint64(len(h.buf))
-		}
-		h.abort(capstanv1.Flaw_FLAW_MALFORMED)
-		h.give(stateTunnel)
-	}
 }
 
 // endMessage ends the message in progress, if there is one: whole tells that
@@ -153,6 +113,7 @@ func (h *half) endRequest(x *roundTrip, whole bool) {
 		x.call.Request.Lost()
 	}
 	if x.method == methodConnect && x.answer == nil && !x.alone {
+		h.mark() // what follows may be another protocol
 		h.state = stateHold
 	}
 	h.c.pairing.endRequest(h.c, x)

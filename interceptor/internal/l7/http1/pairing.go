@@ -100,11 +100,10 @@ func (p *pairing) request(c *Conn, h *half) *roundTrip {
 		return p.takePending(0)
 	}
 	if i := p.exact(h.msgOffset, h.msgAcked, h.prior); i >= 0 {
-		p.dropBefore(c, i)
-		p.floatAway(c, len(p.floating))
-		x := p.takePending(0)
-		p.align(x.epoch)
-		return x
+		return p.certain(c, i)
+	}
+	if last := len(p.pending) - 1; h.status.status == 101 && p.pending[last].upgrades && (h.msgAcked < 0 || h.msgAcked > p.pending[last].start) {
+		return p.certain(c, last)
 	}
 	if p.likely(h) {
 		p.probable = p.takePending(0)
@@ -114,6 +113,16 @@ func (p *pairing) request(c *Conn, h *half) *roundTrip {
 	p.unaligned = true
 	p.shed(c)
 	return nil
+}
+
+// certain takes the i-th pending request, which is known to be the one that is
+// answered: those before it will never be.
+func (p *pairing) certain(c *Conn, i int) *roundTrip {
+	p.dropBefore(c, i)
+	p.floatAway(c, len(p.floating))
+	x := p.takePending(0)
+	p.align(x.epoch)
+	return x
 }
 
 // exact returns the index in pending of the request that the response at

@@ -16,6 +16,7 @@ type roundTrip struct {
 	// The request, if rec.Request is set.
 	method    methodKind
 	asksClose bool  // nothing follows this request
+	upgrades  bool  // it asks for another protocol
 	reqDone   bool  // it ended, whole or not
 	reqWhole  bool  // it ended where it says
 	alone     bool  // no response will be paired with it

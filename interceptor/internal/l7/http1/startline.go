@@ -86,19 +86,21 @@ func parseStatusLine(line []byte) (l statusLine, ok bool) {
 		at++
 		l.malformed = true
 	}
-	if len(line) < at+3 || (len(line) > at+3 && line[at+3] != ' ') {
-		return l, false
+	// A code that is none is as good as its first digits: the line is where a
+	// status line must be.
+	code := line[at:]
+	if i := bytes.IndexByte(code, ' '); i >= 0 {
+		code = code[:i]
 	}
-	for _, c := range line[at : at+3] {
-		if c < '0' || c > '9' {
-			return l, false
-		}
-		l.status = l.status*10 + int(c-'0')
+	digits := 0
+	for digits < min(len(code), 3) && code[digits] >= '0' && code[digits] <= '9' {
+		l.status = l.status*10 + int(code[digits]-'0')
+		digits++
 	}
-	if l.status < 100 || l.status > 599 {
+	if digits != len(code) || l.status < 100 || l.status > 599 {
 		l.malformed = true
 	}
-	l.reasonStart = min(at+4, len(line))
+	l.reasonStart = min(at+len(code)+1, len(line))
 	l.reasonEnd = len(line)
 	return l, true
 }

@@ -249,7 +249,7 @@ func TestIdleConnectionIsSmall(t *testing.T) {
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	for i := range talks {
-		c := New(Config{Shared: shared}, testConn(false), rec)
+		c := New(Config{Shared: shared}, testConn(false), rec, nil)
 		c.Data(fromClient, reassembly.Chunk{Acked: -1, Bytes: q})
 		c.Data(fromServer, reassembly.Chunk{Acked: -1, Bytes: s})
 		talks[i] = c
@@ -280,7 +280,7 @@ func BenchmarkConn(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		h.records = h.records[:0]
-		c := New(Config{Shared: shared, MaxStreams: n + 1, MaxStreamBytes: 64 << 20}, testConn(false), rec)
+		c := New(Config{Shared: shared, MaxStreams: n + 1, MaxStreamBytes: 64 << 20}, testConn(false), rec, nil)
 		c.Data(fromClient, reassembly.Chunk{Acked: -1, Bytes: q})
 		c.Data(fromServer, reassembly.Chunk{Acked: -1, Bytes: s})
 		c.Close(0, reassembly.CloseFIN)

@@ -31,8 +31,9 @@ type Conn struct {
 var _ reassembly.Handler = (*Conn)(nil)
 
 // New returns the parser of connection conn, which hands its records to rec.
-func New(cfg Config, conn *reassembly.Conn, rec *exchange.Recorder) *Conn {
-	c := &Conn{cfg: cfg.withDefaults(), conn: conn, rec: rec}
+// named is the connection's identity if it has told records before, else nil.
+func New(cfg Config, conn *reassembly.Conn, rec *exchange.Recorder, named *exchange.Connection) *Conn {
+	c := &Conn{cfg: cfg.withDefaults(), conn: conn, rec: rec, named: named}
 	c.shared = c.cfg.Shared
 	for d := range c.half {
 		h := &c.half[d]
@@ -40,6 +41,9 @@ func New(cfg Config, conn *reassembly.Conn, rec *exchange.Recorder) *Conn {
 		h.state = statePreface
 		if conn.Midstream {
 			h.state = stateResync
+		}
+		if named != nil {
+			h.offset = -1 // it starts anywhere
 		}
 	}
 	if conn.ClientKnown {
@@ -53,8 +57,7 @@ func New(cfg Config, conn *reassembly.Conn, rec *exchange.Recorder) *Conn {
 // goes on; request becomes that of stream 1, settings is the value of its
 // HTTP2-Settings field; request is nil if it was not seen. Data goes on at any offset.
 func NewUpgraded(cfg Config, conn *reassembly.Conn, rec *exchange.Recorder, named *exchange.Connection, client flow.Direction, request *capstanv1.HttpRequest, settings string) *Conn {
-	c := New(cfg, conn, rec)
-	c.named = named
+	c := New(cfg, conn, rec, named)
 	for d := range c.half {
 		c.half[d].state, c.half[d].offset = statePreface, -1
 	}

@@ -1,0 +1,206 @@
+package engine
+
+import (
+	"capstan/interceptor/internal/exchange"
+	"capstan/interceptor/internal/l7/http1"
+	"capstan/interceptor/internal/l7/http2"
+	"capstan/interceptor/internal/l7/opaque"
+	"capstan/interceptor/internal/l7/tls"
+	"capstan/pkg/flow"
+	"capstan/pkg/reassembly"
+)
+
+// maxHeld bounds the bytes kept while the protocol of a connection is
+// undecided: twice what it takes to recognise the longest start line.
+const maxHeld = 16 << 10
+
+// maxHeldChunks bounds the pieces that these bytes are held in: each costs
+// memory of its own, and all are looked at again with each new one.
+const maxHeldChunks = 256
+
+// carrier decides what a connection, or the tunnel inside of one, carries, and
+// hands its bytes to that protocol.
+type carrier struct {
+	of      *connection
+	named   *exchange.Connection // set inside of a tunnel
+	tunnels uint8                // how many are around it
+	decided bool
+	// lenient: the start was not seen, so bytes that make no sense may be the
+	// middle of a message and a start may still come.
+	lenient bool
+	// strange tells, by direction, that the first bytes were those of no known
+	// protocol. The other end may know better what it answers.
+	strange [2]bool
+	parser  reassembly.Handler // of the protocol, nil for those that are only counted
+	unknown *opaque.Conn       // what was seen so far, should it never make sense
+	held    []held             // what came before the decision, in order
+	heldLen int
+}
+
+// held is a chunk or gap that arrived before the protocol was known.
+type held struct {
+	d       flow.Direction
+	gap     bool
+	skipped bool             // chunk is the last byte of some that made no sense
+	chunk   reassembly.Chunk // its Bytes are owned by this value
+	lost    reassembly.Gap
+}
+
+// Data implements reassembly.Handler.
+// Next: http1.Conn.Data, http2.Conn.Data, or that of another protocol.
+func (c *carrier) Data(d flow.Direction, chunk reassembly.Chunk) {
+	switch {
+	case c.parser != nil:
+		c.parser.Data(d, chunk)
+	case !c.decided:
+		c.decide(d, chunk)
+	}
+}
+
+// decide looks at the first bytes of a direction.
+func (c *carrier) decide(d flow.Direction, chunk reassembly.Chunk) {
+	protocol := detect(c.prefix(d, chunk.Bytes), c.lenient)
+	switch full := c.heldLen+len(chunk.Bytes) > maxHeld || len(c.held) >= maxHeldChunks; {
+	case protocol == Undecided && full:
+		protocol = Unknown
+	case protocol == Unknown && !c.lenient && !full:
+		c.strange[d] = true
+		if !c.strange[d.Reverse()] {
+			protocol = Undecided
+		}
+	}
+	if protocol == Undecided || protocol == Unknown {
+		c.count().Data(d, chunk)
+	}
+	switch {
+	case protocol == Unknown && c.lenient:
+		// The middle of something. Its bytes can't be understood, the next
+		// segment may start a message.
+		c.skip(d, chunk)
+	case protocol == Undecided:
+		c.hold(d, chunk)
+	case protocol == Unknown:
+		c.become(protocol)
+	default:
+		c.become(protocol)
+		c.Data(d, chunk)
+	}
+}
+
+// count returns who counts what makes no sense so far.
+func (c *carrier) count() *opaque.Conn {
+	if c.unknown == nil {
+		c.unknown = opaque.New(c.of.conn, c.of.shard.recorder, c.named)
+	}
+	return c.unknown
+}
+
+// prefix returns the bytes of d held so far followed by b.
+func (c *carrier) prefix(d flow.Direction, b []byte) []byte {
+	var whole []byte
+	for i := range c.held {
+		if h := &c.held[i]; h.d == d && !h.gap && !h.skipped {
+			whole = append(whole, h.chunk.Bytes...)
+		}
+	}
+	if whole == nil {
+		return b
+	}
+	return append(whole, b...)
+}
+
+func (c *carrier) hold(d flow.Direction, chunk reassembly.Chunk) {
+	chunk.Bytes = append([]byte(nil), chunk.Bytes...) // copied because the frame's buffer is reused
+	c.held = append(c.held, held{d: d, chunk: chunk})
+	c.heldLen += len(chunk.Bytes)
+}
+
+// forget drops what is held of direction d.
+func (c *carrier) forget(d flow.Direction) {
+	kept := c.held[:0]
+	for _, h := range c.held {
+		if h.d == d && !h.gap {
+			c.heldLen -= len(h.chunk.Bytes)
+			continue
+		}
+		kept = append(kept, h)
+	}
+	c.held = kept
+}
+
+// skip passes over a chunk that can't be understood. Its last byte is kept:
+// what its sender had received by then tells a protocol which messages belong
+// together.
+func (c *carrier) skip(d flow.Direction, chunk reassembly.Chunk) {
+	c.forget(d)
+	last := len(chunk.Bytes) - 1
+	chunk.Bytes, chunk.Offset = chunk.Bytes[last:], chunk.Offset+int64(last)
+	c.hold(d, chunk)
+	c.held[len(c.held)-1].skipped = true
+}
+
+// become settles the protocol and hands over what was held.
+func (c *carrier) become(p Protocol) {
+	s, conn := c.of.shard, c.of.conn
+	c.decided = true
+	c.of.recount(p)
+	switch p {
+	case HTTP1:
+		cfg := s.cfg.HTTP1
+		cfg.Upgrade = c.upgrade
+		c.parser = http1.New(cfg, conn, s.recorder, c.named)
+	case HTTP2:
+		c.parser = http2.New(s.cfg.HTTP2, conn, s.recorder, c.named)
+	case TLS:
+		if !s.cfg.NoConnectionRecords {
+			c.parser = tls.New(conn, s.recorder, c.named)
+		}
+	case Unknown:
+		if !s.cfg.NoConnectionRecords {
+			c.parser = c.unknown // which has all that was held
+		}
+		c.held = nil
+	}
+	if c.parser != nil {
+		for i := range c.held {
+			if h := &c.held[i]; h.gap {
+				c.parser.Gap(h.d, h.lost)
+			} else {
+				c.parser.Data(h.d, h.chunk)
+			}
+		}
+	}
+	c.held, c.heldLen, c.unknown = nil, 0, nil
+}
+
+// Gap implements reassembly.Handler.
+func (c *carrier) Gap(d flow.Direction, g reassembly.Gap) {
+	switch {
+	case c.parser != nil:
+		c.parser.Gap(d, g)
+	case !c.decided:
+		c.count().Gap(d, g)
+		c.lenient = true
+		c.forget(d)
+		if len(c.held) < 16 { // more of them say nothing new
+			c.held = append(c.held, held{d: d, gap: true, lost: g})
+		}
+	}
+}
+
+// End implements reassembly.Handler.
+func (c *carrier) End(d flow.Direction, time int64) {
+	if c.parser != nil {
+		c.parser.End(d, time)
+	}
+}
+
+// Close implements reassembly.Handler.
+func (c *carrier) Close(time int64, r reassembly.CloseReason) {
+	switch {
+	case c.parser != nil:
+		c.parser.Close(time, r)
+	case c.unknown != nil && !c.of.shard.cfg.NoConnectionRecords:
+		c.unknown.Close(time, r)
+	}
+}

@@ -1,0 +1,125 @@
+package engine
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+
+	capstanv1 "capstan/proto/capstan/v1"
+)
+
+// told is a record in a few words.
+func words(x *capstanv1.Exchange) string {
+	s := strings.TrimPrefix(x.Protocol.String(), "PROTOCOL_")
+	switch {
+	case x.Tls != nil:
+		s += " " + x.Tls.ServerName
+	case x.Websocket != nil:
+		s += fmt.Sprintf(" %d/%d", len(x.Websocket.Messages), x.Websocket.Client.CloseCode)
+	case x.Connection != nil:
+		s += fmt.Sprintf(" %s %d/%d", x.Connection.LooksLike, x.Connection.Client.Bytes, x.Connection.Server.Bytes)
+	default:
+		s += fmt.Sprintf(" %s %s %d", x.Request.GetMethod(), x.Request.GetTarget(), x.Response.GetStatus())
+	}
+	return s
+}
+
+// clientHello returns what a TLS client says first.
+func clientHello(t *testing.T, name string) string {
+	t.Helper()
+	a, b := net.Pipe()
+	said := make(chan string, 1)
+	go func() { // ends with its connection
+		buf := make([]byte, 4096)
+		n, _ := b.Read(buf)
+		said <- string(buf[:n])
+		b.Close()
+	}()
+	if err := tls.Client(a, &tls.Config{ServerName: name}).Handshake(); err == nil {
+		t.Fatal(errors.New("a handshake without a peer"))
+	}
+	return <-said
+}
+
+// TestBehindHTTP tells what connections carry after they have left HTTP/1.
+func TestBehindHTTP(t *testing.T) {
+	const (
+		connect = "CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\n"
+		made    = "HTTP/1.1 200 OK\r\n\r\n"
+		refused = "HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n"
+	)
+	hello := clientHello(t, "inner.example")
+	upgrade := func(to string) (ask, answer string) {
+		return "GET /up HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: " + to + "\r\n\r\n", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: " + to + "\r\n\r\n"
+	}
+	askWS, wsMade := upgrade("websocket")
+	askTCP, tcpMade := upgrade("tcp")
+	for _, tt := range []struct {
+		name     string
+		pieces   []string
+		protocol Protocol
+		want     []string
+	}{
+		{"HTTP in a tunnel", []string{"C:" + connect, "S:" + made, "C:" + request, "S:" + response, "C:" + request, "S:" + response}, HTTP1,
+			[]string{"HTTP1 CONNECT h:1 200", "HTTP1 GET /x 200", "HTTP1 GET /x 200"}},
+		{"TLS in a tunnel", []string{"C:" + connect, "S:" + made, "C:" + hello}, TLS, []string{"HTTP1 CONNECT h:1 200", "TLS inner.example"}},
+		{"in one segment with the answer", []string{"C:" + connect, "S:" + made + "SSH-2.0-a\r\n", "C:SSH-2.0-b\r\n"}, Unknown,
+			[]string{"HTTP1 CONNECT h:1 200", "OTHER ssh 11/11"}},
+		{"before the answer", []string{"C:" + connect + hello[:100], "C:" + hello[100:], "S:" + made}, TLS, []string{"HTTP1 CONNECT h:1 200", "TLS inner.example"}},
+		{"a tunnel in a tunnel", []string{"C:" + connect, "S:" + made, "C:" + connect, "S:" + made, "C:" + request, "S:" + response}, HTTP1,
+			[]string{"HTTP1 CONNECT h:1 200", "HTTP1 CONNECT h:1 200", "HTTP1 GET /x 200"}},
+		{"refused", []string{"C:" + connect, "S:" + refused, "C:" + request, "S:" + response}, HTTP1, []string{"HTTP1 CONNECT h:1 407", "HTTP1 GET /x 200"}},
+		{"WebSocket", []string{"C:" + askWS, "S:" + wsMade + "\x81\x02hi", "C:\x88\x82\x00\x00\x00\x00\x03\xe8"}, WebSocket,
+			[]string{"HTTP1 GET /up 101", "WEBSOCKET 2/1000"}},
+		{"something else", []string{"C:" + askTCP, "S:" + tcpMade, "C:\x00\x01 not known", "S:\x02 not known"}, Unknown, []string{"HTTP1 GET /up 101", "OTHER binary 12/11"}},
+		{"nothing", []string{"C:" + connect, "S:" + made}, Undecided, []string{"HTTP1 CONNECT h:1 200"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			records, e := play(t, false, tt.pieces...)
+			var got []string
+			for i, x := range records {
+				got = append(got, words(x))
+				if want := fmt.Sprintf("-%d", i); !strings.HasSuffix(x.Id, want) || x.Id[:32] != records[0].Id[:32] {
+					t.Errorf("record %d has id %s", i, x.Id)
+				}
+			}
+			if strings.Join(got, "\n") != strings.Join(tt.want, "\n") {
+				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
+			}
+			if e.shard.protocols[tt.protocol].Connections != 1 {
+				t.Errorf("counted as %+v, want one %v", e.shard.protocols, tt.protocol)
+			}
+		})
+	}
+}
+
+// TestConnectionRecords holds what is told of connections that carry no HTTP.
+func TestConnectionRecords(t *testing.T) {
+	for _, tt := range []struct {
+		name      string
+		midstream bool
+		pieces    []string
+		want      []string
+	}{
+		{"TLS", false, []string{"C:" + clientHello(t, "shop.example")}, []string{"TLS shop.example"}},
+		{"server first", false, []string{"S:220 mail ESMTP\r\n", "C:EHLO me\r\n", "S:250 STARTTLS\r\n", "C:STARTTLS\r\n", "S:220 go\r\n", "C:" + clientHello(t, "x")[:11]},
+			[]string{"OTHER smtp-or-ftp 30/38"}},
+		{"one end alone", false, []string{"C:\x00\x00binary"}, []string{"OTHER binary 8/0"}},
+		{"joined", true, []string{"S:\x00\x01\x02", "C:\x00\x01"}, []string{"OTHER binary 3/2"}},
+		{"strange to the end that answers it", false, []string{"C:\x01\x02 GET /x HTTP/1.1\r\n\r\n", "S:" + response}, []string{"HTTP1   200"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			records, _ := play(t, tt.midstream, tt.pieces...)
+			var got []string
+			for _, x := range records {
+				got = append(got, words(x))
+			}
+			if strings.Join(got, "\n") != strings.Join(tt.want, "\n") {
+				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
+			}
+		})
+	}
+}

@@ -1,0 +1,95 @@
+package tls
+
+import (
+	"capstan/interceptor/internal/exchange"
+	"capstan/pkg/flow"
+	"capstan/pkg/reassembly"
+	capstanv1 "capstan/proto/capstan/v1"
+)
+
+// Conn is a connection that carries TLS from here on. Its record leaves when it
+// closes.
+type Conn struct {
+	conn  *reassembly.Conn
+	rec   *exchange.Recorder
+	named *exchange.Connection // nil until the record, unless it goes on from something else
+
+	client     flow.Direction
+	rolesKnown bool
+	closed     bool
+	half       [2]half
+	tally      exchange.Tally
+	record     capstanv1.Tls
+}
+
+var _ reassembly.Handler = (*Conn)(nil)
+
+// New returns the parser of connection conn. named is the connection's identity
+// if it has told records before, else nil.
+func New(conn *reassembly.Conn, rec *exchange.Recorder, named *exchange.Connection) *Conn {
+	return &Conn{conn: conn, rec: rec, named: named, client: conn.Client, rolesKnown: conn.ClientKnown}
+}
+
+// Data takes the next bytes of direction d.
+func (c *Conn) Data(d flow.Direction, ch reassembly.Chunk) {
+	c.tally.Data(d, &ch)
+	c.half[d].data(c, d, ch.Bytes)
+}
+
+// Gap takes the news that bytes of direction d were not captured. What is in the
+// clear is at the beginning: where some of it is missing, no more is looked for.
+func (c *Conn) Gap(d flow.Direction, g reassembly.Gap) {
+	c.tally.Gap(d, &g)
+	c.half[d].blind()
+}
+
+// End takes the news that direction d is over, which the record doesn't need.
+func (c *Conn) End(flow.Direction, int64) {}
+
+// Close emits the record.
+func (c *Conn) Close(_ int64, r reassembly.CloseReason) {
+	if c.closed {
+		return
+	}
+	c.closed = true
+	x := c.tally.Record(capstanv1.Protocol_PROTOCOL_TLS, c.conn, c.client, r)
+	x.Tls = &c.record
+	for d := range c.half {
+		c.record.EncryptedBytes += c.half[d].encrypted
+	}
+	if c.named == nil {
+		c.named = exchange.NewConnection(exchange.IdentityOf(c.conn, c.client))
+	}
+	c.rec.Emit(c.named, x)
+}
+
+// hello takes a whole message of a handshake in the clear. It reports whether
+// more may follow.
+func (c *Conn) hello(d flow.Direction, kind byte, body []byte) (more bool) {
+	switch kind {
+	case clientHello:
+		if !c.rolesKnown {
+			c.client, c.rolesKnown = d, true
+		}
+		if d == c.client && parseClientHello(&c.record, body) {
+			c.record.ClientHello = true
+			return true // another may be asked for, and a client's alert may follow
+		}
+	case serverHello:
+		if !c.rolesKnown {
+			c.client, c.rolesKnown = d.Reverse(), true
+		}
+		if d != c.client && parseServerHello(&c.record, body) {
+			return c.record.Version < version13 || c.record.HelloRetry && !c.record.ServerHello
+		}
+	default:
+		return true // certificates and keys of TLS 1.2, which are passed over
+	}
+	return false
+}
+
+func (c *Conn) alert(description byte) {
+	if !c.record.Alerted {
+		c.record.Alerted, c.record.Alert = true, uint32(description)
+	}
+}

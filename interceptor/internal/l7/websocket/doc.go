@@ -1,0 +1,15 @@
+// Package websocket follows the frames of a WebSocket (RFC 6455), whatever
+// carries it: a connection behind an upgrade of HTTP/1 ([Conn]), a stream of
+// HTTP/2 (RFC 8441).
+//
+// A [Session] is a push parser: it may be fed a byte at a time, copies nothing
+// but what it keeps, and never refuses. Fragments are joined, masks are taken
+// off, messages compressed by permessage-deflate (RFC 7692) are inflated as far
+// as their content is kept.
+//
+// Missing bytes inside of a frame's payload are skipped exactly. After any others
+// the end has lost its place, which is regained where a chain of frames begins at
+// the start of a segment; messages until then are not told. Frames that break the
+// protocol are counted, and those that leave no doubt that this is no frame lose
+// the place too.
+package websocket

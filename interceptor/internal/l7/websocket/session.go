@@ -1,0 +1,107 @@
+package websocket
+
+import (
+	"strings"
+
+	capstanv1 "capstan/proto/capstan/v1"
+)
+
+// Config bounds a Session. The zero value of a field stands for its default.
+type Config struct {
+	// MaxMessages is how many messages are told one by one; all are counted.
+	// Default 100.
+	MaxMessages int
+	// Shared is shared by the sessions of one goroutine. Nil stands for one of
+	// the session's own.
+	Shared *Shared
+}
+
+const defaultMaxMessages = 100
+
+// Agreement is what the handshake agreed on.
+type Agreement struct {
+	Extensions  string // the values of the response's Sec-WebSocket-Extensions, joined by commas
+	Subprotocol string // of its Sec-WebSocket-Protocol
+	// ContentLimit is how many bytes of messages are kept of each end, together.
+	ContentLimit int
+}
+
+// Session is one WebSocket. It belongs to one goroutine.
+type Session struct {
+	cfg      Config
+	sides    [2]side // client, server
+	record   capstanv1.WebSocket
+	compress bool
+}
+
+// New returns a session whose first bytes follow the handshake.
+func New(cfg Config, a Agreement) *Session {
+	if cfg.MaxMessages <= 0 {
+		cfg.MaxMessages = defaultMaxMessages
+	}
+	if cfg.Shared == nil {
+		cfg.Shared = new(Shared)
+	}
+	s := &Session{cfg: cfg}
+	var keepsNone [2]bool
+	s.compress, keepsNone = parseExtensions(a.Extensions)
+	s.record.Compression, s.record.Subprotocol = s.compress, strings.ToValidUTF8(a.Subprotocol, "\uFFFD")
+	for i := range s.sides {
+		s.sides[i] = side{s: s, client: i == 0, room: max(a.ContentLimit, 0), noTakeover: keepsNone[i]}
+	}
+	s.record.Client, s.record.Server = &s.sides[0].count, &s.sides[1].count
+	return s
+}
+
+// parseExtensions reports whether permessage-deflate is among the extensions,
+// and for which ends each message is compressed by itself.
+func parseExtensions(list string) (compression bool, noTakeover [2]bool) {
+	for more := true; more; {
+		var one string
+		one, list, more = strings.Cut(list, ",")
+		name, parameters, _ := strings.Cut(one, ";")
+		if !strings.EqualFold(strings.TrimSpace(name), "permessage-deflate") {
+			continue
+		}
+		for p := range strings.SplitSeq(parameters, ";") {
+			key, _, _ := strings.Cut(strings.TrimSpace(p), "=")
+			switch strings.ToLower(key) {
+			case "client_no_context_takeover":
+				noTakeover[0] = true
+			case "server_no_context_takeover":
+				noTakeover[1] = true
+			}
+		}
+		return true, noTakeover
+	}
+	return false, noTakeover
+}
+
+func (s *Session) side(fromClient bool) *side {
+	if fromClient {
+		return &s.sides[0]
+	}
+	return &s.sides[1]
+}
+
+// Data takes the next bytes of an end, as one segment carried them at a time in
+// nanoseconds. It keeps nothing of b.
+func (s *Session) Data(fromClient bool, time int64, b []byte) { s.side(fromClient).data(time, b) }
+
+// Gap takes the news that the next n bytes of an end were not captured.
+func (s *Session) Gap(fromClient bool, n int64) { s.side(fromClient).gap(n) }
+
+// Lost takes the news that an unknown number of bytes of an end was not captured.
+func (s *Session) Lost(fromClient bool) { s.side(fromClient).lost() }
+
+// Record ends the session and returns its record, which is the session's. What
+// was in progress is told as incomplete.
+func (s *Session) Record() *capstanv1.WebSocket {
+	for i := range s.sides {
+		s.sides[i].end()
+	}
+	return &s.record
+}
+
+// Closed reports whether both ends have said that they close.
+func (s *Session) Closed() bool { return s.sides[0].count.Closed && s.sides[1].count.Closed }
