@@ -23,6 +23,7 @@ type shard struct {
 func newShard(cfg Config) *shard {
 	s := &shard{recorder: exchange.NewRecorder(cfg.Exchange)}
 	cfg.HTTP1.Stats, cfg.HTTP2.Shared, cfg.WebSocket.Shared = &s.http1, &s.http2, &s.websocket
+	cfg.HTTP2.WebSocket = cfg.WebSocket
 	s.cfg = cfg
 	s.assembler = reassembly.New(cfg.Reassembly, s.newConnection)
 	return s

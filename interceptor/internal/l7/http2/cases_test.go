@@ -117,8 +117,8 @@ func TestCases(t *testing.T) {
 			k.flush()
 			k.client.headers(1, false, ":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":path", "/chat", ":authority", "h")
 			k.server.headers(1, false, ok()...)
-			k.client.data(1, true, []byte("frames"))
-			k.server.data(1, true, []byte("more"))
+			k.client.data(1, true, []byte("\x88\x80mask")) // frames of WebSocket
+			k.server.data(1, true, []byte("\x81\x02hi"))
 		}, want: "1 CONNECT http h /chat websocket{} 6 → []200 {} 4 complete\n"},
 		{name: "extended CONNECT that the server doesn't know", play: func(k *talk) {
 			k.client.headers(1, true, ":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":path", "/chat", ":authority", "h")

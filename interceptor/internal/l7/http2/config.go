@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"capstan/interceptor/internal/l7/hpack"
+	"capstan/interceptor/internal/l7/websocket"
 )
 
 // Config bounds the parser. The zero value of a field stands for its default.
@@ -24,6 +25,8 @@ type Config struct {
 	// LossTimeout is how long, on the packets' clock, a stream stays open whose
 	// end may have been lost. Default 30 s.
 	LossTimeout time.Duration
+	// WebSocket bounds what is kept of a stream that carries it.
+	WebSocket websocket.Config
 	// Shared is what the connections of one goroutine share. Nil stands for
 	// some of the connection's own.
 	Shared *Shared

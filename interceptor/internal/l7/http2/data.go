@@ -11,6 +11,7 @@ func (s *stream) beginData(h *half) {
 		d := h.c.sideOf(s, h.dir)
 		d.touch(h.frameTime, h.time)
 		d.data, d.tentative = true, false // no body follows an interim response
+		h.c.beginSocket(s)
 	}
 }
 
@@ -27,6 +28,9 @@ func (s *stream) data(h *half, b []byte) {
 	}
 	if m := s.messages(h); m != nil {
 		m.Data(b)
+	}
+	if s.socket != nil {
+		s.socket.Data(h.dir == h.c.client, h.time, b)
 	}
 }
 
@@ -89,4 +93,5 @@ func (s *stream) missData(h *half, n int64, exact bool) {
 			m.Lost()
 		}
 	}
+	s.missSocket(h, n, exact)
 }

@@ -28,6 +28,7 @@ func (c *Conn) emit(s *stream) {
 		c.shared.Stats.GRPC++
 		c.emitCall(s)
 	}
+	s.emitSocket()
 	if s.flaws != 0 {
 		x.Flaws = s.flaws.Append(make([]capstanv1.Flaw, 0, 4))
 	}

@@ -65,6 +65,7 @@ func (c *Conn) damage(h *half) {
 				if m := s.messages(h); m != nil {
 					m.Lost()
 				}
+				s.missSocket(h, 0, false)
 			}
 			c.settle(s)
 		}

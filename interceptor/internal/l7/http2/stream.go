@@ -3,6 +3,7 @@ package http2
 import (
 	"capstan/interceptor/internal/exchange"
 	"capstan/interceptor/internal/l7/grpc"
+	"capstan/interceptor/internal/l7/websocket"
 	"capstan/pkg/flow"
 	capstanv1 "capstan/proto/capstan/v1"
 )
@@ -19,7 +20,8 @@ type stream struct {
 	id       uint32
 	request  side
 	response side
-	call     *grpc.Call // nil unless it is one
+	call     *grpc.Call         // nil unless it is one
+	socket   *websocket.Session // nil unless it carries one
 	flaws    exchange.Flaws
 	cost     int // estimated bytes it keeps
 
