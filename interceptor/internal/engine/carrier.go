@@ -146,9 +146,7 @@ func (c *carrier) become(p Protocol) {
 	c.of.recount(p)
 	switch p {
 	case HTTP1:
-		cfg := s.cfg.HTTP1
-		cfg.Upgrade = c.upgrade
-		c.parser = http1.New(cfg, conn, s.recorder, c.named)
+		c.parser = http1.New(&s.cfg.HTTP1, conn, s.recorder, c.named, c)
 	case HTTP2:
 		c.parser = http2.New(s.cfg.HTTP2, conn, s.recorder, c.named)
 	case TLS:

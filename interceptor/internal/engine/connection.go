@@ -54,9 +54,9 @@ func (c *connection) recount(p Protocol) {
 // maxTunnels bounds how many tunnels inside of one another are looked into.
 const maxTunnels = 4
 
-// upgrade takes a change from HTTP/1 to another protocol: to WebSocket, to
+// Upgrade takes a change from HTTP/1 to another protocol: to WebSocket, to
 // HTTP/2 without TLS (RFC 7540 §3.2), else to what the bytes tell.
-func (c *carrier) upgrade(u *http1.Upgrade) reassembly.Handler {
+func (c *carrier) Upgrade(u *http1.Upgrade) reassembly.Handler {
 	s, conn := c.of.shard, c.of.conn
 	switch to := fieldOf(u.Response.Headers, "Upgrade"); {
 	case u.Response.Status != 101: // CONNECT

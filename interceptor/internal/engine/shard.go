@@ -14,7 +14,7 @@ type shard struct {
 	cfg       Config
 	assembler *reassembly.Assembler
 	recorder  *exchange.Recorder
-	http1     http1.Stats
+	http1     http1.Shared
 	http2     http2.Shared
 	websocket websocket.Shared
 	protocols [NumProtocols]ProtocolStats
@@ -22,7 +22,7 @@ type shard struct {
 
 func newShard(cfg Config) *shard {
 	s := &shard{recorder: exchange.NewRecorder(cfg.Exchange)}
-	cfg.HTTP1.Stats, cfg.HTTP2.Shared, cfg.WebSocket.Shared = &s.http1, &s.http2, &s.websocket
+	cfg.HTTP1.Shared, cfg.HTTP2.Shared, cfg.WebSocket.Shared = &s.http1, &s.http2, &s.websocket
 	cfg.HTTP2.WebSocket = cfg.WebSocket
 	s.cfg = cfg
 	s.assembler = reassembly.New(cfg.Reassembly, s.newConnection)
@@ -30,5 +30,5 @@ func newShard(cfg Config) *shard {
 }
 
 func (s *shard) counters() Counters {
-	return Counters{Protocols: s.protocols, Reassembly: s.assembler.Stats(), HTTP1: s.http1, HTTP2: s.http2.Stats, Exchange: s.recorder.Stats()}
+	return Counters{Protocols: s.protocols, Reassembly: s.assembler.Stats(), HTTP1: s.http1.Stats, HTTP2: s.http2.Stats, Exchange: s.recorder.Stats()}
 }

@@ -44,7 +44,7 @@ func (h *half) body(b []byte, boundary bool) int {
 		b = b[:h.remaining]
 	}
 	h.msgLast = max(h.msgLast, h.time)
-	h.c.cfg.Stats.BodyBytes += uint64(len(b))
+	h.c.cfg.Shared.Stats.BodyBytes += uint64(len(b))
 	r := h.bodyRecord()
 	r.Size += uint64(len(b))
 	if h.keep {
@@ -78,7 +78,7 @@ func (h *half) keepContent(r *capstanv1.Body, b []byte) {
 		b = b[:room]
 		h.keep = false
 	}
-	if r.Content == nil && len(b) > 0 {
+	if cap(r.Content) == 0 && len(b) > 0 {
 		// remaining still counts b.
 		first := min(h.remaining, int64(room), firstBodyLen)
 		if h.state != stateBody {

@@ -209,7 +209,7 @@ func TestCase55GapInChunkedBody(t *testing.T) {
 		h.client(get(2))
 		h.server(ok(""))
 		expect(t, h.close(reassembly.CloseFIN), "GET /1 0 > 200 105 gap", "GET /2 0 > 200 0 +")
-		if n := h.stats.FramingBytes; n != 4+2+3+2+3 {
+		if n := h.shared.Stats.FramingBytes; n != 4+2+3+2+3 {
 			t.Errorf("%d framing bytes", n)
 		}
 	})
@@ -222,8 +222,8 @@ func TestCase55GapInChunkedBody(t *testing.T) {
 		h.client(get(2))
 		h.server(ok(""))
 		expect(t, h.close(reassembly.CloseFIN), "GET /1 0 > 200 100 gap", "GET /2 0 > 200 0 +")
-		if h.stats.SkippedBytes != 16 || h.stats.Resyncs != 1 {
-			t.Errorf("stats %+v", h.stats)
+		if h.shared.Stats.SkippedBytes != 16 || h.shared.Stats.Resyncs != 1 {
+			t.Errorf("stats %+v", h.shared.Stats)
 		}
 	})
 }
@@ -243,8 +243,8 @@ func TestCase56InterimResponses(t *testing.T) {
 	if len(s.Headers) != 1 {
 		t.Errorf("headers of an interim response leaked into the final: %v", s.Headers)
 	}
-	if h.stats.Interim != 3 || h.stats.Responses != 1 {
-		t.Errorf("stats %+v", h.stats)
+	if h.shared.Stats.Interim != 3 || h.shared.Stats.Responses != 1 {
+		t.Errorf("stats %+v", h.shared.Stats)
 	}
 }
 
@@ -430,8 +430,8 @@ func TestCase64SwitchOfProtocols(t *testing.T) {
 	if n := len(h.close(reassembly.CloseFIN)); n != 2 {
 		t.Errorf("%d records, want 2", n)
 	}
-	if h.stats.TunnelledBytes != 7+21+19 || h.stats.GapBytes != 100 {
-		t.Errorf("stats %+v", h.stats)
+	if h.shared.Stats.TunnelledBytes != 7+21+19 || h.shared.Stats.GapBytes != 100 {
+		t.Errorf("stats %+v", h.shared.Stats)
 	}
 }
 
@@ -442,8 +442,8 @@ func TestCase65OtherProtocolAfter101(t *testing.T) {
 	h.server("\x00\x00\x12\x04\x00\x00\x00\x00\x00")
 	h.client("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
 	expect(t, h.close(reassembly.CloseFIN), "POST /1 3 > 101 0 +")
-	if h.stats.TunnelledBytes != 9+24 || h.stats.SkippedBytes != 0 {
-		t.Errorf("stats %+v", h.stats)
+	if h.shared.Stats.TunnelledBytes != 9+24 || h.shared.Stats.SkippedBytes != 0 {
+		t.Errorf("stats %+v", h.shared.Stats)
 	}
 }
 
@@ -460,16 +460,16 @@ func TestCase66Connect(t *testing.T) {
 	if xs[0].Request.Authority != "h:443" || xs[0].Request.Headers[1].Value != "***" {
 		t.Errorf("request %v", xs[0].Request)
 	}
-	if h.stats.TunnelledBytes != 6 {
-		t.Errorf("stats %+v", h.stats)
+	if h.shared.Stats.TunnelledBytes != 6 {
+		t.Errorf("stats %+v", h.shared.Stats)
 	}
 
 	h = full(t) // the client doesn't wait for the answer
 	h.client(connect + "\x16\x03\x01")
 	h.server("HTTP/1.1 200 OK\r\n\r\nabc")
 	expect(t, h.close(reassembly.CloseRST), "CONNECT h:443 0 > 200 0 +")
-	if h.stats.TunnelledBytes != 6 {
-		t.Errorf("stats %+v", h.stats)
+	if h.shared.Stats.TunnelledBytes != 6 {
+		t.Errorf("stats %+v", h.shared.Stats)
 	}
 }
 
@@ -531,8 +531,8 @@ func TestCase68NotHTTP(t *testing.T) {
 		h.server(strings.Repeat("\x00\x01", 1000))
 	}
 	expect(t, h.close(reassembly.CloseFIN))
-	if h.stats.GivenUp != 2 || h.stats.SkippedBytes != h.fed {
-		t.Errorf("stats %+v", h.stats)
+	if h.shared.Stats.GivenUp != 2 || h.shared.Stats.SkippedBytes != h.fed {
+		t.Errorf("stats %+v", h.shared.Stats)
 	}
 
 	h = full(t) // garbage behind a request
@@ -540,8 +540,8 @@ func TestCase68NotHTTP(t *testing.T) {
 	h.server(ok("x"))
 	h.server("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n?")
 	expect(t, h.close(reassembly.CloseFIN), "GET /1 0 > 200 1 +", "- > 400 1 no_request")
-	if h.stats.SkippedBytes != 10 {
-		t.Errorf("stats %+v", h.stats)
+	if h.shared.Stats.SkippedBytes != 10 {
+		t.Errorf("stats %+v", h.shared.Stats)
 	}
 }
 

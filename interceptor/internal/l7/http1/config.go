@@ -7,6 +7,13 @@ import (
 	capstanv1 "capstan/proto/capstan/v1"
 )
 
+// Upgrader tells who takes what follows a change of protocol by 101 (RFC 9110
+// §7.8) or a tunnel made by CONNECT (§9.3.6).
+type Upgrader interface {
+	// Upgrade may return nil: nobody.
+	Upgrade(*Upgrade) reassembly.Handler
+}
+
 // Upgrade is a change of protocol that the ends agreed on.
 type Upgrade struct {
 	Client   flow.Direction
@@ -32,13 +39,9 @@ type Config struct {
 	// MaxUnparsed is how many bytes that are not HTTP a direction may carry
 	// where a message should start before it is given up. Default 64 KiB.
 	MaxUnparsed int64
-	// Upgrade, if set, is asked who takes what follows a change of protocol by
-	// 101 (RFC 9110 §7.8) or a tunnel made by CONNECT (§9.3.6). It may return nil:
-	// nobody.
-	Upgrade func(*Upgrade) reassembly.Handler
-	// Stats are counted into; connections of one goroutine share them. Nil
-	// stands for counters of the connection's own.
-	Stats *Stats
+	// Shared is what the connections of one goroutine share. Nil stands for some
+	// of the connection's own.
+	Shared *Shared
 }
 
 const (
@@ -66,7 +69,8 @@ const (
 	firstBodyLen = 512
 )
 
-func (c Config) withDefaults() Config {
+// setDefaults fills in what is not set.
+func (c *Config) setDefaults() {
 	if c.MaxHeadLen <= 0 {
 		c.MaxHeadLen = defaultMaxHeadLen
 	}
@@ -80,10 +84,9 @@ func (c Config) withDefaults() Config {
 	if c.MaxUnparsed <= 0 {
 		c.MaxUnparsed = defaultMaxUnparsed
 	}
-	if c.Stats == nil {
-		c.Stats = new(Stats)
+	if c.Shared == nil {
+		c.Shared = new(Shared)
 	}
-	return c
 }
 
 // Stats counts what connections carried. Every byte handed to [Conn.Data] is in

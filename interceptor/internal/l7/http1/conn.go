@@ -9,7 +9,7 @@ import (
 // Conn parses one connection. It implements [reassembly.Handler] and belongs to
 // the goroutine of its assembler.
 type Conn struct {
-	cfg   Config
+	cfg   *Config
 	conn  *reassembly.Conn
 	rec   *exchange.Recorder
 	named *exchange.Connection // nil until the first record
@@ -18,6 +18,7 @@ type Conn struct {
 	rolesKnown bool
 	closed     bool
 	half       [2]half
+	upgrader   Upgrader
 	next       reassembly.Handler // takes both directions behind an upgrade
 
 	pairing
@@ -26,9 +27,11 @@ type Conn struct {
 var _ reassembly.Handler = (*Conn)(nil)
 
 // New returns the parser of connection conn, which hands its records to rec.
-// named is the connection's identity if it has told records before, else nil.
-func New(cfg Config, conn *reassembly.Conn, rec *exchange.Recorder, named *exchange.Connection) *Conn {
-	c := &Conn{cfg: cfg.withDefaults(), conn: conn, rec: rec, named: named}
+// named is the connection's identity if it has told records before, else nil;
+// upgrader may be nil. cfg belongs to all connections made with it.
+func New(cfg *Config, conn *reassembly.Conn, rec *exchange.Recorder, named *exchange.Connection, upgrader Upgrader) *Conn {
+	cfg.setDefaults()
+	c := &Conn{cfg: cfg, conn: conn, rec: rec, named: named, upgrader: upgrader}
 	for d := range c.half {
 		h := &c.half[d]
 		h.c, h.dir = c, flow.Direction(d)

@@ -10,15 +10,14 @@ import (
 // parseFields turns the lines of a header or trailer section into fields (RFC
 // 9112 §5) and tells framing of each. s may end with the empty line or in the
 // middle of the section, but not in the middle of a line. The fields share the
-// memory of s.
-func parseFields(s string, f *framing) (fields []*capstanv1.Header, cut bool) {
+// memory of s, and are room's.
+func parseFields(s string, f *framing, room *fieldRoom) (fields []*capstanv1.Header, cut bool) {
 	n := strings.Count(s, "\n")
 	if n <= 1 && (s == "\r\n" || s == "\n" || s == "") {
 		return nil, false
 	}
 	n = min(n, maxFields)
-	room := make([]capstanv1.Header, n)
-	fields = make([]*capstanv1.Header, 0, n)
+	fields = room.take(n)
 	valid := utf8.ValidString(s)
 	for s != "" {
 		var field string
@@ -36,7 +35,7 @@ func parseFields(s string, f *framing) (fields []*capstanv1.Header, cut bool) {
 			cut = true
 			continue
 		}
-		h := &room[len(fields)]
+		h := room.field(len(fields))
 		h.Name, h.Value = name, value
 		if !valid {
 			h.Name, h.Value = clean(name), clean(value)
@@ -44,6 +43,39 @@ func parseFields(s string, f *framing) (fields []*capstanv1.Header, cut bool) {
 		fields = append(fields, h)
 	}
 	return fields, cut
+}
+
+// fieldRoom is memory for the fields of one section, which may be used again.
+type fieldRoom struct {
+	fields []capstanv1.Header
+	list   []*capstanv1.Header
+}
+
+// take returns an empty list with room for n fields.
+func (r *fieldRoom) take(n int) []*capstanv1.Header {
+	if cap(r.fields) < n {
+		n = max(n, firstFields)
+		r.fields, r.list = make([]capstanv1.Header, n), make([]*capstanv1.Header, 0, n)
+	}
+	return r.list[:0:n]
+}
+
+// firstFields is how many fields there is room for at first.
+const firstFields = 16
+
+// field returns the i-th field, with nothing in it.
+func (r *fieldRoom) field(i int) *capstanv1.Header {
+	h := &r.fields[:cap(r.fields)][i]
+	h.NameUnknown, h.ValueUnknown = false, false
+	return h
+}
+
+// kept returns r for reuse, unless it is large.
+func (r *fieldRoom) kept() fieldRoom {
+	if cap(r.fields) > keepFieldsLen {
+		return fieldRoom{}
+	}
+	return *r
 }
 
 // cutField takes the next field off s, with its line ends inside when it is

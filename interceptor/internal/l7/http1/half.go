@@ -104,7 +104,7 @@ func (h *half) step(b []byte, boundary bool) int {
 	case stateResync:
 		return h.resync(b, boundary)
 	default:
-		h.c.cfg.Stats.SkippedBytes += uint64(len(b))
+		h.c.cfg.Shared.Stats.SkippedBytes += uint64(len(b))
 		return len(b)
 	}
 }
@@ -116,7 +116,7 @@ func (h *half) start(b []byte) int {
 		n++
 	}
 	if n > 0 {
-		h.c.cfg.Stats.HeadBytes += uint64(n)
+		h.c.cfg.Shared.Stats.HeadBytes += uint64(n)
 		return n
 	}
 	h.mark()
@@ -135,7 +135,7 @@ func (h *half) mark() {
 // gap takes n missing bytes.
 func (h *half) gap(g *reassembly.Gap) {
 	n := g.Len
-	h.c.cfg.Stats.GapBytes += uint64(n)
+	h.c.cfg.Shared.Stats.GapBytes += uint64(n)
 	h.offset, h.time, h.lastAcked = g.Offset, g.Time, -1
 	switch h.state {
 	case stateBody, stateChunkData:
@@ -164,7 +164,7 @@ func (h *half) lost(f capstanv1.Flaw) {
 	h.epoch++
 	h.follows = false
 	h.garbage = f == capstanv1.Flaw_FLAW_MALFORMED
-	h.c.cfg.Stats.Resyncs++
+	h.c.cfg.Shared.Stats.Resyncs++
 	if !h.request {
 		h.c.pairing.lostResponses()
 	}

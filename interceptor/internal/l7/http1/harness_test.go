@@ -22,7 +22,7 @@ type harness struct {
 	t       testing.TB
 	c       *Conn
 	conn    *reassembly.Conn
-	stats   Stats
+	shared  Shared
 	records []*capstanv1.Exchange
 	fed     uint64
 	offset  [2]int64
@@ -40,11 +40,11 @@ func testConn() *reassembly.Conn {
 
 func newHarness(t testing.TB, cfg Config, bodyLimit int, conn *reassembly.Conn) *harness {
 	h := &harness{t: t, conn: conn, time: 1_000_000}
-	if cfg.Stats == nil {
-		cfg.Stats = &h.stats
+	if cfg.Shared == nil {
+		cfg.Shared = &h.shared
 	}
 	rec := exchange.NewRecorder(exchange.Config{BodyLimit: bodyLimit, Emit: exchangetest.Keep(&h.records)})
-	h.c = New(cfg, conn, rec, nil)
+	h.c = New(&cfg, conn, rec, nil, nil)
 	return h
 }
 
@@ -98,7 +98,7 @@ func (h *harness) close(r reassembly.CloseReason) []*capstanv1.Exchange {
 
 func (h *harness) balance() {
 	h.t.Helper()
-	s := h.stats
+	s := h.shared.Stats
 	if sum := s.HeadBytes + s.FramingBytes + s.BodyBytes + s.SkippedBytes + s.TunnelledBytes; sum != h.fed {
 		h.t.Errorf("%d bytes delivered, %d counted: %+v", h.fed, sum, s)
 	}

@@ -46,8 +46,8 @@ func (h *half) head(b []byte) int {
 	h.msgLast = max(h.msgLast, h.time)
 	end, ok := h.scan(src)
 	if !ok {
-		h.c.cfg.Stats.HeadBytes -= uint64(held)
-		h.c.cfg.Stats.SkippedBytes += uint64(held)
+		h.c.cfg.Shared.Stats.HeadBytes -= uint64(held)
+		h.c.cfg.Shared.Stats.SkippedBytes += uint64(held)
 		h.lost(capstanv1.Flaw_FLAW_MALFORMED)
 		if held > 0 {
 			return 0 // b starts a segment, so it may start a message
@@ -59,7 +59,7 @@ func (h *half) head(b []byte) int {
 	case end >= 0:
 		n = end - held
 		h.offset += int64(n) // endMessage notes where the message ends
-		h.c.cfg.Stats.HeadBytes += uint64(n)
+		h.c.cfg.Shared.Stats.HeadBytes += uint64(n)
 		h.wholeSection(src[:end])
 		h.offset -= int64(n)
 		return n
@@ -70,7 +70,7 @@ func (h *half) head(b []byte) int {
 	case held == 0:
 		h.buf = append(h.buf, src...)
 	}
-	h.c.cfg.Stats.HeadBytes += uint64(n)
+	h.c.cfg.Shared.Stats.HeadBytes += uint64(n)
 	return n
 }
 
@@ -127,14 +127,14 @@ func (h *half) wholeSection(b []byte) {
 		h.endInterim()
 		return
 	}
-	h.keepSection(string(b))
+	h.keepSection(h.c.cfg.Shared.text.String(b))
 	h.endSection()
 }
 
 // partialSection records the whole lines of a section that ends early.
 func (h *half) partialSection() {
 	if !h.interim {
-		h.keepSection(string(h.buf[:h.lineStart]))
+		h.keepSection(h.c.cfg.Shared.text.String(h.buf[:h.lineStart]))
 	}
 }
 
@@ -153,7 +153,7 @@ func (h *half) keepSection(s string) {
 	if h.trailers {
 		frame = new(framing) // what trailers say about framing doesn't count (RFC 9110 §6.5.1)
 	}
-	fields, cut := parseFields(rest, frame)
+	fields, cut := parseFields(rest, frame, h.room())
 	if cut {
 		h.messageFlaws().Add(capstanv1.Flaw_FLAW_HEADERS_CUT)
 	}
@@ -178,6 +178,18 @@ func (h *half) keepSection(s string) {
 	m, l := &h.a.msg, &h.status
 	m.Version, m.Reason = s[:l.versionEnd], clean(s[l.reasonStart:l.reasonEnd])
 	m.Headers = fields
+}
+
+// room returns memory for the fields of the section in progress. Trailers, which
+// are rare, have some of their own.
+func (h *half) room() *fieldRoom {
+	switch {
+	case h.trailers:
+		return new(fieldRoom)
+	case h.request:
+		return &h.x.reqRoom
+	}
+	return &h.c.group.respRoom
 }
 
 // messageFlaws returns the flaws of the message in progress.
@@ -219,7 +231,7 @@ func (h *half) cut(src []byte) bool {
 		at = lastFieldStart(src, h.lineStart)
 	}
 	if !h.interim {
-		h.keepSection(string(src[:at]))
+		h.keepSection(h.c.cfg.Shared.text.String(src[:at]))
 		h.messageFlaws().Add(capstanv1.Flaw_FLAW_HEADERS_CUT)
 	}
 	rest := bytes.Clone(src[at:])
@@ -268,7 +280,7 @@ func (h *half) cutHead(b []byte) int {
 		}
 	}
 	h.offset = before
-	h.c.cfg.Stats.HeadBytes += uint64(n)
+	h.c.cfg.Shared.Stats.HeadBytes += uint64(n)
 	return n
 }
 

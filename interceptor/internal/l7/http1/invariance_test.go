@@ -188,11 +188,11 @@ func FuzzConn(f *testing.F) {
 				t.Errorf("complete without both halves: %v", x)
 			}
 		}
-		if hole == 0 && h1.stats.Resyncs == 0 && h2.stats.Resyncs == 0 && !sameRecords(cut, whole) {
+		if hole == 0 && h1.shared.Stats.Resyncs == 0 && h2.shared.Stats.Resyncs == 0 && !sameRecords(cut, whole) {
 			t.Errorf("cut:\n%q\nwhole:\n%q", cut, whole)
 		}
-		if hole == 0 && (h1.stats.Resyncs == 0) != (h2.stats.Resyncs == 0) {
-			t.Errorf("place lost %d times cut, %d times whole", h1.stats.Resyncs, h2.stats.Resyncs)
+		if hole == 0 && (h1.shared.Stats.Resyncs == 0) != (h2.shared.Stats.Resyncs == 0) {
+			t.Errorf("place lost %d times cut, %d times whole", h1.shared.Stats.Resyncs, h2.shared.Stats.Resyncs)
 		}
 	})
 }

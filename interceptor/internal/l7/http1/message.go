@@ -4,8 +4,9 @@ import capstanv1 "capstan/proto/capstan/v1"
 
 // beginRequest takes the request line, which is in reqLine.
 func (h *half) beginRequest(line []byte) {
-	h.c.cfg.Stats.Requests++
-	x := &roundTrip{start: h.msgOffset, acked: h.msgAcked, epoch: h.epoch, follows: h.follows}
+	h.c.cfg.Shared.Stats.Requests++
+	x := h.c.cfg.Shared.roundTrip()
+	x.start, x.acked, x.epoch, x.follows = h.msgOffset, h.msgAcked, h.epoch, h.follows
 	x.rec.Request = &x.req
 	x.req.FirstByteUnixNs = uint64(h.msgTime)
 	switch string(line[:h.reqLine.methodEnd]) {
@@ -48,10 +49,10 @@ func (h *half) beginResponse() {
 	}
 	h.interim = h.status.status >= 100 && h.status.status < 200 && h.status.status != 101
 	if h.interim {
-		c.cfg.Stats.Interim++
+		c.cfg.Shared.Stats.Interim++
 		return
 	}
-	c.cfg.Stats.Responses++
+	c.cfg.Shared.Stats.Responses++
 	h.a.final = true
 	h.a.msg.Status = uint32(h.status.status)
 	h.a.msg.FirstByteUnixNs = uint64(h.msgTime)

@@ -64,7 +64,7 @@ func (p *pairing) pair(c *Conn, h *half) *roundTrip {
 	}
 	x := p.request(c, h)
 	if x == nil {
-		x = new(roundTrip)
+		x = c.cfg.Shared.roundTrip()
 		x.reqDone, x.reqWhole = true, true
 	}
 	x.answer = &x.own
@@ -109,7 +109,7 @@ func (p *pairing) request(c *Conn, h *half) *roundTrip {
 		p.probable = p.takePending(0)
 		return p.probable
 	}
-	c.cfg.Stats.Doubtful++
+	c.cfg.Shared.Stats.Doubtful++
 	p.unaligned = true
 	p.shed(c)
 	return nil
@@ -245,9 +245,9 @@ func (p *pairing) settle(c *Conn, h *half) {
 
 // split takes a pair apart.
 func (p *pairing) split(c *Conn, x *roundTrip) {
-	y := new(roundTrip)
+	y := c.cfg.Shared.roundTrip()
 	y.reqDone, y.reqWhole, y.alone = true, true, true
-	y.answer, x.answer = x.answer, nil
+	y.answer, x.answer, x.lent = x.answer, nil, true
 	if p.group == x {
 		p.group = y
 	}

@@ -13,6 +13,11 @@ type roundTrip struct {
 	req     capstanv1.HttpRequest
 	reqBody capstanv1.Body
 
+	// Memory of the fields of both header sections.
+	reqRoom, respRoom fieldRoom
+	// lent: its answer has become that of another.
+	lent bool
+
 	// The request, if rec.Request is set.
 	method    methodKind
 	asksClose bool  // nothing follows this request
@@ -45,7 +50,7 @@ const (
 
 // size estimates the memory that the request of x keeps.
 func (x *roundTrip) size() int {
-	n := roundTripCost + len(x.req.Target) + cap(x.reqBody.Content)
+	n := roundTripCost + len(x.req.Target) + len(x.reqBody.Content)
 	for _, fields := range [...][]*capstanv1.Header{x.req.Headers, x.req.Trailers} {
 		for _, f := range fields {
 			n += fieldCost + len(f.Name) + len(f.Value)
@@ -83,7 +88,7 @@ const (
 	methodConnect
 )
 
-// emit turns x into a record. Nothing refers to x afterwards.
+// emit turns x into a record. Nothing refers to x afterwards, which is used again.
 func (c *Conn) emit(x *roundTrip) {
 	x.rec.Protocol = capstanv1.Protocol_PROTOCOL_HTTP1
 	all := x.flaws
@@ -102,11 +107,13 @@ func (c *Conn) emit(x *roundTrip) {
 		x.reqBody.Truncated = uint64(len(x.reqBody.Content)) < x.reqBody.Size
 	}
 	if x.rec.Request == nil && x.rec.Response == nil {
+		c.cfg.Shared.recycle(x)
 		return // only an interim response of no known request
 	}
 	x.emitCall()
 	if all != 0 {
-		x.rec.Flaws = all.Append(make([]capstanv1.Flaw, 0, 4))
+		x.rec.Flaws = all.Append(x.rec.Flaws[:0])
 	}
 	c.rec.Emit(c.identity(), &x.rec)
+	c.cfg.Shared.recycle(x)
 }

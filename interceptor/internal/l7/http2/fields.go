@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"bytes"
 	"strings"
 	"unicode/utf8"
 
@@ -15,7 +16,7 @@ func (c *Conn) upgraded(s *stream, q *capstanv1.HttpRequest) {
 	// Copied, since the exchange of HTTP/1 is a record of its own.
 	s.req.Headers, s.req.Trailers = c.copied(q.GetHeaders()), c.copied(q.GetTrailers())
 	body := q.GetBody()
-	s.reqBody.Size, s.reqBody.GapBytes, s.reqBody.Content = body.GetSize(), body.GetGapBytes(), body.GetContent()
+	s.reqBody.Size, s.reqBody.GapBytes, s.reqBody.Content = body.GetSize(), body.GetGapBytes(), bytes.Clone(body.GetContent())
 }
 
 func (c *Conn) copied(from []*capstanv1.Header) []*capstanv1.Header {
