@@ -307,7 +307,7 @@ func TestCase60Chunked(t *testing.T) {
 	h.client("POST /1 HTTP/1.1\r\nTransfer-Encoding: gzip, Chunked\r\nTrailer: X-T\r\n\r\n" +
 		"A ;ext=\"v;\"\r\n0123456789\r\n" + "0000000000000000000000b\nabcdefghijk\n" + "000;last\r\nX-T: 1\r\nAuthorization: secret\r\n\r\n")
 	h.server("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1f\r\n" + strings.Repeat("x", 31) + "\r\n0\r\n\r\n")
-	expect(t, h.records, "POST /1 21 > 200 31 +")
+	expect(t, h.records, "POST /1 21 > 200 31 + malformed") // one line ends with LF alone
 	q := h.records[0].Request
 	if got := string(q.Body.Content); got != "0123456789abcdefghijk" {
 		t.Errorf("content %q", got)
@@ -378,6 +378,14 @@ func TestCase63ContradictoryFraming(t *testing.T) {
 		{"folded coding", "Transfer-Encoding:\r\n chunked\r\n", chunks, "POST /1 3 > 200 0 + malformed"},
 		{"list of codings", "Transfer-Encoding: x, chunked\r\n", chunks, "POST /1 3 > 200 0 +"},
 		{"two coding fields", "Transfer-Encoding: x\r\n" + te, chunks, "POST /1 3 > 200 0 +"},
+		{"vertical tab before the coding", "Transfer-Encoding: \x0bchunked\r\n", chunks, "POST /1 0 > 200 0 malformed"},
+		{"CR alone in a value", "X: a\rb\r\nContent-Length: 3\r\n", "abc", "POST /1 3 > 200 0 + malformed"},
+		{"NUL in a value", "X: a\x00\r\nContent-Length: 3\r\n", "abc", "POST /1 3 > 200 0 + malformed"},
+		{"LF alone", "X: a\nContent-Length: 3\r\n", "abc", "POST /1 3 > 200 0 + malformed"},
+		{"fold", "X: a\r\n b\r\nContent-Length: 3\r\n", "abc", "POST /1 3 > 200 0 + malformed"},
+		{"LF alone behind a size", te, "3\nabc\r\n0\r\n\r\n", "POST /1 3 > 200 0 + malformed"},
+		{"LF alone behind an extension", te, "3;a=b\nabc\r\n0\r\n\r\n", "POST /1 3 > 200 0 + malformed"},
+		{"LF alone behind a chunk", te, "3\r\nabc\n0\r\n\r\n", "POST /1 3 > 200 0 + malformed"},
 		{"leading zeros", "Content-Length: 003\r\n", "abc", "POST /1 3 > 200 0 + malformed"},
 		{"equal lengths", "Content-Length: 3\r\nContent-Length: 3, 3\r\n", "abc", "POST /1 3 > 200 0 +"},
 		{"space before colon", "Content-Length : 3\r\n", "abc", "POST /1 3 > 200 0 + malformed"},
@@ -477,7 +485,7 @@ func TestCase67OddRequests(t *testing.T) {
 	for _, tc := range []struct{ request, want string }{
 		{"get /1 HTTP/1.1\r\n\r\n", "get /1 0 > 200 0 +"},
 		{"FROBNICATE /1 HTTP/1.1\r\n\r\n", "FROBNICATE /1 0 > 200 0 +"},
-		{"GET /1 HTTP/1.1\nHost: h\n\n", "GET /1 0 > 200 0 +"},
+		{"GET /1 HTTP/1.1\nHost: h\n\n", "GET /1 0 > 200 0 + malformed"},
 		{"\r\n\n\r\nGET /1 HTTP/1.1\r\n\r\n", "GET /1 0 > 200 0 +"},
 		{"GET /a b HTTP/1.1\r\n\r\n", "GET /a b 0 > 200 0 + malformed"},
 		{"GET HTTP/1.1\r\n\r\n", "GET  0 > 200 0 + malformed"},
@@ -507,7 +515,7 @@ func TestCase67OddResponses(t *testing.T) {
 	for _, tc := range []struct{ status, reason, want string }{
 		{"HTTP/1.1 200\r\n", "", "GET /1 0 > 200 0 +"},
 		{"HTTP/1.1 200 \r\n", "", "GET /1 0 > 200 0 +"},
-		{"HTTP/1.1 404 Not  here\n", "Not  here", "GET /1 0 > 404 0 +"},
+		{"HTTP/1.1 404 Not  here\n", "Not  here", "GET /1 0 > 404 0 + malformed"},
 		{"HTTP/1.1  200 OK\r\n", "OK", "GET /1 0 > 200 0 + malformed"},
 		{"HTTP/1.1 999 Odd\r\n", "Odd", "GET /1 0 > 999 0 + malformed"},
 		{"HTTP/1.1 200 \xff\xfe!\r\n", "\uFFFD!", "GET /1 0 > 200 0 +"},
@@ -626,10 +634,10 @@ func TestCase72LongHeads(t *testing.T) {
 		{"length behind the cut", "POST /1 HTTP/1.1\r\nA: b\r\nX: " + long + "\r\nContent-Length: 3\r\nY: z\r\n\r\nabc", 1, "POST /1 3 > 200 0 headers_cut"},
 		{"chunked behind the cut, folded", "POST /1 HTTP/1.1\r\nA: b\r\nX: " + long + "\r\n fold\r\nTransfer-Encoding:\r\n chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", 1,
 			"POST /1 3 > 200 0 headers_cut malformed"},
-		{"cut in a folded field", "POST /1 HTTP/1.1\r\nA: b\r\nX: " + long[:900] + "\r\n " + long[:50] + "\r\n " + long + "\r\nContent-Length: 3\r\n\r\nabc", 1, "POST /1 3 > 200 0 headers_cut"},
+		{"cut in a folded field", "POST /1 HTTP/1.1\r\nA: b\r\nX: " + long[:900] + "\r\n " + long[:50] + "\r\n " + long + "\r\nContent-Length: 3\r\n\r\nabc", 1, "POST /1 3 > 200 0 headers_cut malformed"},
 		{"framing field too long", "POST /1 HTTP/1.1\r\nA: b\r\nX: " + long + "\r\nTransfer-Encoding: " + long + "\r\n\r\n", 1, "POST /1 0 > 200 0 headers_cut malformed"},
 		{"many fields", "GET /1 HTTP/1.1\r\n" + strings.Repeat("A: bc\r\n", 2000) + "\r\n", 140, "GET /1 0 > 200 0 headers_cut"},
-		{"many fields, bare LF", "GET /1 HTTP/1.1\n" + strings.Repeat("A: bc\n", 2000) + "\n", 163, "GET /1 0 > 200 0 headers_cut"},
+		{"many fields, bare LF", "GET /1 HTTP/1.1\n" + strings.Repeat("A: bc\n", 2000) + "\n", 163, "GET /1 0 > 200 0 headers_cut malformed"},
 		{"trailers", "POST /1 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: b\r\nX: " + long + "\r\n\r\n", 1, "POST /1 0 > 200 0 headers_cut"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

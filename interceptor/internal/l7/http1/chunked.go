@@ -16,7 +16,7 @@ type chunkLine struct {
 	digits int  // significant ones
 	any    bool // at least one digit was there
 	ended  bool // only extensions and the line end can follow
-	cr     bool // of the line end behind a chunk
+	cr     bool // the last byte was the CR of a line end
 }
 
 // chunkSize takes bytes of the line with the size of a chunk.
@@ -26,7 +26,11 @@ func (h *half) chunkSize(b []byte) int {
 		if l.ended {
 			j := bytes.IndexByte(b[i:], '\n')
 			if j < 0 {
+				l.cr = b[len(b)-1] == '\r'
 				return h.framingBytes(len(b))
+			}
+			if i+j > 0 {
+				l.cr = b[i+j-1] == '\r'
 			}
 			return h.chunkLineDone(i + j + 1)
 		}
@@ -45,7 +49,7 @@ func (h *half) chunkSize(b []byte) int {
 		case c == '\n':
 			return h.chunkLineDone(i + 1)
 		case c == ';' || c == '\r' || c == ' ' || c == '\t':
-			l.ended = true
+			l.ended, l.cr = true, c == '\r'
 		default:
 			return h.badChunk(i)
 		}
@@ -56,6 +60,9 @@ func (h *half) chunkSize(b []byte) int {
 // chunkLineDone goes to the chunk, or behind the last one to the trailers.
 func (h *half) chunkLineDone(n int) int {
 	h.framingBytes(n)
+	if !h.chunk.cr {
+		h.messageFlaws().Add(capstanv1.Flaw_FLAW_MALFORMED) // not everybody takes LF alone
+	}
 	size := h.chunk.size
 	h.chunk = chunkLine{}
 	if size > 0 {
@@ -74,6 +81,9 @@ func (h *half) chunkEnd(b []byte) int {
 	case c == '\r' && !h.chunk.cr:
 		h.chunk.cr = true
 	case c == '\n':
+		if !h.chunk.cr {
+			h.messageFlaws().Add(capstanv1.Flaw_FLAW_MALFORMED)
+		}
 		h.state, h.chunk = stateChunkSize, chunkLine{}
 	default:
 		return h.badChunk(0)

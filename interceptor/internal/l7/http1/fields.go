@@ -16,13 +16,16 @@ func parseFields(s string, f *framing, room *fieldRoom) (fields []*capstanv1.Hea
 	if n <= 1 && (s == "\r\n" || s == "\n" || s == "") {
 		return nil, false
 	}
+	if strings.Count(s, "\r") > n || strings.IndexByte(s, 0) >= 0 {
+		f.malformed = true // a CR that ends no line, a NUL: read in one way here, in another there
+	}
 	n = min(n, maxFields)
 	fields = room.take(n)
 	valid := utf8.ValidString(s)
 	for s != "" {
 		var field string
 		var folded bool
-		field, s, folded = cutField(s)
+		field, s, folded = cutField(s, f)
 		if field == "" {
 			continue
 		}
@@ -30,7 +33,7 @@ func parseFields(s string, f *framing, room *fieldRoom) (fields []*capstanv1.Hea
 		if !ok {
 			continue
 		}
-		f.field(name, value, folded)
+		f.field(name, value)
 		if len(fields) == n {
 			cut = true
 			continue
@@ -79,8 +82,9 @@ func (r *fieldRoom) kept() fieldRoom {
 }
 
 // cutField takes the next field off s, with its line ends inside when it is
-// folded.
-func cutField(s string) (field, rest string, folded bool) {
+// folded. Folds, which none may send (RFC 9112 §5.2), and line ends without CR
+// mark the message malformed: not everybody reads them in the same way.
+func cutField(s string, f *framing) (field, rest string, folded bool) {
 	end := 0
 	for {
 		i := strings.IndexByte(s[end:], '\n')
@@ -88,12 +92,16 @@ func cutField(s string) (field, rest string, folded bool) {
 			return s, "", folded
 		}
 		end += i + 1
+		f.malformed = f.malformed || bareLF(s[:end])
 		if end == len(s) || s[end] != ' ' && s[end] != '\t' || trimEnd(s[:end]) == "" {
 			return trimEnd(s[:end]), s[end:], folded
 		}
-		folded = true
+		folded, f.malformed = true, true
 	}
 }
+
+// bareLF reports whether s, which ends with LF, has no CR before it.
+func bareLF(s string) bool { return len(s) < 2 || s[len(s)-2] != '\r' }
 
 // trimEnd takes one line end off s.
 func trimEnd(s string) string {

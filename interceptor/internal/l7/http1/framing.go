@@ -38,17 +38,15 @@ const (
 )
 
 // field looks at one field.
-func (f *framing) field(name, value string, folded bool) {
+func (f *framing) field(name, value string) {
 	switch len(name) {
 	case len("Content-Length"):
 		if strings.EqualFold(name, "Content-Length") {
 			f.contentLength(value)
-			f.malformed = f.malformed || folded
 		}
 	case len("Transfer-Encoding"):
 		if strings.EqualFold(name, "Transfer-Encoding") {
 			f.transferEncoding(value)
-			f.malformed = f.malformed || folded
 		}
 	case len("Content-Type"):
 		if strings.EqualFold(name, "Content-Type") {

@@ -145,6 +145,7 @@ func (h *half) keepSection(s string) {
 	if !h.trailers {
 		if i := strings.IndexByte(s, '\n'); i >= 0 {
 			rest = s[i+1:]
+			h.frame.malformed = h.frame.malformed || bareLF(s[:i+1])
 		} else {
 			rest = ""
 		}
@@ -327,6 +328,7 @@ func (h *half) cutField() {
 		return
 	}
 	folded := strings.Contains(field, "\n")
+	h.frame.malformed = h.frame.malformed || folded
 	name, value, ok := splitField(field, folded, &h.frame)
 	if !ok {
 		return
@@ -335,7 +337,7 @@ func (h *half) cutField() {
 		h.frame.cutTooLong = true
 		return
 	}
-	h.frame.field(name, value, folded)
+	h.frame.field(name, value)
 }
 
 // endCutHead goes on behind the empty line.
