@@ -99,6 +99,9 @@ func (h *half) content(c *Conn, d flow.Direction, b []byte) {
 		}
 		b = b[h.collect(c, d, b):]
 	}
+	if h.state == stateBlind {
+		h.encrypted += uint64(len(b))
+	}
 }
 
 // collect adds bytes to the message in progress, and hands it on once it is
