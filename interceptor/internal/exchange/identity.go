@@ -44,8 +44,8 @@ func IdentityOf(conn *reassembly.Conn, client flow.Direction) Identity {
 // connection's parser; the zero value is not usable.
 type Connection struct {
 	prefix [2 * idLen]byte
-	client *capstanv1.Endpoint
-	server *capstanv1.Endpoint
+	client capstanv1.Endpoint
+	server capstanv1.Endpoint
 	next   uint64
 	conn   *reassembly.Conn
 }
@@ -59,7 +59,9 @@ const idLen = 16
 // not seen, as of a connection joined midstream, its start in microseconds,
 // which every source has, stands in.
 func NewConnection(id Identity) *Connection {
-	c := &Connection{client: endpoint(id.Client), server: endpoint(id.Server), conn: id.Conn}
+	c := &Connection{conn: id.Conn}
+	setEndpoint(&c.client, id.Client)
+	setEndpoint(&c.server, id.Server)
 	var b [2*(16+2+1+4) + 8 + 4]byte
 	in := appendEnd(b[:0], id.Client, id.ClientSeq, id.ClientSeqKnown)
 	in = appendEnd(in, id.Server, id.ServerSeq, id.ServerSeqKnown)
@@ -93,9 +95,9 @@ func boolByte(v bool) byte {
 	return 0
 }
 
-func endpoint(e flow.Endpoint) *capstanv1.Endpoint {
+func setEndpoint(to *capstanv1.Endpoint, e flow.Endpoint) {
 	ap := e.AddrPort()
-	return &capstanv1.Endpoint{Address: ap.Addr().String(), Port: uint32(ap.Port())}
+	to.Address, to.Port = ap.Addr().String(), uint32(ap.Port())
 }
 
 // inConflict reports whether bytes of the connection were seen twice and

@@ -66,7 +66,7 @@ func (r *Recorder) Stats() Stats { return r.stats }
 // Next: Config.Emit; in the interceptor, command's output.Emit.
 func (r *Recorder) Emit(c *Connection, x *capstanv1.Exchange) {
 	x.Id = c.nextID(&r.text)
-	x.Client, x.Server = c.client, c.server
+	x.Client, x.Server = &c.client, &c.server
 	x.Source = r.cfg.Source
 	if x.Connection == nil {
 		setTimes(x)

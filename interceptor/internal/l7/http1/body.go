@@ -86,6 +86,12 @@ func (h *half) keepContent(r *capstanv1.Body, b []byte) {
 		}
 		r.Content = make([]byte, 0, max(int(first), len(b)))
 	}
+	if need := len(r.Content) + len(b); need > cap(r.Content) {
+		// No larger than the limit, so that it can be kept for the next one.
+		grown := make([]byte, len(r.Content), min(max(need, 2*cap(r.Content)), h.c.rec.BodyLimit()))
+		copy(grown, r.Content)
+		r.Content = grown
+	}
 	r.Content = append(r.Content, b...)
 }
 

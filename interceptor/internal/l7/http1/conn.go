@@ -31,7 +31,8 @@ var _ reassembly.Handler = (*Conn)(nil)
 // upgrader may be nil. cfg belongs to all connections made with it.
 func New(cfg *Config, conn *reassembly.Conn, rec *exchange.Recorder, named *exchange.Connection, upgrader Upgrader) *Conn {
 	cfg.setDefaults()
-	c := &Conn{cfg: cfg, conn: conn, rec: rec, named: named, upgrader: upgrader}
+	c := cfg.Shared.conn()
+	c.cfg, c.conn, c.rec, c.named, c.upgrader = cfg, conn, rec, named, upgrader
 	for d := range c.half {
 		h := &c.half[d]
 		h.c, h.dir = c, flow.Direction(d)
@@ -107,4 +108,5 @@ func (c *Conn) Close(time int64, r reassembly.CloseReason) {
 	if c.next != nil {
 		c.next.Close(time, r)
 	}
+	c.cfg.Shared.closed(c)
 }

@@ -391,5 +391,6 @@ func (p *pairing) close(c *Conn, r reassembly.CloseReason) {
 		x.reqDone = true
 		p.finish(c, x)
 	}
-	p.pending = nil
+	clear(p.pending)
+	p.pending = p.pending[:0]
 }

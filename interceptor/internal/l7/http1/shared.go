@@ -11,6 +11,8 @@ type Shared struct {
 
 	text arena.Text   // of header sections
 	free []*roundTrip // to be used again
+
+	freeConns []*Conn // closed, to be used again
 }
 
 const (
@@ -19,8 +21,33 @@ const (
 	// keepContentLen and keepFieldsLen bound what each keeps of a body and of
 	// header fields.
 	keepContentLen = 4 << 10
+	// keepPendingLen bounds the lists of requests that each connection keeps.
+	keepPendingLen = 16
 	keepFieldsLen  = 64
 )
+
+// conn returns a Conn that nothing is known of.
+func (s *Shared) conn() *Conn {
+	n := len(s.freeConns)
+	if n == 0 {
+		return new(Conn)
+	}
+	c := s.freeConns[n-1]
+	s.freeConns = s.freeConns[:n-1]
+	pending, floating := c.pending[:0], c.floating[:0]
+	*c = Conn{}
+	c.pending, c.floating = pending, floating
+	return c
+}
+
+// closed takes c back. It stays as it is until it is used again, so that nothing
+// comes of a second close.
+func (s *Shared) closed(c *Conn) {
+	if len(s.freeConns) == maxFree || cap(c.pending) > keepPendingLen || cap(c.floating) > keepPendingLen {
+		return
+	}
+	s.freeConns = append(s.freeConns, c)
+}
 
 // roundTrip returns one that nothing is known of.
 func (s *Shared) roundTrip() *roundTrip {
