@@ -73,7 +73,8 @@ func (h *half) headAfterAll(b []byte) bool {
 
 // keepContent copies b, since the record outlives the frame, up to the limit.
 func (h *half) keepContent(r *capstanv1.Body, b []byte) {
-	room := h.c.rec.BodyLimit() - len(r.Content)
+	limit := h.c.rec.BodyLimit()
+	room := max(limit-len(r.Content), 0) // the limit may have become less
 	if len(b) >= room {
 		b = b[:room]
 		h.keep = false
@@ -88,7 +89,7 @@ func (h *half) keepContent(r *capstanv1.Body, b []byte) {
 	}
 	if need := len(r.Content) + len(b); need > cap(r.Content) {
 		// No larger than the limit, so that it can be kept for the next one.
-		grown := make([]byte, len(r.Content), min(max(need, 2*cap(r.Content)), h.c.rec.BodyLimit()))
+		grown := make([]byte, len(r.Content), min(max(need, 2*cap(r.Content)), max(limit, need)))
 		copy(grown, r.Content)
 		r.Content = grown
 	}

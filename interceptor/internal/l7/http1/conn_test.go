@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"capstan/interceptor/internal/exchange"
+	"capstan/interceptor/internal/exchange/exchangetest"
 	"capstan/pkg/reassembly"
 	capstanv1 "capstan/proto/capstan/v1"
 )
@@ -270,5 +271,20 @@ func BenchmarkBody(b *testing.B) {
 				h.c.Data(fromServer, reassembly.Chunk{Time: 2, Offset: h.offset[fromServer], Acked: 1, Bytes: seg})
 			}
 		})
+	}
+}
+
+// TestBodyLimitMayChange lowers the limit inside of a body.
+func TestBodyLimitMayChange(t *testing.T) {
+	h := newHarness(t, Config{}, 0, testConn())
+	keep := exchange.NewKeep(100, nil)
+	h.c = New(&Config{Shared: &h.shared}, h.conn, exchange.NewRecorder(exchange.Config{Keep: keep, Emit: exchangetest.Keep(&h.records)}), nil, nil)
+	h.client(get(1))
+	h.server("HTTP/1.1 200 OK\r\nContent-Length: 60\r\n\r\n" + strings.Repeat("a", 30))
+	keep.Set(10, nil)
+	h.server(strings.Repeat("b", 30))
+	b := h.close(reassembly.CloseFIN)[0].Response.Body
+	if b.Size != 60 || string(b.Content) != strings.Repeat("a", 30) || !b.Truncated {
+		t.Errorf("%v", b)
 	}
 }

@@ -54,7 +54,7 @@ func (s *stream) messages(h *half) *grpc.Messages {
 // keep copies b, since the record outlives the segment, up to the limit. more
 // bytes follow in the frame.
 func (c *Conn) keep(s *stream, d *side, body *capstanv1.Body, b []byte, more int) {
-	room := c.rec.BodyLimit() - len(body.Content)
+	room := max(c.rec.BodyLimit()-len(body.Content), 0) // the limit may have become less
 	if len(b) >= room {
 		b = b[:room]
 		d.cutKeep = true
