@@ -91,8 +91,8 @@ func (p *podman) command(ctx context.Context, hostPID bool, name string, args ..
 	return cmd
 }
 
-// commandLimit bounds one command of podman, or a build.
-const commandLimit = 3 * time.Minute
+// commandLimit bounds one command of podman, or a build, on a busy machine too.
+const commandLimit = 8 * time.Minute
 
 func (p *podman) run(hostPID bool, name string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), commandLimit)

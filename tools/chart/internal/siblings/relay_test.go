@@ -107,6 +107,7 @@ func onHost(t *testing.T, spec *corev1.PodSpec, directories map[string]string) {
 	}
 	for i := range spec.Containers {
 		c := &spec.Containers[i]
+		c.Ports = nil          // the host's network has them all
 		c.ReadinessProbe = nil // podman knows none
 		for j := range c.Env {
 			if c.Env[j].ValueFrom != nil { // nor nodes
