@@ -40,7 +40,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		SilenceErrors: true,
 	}
 	root.AddCommand(hostCommand(&status, stdout, stderr), demoCommand(&status, stdout, stderr))
-	root.AddCommand(generateCommand(stdout, stderr), sinkCommand(os.Stdin, stdout, stderr), limitCommand(stderr))
+	root.AddCommand(pipelineCommand(stdout), generateCommand(stdout, stderr), sinkCommand(os.Stdin, stdout, stderr), limitCommand(stderr))
 	root.AddCommand(serverCommand(stdout, stderr), reportCommand(stdout), compareCommand(stdout))
 	root.AddCommand(containCommands(&status, os.Stdin)...)
 	root.SetArgs(args)

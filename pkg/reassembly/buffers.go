@@ -41,6 +41,11 @@ func (p *buffers) copy(b []byte) []byte {
 	return buf
 }
 
+// release lets go of what is kept for reuse.
+func (p *buffers) release() {
+	p.free, p.spare = [bufferClasses][][]byte{}, 0
+}
+
 // put takes back a buffer that copy returned.
 func (p *buffers) put(buf []byte) {
 	c := class(cap(buf))

@@ -55,11 +55,14 @@ type Stats struct {
 	Copies         uint64 // segments that are packets captured a second time, at another point or at the same
 	Conflicts      uint64 // segments that overlap bytes seen before and differ from them, as far as is known
 	UrgentSegments uint64 // segments with an urgent pointer
-	Shed           uint64 // holes declared lost because MaxQueuedTotal was reached
+	Shed           uint64 // holes declared lost because MaxQueuedTotal was reached, or by Assembler.Shed
 	LateSegments   uint64 // segments on a tuple that lingers
 	StraySegments  uint64 // segments that neither belong to a connection nor start one
 	IgnoredRST     uint64 // resets that are not in order
 	IgnoredSYN     uint64 // SYN-ACKs that answer no SYN seen
+
+	ShedTuples      uint64 // forgotten by Assembler.Shed
+	ShedConnections uint64 // closed by it; they are in Closed[CloseEvicted], too
 
 	Opened   uint64
 	Closed   [NumCloseReasons]uint64

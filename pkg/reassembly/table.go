@@ -44,7 +44,7 @@ func (t *table) find(k *flow.Key) *connection {
 // insert adds c, whose key is not in the table.
 func (t *table) insert(c *connection) {
 	if t.count >= len(t.slots)*3/4 {
-		t.grow()
+		t.resize(2 * len(t.slots))
 	}
 	t.put(slot{c, t.hash(&c.Key)})
 	t.count++
@@ -59,13 +59,24 @@ func (t *table) put(s slot) {
 	t.slots[i] = s
 }
 
-func (t *table) grow() {
+func (t *table) resize(n int) {
 	old := t.slots
-	t.slots = make([]slot, 2*len(old))
+	t.slots = make([]slot, n)
 	for _, s := range old {
 		if s.c != nil {
 			t.put(s)
 		}
+	}
+}
+
+// shrink gives back the room of connections that are gone.
+func (t *table) shrink() {
+	n := len(t.slots)
+	for n > minSlots && t.count < n/8 {
+		n /= 2
+	}
+	if n < len(t.slots) {
+		t.resize(n)
 	}
 }
 

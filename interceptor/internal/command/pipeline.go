@@ -2,6 +2,7 @@ package command
 
 import (
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -9,7 +10,11 @@ import (
 	"capstan/interceptor/internal/content"
 	"capstan/interceptor/internal/engine"
 	"capstan/interceptor/internal/exchange"
+	"capstan/interceptor/internal/l7/http1"
+	"capstan/interceptor/internal/l7/http2"
 	"capstan/interceptor/internal/ledger"
+	"capstan/interceptor/internal/memlimit"
+	"capstan/interceptor/internal/memory"
 	"capstan/interceptor/internal/source"
 	"capstan/pkg/capture"
 	"capstan/pkg/defrag"
@@ -25,12 +30,15 @@ type recordFlags struct {
 	mask      []string
 	logFormat string
 	memory    int64
+	budget    *memory.Budget // made by begin
 	keep      *exchange.Keep // made of bodyLimit and mask; shared by the engines
 	decode    packet.Config
 	streams   reassembly.Config
 	fragments defrag.Config
 	decoded   content.Config
 	flows     bool
+	http1     http1.Config
+	http2     http2.Config
 	shards    int
 }
 
@@ -38,7 +46,7 @@ func (f *recordFlags) register(flags *pflag.FlagSet) {
 	flags.StringVarP(&f.output.format, "output", "o", "text", "format of the records: text, json (one object per line), or none")
 	f.sinks.register(flags)
 	flags.String(configFlag, "", "YAML file that says what flags don't; see docs/configuration.md")
-	flags.Int64Var(&f.memory, "memory-limit", 0, "bytes of memory to stay below by collecting garbage more often; 0 = nine tenths of the control group's limit, unless GOMEMLIMIT is set")
+	flags.Int64Var(&f.memory, "memory", 0, "bytes of memory to stay below, by telling less if nothing else helps (README tells in which order); 0 = nine tenths of the control group's limit, or GOMEMLIMIT, or 512 MiB")
 	flags.StringVar(&f.output.color, "color", "auto", "colour in text records: auto, always or never")
 	flags.IntVar(&f.bodyLimit, "body-limit", 4096, "bytes of each body to keep in a record; 0 keeps none")
 	f.decoded = content.DefaultConfig()
@@ -55,6 +63,14 @@ func (f *recordFlags) register(flags *pflag.FlagSet) {
 	flags.IntVar(&f.streams.MaxHoleBytes, "max-stream-queue", f.streams.MaxHoleBytes, "bytes of one TCP stream to keep behind missing ones; beyond it these are given up")
 	flags.IntVar(&f.streams.MaxQueuedTotal, "max-queue", f.streams.MaxQueuedTotal, "bytes of all TCP streams of a source to keep behind missing ones; beyond it the oldest hole is given up")
 	flags.IntVar(&f.fragments.MaxBytes, "max-fragments", f.fragments.MaxBytes, "bytes of IP fragments to keep; beyond it the oldest datagram goes")
+	f.http1, f.http2 = http1.DefaultConfig(), http2.DefaultConfig()
+	flags.IntVar(&f.http1.MaxHeadLen, "max-header-section", f.http1.MaxHeadLen, "bytes of an HTTP/1 header section to record; the rest is only looked at for framing")
+	flags.IntVar(&f.http1.MaxPending, "max-pending", f.http1.MaxPending, "HTTP/1 requests of a connection that may wait for responses; beyond it the oldest is told without")
+	flags.IntVar(&f.http1.MaxPendingBytes, "max-pending-bytes", f.http1.MaxPendingBytes, "bytes that they may hold")
+	flags.IntVar(&f.http2.MaxHeaderBlock, "max-header-block", f.http2.MaxHeaderBlock, "bytes of an HTTP/2 header block to read; what is beyond it is passed over, and unknown")
+	flags.IntVar(&f.http2.MaxStreams, "max-streams", f.http2.MaxStreams, "open HTTP/2 streams of a connection; beyond it the oldest is told as it is")
+	flags.IntVar(&f.http2.MaxStreamBytes, "max-stream-bytes", f.http2.MaxStreamBytes, "bytes that they may hold")
+	flags.IntVar(&f.http2.Headers.TableSize, "max-header-table", f.http2.Headers.TableSize, "bytes of an HPACK table to keep; what was in the rest is unknown")
 	flags.IntVar(&f.shards, "shards", 1, "among how many goroutines, or captures at the same server, the connections of a source are divided")
 	flags.StringVar(&f.logFormat, "log-format", "text", "format of log lines: text or json")
 }
@@ -67,6 +83,20 @@ func (f *recordFlags) check() error {
 		return usageError{fmt.Errorf("--shards %d is not between 1 and %d", f.shards, maxShards)}
 	}
 	return nil
+}
+
+// defaultMemory is the cap where neither flag nor surroundings name one.
+const defaultMemory = 512 << 20
+
+// begin makes the cap on memory stand, until the function that it returns is
+// called.
+func (f *recordFlags) begin() (end func()) {
+	limit := memlimit.Apply(f.memory)
+	if limit == 0 {
+		limit = min(debug.SetMemoryLimit(-1), defaultMemory) // GOMEMLIMIT, if it is set
+	}
+	f.budget = memory.NewBudget(uint64(limit))
+	return f.budget.Close
 }
 
 // pipeline takes the frames of one source, or of a shard of it that is captured
@@ -83,7 +113,7 @@ func newPipeline(name, source string, shards int, flags *recordFlags, out *outpu
 	return &pipeline{
 		name: name,
 		engine: engine.New(engine.Config{
-			Decode: flags.decode, Reassembly: flags.streams, Defrag: flags.fragments,
+			Decode: flags.decode, Reassembly: flags.streams, Defrag: flags.fragments, HTTP1: flags.http1, HTTP2: flags.http2, Memory: flags.budget,
 			NoConnectionRecords: !flags.flows,
 			Exchange: exchange.Config{
 				Source:  source,

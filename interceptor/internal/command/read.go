@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"capstan/interceptor/internal/ledger"
-	"capstan/interceptor/internal/memlimit"
 	"capstan/interceptor/internal/source"
 )
 
@@ -51,7 +50,7 @@ func read(ctx context.Context, s streams, flags *recordFlags, c *settings, full 
 	if err != nil {
 		return err
 	}
-	memlimit.Apply(flags.memory)
+	defer flags.begin()()
 	out, sinks, err := flags.openOutput(s.out, c, log, cancel)
 	if err != nil {
 		return err

@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"capstan/interceptor/internal/memlimit"
 	"capstan/interceptor/internal/remote"
 )
 
@@ -19,9 +18,7 @@ var changeable = []string{"body_limit", "filter", "mask_header"}
 
 // announce tells at the start what holds.
 func (r *runner) announce() {
-	if limit := memlimit.Apply(r.flags.memory); limit > 0 {
-		r.log.Info("memory limit", "bytes", limit)
-	}
+	r.log.Info("memory limit", "bytes", r.flags.budget.Limit())
 	if r.settings.path != "" {
 		r.tellPolicy()
 	}

@@ -81,6 +81,7 @@ func (r *runner) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer r.flags.server.close()
+	defer r.flags.begin()()
 	if err := r.prepare(ctx, cancel); err != nil {
 		return err
 	}

@@ -139,6 +139,9 @@ func (d *Decoder) release() {
 	d.chain = d.chain[:0]
 }
 
+// Release lets go of the decoders kept for reuse.
+func (d *Decoder) Release() { clear(d.free[:]) }
+
 // outcome tells why a body was decoded to err and no further.
 func outcome(err error, whole bool) capstanv1.Decoding {
 	switch {

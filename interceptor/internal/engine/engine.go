@@ -8,6 +8,7 @@ import (
 	"capstan/interceptor/internal/l7/http1"
 	"capstan/interceptor/internal/l7/http2"
 	"capstan/interceptor/internal/l7/websocket"
+	"capstan/interceptor/internal/memory"
 	"capstan/pkg/capture"
 	"capstan/pkg/defrag"
 	"capstan/pkg/packet"
@@ -40,6 +41,8 @@ type Config struct {
 	// appended for one record, from one goroutine, and doesn't keep it.
 	Encode func(dst []byte, x *capstanv1.Exchange) []byte
 	Write  func(encoded []byte)
+	// Memory, if set, tells when memory has to be shed. Engines may share it.
+	Memory *memory.Budget
 	// Drained, if set, is called like Emit or Write when all records are out that
 	// came of the frames up to a call of Engine.Drained.
 	Drained func()
@@ -82,7 +85,7 @@ func New(cfg Config) *Engine {
 }
 
 // Frame takes the next frame. It keeps nothing of f.
-// Next: packet.Decoder.Decode, then reassembly.Assembler.SegmentAt.
+// Next: packet.Decoder.Decode, then shard.segment.
 func (e *Engine) Frame(f *capture.Frame) {
 	c := &e.front
 	c.frames++
@@ -111,7 +114,7 @@ func (e *Engine) Frame(f *capture.Frame) {
 // take hands on the segment in hand.
 func (e *Engine) take(time int64, at reassembly.Instant) {
 	if e.shard != nil {
-		e.shard.assembler.SegmentAt(&e.segment, time, at)
+		e.shard.segment(&e.segment, time, at)
 		return
 	}
 	if e.rounds.segment(&e.segment, time, at) {

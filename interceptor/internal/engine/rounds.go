@@ -35,8 +35,11 @@ type rounds struct {
 // about as much as a few.
 const (
 	maxRounds     = 4
-	maxBatchItems = 512
-	maxBatchBytes = 256 << 10
+	maxBatchItems = 256
+	maxBatchBytes = 128 << 10
+
+	// keepEncoded is the most room for records that a batch keeps.
+	keepEncoded = 1 << 20
 )
 
 // round is a batch for each shard.
@@ -166,7 +169,7 @@ func work(cfg Config, i int, in <-chan *round) {
 			instant = it.at.Number
 			switch it.kind {
 			case itemSegment:
-				s.assembler.SegmentAt(&it.segment, it.time, it.at)
+				s.segment(&it.segment, it.time, it.at)
 			case itemAdvance:
 				s.assembler.AdvanceTo(it.at)
 			case itemCloseAll:
@@ -213,6 +216,9 @@ func (r *rounds) merge() {
 func (d *round) reset() {
 	for i := range d.batches {
 		b := &d.batches[i]
+		if cap(b.encoded) > keepEncoded {
+			b.encoded = nil
+		}
 		b.items, b.bytes, b.records, b.encoded = b.items[:0], b.bytes[:0], b.records[:0], b.encoded[:0]
 	}
 }

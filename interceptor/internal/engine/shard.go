@@ -5,6 +5,7 @@ import (
 	"capstan/interceptor/internal/l7/http1"
 	"capstan/interceptor/internal/l7/http2"
 	"capstan/interceptor/internal/l7/websocket"
+	"capstan/pkg/packet"
 	"capstan/pkg/reassembly"
 )
 
@@ -18,7 +19,13 @@ type shard struct {
 	http2     http2.Shared
 	websocket websocket.Shared
 	protocols [NumProtocols]ProtocolStats
+	segments  uint64
+	shed      uint64 // round in which something was shed last
 }
+
+// pollEvery is after how many segments the memory in use is looked at: often
+// enough that what they bring meanwhile is little, and cost them nothing.
+const pollEvery = 256
 
 func newShard(cfg Config) *shard {
 	s := &shard{recorder: exchange.NewRecorder(cfg.Exchange)}
@@ -27,6 +34,27 @@ func newShard(cfg Config) *shard {
 	s.cfg = cfg
 	s.assembler = reassembly.New(cfg.Reassembly, s.newConnection)
 	return s
+}
+
+// segment takes a segment.
+// Next: reassembly.Assembler.SegmentAt.
+func (s *shard) segment(p *packet.Segment, time int64, at reassembly.Instant) {
+	s.assembler.SegmentAt(p, time, at)
+	if s.segments++; s.segments%pollEvery == 0 && s.cfg.Memory != nil {
+		s.relieve()
+	}
+}
+
+// relieve sheds what the process has no memory for.
+func (s *shard) relieve() {
+	need := s.cfg.Memory.Poll()
+	if need.Round == s.shed {
+		return
+	}
+	s.shed = need.Round
+	s.recorder.Release()
+	s.assembler.Shed(need.Hard)
+	s.cfg.Memory.Collect(need.Round)
 }
 
 func (s *shard) counters() Counters {

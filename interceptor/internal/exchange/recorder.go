@@ -55,6 +55,12 @@ func (r *Recorder) BodyLimit() int { return r.cfg.Keep.now.Load().bodyLimit }
 // Stats returns the counts so far.
 func (r *Recorder) Stats() Stats { return r.stats }
 
+// Release lets go of memory that is only kept for reuse.
+func (r *Recorder) Release() {
+	r.content.Release()
+	r.decoded = [2][]byte{}
+}
+
 // Emit finishes x, a record of connection c, and hands it to Config.Emit, which
 // keeps nothing of it: x is the caller's again afterwards.
 //

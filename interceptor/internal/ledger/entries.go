@@ -101,11 +101,36 @@ func (e *entries) streams(s *engine.Snapshot) {
 	e.line("bytes.never_captured", 0, r.GapBytes, "bytes never captured, in %s gaps", count(r.Gaps))
 	e.some("segments.conflicting", 0, r.Conflicts, "segments that differ from what was there before")
 	e.some("segments.urgent", 0, r.UrgentSegments, "segments with urgent data")
+	e.some("holes.shed", 0, r.Shed, "holes given up early, since too much waited behind them")
 	e.line("connections.opened", 0, r.Opened, "connections")
 	for p, c := range s.Protocols {
 		p := engine.Protocol(p)
 		e.some("connections."+p.String(), 1, c.Connections, "%s (%s)", p.Describe(), size(c.Bytes))
 	}
+	e.some("connections.evicted", 1, r.Closed[reassembly.CloseEvicted], "ended since there was no room for more, %s of them for lack of memory", count(r.ShedConnections))
+	e.some("tuples.shed", 0, r.ShedTuples, "tuples of ended connections forgotten for lack of memory")
+	e.messages(s)
+}
+
+// messages tells what the bytes of the protocols were.
+func (e *entries) messages(s *engine.Snapshot) {
+	h := &s.HTTP1
+	e.some("bytes.http1_headers", 0, h.HeadBytes, "bytes of HTTP/1 header sections")
+	e.some("bytes.http1_bodies", 0, h.BodyBytes, "bytes of HTTP/1 bodies")
+	e.some("bytes.http1_framing", 0, h.FramingBytes, "bytes of HTTP/1 framing")
+	e.some("bytes.http1_tunnelled", 0, h.TunnelledBytes, "bytes of tunnels through HTTP/1")
+	e.some("bytes.http1_skipped", 0, h.SkippedBytes, "bytes passed over in looking for HTTP/1, which lost its place %s times", count(h.Resyncs))
+	e.some("responses.doubtful", 0, h.Doubtful, "responses of HTTP/1 that no request could be told for")
+	e.some("directions.http1_given_up", 0, h.GivenUp, "directions given up as not HTTP/1")
+	e.some("sections.http1_cut", 0, h.HeadCuts, "header sections of HTTP/1 cut by a limit")
+	e.some("requests.http1_shed", 0, h.ShedRequests, "requests of HTTP/1 told early: too many waited for responses")
+	g := &s.HTTP2
+	e.some("bytes.http2_headers", 0, g.HeaderBytes, "bytes of HTTP/2 header blocks")
+	e.some("bytes.http2_bodies", 0, g.DataBytes, "bytes of HTTP/2 bodies")
+	e.some("bytes.http2_framing", 0, g.FramingBytes, "bytes of HTTP/2 framing")
+	e.some("bytes.http2_skipped", 0, g.SkippedBytes, "bytes passed over in looking for HTTP/2, which lost its place %s times", count(g.Resyncs))
+	e.some("directions.http2_given_up", 0, g.GivenUp, "directions given up as not HTTP/2")
+	e.some("blocks.http2_doubtful", 0, g.LostBlocks+g.BrokenBlocks+g.HeaderCuts, "header blocks of HTTP/2 with bytes lost, broken or cut by a limit")
 }
 
 func (e *entries) exchanges(s *engine.Snapshot) {

@@ -16,6 +16,7 @@ import (
 
 	"capstan/interceptor/internal/engine"
 	"capstan/interceptor/internal/ledger"
+	"capstan/interceptor/internal/memory"
 	"capstan/pkg/defrag"
 	"capstan/pkg/packet"
 	"capstan/pkg/reassembly"
@@ -151,6 +152,10 @@ func perSource() []metric {
 		{desc("queued_bytes", "TCP payload that waits for bytes before it.", "source"), gauge, one(func(l *ledger.Ledger) float64 { return float64(l.Engine.Reassembly.QueuedBytes) })},
 		{desc("exchanges_total", "Records: exchanges by how much of them was seen, and those of connections that carry none.", "source", "outcome"), counter, exchanges},
 		{desc("http2_bytes_total", "Bytes of HTTP/2 by what they were.", "source", "kind"), counter, http2Bytes},
+		{desc("http1_bytes_total", "Bytes of HTTP/1 by what they were.", "source", "kind"), counter, http1Bytes},
+		{desc("http1_doubts_total", "What could not be read of HTTP/1, by reason.", "source", "reason"), counter, http1Doubts},
+		{desc("shed_total", "What was given up for lack of room, by kind.", "source", "kind"), counter, shed},
+		{desc("waiting", "What is kept, by kind: its limits are flags.", "source", "kind"), gauge, waiting},
 		{desc("http2_doubts_total", "What could not be read of HTTP/2, by reason.", "source", "reason"), counter, http2Doubts},
 		{desc("decoded_bodies_total", "Bodies with content codings, by how far these could be undone.", "source", "outcome"), counter, decoded},
 		{desc("masked_headers_total", "Header values masked.", "source"), counter, one(func(l *ledger.Ledger) float64 { return float64(l.Engine.Exchange.MaskedHeaders) })},
@@ -219,6 +224,46 @@ func closed(l *ledger.Ledger, sample func(float64, ...string)) {
 	}
 }
 
+// shed are the events of limits being reached; those that end with "-memory"
+// are of the limit on all memory.
+func shed(l *ledger.Ledger, sample func(float64, ...string)) {
+	r := &l.Engine.Reassembly
+	sample(float64(r.Shed), "hole")
+	sample(float64(r.ShedTuples), "tuple-memory")
+	sample(float64(r.ShedConnections), "connection-memory")
+	sample(float64(r.Closed[reassembly.CloseEvicted]-r.ShedConnections), "connection")
+	sample(float64(l.Engine.Defrag.Dropped[defrag.DropLimit]), "fragment")
+	sample(float64(l.Engine.HTTP1.HeadCuts), "http1-header-section")
+	sample(float64(l.Engine.HTTP1.ShedRequests), "http1-request")
+	sample(float64(l.Engine.HTTP2.ShedStreams), "http2-stream")
+	sample(float64(l.Engine.HTTP2.HeaderCuts), "http2-header-block")
+	sample(float64(l.Engine.HTTP2.TableCuts), "http2-table")
+	sample(float64(l.Engine.Exchange.Decoded[capstanv1.Decoding_DECODING_LIMIT]), "decoded-body")
+}
+
+func waiting(l *ledger.Ledger, sample func(float64, ...string)) {
+	r := &l.Engine.Reassembly
+	sample(float64(r.Active), "connection")
+	sample(float64(r.Lingering), "tuple")
+	sample(float64(l.Engine.Defrag.Waiting), "fragment")
+}
+
+func http1Bytes(l *ledger.Ledger, sample func(float64, ...string)) {
+	h := &l.Engine.HTTP1
+	sample(float64(h.HeadBytes), "headers")
+	sample(float64(h.FramingBytes), "framing")
+	sample(float64(h.BodyBytes), "data")
+	sample(float64(h.SkippedBytes), "skipped")
+	sample(float64(h.TunnelledBytes), "tunnelled")
+}
+
+func http1Doubts(l *ledger.Ledger, sample func(float64, ...string)) {
+	h := &l.Engine.HTTP1
+	sample(float64(h.Resyncs), "place-lost")
+	sample(float64(h.GivenUp), "given-up")
+	sample(float64(h.Doubtful), "response-doubtful")
+}
+
 func http2Bytes(l *ledger.Ledger, sample func(float64, ...string)) {
 	h := &l.Engine.HTTP2
 	sample(float64(h.FramingBytes), "framing")
@@ -261,6 +306,7 @@ const perRecord = prometheus.CounterValue
 
 // families of the output.
 var (
+	memoryDesc      = desc("memory_in_use_bytes", "Memory that the last garbage collection found in use.")
 	recordsDesc     = desc("records_total", "Records by what became of them: all passed ones go to each sink, and some to standard output.", "outcome")
 	bodiesDesc      = desc("bodies_omitted_total", "Bodies left out of records because of their types.")
 	sinkRecordsDesc = desc("sink_records_total", "Records of a sink by what became of them; accepted and recovered ones are in one of the others, or queued or spooled.", "sink", "outcome")
@@ -277,6 +323,7 @@ func outputDescs() []*prometheus.Desc {
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- memoryDesc
 	for _, d := range outputDescs() {
 		ch <- d
 	}
@@ -324,6 +371,7 @@ func collectOutput(ch chan<- prometheus.Metric, out ledger.Output) {
 
 // Collect implements prometheus.Collector.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	ch <- prometheus.MustNewConstMetric(memoryDesc, prometheus.GaugeValue, float64(memory.InUse()))
 	collectOutput(ch, c.output())
 	ledgers := c.ledgers()
 	for _, m := range perSource() {

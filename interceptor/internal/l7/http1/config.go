@@ -69,6 +69,13 @@ const (
 	firstBodyLen = 512
 )
 
+// DefaultConfig returns the configuration that the zero value stands for.
+func DefaultConfig() (c Config) {
+	c.setDefaults()
+	c.Shared = nil
+	return c
+}
+
 // setDefaults fills in what is not set.
 func (c *Config) setDefaults() {
 	if c.MaxHeadLen <= 0 {
@@ -108,4 +115,7 @@ type Stats struct {
 	Resyncs  uint64 // times a direction lost its place
 	Doubtful uint64 // responses that no request could be told for without risk
 	GivenUp  uint64 // directions given up as not HTTP
+
+	HeadCuts     uint64 // sections cut by MaxHeadLen
+	ShedRequests uint64 // told without a response because of MaxPending or MaxPendingBytes
 }

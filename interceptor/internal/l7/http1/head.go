@@ -221,6 +221,7 @@ func (h *half) endSection() {
 // fields go into the record, the last one is looked at for framing as far as
 // it will be.
 func (h *half) cut(src []byte) bool {
+	h.c.cfg.Shared.Stats.HeadCuts++
 	at := 0
 	if !h.lined {
 		if !h.startLineCut(src) {

@@ -46,6 +46,7 @@ func (p *pairing) addRequest(c *Conn, x *roundTrip) {
 		p.split(c, y)
 	}
 	if len(p.pending) >= c.cfg.MaxPending {
+		c.cfg.Shared.Stats.ShedRequests++
 		p.dropOldest(c)
 		if len(p.pending) == 0 {
 			x.follows = false
@@ -261,6 +262,7 @@ func (p *pairing) endRequest(c *Conn, x *roundTrip) {
 		x.cost = x.size()
 		p.cost += x.cost
 		for p.cost > c.cfg.MaxPendingBytes && len(p.pending) > 1 {
+			c.cfg.Shared.Stats.ShedRequests++
 			p.dropOldest(c)
 		}
 	}

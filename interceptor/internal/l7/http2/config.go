@@ -49,6 +49,13 @@ const (
 	maxInterim = 64
 )
 
+// DefaultConfig returns the configuration that the zero value stands for.
+func DefaultConfig() Config {
+	c := Config{}.withDefaults()
+	c.Shared = nil
+	return c
+}
+
 func (c Config) withDefaults() Config {
 	if c.MaxHeaderBlock <= 0 {
 		c.MaxHeaderBlock = defaultMaxHeaderBlock

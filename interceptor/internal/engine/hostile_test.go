@@ -1,0 +1,333 @@
+package engine
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/binary"
+	"fmt"
+	"runtime/debug"
+	"runtime/metrics"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+
+	"capstan/interceptor/internal/exchange"
+	"capstan/interceptor/internal/memory"
+	"capstan/pkg/capture"
+	"capstan/pkg/reassembly"
+	capstanv1 "capstan/proto/capstan/v1"
+)
+
+// hostileCap is the cap that the attacks are held to, small so that they are
+// short.
+const hostileCap = 48 << 20
+
+// attacker feeds an engine frames that it makes as it goes, so that only the
+// engine holds memory.
+type attacker struct {
+	e      *Engine
+	buf    [14 + 20 + 20 + 1448]byte
+	peers  uint32
+	frames int
+	now    int64
+	check  func()
+}
+
+// peer is one connection of the attacker: a client and its server.
+type peer struct {
+	a      *attacker
+	number uint32
+	seq    [2]uint32
+}
+
+// peer returns a new connection without any packet.
+func (a *attacker) peer() *peer {
+	a.peers++
+	return &peer{a: a, number: a.peers, seq: [2]uint32{1000, 5000}}
+}
+
+// open returns a new connection after its handshake.
+func (a *attacker) open() *peer {
+	p := a.peer()
+	p.send(0, 0x02, nil)
+	p.send(1, 0x12, nil)
+	p.send(0, 0x10, nil)
+	return p
+}
+
+// send sends a segment from a side.
+func (p *peer) send(side int, flags byte, payload []byte) {
+	b := p.a.buf[:14+20+20+len(payload)]
+	clear(b[:54])
+	b[12] = 0x08
+	ip := b[14:]
+	ip[0], ip[8], ip[9] = 0x45, 64, 6
+	binary.BigEndian.PutUint16(ip[2:], uint16(40+len(payload)))
+	ends := [2][4]byte{{10}, {192, 168, 0, 1}}
+	binary.BigEndian.PutUint32(ends[0][:], 10<<24|p.number&0xffffff)
+	ports := [2]uint16{uint16(1024 + p.number>>24), 80}
+	copy(ip[12:], ends[side][:])
+	copy(ip[16:], ends[1-side][:])
+	tcp := ip[20:]
+	binary.BigEndian.PutUint16(tcp, ports[side])
+	binary.BigEndian.PutUint16(tcp[2:], ports[1-side])
+	binary.BigEndian.PutUint32(tcp[4:], p.seq[side])
+	if flags&0x10 != 0 {
+		binary.BigEndian.PutUint32(tcp[8:], p.seq[1-side])
+	}
+	tcp[12], tcp[13] = 5<<4, flags
+	copy(tcp[20:], payload)
+	p.seq[side] += uint32(len(payload))
+	if flags&0x03 != 0 {
+		p.seq[side]++
+	}
+	p.a.frame(b)
+}
+
+// say sends bytes in segments.
+func (p *peer) say(side int, data []byte) {
+	for len(data) > 0 {
+		n := min(len(data), 1448)
+		p.send(side, 0x18, data[:n])
+		data = data[n:]
+	}
+}
+
+func (a *attacker) frame(b []byte) {
+	a.now += 1000
+	a.e.Frame(&capture.Frame{Timestamp: a.now, Data: b, Len: len(b), LinkType: capture.LinkTypeEthernet})
+	if a.frames++; a.frames%128 == 0 {
+		a.check()
+	}
+}
+
+// h2frame returns a frame of HTTP/2 (RFC 9113 §4.1).
+func h2frame(kind, flags byte, stream uint32, payload []byte) []byte {
+	b := []byte{byte(len(payload) >> 16), byte(len(payload) >> 8), byte(len(payload)), kind, flags}
+	return append(binary.BigEndian.AppendUint32(b, stream), payload...)
+}
+
+// h2literal returns a field that HPACK puts into the table (RFC 7541 §6.2.1).
+func h2literal(name, value string) []byte {
+	b := append([]byte{0x40, byte(len(name))}, name...)
+	b = append(b, 0x7f) // a length of 127 and more
+	for n := len(value) - 127; ; n >>= 7 {
+		if n < 128 {
+			return append(append(b, byte(n)), value...)
+		}
+		b = append(b, byte(n)|0x80)
+	}
+}
+
+func compressed(t testing.TB, coding string, n int) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	zeros := make([]byte, 1<<20)
+	if coding == "zstd" {
+		w, err := zstd.NewWriter(&b, zstd.WithWindowSize(8<<20))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range n >> 20 {
+			_, _ = w.Write(zeros)
+		}
+		_ = w.Close()
+	} else {
+		w := gzip.NewWriter(&b)
+		for range n >> 20 {
+			_, _ = w.Write(zeros)
+		}
+		_ = w.Close()
+	}
+	return b.Bytes()
+}
+
+func bomb(coding string, body []byte) []byte {
+	return append(fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Encoding: %s\r\nContent-Length: %d\r\n\r\n", coding, len(body)), body...)
+}
+
+// attack makes the state of one more victim. bounded attacks are those that a
+// limit of its own stops before the cap, however long they last.
+type attack struct {
+	name    string
+	bounded bool
+	rounds  int // enough to exceed the cap twice over, but for bounded ones
+	step    func(a *attacker, i int)
+}
+
+func attacks(t testing.TB) []attack {
+	preface := append([]byte(preface), h2frame(4, 0, 0, nil)...)
+	get := []byte(get(1))
+	filler := bytes.Repeat([]byte("X-Filler: 0123456789abcdef\r\n"), 2200) // 61,600 bytes
+	kib := bytes.Repeat([]byte{'a'}, 1024)
+	gzipped, zstded := compressed(t, "gzip", 64<<20), compressed(t, "zstd", 64<<20)
+	var one *peer
+	return []attack{
+		{"SYN flood", false, 300_000, func(a *attacker, _ int) { a.peer().send(0, 0x02, nil) }},
+		{"idle connections", false, 70_000, func(a *attacker, _ int) {
+			p := a.open()
+			p.say(0, get)
+			p.say(1, []byte(answer(100)))
+		}},
+		{"connections that end at once", false, 300_000, func(a *attacker, _ int) {
+			p := a.peer()
+			p.send(0, 0x02, nil)
+			p.send(1, 0x14, nil)
+		}},
+		{"headers without end", false, 1_500, func(a *attacker, _ int) {
+			p := a.open()
+			p.say(0, get[:len(get)-2])
+			p.say(0, filler)
+		}},
+		{"one header section without end", true, 500, func(a *attacker, i int) {
+			if i == 0 {
+				one = a.open()
+				one.say(0, get[:len(get)-2])
+			}
+			one.say(0, filler)
+		}},
+		{"trailers without end", false, 1_500, func(a *attacker, _ int) {
+			p := a.open()
+			p.say(0, get)
+			p.say(1, []byte("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"))
+			p.say(1, filler)
+		}},
+		{"gaps that never close", false, 1_000, func(a *attacker, _ int) {
+			p := a.open()
+			p.say(0, get)
+			p.seq[0] += 100 // never sent
+			for range 80 {
+				p.send(0, 0x18, kib)
+			}
+		}},
+		{"requests that are never answered", false, 600, func(a *attacker, _ int) {
+			p := a.open()
+			for range 60 {
+				p.say(0, get[:len(get)-2])
+				p.say(0, filler[:1400])
+				p.say(0, []byte("\r\n"))
+			}
+		}},
+		{"answers to nothing", true, 2_000, func(a *attacker, _ int) {
+			p := a.open()
+			for range 70 {
+				p.say(1, []byte(answer(200)))
+			}
+		}},
+		{"bodies that never end", false, 1_500, func(a *attacker, _ int) {
+			p := a.open()
+			p.say(0, get)
+			p.say(1, []byte("HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n"))
+			for range 45 {
+				p.say(1, kib)
+			}
+		}},
+		{"a start line byte by byte", false, 4_200, func(a *attacker, _ int) {
+			p := a.open()
+			for i := range 120 {
+				p.send(0, 0x18, []byte{("POST /" + strings.Repeat("a", 250))[i]})
+			}
+		}},
+		{"HTTP/2 header blocks that never end", false, 400, func(a *attacker, _ int) {
+			p := a.open()
+			p.say(0, preface)
+			p.say(0, h2frame(1, 0, 1, h2literal("x", strings.Repeat("a", 8000))))
+			for range 24 {
+				p.say(0, h2frame(9, 0, 1, h2literal("x", strings.Repeat("a", 8000))))
+			}
+		}},
+		{"HTTP/2 tables that grow", false, 700, func(a *attacker, _ int) {
+			p := a.open()
+			p.say(0, preface)
+			p.say(1, h2frame(4, 0, 0, []byte{0, 1, 0, 1, 0, 0})) // a table of 64 KiB
+			block := []byte{0x3f, 0xe1, 0xff, 0x03, 0x82, 0x87, 0x84}
+			for i := range 60 {
+				p.say(0, h2frame(1, 5, uint32(2*i+1), append(block, h2literal("x", strings.Repeat("a", 1000))...)))
+				block = []byte{0x82, 0x87, 0x84}
+			}
+		}},
+		{"HTTP/2 streams that never close", false, 120, func(a *attacker, _ int) {
+			p := a.open()
+			p.say(0, preface)
+			for i := range 900 {
+				p.say(0, h2frame(1, 4, uint32(2*i+1), append([]byte{0x83, 0x87, 0x84}, h2literal("x", strings.Repeat("a", 200))...)))
+			}
+		}},
+		{"gzip bombs", true, 20, func(a *attacker, _ int) {
+			p := a.open()
+			p.say(0, get)
+			p.say(1, bomb("gzip", gzipped))
+		}},
+		{"zstd bombs", true, 20, func(a *attacker, _ int) {
+			p := a.open()
+			p.say(0, get)
+			p.say(1, bomb("zstd", zstded))
+		}},
+		{"fragments that never meet", true, 100_000, func(a *attacker, i int) {
+			b := a.buf[:14+20+1400]
+			clear(b)
+			b[12] = 0x08
+			ip := b[14:]
+			ip[0], ip[8], ip[9] = 0x45, 64, 6
+			binary.BigEndian.PutUint16(ip[2:], 1420)
+			binary.BigEndian.PutUint16(ip[4:], uint16(i))
+			ip[6] = 0x20 // more fragments
+			binary.BigEndian.PutUint32(ip[12:], uint32(i))
+			a.frame(b)
+		}},
+	}
+}
+
+// inUse is what Go's runtime has from the system: what the cap is on.
+func inUse() uint64 {
+	s := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	metrics.Read(s)
+	return s[0].Value.Uint64() - s[1].Value.Uint64()
+}
+
+// TestHostileMemory feeds the engine what is made to use memory up, and holds it
+// to the cap all the time. Without the cap the same exceeds it, or a limit of
+// its own bounds it; either is checked.
+func TestHostileMemory(t *testing.T) {
+	for i, x := range attacks(t) {
+		if testing.Short() && i%4 != 0 {
+			continue
+		}
+		t.Run(x.name, func(t *testing.T) {
+			peak, s := x.run(nil, false)
+			if exceeds := peak > hostileCap; exceeds == x.bounded {
+				t.Fatalf("without the cap it takes %d MiB", peak>>20)
+			}
+			b := memory.NewBudget(hostileCap)
+			defer b.Close()
+			peak, s = x.run(b, true)
+			if peak > hostileCap {
+				t.Errorf("%d MiB in use under a cap of %d MiB", peak>>20, hostileCap>>20)
+			}
+			if shed := s.Reassembly.Shed + s.Reassembly.ShedTuples + s.Reassembly.ShedConnections; shed == 0 && !x.bounded {
+				t.Error("nothing is counted as shed")
+			}
+			t.Logf("peak %d MiB, shed: %d holes, %d tuples, %d connections", peak>>20, s.Reassembly.Shed, s.Reassembly.ShedTuples, s.Reassembly.ShedConnections)
+		})
+	}
+}
+
+// run returns the most memory that was in use. Unless whole it stops when the
+// cap is exceeded.
+func (x *attack) run(b *memory.Budget, whole bool) (peak uint64, s Snapshot) {
+	debug.FreeOSMemory() // what the last one has left
+	a := &attacker{now: 1e9}
+	a.check = func() { peak = max(peak, inUse()) }
+	a.e = New(Config{
+		Memory:     b,
+		Reassembly: reassembly.Config{MaxConnections: 1 << 20, MaxQueuedTotal: 1 << 30},
+		Exchange:   exchange.Config{BodyLimit: 64 << 10, Emit: func(*capstanv1.Exchange) {}},
+	})
+	for i := 0; i < x.rounds && (whole || peak <= hostileCap); i++ {
+		x.step(a, i)
+	}
+	a.check()
+	a.e.Finish()
+	return peak, a.e.Snapshot()
+}

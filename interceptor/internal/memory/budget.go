@@ -1,0 +1,124 @@
+// Package memory keeps the process below a cap.
+//
+// No room can tell what all of them hold together, and an estimate of what a
+// parser's structures weigh is never as true as the garbage collector's own
+// count. So the collector is asked: it keeps the process below a limit under the
+// cap as long as what is in use allows for that, and whenever it finds more in
+// use than a share of the cap, the engines are told to shed.
+package memory
+
+import (
+	"os"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+	"sync"
+)
+
+// Shares of the cap, in percent. What is between them is room for what comes
+// in while the collector is counting.
+const (
+	limitShare = 80 // where the collector runs at the latest
+	shedShare  = 50 // from where on too much is in use
+	waitShare  = 85 // from where on, garbage included, the collector is waited for
+)
+
+// gcPercent is what GOGC is by default: since there is a limit, the collector can
+// run less often below it, which saves an engine with little in use, that
+// allocates much, a sixth of its time.
+const gcPercent = 400
+
+// Budget watches over a cap on the memory that Go's runtime has from the system.
+// Any goroutine may use it.
+type Budget struct {
+	limit    uint64
+	previous int64 // the limit before
+	percent  int   // GOGC before
+
+	mu        sync.Mutex
+	samples   []metrics.Sample
+	next      uint64 // collection from which on to judge again
+	need      Need
+	collected uint64 // round
+	pressed   bool   // something was shed, and since then nothing was found to be enough
+}
+
+// Need is what has to be shed.
+type Need struct {
+	// Round counts the times that something had to be: whoever holds memory
+	// sheds once in each.
+	Round uint64
+	// Hard tells that the last round, without it, was not enough.
+	Hard bool
+}
+
+// The metrics asked for.
+const (
+	cyclesMetric = "/gc/cycles/total:gc-cycles"
+	liveMetric   = "/gc/heap/live:bytes"
+	heapMetric   = "/memory/classes/heap/objects:bytes"
+)
+
+// NewBudget makes limit, in bytes, the cap of the process, until Close.
+func NewBudget(limit uint64) *Budget {
+	b := &Budget{limit: limit, samples: []metrics.Sample{{Name: cyclesMetric}, {Name: liveMetric}, {Name: heapMetric}}}
+	b.previous = debug.SetMemoryLimit(int64(limit / 100 * limitShare))
+	b.percent = debug.SetGCPercent(gcPercent)
+	if os.Getenv("GOGC") != "" {
+		debug.SetGCPercent(b.percent)
+	}
+	return b
+}
+
+// Close lifts the cap.
+func (b *Budget) Close() {
+	debug.SetMemoryLimit(b.previous)
+	debug.SetGCPercent(b.percent)
+}
+
+// Limit returns the cap in bytes.
+func (b *Budget) Limit() uint64 { return b.limit }
+
+// Poll returns what has to be shed by now. It takes about a microsecond, but
+// for the times when it has to wait for the collector.
+func (b *Budget) Poll() Need {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	metrics.Read(b.samples)
+	if b.samples[2].Value.Uint64() > b.limit/100*waitShare {
+		// Others use the processors that the collector needs.
+		runtime.GC()
+		metrics.Read(b.samples)
+	}
+	cycles, live := b.samples[0].Value.Uint64(), b.samples[1].Value.Uint64()
+	if cycles < b.next {
+		return b.need
+	}
+	b.next = cycles + 1
+	if live <= b.limit/100*shedShare {
+		b.pressed = false
+		return b.need
+	}
+	b.need.Hard, b.pressed = b.pressed, true
+	b.need.Round++
+	return b.need
+}
+
+// Collect has the collector run and waits for it, once in a round: what was shed
+// is memory again before more is taken, and the next judgement knows it.
+func (b *Budget) Collect(round uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.collected == round {
+		return
+	}
+	b.collected = round
+	runtime.GC()
+}
+
+// InUse returns the bytes that the last collection found in use.
+func InUse() uint64 {
+	s := []metrics.Sample{{Name: liveMetric}}
+	metrics.Read(s)
+	return s[0].Value.Uint64()
+}

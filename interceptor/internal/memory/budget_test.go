@@ -1,0 +1,61 @@
+package memory
+
+import (
+	"runtime"
+	"runtime/debug"
+	"testing"
+)
+
+// TestShedding: what is in use beyond the share asks for a round, that it goes on
+// for a hard one, and less for none; a round is collected for once.
+func TestShedding(t *testing.T) {
+	before := debug.SetMemoryLimit(-1)
+	b := NewBudget(64 << 20)
+	if got := debug.SetMemoryLimit(-1); got > 64<<20 {
+		t.Errorf("the collector's limit is %d", got)
+	}
+	runtime.GC()
+	if n := b.Poll(); n != (Need{}) {
+		t.Fatalf("nothing is in use: %+v", n)
+	}
+	hog := make([]byte, 40<<20)
+	runtime.GC()
+	if n := b.Poll(); n != (Need{Round: 1}) {
+		t.Errorf("40 MiB of 64 are in use: %+v", n)
+	}
+	if n := b.Poll(); n != (Need{Round: 1}) {
+		t.Errorf("judged twice by one collection: %+v", n)
+	}
+	b.Collect(1)
+	n := b.Poll()
+	if n != (Need{Round: 2, Hard: true}) {
+		t.Errorf("it was not enough: %+v", n)
+	}
+	runtime.KeepAlive(hog)
+	hog = nil
+	b.Collect(2)
+	if n = b.Poll(); n.Round != 2 {
+		t.Errorf("it was enough: %+v", n)
+	}
+	hog = make([]byte, 40<<20)
+	runtime.GC()
+	if n = b.Poll(); n != (Need{Round: 3}) {
+		t.Errorf("the next time begins as the first: %+v", n)
+	}
+	runtime.KeepAlive(hog)
+	if InUse() < 40<<20 {
+		t.Errorf("%d bytes in use", InUse())
+	}
+	b.Close()
+	if got := debug.SetMemoryLimit(-1); got != before {
+		t.Errorf("afterwards the limit is %d, was %d", got, before)
+	}
+}
+
+func BenchmarkPoll(b *testing.B) {
+	budget := NewBudget(1 << 30)
+	defer budget.Close()
+	for b.Loop() {
+		budget.Poll()
+	}
+}
