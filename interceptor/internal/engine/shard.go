@@ -25,7 +25,7 @@ type shard struct {
 
 // pollEvery is after how many segments the memory in use is looked at: often
 // enough that what they bring meanwhile is little, and cost them nothing.
-const pollEvery = 256
+const pollEvery = 128
 
 func newShard(cfg Config) *shard {
 	s := &shard{recorder: exchange.NewRecorder(cfg.Exchange)}

@@ -18,9 +18,9 @@ import (
 // Shares of the cap, in percent. What is between them is room for what comes
 // in while the collector is counting.
 const (
-	limitShare = 80 // where the collector runs at the latest
-	shedShare  = 50 // from where on too much is in use
-	waitShare  = 85 // from where on, garbage included, the collector is waited for
+	limitShare = 65 // where the collector runs at the latest
+	shedShare  = 40 // from where on too much is in use
+	waitShare  = 68 // from where on, garbage included, the collector is waited for
 )
 
 // gcPercent is what GOGC is by default: since there is a limit, the collector can
