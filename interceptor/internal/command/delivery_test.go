@@ -212,7 +212,7 @@ func TestAllSinksHoldTheSame(t *testing.T) {
 	cfg := writeFile(t, fmt.Sprintf(`
 mask_header: [X-Customer-Pin]
 body_types: [text/*]
-drain_timeout: 1s
+drain_timeout: 10s
 rules: [{deny: {path: /healthz}}]
 sinks:
   - stdout: {format: json}
