@@ -170,8 +170,11 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func greeter(t *testing.T, network string) net.Listener {
 	t.Helper()
 	l, err := net.Listen(network, "localhost:0")
+	if err != nil && network == "tcp6" {
+		t.Skip(err) // a host without IPv6
+	}
 	if err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
 	go func() { // ends with the listener

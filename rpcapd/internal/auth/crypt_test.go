@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"capstan/pkg/netns/netnstest"
 )
 
 // vector is a password and what libxcrypt made of it.
@@ -58,13 +60,7 @@ func TestVerifyChangedHash(t *testing.T) {
 
 // Perl's crypt is the C library's.
 func TestVerifyAgreesWithCrypt(t *testing.T) {
-	perl, err := exec.LookPath("perl")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip("needs perl, whose crypt() is libxcrypt's")
-	}
+	perl := netnstest.RequireProgram(t, "perl")
 	random := rand.New(rand.NewPCG(1, 2))
 	salt := func(n int) string {
 		b := make([]byte, n)
