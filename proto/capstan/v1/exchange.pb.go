@@ -358,11 +358,13 @@ type Exchange struct {
 	Pushed bool `protobuf:"varint,14,opt,name=pushed,proto3" json:"pushed,omitempty"`
 	// Set where the exchange is a call of gRPC or gRPC-Web.
 	Grpc *Grpc `protobuf:"bytes,15,opt,name=grpc,proto3" json:"grpc,omitempty"`
-	// Set where the record is that of a connection, of the part of one behind an
-	// upgrade or CONNECT, or of a stream of HTTP/2 that carries WebSocket.
-	Connection    *Connection `protobuf:"bytes,16,opt,name=connection,proto3" json:"connection,omitempty"`
-	Websocket     *WebSocket  `protobuf:"bytes,17,opt,name=websocket,proto3" json:"websocket,omitempty"`
-	Tls           *Tls        `protobuf:"bytes,18,opt,name=tls,proto3" json:"tls,omitempty"`
+	// Set where the record is that of a connection, or of the part of one behind an
+	// upgrade or CONNECT.
+	Connection *Connection `protobuf:"bytes,16,opt,name=connection,proto3" json:"connection,omitempty"`
+	// Set where that is WebSocket; also where it is a stream of HTTP/2, whose record
+	// has request and response.
+	Websocket     *WebSocket `protobuf:"bytes,17,opt,name=websocket,proto3" json:"websocket,omitempty"`
+	Tls           *Tls       `protobuf:"bytes,18,opt,name=tls,proto3" json:"tls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1738,7 +1740,8 @@ type Tls struct {
 	// The first alert in the clear, as on the wire; 0 is close_notify.
 	Alerted bool   `protobuf:"varint,13,opt,name=alerted,proto3" json:"alerted,omitempty"`
 	Alert   uint32 `protobuf:"varint,14,opt,name=alert,proto3" json:"alert,omitempty"`
-	// Bytes of encrypted records.
+	// Bytes from where nothing is in the clear any more, or nothing that can be
+	// read.
 	EncryptedBytes uint64 `protobuf:"varint,15,opt,name=encrypted_bytes,json=encryptedBytes,proto3" json:"encrypted_bytes,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
