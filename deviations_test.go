@@ -22,14 +22,7 @@ func TestDeviationsAreListed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tests := map[string]bool{}
-	testFiles(t, func(_ string, f *ast.File) {
-		for _, d := range f.Decls {
-			if fn, ok := d.(*ast.FuncDecl); ok {
-				tests[fn.Name.Name] = true
-			}
-		}
-	})
+	tests := testFunctions(t)
 	listed := map[string]int{}
 	for _, row := range deviationRow.FindAllStringSubmatch(string(text), -1) {
 		listed[row[1]]++
@@ -48,6 +41,20 @@ func TestDeviationsAreListed(t *testing.T) {
 			t.Errorf("docs/deviations.md lists %s, which has none", path)
 		}
 	}
+}
+
+// testFunctions returns the names of the functions in test files.
+func testFunctions(t *testing.T) map[string]bool {
+	t.Helper()
+	names := map[string]bool{}
+	testFiles(t, func(_ string, f *ast.File) {
+		for _, d := range f.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok {
+				names[fn.Name.Name] = true
+			}
+		}
+	})
+	return names
 }
 
 // deviations counts the comments in the code, by file.

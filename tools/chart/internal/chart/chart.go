@@ -39,19 +39,37 @@ func Load(dir string) (*Chart, error) {
 	return &Chart{c}, nil
 }
 
-// Render renders with values, YAML text, over the chart's own. They must
-// satisfy the chart's schema.
+// Render renders an installation with values, YAML text, over the chart's own.
+// They must satisfy the chart's schema.
 func (c *Chart) Render(values string) (Rendered, error) {
-	var given map[string]any
-	if err := yaml.UnmarshalStrict([]byte(values), &given); err != nil {
-		return Rendered{}, fmt.Errorf("values: %w", err)
-	}
-	options := common.ReleaseOptions{Name: Release, Namespace: Namespace, Revision: 1, IsInstall: true}
-	all, err := util.ToRenderValues(c.chart, given, options, nil)
+	all, err := c.values(values, common.ReleaseOptions{Revision: 1, IsInstall: true})
 	if err != nil {
 		return Rendered{}, err
 	}
-	files, err := (engine.Engine{Strict: true}).Render(c.chart, all)
+	return rendered((engine.Engine{Strict: true}).Render(c.chart, all))
+}
+
+// Upgrade renders an upgrade in a cluster, in which templates find what is
+// there by lookup.
+func (c *Chart) Upgrade(values string, cluster engine.ClientProvider) (Rendered, error) {
+	all, err := c.values(values, common.ReleaseOptions{Revision: 2, IsUpgrade: true})
+	if err != nil {
+		return Rendered{}, err
+	}
+	return rendered(engine.RenderWithClientProvider(c.chart, all, cluster))
+}
+
+func (c *Chart) values(text string, options common.ReleaseOptions) (common.Values, error) {
+	var given map[string]any
+	if err := yaml.UnmarshalStrict([]byte(text), &given); err != nil {
+		return nil, fmt.Errorf("values: %w", err)
+	}
+	options.Name, options.Namespace = Release, Namespace
+	return util.ToRenderValues(c.chart, given, options, nil)
+}
+
+// rendered sorts the files that templates made into objects and notes.
+func rendered(files map[string]string, err error) (Rendered, error) {
 	if err != nil {
 		return Rendered{}, err
 	}

@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"testing"
 
+	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -11,69 +13,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
-)
-
-// The kinds of operators that the chart may make objects of, as far as it does
-// (api-reference.md of prometheus-operator and cert-manager).
-type (
-	podMonitor struct {
-		metav1.TypeMeta   `json:",inline"`
-		metav1.ObjectMeta `json:"metadata"`
-		Spec              struct {
-			Selector            metav1.LabelSelector `json:"selector"`
-			PodMetricsEndpoints []struct {
-				Port     string `json:"port"`
-				Interval string `json:"interval"`
-			} `json:"podMetricsEndpoints"`
-		} `json:"spec"`
-	}
-	prometheusRule struct {
-		metav1.TypeMeta   `json:",inline"`
-		metav1.ObjectMeta `json:"metadata"`
-		Spec              struct {
-			Groups []struct {
-				Name  string `json:"name"`
-				Rules []struct {
-					Alert       string            `json:"alert"`
-					Expr        string            `json:"expr"`
-					For         string            `json:"for"`
-					Labels      map[string]string `json:"labels"`
-					Annotations map[string]string `json:"annotations"`
-				} `json:"rules"`
-			} `json:"groups"`
-		} `json:"spec"`
-	}
-	issuerRef struct {
-		Name  string `json:"name"`
-		Kind  string `json:"kind"`
-		Group string `json:"group"`
-	}
-	issuer struct {
-		metav1.TypeMeta   `json:",inline"`
-		metav1.ObjectMeta `json:"metadata"`
-		Spec              struct {
-			SelfSigned *struct{} `json:"selfSigned"`
-			CA         *struct {
-				SecretName string `json:"secretName"`
-			} `json:"ca"`
-		} `json:"spec"`
-	}
-	certificate struct {
-		metav1.TypeMeta   `json:",inline"`
-		metav1.ObjectMeta `json:"metadata"`
-		Spec              struct {
-			IsCA       bool     `json:"isCA"`
-			CommonName string   `json:"commonName"`
-			SecretName string   `json:"secretName"`
-			DNSNames   []string `json:"dnsNames"`
-			Usages     []string `json:"usages"`
-			PrivateKey struct {
-				Algorithm      string `json:"algorithm"`
-				RotationPolicy string `json:"rotationPolicy"`
-			} `json:"privateKey"`
-			IssuerRef issuerRef `json:"issuerRef"`
-		} `json:"spec"`
-	}
 )
 
 // objects are the objects of one rendering, by what they are.
@@ -88,10 +27,10 @@ type objects struct {
 	roles       []*rbacv1.Role
 	bindings    []*rbacv1.RoleBinding
 	policies    []*networkingv1.NetworkPolicy
-	monitors    []*podMonitor
-	rules       []*prometheusRule
-	issuers     []*issuer
-	certs       []*certificate
+	monitors    []*monitoringv1.PodMonitor
+	rules       []*monitoringv1.PrometheusRule
+	issuers     []*certmanagerv1.Issuer
+	certs       []*certmanagerv1.Certificate
 }
 
 const chartDir = "../../../../manifests/charts/capstan"
@@ -144,13 +83,13 @@ func decode(t *testing.T, r Rendered) *objects {
 		case "networking.k8s.io/v1 NetworkPolicy":
 			o.policies = append(o.policies, strict[networkingv1.NetworkPolicy](t, text))
 		case "monitoring.coreos.com/v1 PodMonitor":
-			o.monitors = append(o.monitors, strict[podMonitor](t, text))
+			o.monitors = append(o.monitors, strict[monitoringv1.PodMonitor](t, text))
 		case "monitoring.coreos.com/v1 PrometheusRule":
-			o.rules = append(o.rules, strict[prometheusRule](t, text))
+			o.rules = append(o.rules, strict[monitoringv1.PrometheusRule](t, text))
 		case "cert-manager.io/v1 Issuer":
-			o.issuers = append(o.issuers, strict[issuer](t, text))
+			o.issuers = append(o.issuers, strict[certmanagerv1.Issuer](t, text))
 		case "cert-manager.io/v1 Certificate":
-			o.certs = append(o.certs, strict[certificate](t, text))
+			o.certs = append(o.certs, strict[certmanagerv1.Certificate](t, text))
 		default:
 			t.Errorf("the kind %q is not one that the chart makes:\n%s", kind, text)
 		}
