@@ -116,7 +116,7 @@ func newRig(t *testing.T, c watch.Config, roles Roles) *rig {
 	l.Source.Outages = []source.Outage{{From: time.Unix(1, 0), To: time.Unix(2, 0), Reason: "gone"}}
 	l.Engine.Frames, l.Engine.Bytes = 10, 1000
 	l.Engine.Outcomes[0] = 10
-	l.Engine.Reassembly.GapBytes = 9
+	l.Engine.Reassembly.GapBytes, l.Engine.Reassembly.QueuedBytes = 9, 7
 	l.Engine.Protocols[engine.TLS] = engine.ProtocolStats{Connections: 2, Active: 1, Bytes: 400}
 	var err error
 	r.server, err = New(Config{
@@ -124,9 +124,11 @@ func newRig(t *testing.T, c watch.Config, roles Roles) *rig {
 		Backend: Backend{
 			Ledgers: func() []ledger.Ledger { return []ledger.Ledger{l} },
 			Output: func() ledger.Output {
-				return ledger.Output{Emitted: 4, Sinks: []delivery.SinkStats{{Name: "file", Stats: delivery.Stats{Accepted: 4, Delivered: 4}}}}
+				return ledger.Output{Emitted: 4, Sinks: []delivery.SinkStats{{Name: "file", Stats: delivery.Stats{
+					Accepted: 4, Delivered: 2, Queued: 2, QueuedBytes: 20, Kind: "file", Policy: delivery.Spool, MaxRecords: 100, MaxBytes: 1000, MaxSpoolBytes: 5000,
+				}}}}
 			},
-			Sources: func() map[string]Source { return map[string]Source{sourceName: r.source} },
+			Sources: func() map[string]Source { return map[string]Source{sourceName: r.source} }, MemoryLimit: 1 << 40,
 		},
 	})
 	if err != nil {

@@ -31,6 +31,8 @@ type Backend struct {
 	Ledgers func() []ledger.Ledger
 	Output  func() ledger.Output
 	Sources func() map[string]Source // by the names of Ledgers
+	// MemoryLimit is the cap on the process's memory in bytes; 0 = none.
+	MemoryLimit uint64
 }
 
 // service implements capstanv1.InterceptorServer.

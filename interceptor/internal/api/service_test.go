@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -27,6 +28,15 @@ func TestStatus(t *testing.T) {
 		!src.GetCapturing() || src.GetFrames() != 10 || src.GetLostFrames() != 3 || src.GetConnections()["tls"] != 1 ||
 		src.GetUnreadBytes()["encrypted"] != 400 || src.GetUnreadBytes()["never captured"] != 9 || len(src.GetUnreadBytes()) != 2 {
 		t.Errorf("%v", s)
+	}
+	sink := s.GetSinks()[0]
+	if sink.GetKind() != "file" || sink.GetPolicy() != "spool" || sink.GetQueued() != 2 || sink.GetQueueLimit() != 100 || sink.GetQueuedBytes() != 20 ||
+		sink.GetQueueLimitBytes() != 1000 || sink.GetSpoolLimitBytes() != 5000 {
+		t.Errorf("%v", sink)
+	}
+	runtime.GC() // the memory in use is that of the last collection
+	if s, err = r.client(t).GetStatus(testContext(t), &capstanv1.GetStatusRequest{}); err != nil || s.GetMemoryBytes() < 100_000 || s.GetMemoryLimitBytes() != 1<<40 || s.GetWaitingBytes() != 7 {
+		t.Errorf("%v, %v", s, err)
 	}
 	if c := src.GetSettings(); c.GetDevice() != "any?dir=in" || c.GetOneInFlows() != 8 || c.GetFilter() != "tcp" {
 		t.Errorf("%v", c)

@@ -9,6 +9,7 @@ import (
 	"capstan/interceptor/internal/delivery"
 	"capstan/interceptor/internal/engine"
 	"capstan/interceptor/internal/ledger"
+	"capstan/interceptor/internal/memory"
 	"capstan/pkg/reassembly"
 	capstanv1 "capstan/proto/capstan/v1"
 )
@@ -19,11 +20,12 @@ func (s *service) status() *capstanv1.GetStatusResponse {
 	answer := &capstanv1.GetStatusResponse{
 		Version: s.version, StartTime: timestamppb.New(s.start),
 		Exchanges: watched.Records, Watchers: uint32(watched.Watchers),
+		MemoryBytes: memory.InUse(), MemoryLimitBytes: s.backend.MemoryLimit,
 	}
 	for i := range ledgers {
 		l := &ledgers[i]
 		answer.Sources = append(answer.Sources, s.sourceStatus(l))
-		answer.MemoryBytes += uint64(l.Engine.Reassembly.QueuedBytes)
+		answer.WaitingBytes += uint64(l.Engine.Reassembly.QueuedBytes)
 		if p := answer.Sources[i].GetProblem(); p != "" {
 			answer.Problems = append(answer.Problems, l.Name+": "+p)
 		}
@@ -31,7 +33,7 @@ func (s *service) status() *capstanv1.GetStatusResponse {
 	for i := range out.Sinks {
 		answer.Sinks = append(answer.Sinks, sinkStatus(&out.Sinks[i]))
 		if out.Sinks[i].Failing {
-			answer.Problems = append(answer.Problems, "sink "+out.Sinks[i].Name+": the last delivery failed")
+			answer.Problems = append(answer.Problems, "sink "+out.Sinks[i].Name+": "+utf8Text(out.Sinks[i].Problem))
 		}
 	}
 	answer.Ready = len(answer.Problems) == 0
@@ -86,9 +88,10 @@ func unread(e *engine.Snapshot) map[string]uint64 {
 
 func sinkStatus(s *delivery.SinkStats) *capstanv1.SinkStatus {
 	return &capstanv1.SinkStatus{
-		Name: s.Name, Failing: s.Failing, Accepted: s.Accepted, Recovered: s.Recovered, Delivered: s.Delivered, Dropped: s.Dropped,
+		Name: s.Name, Kind: s.Kind, Policy: s.Policy.String(), Failing: s.Failing, Problem: utf8Text(s.Problem), Accepted: s.Accepted, Recovered: s.Recovered, Delivered: s.Delivered, Dropped: s.Dropped,
 		Rejected: s.Rejected, SpoolFull: s.SpoolFull, SpoolLost: s.SpoolLost, Queued: s.Queued, Spooled: s.Spooled,
-		SpoolBytes: uint64(s.SpoolBytes), Retries: s.Retries,
+		SpoolBytes: uint64(s.SpoolBytes), Retries: s.Retries, QueueLimit: uint64(s.MaxRecords), QueuedBytes: uint64(s.QueuedBytes),
+		QueueLimitBytes: uint64(s.MaxBytes), SpoolLimitBytes: uint64(s.MaxSpoolBytes),
 	}
 }
 

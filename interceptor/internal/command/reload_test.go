@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -87,14 +88,25 @@ func TestReload(t *testing.T) {
 	}
 	emit("/secret")
 	emit("/open")
-	if told = change(fmt.Sprintf("sinks:\n- name: b\n  file: {path: %q}\n- name: c\n  file: {path: %q}\n", b, filepath.Join(dir, "none", "c"))); !strings.Contains(told, "sink c: ") {
+	late := filepath.Join(dir, "late")
+	c := filepath.Join(late, "c")
+	if told = change(fmt.Sprintf("sinks:\n- name: b\n  file: {path: %q}\n- name: c\n  file: {path: %q}\n", b, c)); !strings.Contains(told, "msg=\"sink fails\" sink=c") {
 		t.Errorf("a sink that can't be opened: %s", told)
 	}
 	emit("/secret")
+	if s := r.out.snapshot().Sinks; len(s) != 3 || s[1].Name != "c" || !s[1].Failing || s[1].Queued != 1 {
+		t.Errorf("%+v", s)
+	}
+	if err := os.Mkdir(late, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for r.out.snapshot().Sinks[1].Delivered == 0 { // it is opened without another signal
+		time.Sleep(10 * time.Millisecond)
+	}
 	if err := r.sinks.close(); err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{a: "[1 2 4]", b: "[4 5]"} {
+	for name, want := range map[string]string{a: "[1 2 4]", b: "[4 5]", c: "[5]"} {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
@@ -110,7 +122,7 @@ func TestReload(t *testing.T) {
 		}
 	}
 	out := r.out.snapshot()
-	if out.Passed != 4 || out.Denied != 1 || len(out.Sinks) != 2 || out.Sinks[1].Name != "a" || out.Sinks[1].Delivered != 3 {
+	if out.Passed != 4 || out.Denied != 1 || len(out.Sinks) != 3 || out.Sinks[2].Name != "a" || out.Sinks[2].Delivered != 3 {
 		t.Errorf("%+v", out)
 	}
 }

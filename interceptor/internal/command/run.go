@@ -210,7 +210,9 @@ func (r *runner) ledgers() (ledgers []ledger.Ledger) {
 
 // serveAPI serves the API on the pipelines.
 func (r *runner) serveAPI() (stop func(), err error) {
-	hub, stop, err := r.flags.api.serve(api.Backend{Ledgers: r.ledgers, Output: r.outputCounters, Sources: r.liveSources}, r.log)
+	hub, stop, err := r.flags.api.serve(api.Backend{
+		Ledgers: r.ledgers, Output: r.outputCounters, Sources: r.liveSources, MemoryLimit: r.flags.budget.Limit(),
+	}, r.log)
 	if hub != nil {
 		r.out.fanout.Tap(hub)
 	}

@@ -108,28 +108,42 @@ func (o *outlets) open(list []config.Sink) (queues []*delivery.Queue, err error)
 	return queues, err
 }
 
-func (o *outlets) openQueue(c *config.Sink) (*delivery.Queue, error) {
-	policy, err := delivery.ParsePolicy(c.Policy)
-	if err != nil {
-		return nil, err
+// openOrTry opens each sink of list, those that it can't later.
+func (o *outlets) openOrTry(list []config.Sink) (queues []*delivery.Queue) {
+	for _, c := range list {
+		q, err := o.openQueue(&c)
+		if err != nil {
+			q = delivery.OpenQueue(o.queueConfig(&c), err, func() (delivery.Sink, error) { return o.openSink(&c) })
+		}
+		queues = append(queues, q)
+		o.opened[q] = c
 	}
+	return queues
+}
+
+func (o *outlets) openQueue(c *config.Sink) (*delivery.Queue, error) {
 	s, err := o.openSink(c)
 	if err != nil {
 		return nil, err
 	}
-	q, err := delivery.NewQueue(delivery.Config{
-		Name: c.Name, Policy: policy, MaxRecords: c.MaxRecords, MaxBytes: int(c.MaxBytes),
-		Spool: spool.Options{Dir: c.SpoolDir, MaxBytes: int64(c.SpoolBytes)}, Log: o.log,
-	}, s)
+	q, err := delivery.NewQueue(o.queueConfig(c), s)
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return q, nil
 }
 
+func (o *outlets) queueConfig(c *config.Sink) delivery.Config {
+	policy, _ := delivery.ParsePolicy(c.Policy) // files are checked
+	return delivery.Config{
+		Name: c.Name, Kind: c.Kind(), Policy: policy, MaxRecords: c.MaxRecords, MaxBytes: int(c.MaxBytes),
+		Spool: spool.Options{Dir: c.SpoolDir, MaxBytes: int64(c.SpoolBytes)}, Log: o.log,
+	}
+}
+
 // change makes list the sinks. Those that stay as they are go on; the others
-// are drained and closed. What could not be opened is missing, as the error
-// tells.
+// are drained and closed. What can't be opened is tried again until it can. The
+// error is of closing.
 func (o *outlets) change(list []config.Sink) error {
 	ctx, cancel := context.WithTimeout(context.Background(), o.drain)
 	defer cancel()
@@ -159,7 +173,7 @@ func (o *outlets) change(list []config.Sink) error {
 		delete(o.opened, q)
 		return false
 	}
-	return o.fanout.Replace(ctx, keep, func() ([]*delivery.Queue, error) { return o.open(come) })
+	return o.fanout.Replace(ctx, keep, func() []*delivery.Queue { return o.openOrTry(come) })
 }
 
 // close delivers what is queued, and says what could not be.

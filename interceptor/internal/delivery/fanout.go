@@ -117,9 +117,8 @@ func (g *generation) end() <-chan struct{} {
 
 // Replace closes the queues that keep doesn't want, which have until ctx ends,
 // and adds those that open returns. Emitters wait meanwhile, so that a queue
-// and its successor together miss nothing. If open fails, what it returned is
-// added all the same.
-func (f *Fanout) Replace(ctx context.Context, keep func(*Queue) bool, open func() ([]*Queue, error)) error {
+// and its successor together miss nothing. The error is of closing.
+func (f *Fanout) Replace(ctx context.Context, keep func(*Queue) bool, open func() []*Queue) error {
 	f.replacing.Lock()
 	defer f.replacing.Unlock()
 	old := f.current.Load()
@@ -140,15 +139,14 @@ func (f *Fanout) Replace(ctx context.Context, keep func(*Queue) bool, open func(
 	f.closing = append(f.closing, gone...)
 	f.mu.Unlock()
 	err := closeAll(ctx, gone)
-	opened, openErr := open()
-	f.current.Store(newGeneration(append(kept, opened...)))
+	f.current.Store(newGeneration(append(kept, open()...)))
 	close(old.next)
 	select {
 	case <-ended:
 		f.settle(gone)
 	default: // their counters may change yet
 	}
-	return errors.Join(err, openErr)
+	return err
 }
 
 // settle keeps only the counters of closed queues.

@@ -44,6 +44,7 @@ func ParsePolicy(s string) (Policy, error) {
 // Config of a [Queue]. What is zero has the default named.
 type Config struct {
 	Name   string // of the sink, unique
+	Kind   string // of the sink, for who reads Stats
 	Policy Policy
 	// MaxRecords and MaxBytes bound the queue in memory; 10,000 and 64 MiB.
 	MaxRecords int
@@ -103,7 +104,15 @@ type Stats struct {
 	SpoolBytes  int64         // on disk
 	Retries     uint64        // batches that were delivered again
 	Blocked     time.Duration // that emitters have waited
-	Failing     bool          // the last delivery failed
+	Failing     bool          // the last delivery failed, or the sink is not open yet
+	Problem     string        // why, if it fails
+
+	// What the queue is, and what bounds it.
+	Kind          string
+	Policy        Policy
+	MaxRecords    int
+	MaxBytes      int
+	MaxSpoolBytes int64 // 0 without a spool
 }
 
 // Balanced reports whether the equation holds.

@@ -15,9 +15,9 @@ import (
 // Queue brings the records that it accepts to one sink.
 type Queue struct {
 	cfg  Config
-	sink Sink
+	sink Sink // nil until it is open
 	mem  *memory
-	disk *spool.Spool // nil without the policy Spool
+	disk atomic.Pointer[spool.Spool] // nil without the policy Spool, or until it is open
 
 	ctx    context.Context // ends when delivery has to stop at once
 	cancel context.CancelFunc
@@ -33,32 +33,61 @@ type Queue struct {
 	appending sync.RWMutex
 	appended  atomic.Uint64
 
+	opening atomic.Bool // an [OpenQueue] still tries
 	retries atomic.Uint64
-	failing atomic.Bool
+	problem atomic.Pointer[string] // of the sink that fails; nil if it doesn't
 }
 
 // NewQueue starts a queue in front of sink, which it closes in the end.
 func NewQueue(c Config, sink Sink) (*Queue, error) {
-	c = c.withDefaults()
-	q := &Queue{cfg: c, sink: sink, mem: newMemory(c)}
-	if c.Policy == Spool {
-		var err error
-		if q.disk, err = spool.Open(c.Spool); err != nil {
-			return nil, fmt.Errorf("sink %s: %w", c.Name, err)
-		}
+	q := unstarted(c)
+	q.sink = sink
+	if err := q.openSpool(); err != nil {
+		return nil, fmt.Errorf("sink %s: %w", q.cfg.Name, err)
 	}
-	q.ctx, q.cancel = context.WithCancel(context.Background())
-	if q.disk == nil {
-		q.work.Go(q.deliverMemory) // ended by Close
-	} else {
-		spooled := make(chan struct{})
-		q.work.Go(func() { // ended by Close
-			defer close(spooled)
-			q.spool()
-		})
-		q.work.Go(func() { q.deliverSpool(spooled) }) // ended by Close
-	}
+	q.start(func() bool { return true })
 	return q, nil
+}
+
+func unstarted(c Config) *Queue {
+	c = c.withDefaults()
+	q := &Queue{cfg: c, mem: newMemory(c)}
+	q.ctx, q.cancel = context.WithCancel(context.Background())
+	return q
+}
+
+func (q *Queue) openSpool() error {
+	if q.cfg.Policy != Spool || q.disk.Load() != nil {
+		return nil
+	}
+	d, err := spool.Open(q.cfg.Spool)
+	if err == nil {
+		q.disk.Store(d)
+	}
+	return err
+}
+
+// start starts the workers. Delivery begins once opened has returned true, and
+// never if it returns false.
+func (q *Queue) start(opened func() bool) {
+	if q.cfg.Policy != Spool {
+		q.work.Go(func() { // ended by Close
+			if opened() {
+				q.deliverMemory()
+			}
+		})
+		return
+	}
+	spooled := make(chan struct{})
+	q.work.Go(func() { // ended by Close
+		defer close(spooled)
+		q.spool()
+	})
+	q.work.Go(func() { // ended by Close
+		if opened() {
+			q.deliverSpool(spooled)
+		}
+	})
 }
 
 // Name returns the sink's name.
@@ -68,13 +97,13 @@ func (q *Queue) Name() string { return q.cfg.Name }
 func (q *Queue) Push(r *Record) { q.mem.push(r) }
 
 // Append puts encoded records, in order, on disk and returns when they are safe
-// there. It is for queues with the policy Spool, and for those who must not lose
+// there. It is for queues of NewQueue with the policy Spool, and for those who must not lose
 // what they have taken: all records are accepted, or none and the error tells
 // why, [spool.ErrFull] perhaps. Any goroutine may call it, until Close.
 func (q *Queue) Append(raw ...[]byte) error {
 	q.appending.RLock() // shared: callers share a write
 	defer q.appending.RUnlock()
-	if err := q.disk.Append(raw...); err != nil {
+	if err := q.disk.Load().Append(raw...); err != nil {
 		return err
 	}
 	q.appended.Add(uint64(len(raw)))
@@ -85,15 +114,21 @@ func (q *Queue) Append(raw ...[]byte) error {
 // sink. With the policy Spool, what is not delivered stays on disk; otherwise it
 // is dropped and counted. The error is the sink's.
 func (q *Queue) Close(ctx context.Context) error {
+	if q.opening.Load() {
+		q.cancel() // whatever keeps it from being opened, has had its time
+	}
 	q.mem.close()
 	stop := context.AfterFunc(ctx, q.cancel)
 	q.work.Wait()
 	stop()
 	q.cancel()
 	q.mem.drop()
-	err := q.sink.Close()
-	if q.disk != nil {
-		err = errors.Join(err, q.disk.Close())
+	var err error
+	if q.sink != nil {
+		err = q.sink.Close()
+	}
+	if d := q.disk.Load(); d != nil {
+		err = errors.Join(err, d.Close())
 	}
 	return err
 }
@@ -138,22 +173,32 @@ func (q *Queue) deliver(batch []*Record) (rejected uint64, ok bool) {
 				rejected = uint64(min(max(reject.Rejected, 0), len(batch)))
 				q.cfg.Log.Warn("records rejected", "sink", q.cfg.Name, "records", rejected, "err", reject.Err)
 			}
-			if q.failing.Swap(false) {
-				q.cfg.Log.Info("sink works again", "sink", q.cfg.Name)
-			}
+			q.works()
 			return rejected, true
 		}
 		if q.ctx.Err() != nil {
 			return 0, false
 		}
-		if !q.failing.Swap(true) {
-			q.cfg.Log.Warn("sink fails", "sink", q.cfg.Name, "err", err)
-		}
+		q.fails(err)
 		q.retries.Add(1)
 		if !q.sleep(pause) {
 			return 0, false
 		}
 		pause = min(2*pause, q.cfg.RetryMax)
+	}
+}
+
+// fails notes why the sink takes no records.
+func (q *Queue) fails(err error) {
+	problem := err.Error()
+	if q.problem.Swap(&problem) == nil {
+		q.cfg.Log.Warn("sink fails", "sink", q.cfg.Name, "err", err)
+	}
+}
+
+func (q *Queue) works() {
+	if q.problem.Swap(nil) != nil {
+		q.cfg.Log.Info("sink works again", "sink", q.cfg.Name)
 	}
 }
 
@@ -185,7 +230,10 @@ func (q *Queue) spool() {
 			raw = append(raw, r.Raw)
 		}
 		q.settling.Lock()
-		err := q.disk.Append(raw...)
+		err := errNotOpen
+		if d := q.disk.Load(); d != nil {
+			err = d.Append(raw...)
+		}
 		if err != nil {
 			q.spoolFull += uint64(len(batch))
 		}
@@ -215,9 +263,10 @@ func (q *Queue) deliverSpool(spooled <-chan struct{}) {
 		case <-q.ctx.Done():
 		}
 	})
+	disk := q.disk.Load()
 	batch := make([]*Record, 0, q.cfg.BatchRecords)
 	for {
-		raw, err := q.disk.Next(waiting, q.cfg.BatchRecords, q.cfg.BatchBytes)
+		raw, err := disk.Next(waiting, q.cfg.BatchRecords, q.cfg.BatchBytes)
 		switch {
 		case errors.Is(err, context.Canceled):
 			return
@@ -243,14 +292,14 @@ func (q *Queue) deliverSpool(spooled <-chan struct{}) {
 func (q *Queue) acknowledge(n int, rejected uint64) {
 	q.settling.Lock()
 	defer q.settling.Unlock()
-	if err := q.disk.Ack(n); err != nil { // they are delivered again after a restart
+	if err := q.disk.Load().Ack(n); err != nil { // they are delivered again after a restart
 		q.cfg.Log.Warn("spool", "sink", q.cfg.Name, slog.Any("err", err))
 	}
 	q.delivered += uint64(n) - rejected
 	q.rejected += rejected
 }
 
-// Stats returns the counters.
+// Stats returns the counters, and what bounds the queue.
 func (q *Queue) Stats() Stats {
 	q.appending.Lock()
 	defer q.appending.Unlock()
@@ -260,9 +309,16 @@ func (q *Queue) Stats() Stats {
 	s.Delivered, s.Rejected, s.SpoolFull = q.delivered, q.rejected, q.spoolFull
 	s.Dropped += q.undelivered
 	s.Accepted += q.appended.Load()
-	s.Retries, s.Failing = q.retries.Load(), q.failing.Load()
-	if q.disk != nil {
-		d := q.disk.Stats()
+	s.Retries = q.retries.Load()
+	if problem := q.problem.Load(); problem != nil {
+		s.Failing, s.Problem = true, *problem
+	}
+	s.Kind, s.Policy, s.MaxRecords, s.MaxBytes = q.cfg.Kind, q.cfg.Policy, q.cfg.MaxRecords, q.cfg.MaxBytes
+	if q.cfg.Policy == Spool {
+		s.MaxSpoolBytes = q.cfg.Spool.MaxBytes
+	}
+	if disk := q.disk.Load(); disk != nil {
+		d := disk.Stats()
 		s.Recovered, s.Spooled, s.SpoolLost, s.SpoolBytes = d.Recovered, d.Pending, d.Lost, d.Bytes
 	}
 	return s

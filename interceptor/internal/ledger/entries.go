@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"capstan/interceptor/internal/engine"
+	"capstan/interceptor/internal/figures"
 	"capstan/pkg/defrag"
 	"capstan/pkg/packet"
 	"capstan/pkg/reassembly"
@@ -62,13 +63,13 @@ func (e *entries) capture(l *Ledger) {
 	e.line("frames.lost_in_ring", 1, s.ServerDropped, "lost in its ring")
 	e.some("frames.lost_by_interface", 1, s.ServerInterfaceDropped, "lost by the interface before")
 	e.line("frames.sent", 1, s.ServerSent, "sent by it")
-	e.line("frames.arrived", 0, s.Frames, "frames arrived (%s)", size(s.Bytes))
+	e.line("frames.arrived", 0, s.Frames, "frames arrived (%s)", figures.Size(s.Bytes))
 	e.some("frames.missing", 1, s.Missing, "missing in the server's numbering")
 	e.some(keyOutages, 0, s.OutageCount, "outages, %v without capture", s.OutageTime.Round(1e6))
 }
 
 func (e *entries) frames(s *engine.Snapshot) {
-	e.line("frames.decoded", 0, s.Frames, "frames decoded (%s)", size(s.Bytes))
+	e.line("frames.decoded", 0, s.Frames, "frames decoded (%s)", figures.Size(s.Bytes))
 	e.line("frames.tcp", 1, s.Outcomes[packet.OutcomeTCP], "TCP")
 	for o, n := range s.Outcomes {
 		if o := packet.Outcome(o); o != packet.OutcomeTCP {
@@ -80,7 +81,7 @@ func (e *entries) frames(s *engine.Snapshot) {
 		e.some("fragments.dropped."+r.String(), 2, n, "fragments dropped: %s", words(r))
 	}
 	e.some("fragments.waiting", 2, uint64(s.Defrag.Waiting), "fragments waiting for others")
-	e.some("packets.put_together", 2, s.Defrag.Datagrams, "packets put together from fragments, %s of them TCP", count(s.Datagrams[packet.OutcomeTCP]))
+	e.some("packets.put_together", 2, s.Defrag.Datagrams, "packets put together from fragments, %s of them TCP", figures.Count(s.Datagrams[packet.OutcomeTCP]))
 	e.some("frames.tunnelled", 1, s.Decode.Tunnelled, "TCP inside of tunnels (also counted above)")
 	e.some("frames.checksum_bad", 1, s.Decode.Checksums[packet.ChecksumBad], "with a bad checksum (also counted above)")
 	e.some("frames.checksum_partial", 1, s.Decode.Checksums[packet.ChecksumPartial], "with a checksum left to the card (also counted above)")
@@ -92,22 +93,22 @@ func (e *entries) streams(s *engine.Snapshot) {
 	e.line("bytes.payload", 0, r.PayloadBytes, "bytes of TCP payload")
 	e.line("bytes.in_order", 1, r.DeliveredBytes, "in order")
 	e.some("bytes.repeated", 1, r.DuplicateBytes, "repeated by the sender")
-	e.some("bytes.captured_again", 1, r.CopyBytes, "captured again at another interface, in %s packets", count(r.Copies))
+	e.some("bytes.captured_again", 1, r.CopyBytes, "captured again at another interface, in %s packets", figures.Count(r.Copies))
 	for reason, n := range r.DroppedBytes {
 		d := reassembly.DropReason(reason)
 		e.some("bytes.dropped."+d.String(), 1, n, "dropped: %s", words(d))
 	}
 	e.some("bytes.waiting", 1, uint64(r.QueuedBytes), "waiting for bytes before them")
-	e.line("bytes.never_captured", 0, r.GapBytes, "bytes never captured, in %s gaps", count(r.Gaps))
+	e.line("bytes.never_captured", 0, r.GapBytes, "bytes never captured, in %s gaps", figures.Count(r.Gaps))
 	e.some("segments.conflicting", 0, r.Conflicts, "segments that differ from what was there before")
 	e.some("segments.urgent", 0, r.UrgentSegments, "segments with urgent data")
 	e.some("holes.shed", 0, r.Shed, "holes given up early, since too much waited behind them")
 	e.line("connections.opened", 0, r.Opened, "connections")
 	for p, c := range s.Protocols {
 		p := engine.Protocol(p)
-		e.some("connections."+p.String(), 1, c.Connections, "%s (%s)", p.Describe(), size(c.Bytes))
+		e.some("connections."+p.String(), 1, c.Connections, "%s (%s)", p.Describe(), figures.Size(c.Bytes))
 	}
-	e.some("connections.evicted", 1, r.Closed[reassembly.CloseEvicted], "ended since there was no room for more, %s of them for lack of memory", count(r.ShedConnections))
+	e.some("connections.evicted", 1, r.Closed[reassembly.CloseEvicted], "ended since there was no room for more, %s of them for lack of memory", figures.Count(r.ShedConnections))
 	e.some("tuples.shed", 0, r.ShedTuples, "tuples of ended connections forgotten for lack of memory")
 	e.messages(s)
 }
@@ -119,7 +120,7 @@ func (e *entries) messages(s *engine.Snapshot) {
 	e.some("bytes.http1_bodies", 0, h.BodyBytes, "bytes of HTTP/1 bodies")
 	e.some("bytes.http1_framing", 0, h.FramingBytes, "bytes of HTTP/1 framing")
 	e.some("bytes.http1_tunnelled", 0, h.TunnelledBytes, "bytes of tunnels through HTTP/1")
-	e.some("bytes.http1_skipped", 0, h.SkippedBytes, "bytes passed over in looking for HTTP/1, which lost its place %s times", count(h.Resyncs))
+	e.some("bytes.http1_skipped", 0, h.SkippedBytes, "bytes passed over in looking for HTTP/1, which lost its place %s times", figures.Count(h.Resyncs))
 	e.some("responses.doubtful", 0, h.Doubtful, "responses of HTTP/1 that no request could be told for")
 	e.some("directions.http1_given_up", 0, h.GivenUp, "directions given up as not HTTP/1")
 	e.some("sections.http1_cut", 0, h.HeadCuts, "header sections of HTTP/1 cut by a limit")
@@ -128,7 +129,7 @@ func (e *entries) messages(s *engine.Snapshot) {
 	e.some("bytes.http2_headers", 0, g.HeaderBytes, "bytes of HTTP/2 header blocks")
 	e.some("bytes.http2_bodies", 0, g.DataBytes, "bytes of HTTP/2 bodies")
 	e.some("bytes.http2_framing", 0, g.FramingBytes, "bytes of HTTP/2 framing")
-	e.some("bytes.http2_skipped", 0, g.SkippedBytes, "bytes passed over in looking for HTTP/2, which lost its place %s times", count(g.Resyncs))
+	e.some("bytes.http2_skipped", 0, g.SkippedBytes, "bytes passed over in looking for HTTP/2, which lost its place %s times", figures.Count(g.Resyncs))
 	e.some("directions.http2_given_up", 0, g.GivenUp, "directions given up as not HTTP/2")
 	e.some("blocks.http2_doubtful", 0, g.LostBlocks+g.BrokenBlocks+g.HeaderCuts, "header blocks of HTTP/2 with bytes lost, broken or cut by a limit")
 }

@@ -10,6 +10,7 @@ import (
 
 	"capstan/interceptor/internal/delivery"
 	"capstan/interceptor/internal/engine"
+	"capstan/interceptor/internal/figures"
 	"capstan/interceptor/internal/source"
 )
 
@@ -24,9 +25,9 @@ func WriteTable(to io.Writer, ledgers []Ledger, out Output) {
 		ledgers[i].entries().write(tw, ledgers[i].Source.Outages)
 		_ = tw.Flush() // a buffer takes everything
 	}
-	fmt.Fprintf(w, "\nrecords written: %s (%s)", count(out.Emitted), size(out.Bytes))
+	fmt.Fprintf(w, "\nrecords written: %s (%s)", figures.Count(out.Emitted), figures.Size(out.Bytes))
 	if out.Failed > 0 {
-		fmt.Fprintf(w, ", not written: %s", count(out.Failed))
+		fmt.Fprintf(w, ", not written: %s", figures.Count(out.Failed))
 	}
 	fmt.Fprintln(w)
 	outputLine(w, &out)
@@ -53,14 +54,14 @@ func outputLine(w io.Writer, out *Output) {
 		{out.Own, "records of what the sinks send: left out"}, {out.Denied, "records denied by rules"}, {out.BodiesOmitted, "bodies left out by their types"},
 	} {
 		if part.n > 0 {
-			fmt.Fprintf(w, "%s: %s\n", part.text, count(part.n))
+			fmt.Fprintf(w, "%s: %s\n", part.text, figures.Count(part.n))
 		}
 	}
 }
 
 // sinkLine tells what became of a sink's records.
 func sinkLine(w io.Writer, s *delivery.SinkStats) {
-	fmt.Fprintf(w, "sink %s: %s records, %s delivered", s.Name, count(s.Accepted+s.Recovered), count(s.Delivered))
+	fmt.Fprintf(w, "sink %s: %s records, %s delivered", s.Name, figures.Count(s.Accepted+s.Recovered), figures.Count(s.Delivered))
 	for _, part := range []struct {
 		n    uint64
 		text string
@@ -69,7 +70,7 @@ func sinkLine(w io.Writer, s *delivery.SinkStats) {
 		{s.SpoolLost, "lost in a damaged spool"}, {s.Queued, "waiting"}, {s.Spooled, "kept on disk"},
 	} {
 		if part.n > 0 {
-			fmt.Fprintf(w, ", %s %s", count(part.n), part.text)
+			fmt.Fprintf(w, ", %s %s", figures.Count(part.n), part.text)
 		}
 	}
 	if fmt.Fprintln(w); !s.Balanced() {
@@ -84,7 +85,7 @@ func (e entries) write(w io.Writer, outages []source.Outage) {
 		if entry.quiet && entry.Value == 0 {
 			continue
 		}
-		fmt.Fprintf(w, "%s\t  %s%s\n", count(entry.Value), strings.Repeat("  ", entry.Level), entry.Text)
+		fmt.Fprintf(w, "%s\t  %s%s\n", figures.Count(entry.Value), strings.Repeat("  ", entry.Level), entry.Text)
 		if entry.Key == keyOutages {
 			writeOutages(w, outages)
 		}
@@ -126,8 +127,8 @@ func StatusLine(ledgers []Ledger, out Output) string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "status: %s frames, %s lost; connections open: %s HTTP/1, %s encrypted, %s HTTP/2, %s unknown, %s undecided; %s not captured; %s exchanges",
-		count(frames), count(lost), count(active[engine.HTTP1]), count(active[engine.TLS]), count(active[engine.HTTP2]),
-		count(active[engine.Unknown]), count(active[engine.Undecided]), size(gaps), count(out.Passed))
+		figures.Count(frames), figures.Count(lost), figures.Count(active[engine.HTTP1]), figures.Count(active[engine.TLS]), figures.Count(active[engine.HTTP2]),
+		figures.Count(active[engine.Unknown]), figures.Count(active[engine.Undecided]), figures.Size(gaps), figures.Count(out.Passed))
 	for i := range out.Sinks {
 		if s := &out.Sinks[i]; s.Failing || s.Dropped+s.SpoolFull+s.SpoolLost+s.Rejected > 0 {
 			fmt.Fprintf(&b, "; sink %s: %s", s.Name, sinkState(s))
@@ -152,31 +153,9 @@ func StatusLine(ledgers []Ledger, out Output) string {
 
 // sinkState tells what is wrong with a sink.
 func sinkState(s *delivery.SinkStats) string {
-	state := fmt.Sprintf("%s waiting, %s lost", count(s.Queued+s.Spooled), count(s.Dropped+s.SpoolFull+s.SpoolLost+s.Rejected))
+	state := fmt.Sprintf("%s waiting, %s lost", figures.Count(s.Queued+s.Spooled), figures.Count(s.Dropped+s.SpoolFull+s.SpoolLost+s.Rejected))
 	if s.Failing {
 		state = "fails, " + state
 	}
 	return state
-}
-
-// count writes a number with its thousands apart.
-func count(n uint64) string {
-	s := fmt.Sprint(n)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
-
-// size writes a number of bytes in binary units.
-func size(n uint64) string {
-	if n < 1024 {
-		return fmt.Sprintf("%d B", n)
-	}
-	f, unit := float64(n), -1
-	for f >= 1024 && unit < 5 {
-		f /= 1024
-		unit++
-	}
-	return fmt.Sprintf("%.1f %ciB", f, "KMGTPE"[unit])
 }

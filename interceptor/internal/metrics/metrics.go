@@ -100,7 +100,7 @@ func sourceProblems(ledgers []ledger.Ledger) (problems []string) {
 func sinkProblems(out ledger.Output) (problems []string) {
 	for _, s := range out.Sinks {
 		if s.Failing {
-			problems = append(problems, "sink "+s.Name+" takes no records")
+			problems = append(problems, "sink "+s.Name+" takes no records: "+s.Problem)
 		}
 	}
 	return problems
@@ -314,7 +314,7 @@ var (
 	sinkBytesDesc   = desc("sink_queue_bytes", "Bytes of the records of a sink that wait.", "sink", "where")
 	sinkRetriesDesc = desc("sink_retries_total", "Batches of a sink that were delivered again.", "sink")
 	sinkBlockedDesc = desc("sink_blocked_seconds_total", "Time that engines have waited for a sink.", "sink")
-	sinkFailingDesc = desc("sink_failing", "1 if the last delivery of a sink failed.", "sink")
+	sinkFailingDesc = desc("sink_failing", "1 if the last delivery of a sink failed, or it can't be opened.", "sink")
 )
 
 func outputDescs() []*prometheus.Desc {

@@ -53,7 +53,7 @@ func TestServe(t *testing.T) {
 	stop, err := Serve(Config{Address: address, Pprof: true,
 		Ledgers: func() []ledger.Ledger { return []ledger.Ledger{connected} },
 		Output: func() ledger.Output {
-			return ledger.Output{Sinks: []delivery.SinkStats{{Name: "k", Stats: delivery.Stats{Failing: true}}}}
+			return ledger.Output{Sinks: []delivery.SinkStats{{Name: "k", Stats: delivery.Stats{Failing: true, Problem: "no"}}}}
 		}})
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"capstan/interceptor/internal/figures"
 	"capstan/interceptor/internal/sink/text"
 	capstanv1 "capstan/proto/capstan/v1"
 )
@@ -70,8 +71,9 @@ func writeStatus(out io.Writer, before, now *capstanv1.GetStatusResponse, took t
 	for _, p := range now.GetProblems() {
 		fmt.Fprintln(out, "not ready:", text.Safe(p))
 	}
-	fmt.Fprintf(out, "%d records%s, %d watchers; %s of payload wait for bytes before them\n",
-		now.GetExchanges(), rate(before.GetExchanges(), now.GetExchanges()), now.GetWatchers(), size(now.GetMemoryBytes()))
+	fmt.Fprintf(out, "%s records%s, %d watchers\n", figures.Count(now.GetExchanges()), rate(before.GetExchanges(), now.GetExchanges()), now.GetWatchers())
+	fmt.Fprintf(out, "memory: %s in use%s; %s of payload wait for bytes before them\n",
+		figures.Size(now.GetMemoryBytes()), limit(now.GetMemoryLimitBytes(), figures.Size), figures.Size(now.GetWaitingBytes()))
 	for i, s := range now.GetSources() {
 		was := s
 		if i < len(before.GetSources()) && before.GetSources()[i].GetName() == s.GetName() {
@@ -92,7 +94,7 @@ func writeSource(out io.Writer, was, s *capstanv1.SourceStatus, rate func(was, i
 		state = "not capturing: " + text.Safe(s.GetProblem())
 	}
 	fmt.Fprintf(out, "  %s\n", state)
-	fmt.Fprintf(out, "  %d frames%s, %s; %d lost\n", s.GetFrames(), rate(was.GetFrames(), s.GetFrames()), size(s.GetBytes()), s.GetLostFrames())
+	fmt.Fprintf(out, "  %s frames%s, %s; %s lost\n", figures.Count(s.GetFrames()), rate(was.GetFrames(), s.GetFrames()), figures.Size(s.GetBytes()), figures.Count(s.GetLostFrames()))
 	if c := s.GetSettings(); c != nil {
 		fmt.Fprintf(out, "  device %s", text.Safe(c.GetDevice()))
 		if c.GetFilter() != "" {
@@ -103,8 +105,8 @@ func writeSource(out io.Writer, was, s *capstanv1.SourceStatus, rate func(was, i
 		}
 		fmt.Fprintln(out)
 	}
-	fmt.Fprintf(out, "  connections open: %s\n", listed(s.GetConnections(), func(n uint64) string { return fmt.Sprint(n) }))
-	fmt.Fprintf(out, "  not read: %s\n", listed(s.GetUnreadBytes(), size))
+	fmt.Fprintf(out, "  connections open: %s\n", listed(s.GetConnections(), figures.Count))
+	fmt.Fprintf(out, "  not read: %s\n", listed(s.GetUnreadBytes(), figures.Size))
 }
 
 func writeSinks(out io.Writer, sinks []*capstanv1.SinkStatus) {
@@ -113,16 +115,29 @@ func writeSinks(out io.Writer, sinks []*capstanv1.SinkStatus) {
 	}
 	fmt.Fprintln(out)
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "SINK\tSTATE\tACCEPTED\tDELIVERED\tDROPPED\tREJECTED\tWAITING\tRETRIES")
+	fmt.Fprintln(w, "SINK\tKIND\tPOLICY\tSTATE\tACCEPTED\tDELIVERED\tDROPPED\tREJECTED\tIN MEMORY\tON DISK\tRETRIES")
 	for _, s := range sinks {
 		state := "works"
 		if s.GetFailing() {
 			state = "fails"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\n", text.Safe(s.GetName()), state, s.GetAccepted()+s.GetRecovered(), s.GetDelivered(),
-			s.GetDropped()+s.GetSpoolFull()+s.GetSpoolLost(), s.GetRejected(), s.GetQueued()+s.GetSpooled(), s.GetRetries())
+		disk := "-"
+		if n := s.GetSpoolLimitBytes(); n > 0 {
+			disk = figures.Count(s.GetSpooled()) + ", " + figures.Size(s.GetSpoolBytes()) + limit(n, figures.Size)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", text.Safe(s.GetName()), text.Safe(s.GetKind()), text.Safe(s.GetPolicy()), state,
+			figures.Count(s.GetAccepted()+s.GetRecovered()), figures.Count(s.GetDelivered()), figures.Count(s.GetDropped()+s.GetSpoolFull()+s.GetSpoolLost()),
+			figures.Count(s.GetRejected()), figures.Count(s.GetQueued())+limit(s.GetQueueLimit(), figures.Count), disk, figures.Count(s.GetRetries()))
 	}
 	_ = w.Flush() // out's errors are told by nobody here
+}
+
+// limit writes what bounds a number before it, if something does.
+func limit(n uint64, write func(uint64) string) string {
+	if n == 0 {
+		return ""
+	}
+	return " of " + write(n)
 }
 
 // listed writes a map in the order of its keys.
@@ -136,19 +151,6 @@ func listed(m map[string]uint64, value func(uint64) string) string {
 	}
 	slices.Sort(parts)
 	return strings.Join(parts, ", ")
-}
-
-// size writes a number of bytes in binary units.
-func size(n uint64) string {
-	if n < 1024 {
-		return fmt.Sprintf("%d B", n)
-	}
-	f, unit := float64(n), -1
-	for f >= 1024 && unit < 5 {
-		f /= 1024
-		unit++
-	}
-	return fmt.Sprintf("%.1f %ciB", f, "KMGTPE"[unit])
 }
 
 // Ledger writes the whole account.
@@ -165,7 +167,7 @@ func Ledger(ctx context.Context, c capstanv1.InterceptorClient, asJSON bool, out
 		fmt.Fprintf(w, "\n%s\n", text.Safe(a.GetName()))
 		for _, e := range a.GetEntries() {
 			if e.GetValue() > 0 || e.GetLevel() == 0 {
-				fmt.Fprintf(w, "%d\t  %s%s\n", e.GetValue(), strings.Repeat("  ", int(min(e.GetLevel(), 8))), text.Safe(e.GetText()))
+				fmt.Fprintf(w, "%s\t  %s%s\n", figures.Count(e.GetValue()), strings.Repeat("  ", int(min(e.GetLevel(), 8))), text.Safe(e.GetText()))
 			}
 		}
 		for _, o := range a.GetOutages() {

@@ -405,13 +405,15 @@ type GetStatusResponse struct {
 	Problems []string        `protobuf:"bytes,4,rep,name=problems,proto3" json:"problems,omitempty"`
 	Sources  []*SourceStatus `protobuf:"bytes,5,rep,name=sources,proto3" json:"sources,omitempty"`
 	Sinks    []*SinkStatus   `protobuf:"bytes,6,rep,name=sinks,proto3" json:"sinks,omitempty"`
-	// Bytes that the engines hold for connections, and their limit; 0 if there is
-	// none for all of them together.
+	// Memory in use, as the last garbage collection has found it, and the cap on
+	// all memory of the process, which connections are given up to stay below.
 	MemoryBytes      uint64 `protobuf:"varint,7,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
 	MemoryLimitBytes uint64 `protobuf:"varint,8,opt,name=memory_limit_bytes,json=memoryLimitBytes,proto3" json:"memory_limit_bytes,omitempty"`
 	// Records since the start.
-	Exchanges     uint64 `protobuf:"varint,9,opt,name=exchanges,proto3" json:"exchanges,omitempty"`
-	Watchers      uint32 `protobuf:"varint,10,opt,name=watchers,proto3" json:"watchers,omitempty"`
+	Exchanges uint64 `protobuf:"varint,9,opt,name=exchanges,proto3" json:"exchanges,omitempty"`
+	Watchers  uint32 `protobuf:"varint,10,opt,name=watchers,proto3" json:"watchers,omitempty"`
+	// Payload that waits for bytes before it.
+	WaitingBytes  uint64 `protobuf:"varint,11,opt,name=waiting_bytes,json=waitingBytes,proto3" json:"waiting_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -512,6 +514,13 @@ func (x *GetStatusResponse) GetExchanges() uint64 {
 func (x *GetStatusResponse) GetWatchers() uint32 {
 	if x != nil {
 		return x.Watchers
+	}
+	return 0
+}
+
+func (x *GetStatusResponse) GetWaitingBytes() uint64 {
+	if x != nil {
+		return x.WaitingBytes
 	}
 	return 0
 }
@@ -642,22 +651,32 @@ func (x *SourceStatus) GetSettings() *CaptureSettings {
 // accepted + recovered = delivered + dropped + rejected + spool_full +
 // spool_lost + queued + spooled.
 type SinkStatus struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Kind          string                 `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
-	Policy        string                 `protobuf:"bytes,3,opt,name=policy,proto3" json:"policy,omitempty"`
-	Failing       bool                   `protobuf:"varint,4,opt,name=failing,proto3" json:"failing,omitempty"`
-	Accepted      uint64                 `protobuf:"varint,5,opt,name=accepted,proto3" json:"accepted,omitempty"`
-	Recovered     uint64                 `protobuf:"varint,6,opt,name=recovered,proto3" json:"recovered,omitempty"`
-	Delivered     uint64                 `protobuf:"varint,7,opt,name=delivered,proto3" json:"delivered,omitempty"`
-	Dropped       uint64                 `protobuf:"varint,8,opt,name=dropped,proto3" json:"dropped,omitempty"`
-	Rejected      uint64                 `protobuf:"varint,9,opt,name=rejected,proto3" json:"rejected,omitempty"`
-	SpoolFull     uint64                 `protobuf:"varint,10,opt,name=spool_full,json=spoolFull,proto3" json:"spool_full,omitempty"`
-	SpoolLost     uint64                 `protobuf:"varint,11,opt,name=spool_lost,json=spoolLost,proto3" json:"spool_lost,omitempty"`
-	Queued        uint64                 `protobuf:"varint,12,opt,name=queued,proto3" json:"queued,omitempty"`
-	Spooled       uint64                 `protobuf:"varint,13,opt,name=spooled,proto3" json:"spooled,omitempty"`
-	SpoolBytes    uint64                 `protobuf:"varint,14,opt,name=spool_bytes,json=spoolBytes,proto3" json:"spool_bytes,omitempty"`
-	Retries       uint64                 `protobuf:"varint,15,opt,name=retries,proto3" json:"retries,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// stdout, file, kafka, otlp or collector.
+	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	// block, drop-oldest or spool.
+	Policy string `protobuf:"bytes,3,opt,name=policy,proto3" json:"policy,omitempty"`
+	// The last delivery failed, or the sink could not be opened yet.
+	Failing    bool   `protobuf:"varint,4,opt,name=failing,proto3" json:"failing,omitempty"`
+	Accepted   uint64 `protobuf:"varint,5,opt,name=accepted,proto3" json:"accepted,omitempty"`
+	Recovered  uint64 `protobuf:"varint,6,opt,name=recovered,proto3" json:"recovered,omitempty"`
+	Delivered  uint64 `protobuf:"varint,7,opt,name=delivered,proto3" json:"delivered,omitempty"`
+	Dropped    uint64 `protobuf:"varint,8,opt,name=dropped,proto3" json:"dropped,omitempty"`
+	Rejected   uint64 `protobuf:"varint,9,opt,name=rejected,proto3" json:"rejected,omitempty"`
+	SpoolFull  uint64 `protobuf:"varint,10,opt,name=spool_full,json=spoolFull,proto3" json:"spool_full,omitempty"`
+	SpoolLost  uint64 `protobuf:"varint,11,opt,name=spool_lost,json=spoolLost,proto3" json:"spool_lost,omitempty"`
+	Queued     uint64 `protobuf:"varint,12,opt,name=queued,proto3" json:"queued,omitempty"`
+	Spooled    uint64 `protobuf:"varint,13,opt,name=spooled,proto3" json:"spooled,omitempty"`
+	SpoolBytes uint64 `protobuf:"varint,14,opt,name=spool_bytes,json=spoolBytes,proto3" json:"spool_bytes,omitempty"`
+	Retries    uint64 `protobuf:"varint,15,opt,name=retries,proto3" json:"retries,omitempty"`
+	// What bounds queued, records and their bytes; and, on disk, spool_bytes.
+	QueueLimit      uint64 `protobuf:"varint,16,opt,name=queue_limit,json=queueLimit,proto3" json:"queue_limit,omitempty"`
+	QueuedBytes     uint64 `protobuf:"varint,17,opt,name=queued_bytes,json=queuedBytes,proto3" json:"queued_bytes,omitempty"`
+	QueueLimitBytes uint64 `protobuf:"varint,18,opt,name=queue_limit_bytes,json=queueLimitBytes,proto3" json:"queue_limit_bytes,omitempty"`
+	SpoolLimitBytes uint64 `protobuf:"varint,19,opt,name=spool_limit_bytes,json=spoolLimitBytes,proto3" json:"spool_limit_bytes,omitempty"`
+	// Why it fails.
+	Problem       string `protobuf:"bytes,20,opt,name=problem,proto3" json:"problem,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -795,6 +814,41 @@ func (x *SinkStatus) GetRetries() uint64 {
 		return x.Retries
 	}
 	return 0
+}
+
+func (x *SinkStatus) GetQueueLimit() uint64 {
+	if x != nil {
+		return x.QueueLimit
+	}
+	return 0
+}
+
+func (x *SinkStatus) GetQueuedBytes() uint64 {
+	if x != nil {
+		return x.QueuedBytes
+	}
+	return 0
+}
+
+func (x *SinkStatus) GetQueueLimitBytes() uint64 {
+	if x != nil {
+		return x.QueueLimitBytes
+	}
+	return 0
+}
+
+func (x *SinkStatus) GetSpoolLimitBytes() uint64 {
+	if x != nil {
+		return x.SpoolLimitBytes
+	}
+	return 0
+}
+
+func (x *SinkStatus) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
 }
 
 type GetLedgerRequest struct {
@@ -1532,7 +1586,7 @@ const file_capstan_v1_interceptor_proto_rawDesc = "" +
 	"\rFilterFailure\x12\x18\n" +
 	"\arecords\x18\x01 \x01(\x04R\arecords\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x12\n" +
-	"\x10GetStatusRequest\"\x87\x03\n" +
+	"\x10GetStatusRequest\"\xac\x03\n" +
 	"\x11GetStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x129\n" +
 	"\n" +
@@ -1545,7 +1599,8 @@ const file_capstan_v1_interceptor_proto_rawDesc = "" +
 	"\x12memory_limit_bytes\x18\b \x01(\x04R\x10memoryLimitBytes\x12\x1c\n" +
 	"\texchanges\x18\t \x01(\x04R\texchanges\x12\x1a\n" +
 	"\bwatchers\x18\n" +
-	" \x01(\rR\bwatchers\"\xc2\x04\n" +
+	" \x01(\rR\bwatchers\x12#\n" +
+	"\rwaiting_bytes\x18\v \x01(\x04R\fwaitingBytes\"\xc2\x04\n" +
 	"\fSourceStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\tcapturing\x18\x02 \x01(\bR\tcapturing\x12\x18\n" +
@@ -1564,7 +1619,7 @@ const file_capstan_v1_interceptor_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\x1a>\n" +
 	"\x10UnreadBytesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\x9f\x03\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xd5\x04\n" +
 	"\n" +
 	"SinkStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
@@ -1585,7 +1640,13 @@ const file_capstan_v1_interceptor_proto_rawDesc = "" +
 	"\aspooled\x18\r \x01(\x04R\aspooled\x12\x1f\n" +
 	"\vspool_bytes\x18\x0e \x01(\x04R\n" +
 	"spoolBytes\x12\x18\n" +
-	"\aretries\x18\x0f \x01(\x04R\aretries\"\x12\n" +
+	"\aretries\x18\x0f \x01(\x04R\aretries\x12\x1f\n" +
+	"\vqueue_limit\x18\x10 \x01(\x04R\n" +
+	"queueLimit\x12!\n" +
+	"\fqueued_bytes\x18\x11 \x01(\x04R\vqueuedBytes\x12*\n" +
+	"\x11queue_limit_bytes\x18\x12 \x01(\x04R\x0fqueueLimitBytes\x12*\n" +
+	"\x11spool_limit_bytes\x18\x13 \x01(\x04R\x0fspoolLimitBytes\x12\x18\n" +
+	"\aproblem\x18\x14 \x01(\tR\aproblem\"\x12\n" +
 	"\x10GetLedgerRequest\"`\n" +
 	"\x11GetLedgerResponse\x12/\n" +
 	"\baccounts\x18\x01 \x03(\v2\x13.capstan.v1.AccountR\baccounts\x12\x1a\n" +
