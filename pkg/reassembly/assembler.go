@@ -179,7 +179,8 @@ func (a *Assembler) follow(c *connection, s *packet.Segment, time int64) {
 		a.remember(h, s, h.pos(seq), time)
 	}
 	in := arrival{payload: s.Payload, missing: s.Missing, time: time, acked: -1, urgent: a.urgent(s, h.pos(seq))}
-	if ack {
+	if ack && !c.challenged(s) {
+		c.choose(s)
 		if !o.synced {
 			o.sync(s.Ack)
 		} else {

@@ -60,7 +60,7 @@ type half struct {
 
 // pending is what a direction waits for. Every direction has one while a
 // segment of its connection that is not in order is taken; it keeps it while it
-// has a hole, a piece, a FIN or an urgent byte.
+// has a hole, a piece, a FIN, an urgent byte or a rival.
 type pending struct {
 	finOff  int64 // stream offset of the FIN, if finSeen
 	finTime int64
@@ -76,6 +76,9 @@ type pending struct {
 	ackedAt  int64 // assembler time the peer's ACK was seen past it, 0 if it was not
 	deadline int64
 	slot     int // 1-based place in the deadline heap, 0 if not in it
+
+	rival    uint32 // sequence number of a second SYN-ACK, which had another one
+	rivalled bool   // rival is known
 }
 
 // pos returns the stream offset of sequence number seq, which lies within 2 GiB
@@ -168,7 +171,7 @@ func (a *Assembler) release(c *connection) {
 
 // idle reports whether nothing is pending in h.
 func (h *half) idle() bool {
-	return !h.finSeen && h.slot == 0 && len(h.pieces) == 0 && h.ackOff <= h.offset && h.sentOff <= h.offset && h.urgent < 0
+	return !h.finSeen && h.slot == 0 && len(h.pieces) == 0 && h.ackOff <= h.offset && h.sentOff <= h.offset && h.urgent < 0 && !h.rivalled
 }
 
 func (a *Assembler) detach(h *half) {

@@ -248,4 +248,44 @@ var endCases = []tcpCase{
 			t.Errorf("counted %+v", st)
 		}
 	}},
+	{name: "30 a second SYN-ACK with another number, which the client takes", play: func(t *testing.T, p *probe) {
+		p.send(C, 0, 0, syn)
+		p.isn[S] = 3_000_000_000
+		p.send(S, 0, 0, synack)
+		p.isn[S] = 70_000
+		p.send(S, 0, 0, synack)
+		p.bare(C)
+		p.isn[S] = 3_000_000_000
+		p.put(p.segment(S, 0, synack, nil)) // the first one again
+		p.isn[S] = 70_000
+		p.c(1, 200)
+		p.s(1, 500)
+		p.fins()
+		p.wantClean(0)
+		if c := p.streams[0].conn; c.InitialSeq[p.dir(S)] != p.isn[S] {
+			t.Errorf("connection is %+v", c)
+		}
+		if st := p.a.Stats(); st.IgnoredSYN != 2 || st.GapBytes != 0 {
+			t.Errorf("counted %+v", st)
+		}
+	}},
+	{name: "30 a server that still has an earlier connection", play: func(t *testing.T, p *probe) {
+		p.send(C, 0, 0, syn)
+		challenge := p.segment(S, 900, ack, nil)
+		challenge.Ack = p.isn[C] + 800_000_000
+		p.put(challenge)
+		refusal := p.segment(C, 0, rst, nil)
+		refusal.Seq = challenge.Ack
+		p.put(refusal)
+		p.wait(3 * time.Second)
+		p.handshake()
+		p.c(1, 200)
+		p.s(1, 500)
+		p.fins()
+		p.wantConns(1)
+		p.wantClean(0)
+		if st := p.a.Stats(); st.IgnoredRST != 1 || st.GapBytes != 0 {
+			t.Errorf("counted %+v", st)
+		}
+	}},
 }

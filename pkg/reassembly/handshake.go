@@ -27,7 +27,10 @@ func (a *Assembler) syn(c *connection, s *packet.Segment, time int64) *connectio
 		switch {
 		case known && answers, !known && !answers && !c.established:
 			// A second answer with another number, or one to another SYN: the
-			// client goes on with the first, or refuses it.
+			// client goes on with the first, or refuses it, unless it tells.
+			if known && !c.established {
+				h.rival, h.rivalled = s.Seq, true
+			}
 			a.stats.IgnoredSYN++
 			a.drop(DropStray, len(s.Payload))
 			return nil
@@ -49,6 +52,35 @@ func (a *Assembler) syn(c *connection, s *packet.Segment, time int64) *connectio
 		}
 	}
 	return c
+}
+
+// choose takes what s acknowledges, its sender's first acknowledgement, for the
+// choice between two answers to its SYN: a server that has forgotten the first,
+// or another one behind the same address, sends a second.
+func (c *connection) choose(s *packet.Segment) {
+	o := c.half[s.Dir&1].peer()
+	if !o.rivalled || s.Flags.Has(packet.FlagSYN) {
+		return
+	}
+	o.rivalled = false
+	if s.Ack == o.rival+1 && o.virgin() {
+		o.sync(s.Ack)
+		c.InitialSeq[o.dir] = o.rival
+	}
+}
+
+// challenged reports whether s is the answer to a SYN by an end that still has
+// an earlier connection on this tuple (RFC 9293 §3.10.7.4): it acknowledges
+// what it had received of that one. The client resets that and sends its SYN
+// again.
+func (c *connection) challenged(s *packet.Segment) bool {
+	o := c.half[s.Dir&1].peer()
+	if c.established || s.Flags.Has(packet.FlagSYN) || len(s.Payload)+s.Missing > 0 ||
+		!c.InitialSeqKnown[o.dir] || c.InitialSeqKnown[s.Dir&1] || !o.virgin() {
+		return false
+	}
+	p := o.pos(s.Ack)
+	return p < 0 || p > maxReordered
 }
 
 // adopt takes isn, from the first SYN seen of h, as its initial sequence
