@@ -48,6 +48,14 @@ type Call struct {
 	Request, Response Messages
 }
 
+// Reset makes c a call of which nothing is known, with the memory that it has.
+// Its record is not one any more.
+func (c *Call) Reset() {
+	c.rec = capstanv1.Grpc{}
+	c.Request.reset()
+	c.Response.reset()
+}
+
 // SetRequest tells the kind of the request's body.
 func (c *Call) SetRequest(k Kind) {
 	c.Request.init(k)

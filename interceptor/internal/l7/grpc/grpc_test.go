@@ -151,6 +151,35 @@ func TestWebTrailers(t *testing.T) {
 	}
 }
 
+// TestResetForgets uses a call again that has seen all there is to see.
+func TestResetForgets(t *testing.T) {
+	tell := func(c *Call) *capstanv1.Grpc {
+		c.SetRequest(Plain)
+		c.SetResponse(Web)
+		c.Request.Data(message(0, 3))
+		return proto.CloneOf(c.Record())
+	}
+	var c Call
+	c.SetRequest(WebText)
+	c.SetPath("/S/M")
+	c.RequestField("grpc-timeout", "2S")
+	c.RequestField("grpc-encoding", "gzip")
+	c.ResponseField("grpc-encoding", "gzip")
+	c.ResponseField("grpc-status", "13")
+	c.ResponseField("grpc-message", "no")
+	c.Request.Data([]byte("AAA"))
+	c.SetResponse(Web)
+	c.Response.Data(slices.Concat(bytes.Repeat(message(flagCompressed, 1), 5), message(flagTrailers, 4)[:7]))
+	c.Record()
+	c.Reset()
+	if got, want := tell(&c), tell(new(Call)); !proto.Equal(got, want) {
+		t.Errorf("got  %v\nwant %v", got, want)
+	}
+	if n := testing.AllocsPerRun(10, func() { c.Reset(); c.SetRequest(Plain); c.Request.Data(message(0, 0)) }); n > 1 { // the message itself
+		t.Errorf("%v allocations for a call that is used again", n)
+	}
+}
+
 func TestMessagesAllocateNothing(t *testing.T) {
 	var c Call
 	c.SetRequest(Plain)

@@ -18,6 +18,8 @@ const (
 	keepLengths = 16
 	// maxTrailersLen bounds the trailers of gRPC-Web.
 	maxTrailersLen = 8 << 10
+	// keepTrailerLen is how much memory for them is used again.
+	keepTrailerLen = 512
 )
 
 // Messages follows the length-prefixed messages of one direction. It stops at
@@ -39,6 +41,16 @@ type Messages struct {
 // init makes m follow messages as kind says. A direction whose content type is
 // not of gRPC has none.
 func (m *Messages) init(kind Kind) { m.kind = kind }
+
+// reset makes m follow nothing.
+func (m *Messages) reset() {
+	lengths, trailer := m.rec.Lengths[:0], m.trailer[:0]
+	if cap(trailer) > keepTrailerLen {
+		trailer = nil
+	}
+	*m = Messages{trailer: trailer}
+	m.rec.Lengths = lengths
+}
 
 // Data takes the next bytes of the body.
 func (m *Messages) Data(b []byte) {

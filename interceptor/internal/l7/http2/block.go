@@ -14,19 +14,16 @@ type block struct {
 	buf       []byte // fragments of earlier frames and segments
 }
 
-// release drops the block, and gives a large buffer back.
-func (b *block) release() {
-	buf := b.buf[:0]
-	if cap(buf) > keepBlockLen {
-		buf = nil
-	}
-	*b = block{buf: buf}
+// releaseBlock drops the block, and gives its buffer back.
+func (h *half) releaseBlock() {
+	h.c.shared.buffers.give(h.buf)
+	h.block = block{}
 }
 
 // beginBlock goes on behind the fixed part of HEADERS or PUSH_PROMISE.
 func (h *half) beginBlock() {
 	promised := h.promised
-	h.block.release()
+	h.releaseBlock()
 	h.inBlock = true
 	h.promise = h.frame.kind == framePushPromise
 	h.endStream = !h.promise && h.frame.has(flagEndStream)
@@ -41,16 +38,22 @@ func (h *half) fragment(b []byte) {
 	case h.lostPart || h.cut:
 	case len(h.buf)+len(b) > h.c.cfg.MaxHeaderBlock:
 		h.cut = true
-		h.buf = append(h.buf, b[:h.c.cfg.MaxHeaderBlock-len(h.buf)]...)
+		h.keepBlock(b[:h.c.cfg.MaxHeaderBlock-len(h.buf)])
 	case last && len(h.buf) == 0:
 		h.wholeBlock(b)
 		return
 	default:
-		// Copied because the block ends in another segment.
-		h.buf = append(h.buf, b...)
+		h.keepBlock(b)
 	}
 	if last {
 		h.wholeBlock(h.buf)
+	}
+}
+
+// keepBlock copies b because the block ends in another segment.
+func (h *half) keepBlock(b []byte) {
+	if len(b) > 0 {
+		h.buf = h.c.shared.buffers.append(h.buf, b, 0)
 	}
 }
 
@@ -66,7 +69,7 @@ func (h *half) loseBlock() {
 }
 
 func (h *half) beginLostBlock() {
-	h.block.release()
+	h.releaseBlock()
 	h.inBlock, h.promise = true, h.frame.kind == framePushPromise
 	h.endStream = h.frame.kind == frameHeaders && h.frame.has(flagEndStream)
 	h.block.stream, h.block.time = h.frame.stream, h.frameTime
@@ -78,14 +81,14 @@ func (h *half) abandonBlock() {
 		h.c.shared.Stats.LostBlocks++
 		h.hpack.Forget()
 	}
-	h.block.release()
+	h.releaseBlock()
 }
 
 // wholeBlock takes the end of the block. data may be memory of a segment.
 func (h *half) wholeBlock(data []byte) {
 	b := h.block
 	h.inBlock = false
-	defer h.block.release()
+	defer h.releaseBlock()
 	shared := h.c.shared
 	stats := &shared.Stats
 	if b.lostPart {

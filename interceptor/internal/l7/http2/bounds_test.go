@@ -23,7 +23,7 @@ func TestCase88Floods(t *testing.T) {
 		k.client.frame(frameContinuation, flagEndHeaders, 1)
 		k.client.headers(3, true, append(get("/3"), "x-name", "value")...)
 		k.flush()
-		if n := cap(k.c.half[fromClient].block.buf); n > keepBlockLen {
+		if n := cap(k.c.half[fromClient].block.buf); n > 0 {
 			t.Errorf("%d bytes kept of a block", n)
 		}
 		k.server.headers(1, true, ok()...).headers(3, true, ok()...)
@@ -41,7 +41,7 @@ func TestCase88Floods(t *testing.T) {
 			k.client.headers(id, true, get("/")...)
 		}
 		k.flush()
-		if n := len(k.c.byID); n != 10 || k.shared.Stats.ShedStreams != 990 {
+		if n := k.c.byID.n; n != 10 || k.shared.Stats.ShedStreams != 990 {
 			t.Errorf("%d streams, %d shed", n, k.shared.Stats.ShedStreams)
 		}
 		if got := tell(k.records[:1]); got != "1 GET http h / {} 0 NO_RESPONSE EVICTED\n" {
@@ -66,8 +66,8 @@ func TestCase88Floods(t *testing.T) {
 			k.client.headers(id, true, get("/")...).frame(frameRSTStream, 0, id, u32(8))
 		}
 		k.flush()
-		if len(k.c.byID) != 0 || len(k.records) != 10_000 || k.shared.Stats.Resets != 10_000 {
-			t.Errorf("%d streams open, %d records", len(k.c.byID), len(k.records))
+		if k.c.byID.n != 0 || len(k.records) != 10_000 || k.shared.Stats.Resets != 10_000 {
+			t.Errorf("%d streams open, %d records", k.c.byID.n, len(k.records))
 		}
 		k.end()
 	})
@@ -198,7 +198,7 @@ func exchanges(client, server *peer, from uint32, n int) (q, s []byte) {
 	return client.take(), server.take()
 }
 
-// TestExchangesAllocateLittle holds an exchange without body content to two
+// TestExchangesAllocateLittle holds an exchange without body content, of which 900 are open at once, to little more than one
 // allocations.
 func TestExchangesAllocateLittle(t *testing.T) {
 	k := newTalk(t, Config{})
@@ -228,7 +228,7 @@ func TestExchangesAllocateLittle(t *testing.T) {
 	}
 	each := float64(after.Mallocs-before.Mallocs) / n
 	t.Logf("%.2f allocations, %.0f bytes per exchange", each, float64(after.TotalAlloc-before.TotalAlloc)/n)
-	if each > 2 {
+	if each > 1.5 {
 		t.Errorf("%.2f allocations per exchange", each)
 	}
 	k.end()

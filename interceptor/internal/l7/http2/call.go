@@ -16,7 +16,7 @@ func (s *stream) unclear(h *half, sec *section) {
 			continue
 		}
 		if f.Name == "grpc-status" && s.call == nil {
-			s.calledLate()
+			h.c.calledLate(s)
 		}
 		if s.call != nil {
 			s.call.ResponseField(f.Name, clean(f.Value))
@@ -24,14 +24,15 @@ func (s *stream) unclear(h *half, sec *section) {
 	}
 }
 
-// responseCall tells the call, if it is one, what a header section says.
-func (s *stream) responseCall(sec *section) {
+// responseCall tells the call, if s is one, what the header section of its
+// response says.
+func (c *Conn) responseCall(s *stream) {
 	kind := grpc.KindOf(contentType(s.resp.Headers))
 	switch {
 	case s.call != nil && kind == grpc.None && contentType(s.resp.Headers) == "":
 		kind = s.call.Kind() // it may be among what is unknown
 	case s.call == nil && kind != grpc.None:
-		s.called()
+		c.called(s)
 		if s.request.seen {
 			s.call.SetRequest(kind)
 			if s.reqBody.Size > 0 {
@@ -49,17 +50,17 @@ func (s *stream) responseCall(sec *section) {
 	}
 }
 
-// called makes the stream a call of gRPC.
-func (s *stream) called() {
+// called makes s a call of gRPC.
+func (c *Conn) called(s *stream) {
 	if s.call == nil {
-		s.call = new(grpc.Call)
+		s.call = c.shared.call()
 	}
 }
 
-// calledLate makes the stream a call of gRPC whose header sections were not
-// seen, or did not say so.
-func (s *stream) calledLate() {
-	s.called()
+// calledLate makes s a call of gRPC whose header sections were not seen, or did
+// not say so.
+func (c *Conn) calledLate(s *stream) {
+	c.called(s)
 	s.call.SetPath(s.req.Target)
 	s.call.Request.Lost()
 	s.call.Response.Lost()

@@ -42,9 +42,6 @@ const (
 	// maxHeld bounds the bytes held while looking for a frame: three of the
 	// common size.
 	maxHeld = 64 << 10
-	// keepBlockLen is the largest buffer for header blocks an idle direction
-	// keeps.
-	keepBlockLen = 2 << 10
 	// maxInterim bounds the interim statuses kept of one exchange.
 	maxInterim = 64
 )

@@ -63,11 +63,8 @@ func (c *Conn) keep(s *stream, d *side, body *capstanv1.Body, b []byte, more int
 		return
 	}
 	before := cap(body.Content)
-	if body.Content == nil {
-		// What the frame still owes is believed up to the common length of one.
-		body.Content = make([]byte, 0, max(len(b), min(len(b)+more, room, defaultMaxFrame)))
-	}
-	body.Content = append(body.Content, b...)
+	// What the frame still owes is believed up to the common length of one.
+	body.Content = c.shared.buffers.append(body.Content, b, len(body.Content)+min(len(b)+more, room, defaultMaxFrame))
 	c.addCost(s, cap(body.Content)-before)
 }
 

@@ -2,7 +2,7 @@ package http2
 
 import capstanv1 "capstan/proto/capstan/v1"
 
-// emit turns s into a record. Nothing refers to s afterwards.
+// emit turns s into a record.
 func (c *Conn) emit(s *stream) {
 	if !s.request.seen && !s.response.seen {
 		return // nothing but a reset or a lost frame
@@ -30,7 +30,7 @@ func (c *Conn) emit(s *stream) {
 	}
 	s.emitSocket()
 	if s.flaws != 0 {
-		x.Flaws = s.flaws.Append(make([]capstanv1.Flaw, 0, 4))
+		x.Flaws = s.flaws.Append(x.Flaws[:0])
 	}
 	c.rec.Emit(c.identity(), x)
 }

@@ -1,7 +1,6 @@
 package http2
 
 import (
-	"bytes"
 	"strings"
 	"unicode/utf8"
 
@@ -14,18 +13,19 @@ func (c *Conn) upgraded(s *stream, q *capstanv1.HttpRequest) {
 	s.request = side{seen: true, headers: true, ended: true, first: int64(q.GetFirstByteUnixNs()), last: int64(q.GetLastByteUnixNs())}
 	s.req.Method, s.req.Target, s.req.Authority, s.req.Version = q.GetMethod(), q.GetTarget(), q.GetAuthority(), q.GetVersion()
 	// Copied, since the exchange of HTTP/1 is a record of its own.
-	s.req.Headers, s.req.Trailers = c.copied(q.GetHeaders()), c.copied(q.GetTrailers())
+	s.req.Headers, s.req.Trailers = s.copied(q.GetHeaders()), s.copied(q.GetTrailers())
 	body := q.GetBody()
-	s.reqBody.Size, s.reqBody.GapBytes, s.reqBody.Content = body.GetSize(), body.GetGapBytes(), bytes.Clone(body.GetContent())
+	s.reqBody.Size, s.reqBody.GapBytes, s.reqBody.Content = body.GetSize(), body.GetGapBytes(), c.shared.buffers.append(nil, body.GetContent(), 0)
 }
 
-func (c *Conn) copied(from []*capstanv1.Header) []*capstanv1.Header {
+func (s *stream) copied(from []*capstanv1.Header) []*capstanv1.Header {
 	if len(from) == 0 {
 		return nil
 	}
-	to := c.shared.room(len(from))
+	to := s.room.take(len(from))
 	for i, f := range from {
-		to[i].Name, to[i].Value = f.GetName(), f.GetValue()
+		t := to[i]
+		t.Name, t.Value, t.NameUnknown, t.ValueUnknown = f.GetName(), f.GetValue(), false, false
 	}
 	return to
 }
@@ -47,7 +47,7 @@ func (c *Conn) fields(s *stream, from []hpack.Field) []*capstanv1.Header {
 	if len(from) == 0 {
 		return nil
 	}
-	to := c.shared.room(len(from))
+	to := s.room.take(len(from))
 	cost := 0
 	for i := range from {
 		f, t := &from[i], to[i]
@@ -57,4 +57,25 @@ func (c *Conn) fields(s *stream, from []hpack.Field) []*capstanv1.Header {
 	}
 	c.addCost(s, cost)
 	return to
+}
+
+// fieldRoom is memory for the header fields of a record.
+type fieldRoom struct {
+	fields []*capstanv1.Header
+	used   int
+}
+
+// take returns n fields, in which anything may stand. Those taken before stay
+// as they are.
+func (r *fieldRoom) take(n int) []*capstanv1.Header {
+	if len(r.fields)-r.used < n {
+		more := make([]capstanv1.Header, max(n, 2*len(r.fields)))
+		r.fields, r.used = make([]*capstanv1.Header, len(more)), 0
+		for i := range more {
+			r.fields[i] = &more[i]
+		}
+	}
+	from := r.used
+	r.used += n
+	return r.fields[from:r.used:r.used]
 }

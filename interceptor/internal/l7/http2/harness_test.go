@@ -83,8 +83,8 @@ func (h *harness) close(r reassembly.CloseReason) []*capstanv1.Exchange {
 	if sum := s.FramingBytes + s.HeaderBytes + s.DataBytes + s.SkippedBytes; sum != h.fed {
 		h.t.Errorf("%d bytes delivered, %d counted: %+v", h.fed, sum, s)
 	}
-	if len(h.c.byID) != 0 || h.c.oldest != nil || h.c.newest != nil || h.c.streams.cost != 0 || h.c.orphans != 0 {
-		h.t.Errorf("after the end: %d streams, %d bytes, %d orphans", len(h.c.byID), h.c.streams.cost, h.c.orphans)
+	if h.c.byID.n != 0 || h.c.oldest != nil || h.c.newest != nil || h.c.streams.cost != 0 || h.c.orphans != 0 {
+		h.t.Errorf("after the end: %d streams, %d bytes, %d orphans", h.c.byID.n, h.c.streams.cost, h.c.orphans)
 	}
 	return h.records
 }

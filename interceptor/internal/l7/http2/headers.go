@@ -102,7 +102,7 @@ func (c *Conn) roleFrom(h *half, b *block, sec *section) bool {
 
 // promised takes a request that the server makes itself (RFC 9113 §8.4).
 func (c *Conn) promised(h *half, b *block, sec *section) {
-	if b.promised == 0 || b.promised%2 != 0 || c.roleOf(h.dir) != roleServer || c.byID[b.promised] != nil {
+	if b.promised == 0 || b.promised%2 != 0 || c.roleOf(h.dir) != roleServer || c.byID.get(b.promised) != nil {
 		return
 	}
 	c.shared.Stats.Promises++
@@ -148,7 +148,7 @@ func (s *stream) requestHeaders(h *half, sec *section) {
 		}
 	}
 	if kind := grpc.KindOf(contentType(q.Headers)); kind != grpc.None {
-		s.called()
+		h.c.called(s)
 		s.call.SetRequest(kind)
 	}
 	if s.call != nil {
@@ -220,7 +220,7 @@ func (s *stream) responseHeaders(h *half, sec *section, end bool) {
 	if status == 0 && sec.unknown == 0 && !sec.cut {
 		s.flaws.Add(capstanv1.Flaw_FLAW_MALFORMED)
 	}
-	s.responseCall(sec)
+	h.c.responseCall(s)
 }
 
 // trailers takes the section behind a body.
@@ -238,7 +238,7 @@ func (s *stream) trailers(h *half, sec *section, end bool) {
 		if !hasField(fields, "grpc-status") {
 			return
 		}
-		s.calledLate()
+		h.c.calledLate(s)
 	}
 	for _, f := range fields {
 		s.call.ResponseField(f.Name, f.Value)

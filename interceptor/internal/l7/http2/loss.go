@@ -59,6 +59,6 @@ func (h *half) lost() {
 // give drops what is buffered and goes to state s.
 func (h *half) give(s state) {
 	h.search.reset(h)
-	h.block.release()
+	h.releaseBlock()
 	h.state, h.have, h.want, h.left = s, 0, 0, 0
 }

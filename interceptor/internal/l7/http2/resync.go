@@ -222,7 +222,7 @@ func (h *half) found(start, n int) {
 	h.state, h.have, h.replaying = stateHeader, 0, true
 	if f := parseFrameHeader(s.held[start:]); f.kind == frameContinuation {
 		// The rest of a block whose start is missing.
-		h.block.release()
+		h.releaseBlock()
 		h.inBlock, h.lostPart, h.block.stream = true, true, f.stream
 	}
 	for i, p := range s.pieces {

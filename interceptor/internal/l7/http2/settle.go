@@ -112,7 +112,7 @@ func (c *Conn) sweep(now int64) {
 
 // reset takes RST_STREAM of either end.
 func (c *Conn) reset(id, code uint32) {
-	if s := c.byID[id]; s != nil {
+	if s := c.byID.get(id); s != nil {
 		c.refuse(s, code)
 	} else {
 		c.remember(id) // its frames may still be under way
@@ -156,11 +156,12 @@ func (c *Conn) closeStreams(f capstanv1.Flaw) {
 	}
 }
 
-// finish emits s.
+// finish emits s. Nothing may refer to it afterwards.
 func (c *Conn) finish(s *stream) {
 	c.take(s)
 	if !s.request.ended || !s.response.ended {
 		c.remember(s.id)
 	}
 	c.emit(s)
+	c.shared.recycle(s)
 }

@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"capstan/interceptor/internal/l7/grpc"
 	"capstan/interceptor/internal/l7/hpack"
 	capstanv1 "capstan/proto/capstan/v1"
 )
@@ -12,37 +13,72 @@ type Shared struct {
 
 	scratch hpack.Scratch
 	fields  []hpack.Field // of the block in hand
-	headers []capstanv1.Header
-	slots   []*capstanv1.Header
+
+	// To be used again.
+	streams []*stream
+	calls   []*grpc.Call
+	buffers buffers
 }
 
-// Header fields of records are allocated together: a record that is kept keeps
-// its neighbours' fields too, but those are few.
 const (
-	headersAtOnce = 64
-	slotsAtOnce   = 256
+	// maxFree bounds each kind of things that are kept for reuse.
+	maxFree = 256
+	// keepFields bounds the header fields that a stream keeps room for.
+	keepFields = 32
 )
 
-// room returns n new header fields.
-func (s *Shared) room(n int) []*capstanv1.Header {
-	if n > headersAtOnce/2 {
-		headers, slots := make([]capstanv1.Header, n), make([]*capstanv1.Header, n)
-		for i := range headers {
-			slots[i] = &headers[i]
-		}
-		return slots
+// stream returns one that nothing is known of.
+func (s *Shared) stream() *stream {
+	n := len(s.streams)
+	if n == 0 {
+		return newStream()
 	}
-	if len(s.headers) < n {
-		s.headers = make([]capstanv1.Header, headersAtOnce)
+	x := s.streams[n-1]
+	s.streams = s.streams[:n-1]
+	return x
+}
+
+// newStream allocates a stream together with room for the header fields that
+// small messages have.
+func newStream() *stream {
+	const first = 14
+	var x struct {
+		stream
+		fields [first]capstanv1.Header
+		list   [first]*capstanv1.Header
 	}
-	if len(s.slots) < n {
-		s.slots = make([]*capstanv1.Header, slotsAtOnce)
+	for i := range x.fields {
+		x.list[i] = &x.fields[i]
 	}
-	slots := s.slots[:n:n]
-	s.slots = s.slots[n:]
-	for i := range slots {
-		slots[i] = &s.headers[i]
+	x.room = fieldRoom{fields: x.list[:]}
+	return &x.stream
+}
+
+// recycle takes back x, whose record has left, and with it the memory of its
+// parts.
+func (s *Shared) recycle(x *stream) {
+	s.buffers.give(x.reqBody.Content)
+	s.buffers.give(x.respBody.Content)
+	if x.call != nil && len(s.calls) < maxFree {
+		x.call.Reset()
+		s.calls = append(s.calls, x.call)
 	}
-	s.headers = s.headers[n:]
-	return slots
+	if len(s.streams) == maxFree || len(x.room.fields) > keepFields {
+		return
+	}
+	fields, flaws, interim := x.room.fields, x.rec.Flaws[:0], x.resp.InterimStatuses[:0]
+	*x = stream{room: fieldRoom{fields: fields}}
+	x.rec.Flaws, x.resp.InterimStatuses = flaws, interim
+	s.streams = append(s.streams, x)
+}
+
+// call returns one that nothing is known of.
+func (s *Shared) call() *grpc.Call {
+	n := len(s.calls)
+	if n == 0 {
+		return new(grpc.Call)
+	}
+	c := s.calls[n-1]
+	s.calls = s.calls[:n-1]
+	return c
 }

@@ -9,13 +9,14 @@ import (
 )
 
 // stream is a request, its response, or both, on the way to a record. It is one
-// allocation with everything of fixed size that a record needs.
+// allocation with everything of fixed size that a record needs, and is used again.
 type stream struct {
 	rec      capstanv1.Exchange
 	req      capstanv1.HttpRequest
 	resp     capstanv1.HttpResponse
 	reqBody  capstanv1.Body
 	respBody capstanv1.Body
+	room     fieldRoom // of all header sections
 
 	id       uint32
 	request  side
@@ -66,7 +67,7 @@ const (
 
 // streams are those of a connection that are open, in the order of opening.
 type streams struct {
-	byID           map[uint32]*stream
+	byID           table
 	oldest, newest *stream
 	cost           int
 	orphans        int
@@ -103,16 +104,14 @@ func (t *streams) remember(id uint32) {
 
 // open makes stream id.
 func (c *Conn) open(id uint32) *stream {
-	for len(c.byID) >= c.cfg.MaxStreams || c.streams.cost > c.cfg.MaxStreamBytes && c.oldest != nil {
+	for c.byID.n >= c.cfg.MaxStreams || c.streams.cost > c.cfg.MaxStreamBytes && c.oldest != nil {
 		c.shared.Stats.ShedStreams++
 		c.oldest.flaws.Add(capstanv1.Flaw_FLAW_EVICTED)
 		c.finish(c.oldest)
 	}
-	s := &stream{id: id}
-	if c.byID == nil {
-		c.byID = make(map[uint32]*stream)
-	}
-	c.byID[id] = s
+	s := c.shared.stream()
+	s.id = id
+	c.byID.add(s)
 	s.request.doubt = c.half[c.client].state == stateResync
 	s.response.doubt = c.half[c.client.Reverse()].state == stateResync
 	if s.older = c.newest; s.older != nil {
@@ -132,7 +131,7 @@ func (c *Conn) addCost(s *stream, n int) {
 
 // take removes s from the table.
 func (c *Conn) take(s *stream) {
-	delete(c.byID, s.id)
+	c.byID.remove(s)
 	if s.older != nil {
 		s.older.newer = s.newer
 	} else {
@@ -159,7 +158,7 @@ func (c *Conn) take(s *stream) {
 // not seen is opened, one that was told already is not. Nil if there is no use
 // in it.
 func (c *Conn) streamOf(id uint32, d flow.Direction) *stream {
-	if s := c.byID[id]; s != nil {
+	if s := c.byID.get(id); s != nil {
 		return s
 	}
 	if !c.rolesKnown || c.gone.has(id) || id%2 == 0 && d == c.client {
