@@ -43,7 +43,7 @@ var rooms = []room{
 	{"capstan/pkg/leaktest", nil, "asks tests for their goroutines"},
 	{"capstan/pkg/certtest", nil, "makes certificates for tests"},
 	{"capstan/pkg/netns/netnstest", []string{"capstan/pkg/netns", "golang.org/x/sys/unix"}, "asks tests for privileges"},
-	{"capstan/proto/...", []string{"google.golang.org/protobuf...", "google.golang.org/grpc..."}, "generated"},
+	{"capstan/proto/...", []string{"google.golang.org/protobuf...", "google.golang.org/grpc...", "github.com/planetscale/vtprotobuf/protohelpers"}, "generated; vtprotobuf's code encodes a record without reflection"},
 
 	{"capstan/rpcapd/...", []string{"capstan/pkg/...", "capstan/rpcapd/...", "github.com/coreos/go-systemd/v22...", "github.com/vishvananda/netlink...",
 		"github.com/prometheus/client_golang...", "golang.org/x/net/bpf", "golang.org/x/sys/unix", "golang.org/x/sync/errgroup", "golang.org/x/time/rate"}, "the privileged process: no payload, no protobuf, no interceptor"},
@@ -88,7 +88,7 @@ var rooms = []room{
 	{"capstan/interceptor/internal/exchange", []string{"capstan/interceptor/internal/arena", "capstan/interceptor/internal/content", "capstan/pkg/flow", "capstan/pkg/reassembly", "capstan/proto/..."}, "builds the record"},
 	{"capstan/interceptor/internal/sink/...", []string{"capstan/interceptor/internal/sink/...", "capstan/interceptor/internal/delivery", "capstan/proto/...", "github.com/klauspost/compress/zstd"}, "records to bytes"},
 	{"capstan/interceptor/internal/sink/kafka", []string{"capstan/interceptor/internal/delivery", "capstan/interceptor/internal/sink/ndjson", "capstan/proto/...",
-		"github.com/twmb/franz-go/pkg/...", "google.golang.org/protobuf/proto"}, "franz-go speaks Kafka's protocol in Go alone"},
+		"github.com/twmb/franz-go/pkg/...", "google.golang.org/protobuf/encoding/protowire", "google.golang.org/protobuf/proto"}, "franz-go speaks Kafka's protocol in Go alone"},
 	{"capstan/interceptor/internal/sink/otlp", []string{"capstan/interceptor/internal/delivery", "capstan/proto/...", "go.opentelemetry.io/proto/slim/otlp/...",
 		"github.com/klauspost/compress/gzip", "google.golang.org/grpc...", "google.golang.org/protobuf/proto"}, "OTLP's messages, without the SDK that makes them of a program's own doings"},
 	{"capstan/interceptor/internal/sink/otlp/otlptest", []string{"go.opentelemetry.io/proto/slim/otlp/...", "google.golang.org/grpc...", "google.golang.org/protobuf/proto"}, "the other side, for tests"},

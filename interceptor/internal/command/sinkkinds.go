@@ -25,11 +25,7 @@ import (
 func (o *outlets) openSink(c *config.Sink) (delivery.Sink, error) {
 	switch {
 	case c.Stdout != nil:
-		encode := stream.Encode(text.Encoder{Color: o.color}.Append)
-		if c.Stdout.Format == "json" {
-			encode = ndjson.Append
-		}
-		return stream.New(o.stdout, encode), nil
+		return stream.New(o.stdout, o.form(c)), nil
 	case c.File != nil:
 		return openFile(c.File)
 	case c.Kafka != nil:
@@ -43,6 +39,25 @@ func (o *outlets) openSink(c *config.Sink) (delivery.Sink, error) {
 	}
 	return nil, errors.New("a sink of no kind") // files are checked
 }
+
+// form returns the form that a sink appends records in, nil if that is not text.
+func (o *outlets) form(c *config.Sink) *delivery.Form {
+	switch {
+	case c.Stdout != nil && c.Stdout.Format != "json":
+		if o.color {
+			return colorText
+		}
+		return plainText
+	case c.Stdout != nil, c.File != nil, c.Kafka != nil && c.Kafka.Format == "json":
+		return ndjson.Lines
+	}
+	return nil
+}
+
+var (
+	plainText = &delivery.Form{Append: text.Encoder{}.Append}
+	colorText = &delivery.Form{Append: text.Encoder{Color: true}.Append}
+)
 
 // dial connects so that the connection is known to be our own.
 func (o *outlets) dial() own.DialFunc { return o.own.Dialer(new(net.Dialer).DialContext) }

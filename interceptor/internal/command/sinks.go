@@ -136,7 +136,7 @@ func (o *outlets) openQueue(c *config.Sink) (*delivery.Queue, error) {
 func (o *outlets) queueConfig(c *config.Sink) delivery.Config {
 	policy, _ := delivery.ParsePolicy(c.Policy) // files are checked
 	return delivery.Config{
-		Name: c.Name, Kind: c.Kind(), Policy: policy, MaxRecords: c.MaxRecords, MaxBytes: int(c.MaxBytes),
+		Name: c.Name, Kind: c.Kind(), Policy: policy, Form: o.form(c), MaxRecords: c.MaxRecords, MaxBytes: int(c.MaxBytes),
 		Spool: spool.Options{Dir: c.SpoolDir, MaxBytes: int64(c.SpoolBytes)}, Log: o.log,
 	}
 }

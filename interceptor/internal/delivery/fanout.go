@@ -1,7 +1,6 @@
 package delivery
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -18,7 +17,8 @@ import (
 type Fanout struct {
 	taps      []Tap
 	current   atomic.Pointer[generation]
-	replacing sync.Mutex // one Replace at a time
+	forms     atomic.Pointer[[]*Form] // that were ever wanted; written by one Replace at a time
+	replacing sync.Mutex              // one Replace at a time
 
 	mu sync.Mutex
 	// Guarded by mu: queues that are closed or being closed, and the counters
@@ -33,53 +33,74 @@ type Tap interface{ Push(*Record) }
 // generation is the queues between two replacements.
 type generation struct {
 	queues []*Queue
+	forms  []*Form      // that these want
 	using  sync.RWMutex // held by emitters while they push
 	over   bool         // guarded by using
 	next   chan struct{}
 }
 
-func newGeneration(queues []*Queue) *generation {
-	return &generation{queues: queues, next: make(chan struct{})}
-}
-
 // NewFanout returns a fanout to queues, which it closes in the end.
 func NewFanout(queues ...*Queue) *Fanout {
 	f := &Fanout{closed: map[string]Stats{}}
-	f.current.Store(newGeneration(queues))
+	f.forms.Store(new([]*Form))
+	f.start(queues)
 	return f
+}
+
+// start makes queues the current generation.
+func (f *Fanout) start(queues []*Queue) {
+	g := &generation{queues: queues, forms: formsOf(queues), next: make(chan struct{})}
+	known := slices.Clone(*f.forms.Load())
+	for _, form := range g.forms {
+		if !slices.Contains(known, form) {
+			known = append(known, form)
+		}
+	}
+	f.forms.Store(&known) // before it is used
+	f.current.Store(g)
 }
 
 // Emit encodes x and hands it to the queues. It waits as their policies demand,
 // and while queues are replaced. x is the caller's again afterwards. Any
 // goroutine may call it.
 func (f *Fanout) Emit(x *capstanv1.Exchange) error {
-	raw, err := f.Append(nil, x)
-	if err == nil && len(raw) > 0 {
-		f.push(raw)
+	if !f.isTaken() {
+		return nil
 	}
-	return err
+	s := slabs.Get().(*slab)
+	r, err := s.encode(x, f.current.Load().forms)
+	slabs.Put(s)
+	if err != nil {
+		return err
+	}
+	f.push(r)
+	return nil
 }
 
 func (f *Fanout) isTaken() bool { return len(f.taps) > 0 || len(f.Queues()) > 0 }
 
-// Append appends the encoded x for Push, or nothing if nobody takes it.
+// Append appends x as Push takes it, or nothing if nobody wants it. Any goroutine
+// may call it.
 func (f *Fanout) Append(dst []byte, x *capstanv1.Exchange) ([]byte, error) {
 	if !f.isTaken() {
 		return dst, nil
 	}
-	return appendRecord(dst, x)
+	return appendBundle(dst, x, f.current.Load().forms, *f.forms.Load())
 }
 
 // Push hands on what Append has appended, which it copies. It waits as
 // Emit does. Any goroutine may call it.
-func (f *Fanout) Push(raw []byte) {
-	if f.isTaken() {
-		f.push(bytes.Clone(raw))
+func (f *Fanout) Push(bundle []byte) {
+	if !f.isTaken() {
+		return
 	}
+	s := slabs.Get().(*slab)
+	r := s.unbundle(bundle, *f.forms.Load())
+	slabs.Put(s)
+	f.push(r)
 }
 
-func (f *Fanout) push(raw []byte) {
-	r := &Record{Raw: raw}
+func (f *Fanout) push(r *Record) {
 	for _, t := range f.taps {
 		t.Push(r)
 	}
@@ -139,7 +160,7 @@ func (f *Fanout) Replace(ctx context.Context, keep func(*Queue) bool, open func(
 	f.closing = append(f.closing, gone...)
 	f.mu.Unlock()
 	err := closeAll(ctx, gone)
-	f.current.Store(newGeneration(append(kept, open()...)))
+	f.start(append(kept, open()...))
 	close(old.next)
 	select {
 	case <-ended:

@@ -40,7 +40,7 @@ func (m *memory) push(r *Record) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.stats.Accepted++
-	for !m.closed && m.isFull(len(r.Raw)) {
+	for !m.closed && m.isFull(r.Size()) {
 		if m.dropOldest && m.n > 0 {
 			m.pop()
 			m.stats.Dropped++
@@ -59,7 +59,7 @@ func (m *memory) push(r *Record) {
 	}
 	m.ring[(m.head+m.n)%len(m.ring)] = r
 	m.n++
-	m.bytes += len(r.Raw)
+	m.bytes += r.Size()
 	m.wakeTaker()
 }
 
@@ -91,7 +91,7 @@ func (m *memory) pop() *Record {
 	m.ring[m.head] = nil
 	m.head = (m.head + 1) % len(m.ring)
 	m.n--
-	m.bytes -= len(r.Raw)
+	m.bytes -= r.Size()
 	return r
 }
 
@@ -120,11 +120,11 @@ func (m *memory) take(ctx context.Context, batch []*Record, count, bytes int) []
 func (m *memory) takeLocked(batch []*Record, count, bytes int) []*Record {
 	size := 0
 	for m.n > 0 && m.taken < count {
-		if size += len(m.ring[m.head].Raw); size > bytes && m.taken > 0 {
+		if size += m.ring[m.head].Size(); size > bytes && m.taken > 0 {
 			break
 		}
 		r := m.pop()
-		m.bytes += len(r.Raw) // not yet gone
+		m.bytes += r.Size() // not yet gone
 		m.taken++
 		batch = append(batch, r)
 	}
@@ -137,7 +137,7 @@ func (m *memory) done(batch []*Record) {
 	defer m.mu.Unlock()
 	m.taken -= len(batch)
 	for _, r := range batch {
-		m.bytes -= len(r.Raw)
+		m.bytes -= r.Size()
 	}
 	m.room.Broadcast()
 }

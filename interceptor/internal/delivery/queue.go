@@ -46,6 +46,8 @@ type Config struct {
 	Name   string // of the sink, unique
 	Kind   string // of the sink, for who reads Stats
 	Policy Policy
+	// Form is what the sink appends records in; nil if it takes them as they are.
+	Form *Form
 	// MaxRecords and MaxBytes bound the queue in memory; 10,000 and 64 MiB.
 	MaxRecords int
 	MaxBytes   int

@@ -2,17 +2,19 @@ package delivery
 
 import (
 	"fmt"
+	"slices"
 	"sync"
-
-	"google.golang.org/protobuf/proto"
 
 	capstanv1 "capstan/proto/capstan/v1"
 )
 
 // Record is a record as it is shared by the queues. It is not changed any more.
 type Record struct {
-	// Raw is the encoded capstan.v1.Exchange.
-	Raw []byte
+	// Raw is the encoded capstan.v1.Exchange. It lies beside those of other
+	// records, which stay in memory as long as any of them is used.
+	Raw   []byte
+	texts []text // in the forms that were wanted
+	ours  bool   // encoded by this process
 
 	once     sync.Once
 	exchange *capstanv1.Exchange
@@ -25,16 +27,50 @@ func NewRecord(x *capstanv1.Exchange) (*Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Record{Raw: raw}, nil
+	return &Record{Raw: raw, ours: true}, nil
+}
+
+// Size returns the bytes that the record takes in all its forms.
+func (r *Record) Size() int {
+	n := len(r.Raw)
+	for i := range r.texts {
+		n += len(r.texts[i].b)
+	}
+	return n
+}
+
+// Append appends the record in form f. It fails if Raw, read from a spool, is no
+// record. Any goroutine may call it.
+func (r *Record) Append(dst []byte, f *Form) ([]byte, error) {
+	for i := range r.texts {
+		if r.texts[i].form == f {
+			return append(dst, r.texts[i].b...), nil
+		}
+	}
+	x, err := r.Exchange()
+	if err != nil {
+		return dst, err
+	}
+	return f.Append(dst, x), nil
 }
 
 // appendRecord appends the encoded x to dst.
 func appendRecord(dst []byte, x *capstanv1.Exchange) ([]byte, error) {
-	raw, err := proto.MarshalOptions{Deterministic: true}.MarshalAppend(dst, x)
-	if err != nil {
-		return dst, fmt.Errorf("encode a record: %w", err)
+	from, n := len(dst), x.SizeVT()
+	dst = slices.Grow(dst, n)[:from+n]
+	if _, err := x.MarshalToSizedBufferVT(dst[from:]); err != nil {
+		return dst[:from], fmt.Errorf("encode a record: %w", err)
 	}
-	return raw, nil
+	return dst, nil
+}
+
+// Check fails if Raw is no record, which what was read from a spool may be.
+func (r *Record) Check() error {
+	if r.ours {
+		return nil
+	}
+	_, err := r.Exchange()
+	return err
 }
 
 // Exchange returns the decoded record, which all users of the Record share and
@@ -43,7 +79,7 @@ func appendRecord(dst []byte, x *capstanv1.Exchange) ([]byte, error) {
 func (r *Record) Exchange() (*capstanv1.Exchange, error) {
 	r.once.Do(func() {
 		x := new(capstanv1.Exchange)
-		if r.err = proto.Unmarshal(r.Raw, x); r.err == nil {
+		if r.err = x.UnmarshalVT(r.Raw); r.err == nil {
 			r.exchange = x
 		}
 	})

@@ -59,7 +59,7 @@ func New(c Config) *Hub {
 
 // cost is about the memory that r takes: its bytes, and the decoded message,
 // in which a header field of 40 bytes takes 200.
-func cost(r *delivery.Record) int { return 512 + 5*len(r.Raw) }
+func cost(r *delivery.Record) int { return 512 + r.Size() + 4*len(r.Raw) }
 
 // Push takes a record, and forgets the oldest ones for which there is no room
 // any more. A record that is too long for the ring has passed when the next

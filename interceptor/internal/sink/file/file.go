@@ -121,15 +121,13 @@ func (s *Sink) Deliver(_ context.Context, batch []*delivery.Record) error {
 	var reject *delivery.RejectError
 	s.line = s.line[:0]
 	for _, r := range batch {
-		x, err := r.Exchange()
-		if err != nil {
+		var err error
+		if s.line, err = r.Append(s.line, ndjson.Lines); err != nil {
 			if reject == nil {
 				reject = &delivery.RejectError{Err: err}
 			}
 			reject.Rejected++
-			continue
 		}
-		s.line = ndjson.Append(s.line, x)
 	}
 	if err := s.write(s.line); err != nil {
 		return fmt.Errorf("records: %w", err)

@@ -1,11 +1,13 @@
 package kafka
 
 import (
+	"bytes"
 	"net"
 	"strconv"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"capstan/interceptor/internal/delivery"
@@ -19,20 +21,34 @@ const (
 	HeaderTruncated   = "capstan-truncated"
 )
 
+// Content types of values.
+const (
+	typeJSON     = "application/json"
+	typeProtobuf = "application/x-protobuf; messageType=capstan.v1.Exchange"
+)
+
 // record turns r into a Kafka record.
 func (c *Config) record(r *delivery.Record) (*kgo.Record, error) {
-	x, err := r.Exchange()
+	if err := r.Check(); err != nil {
+		return nil, err
+	}
+	key, err := c.key(r.Raw)
 	if err != nil {
 		return nil, err
 	}
-	k := &kgo.Record{Key: c.key(x), Value: r.Raw}
-	contentType := "application/x-protobuf; messageType=capstan.v1.Exchange"
+	k := &kgo.Record{Key: key, Value: r.Raw, Headers: []kgo.RecordHeader{{Key: HeaderContentType, Value: []byte(typeProtobuf)}}}
 	if c.JSON {
-		contentType = "application/json"
-		k.Value = encodeJSON(x)
+		line, err := r.Append(nil, ndjson.Lines)
+		if err != nil {
+			return nil, err
+		}
+		k.Value, k.Headers[0].Value = line[:len(line)-1], []byte(typeJSON)
 	}
-	k.Headers = []kgo.RecordHeader{{Key: HeaderContentType, Value: []byte(contentType)}}
 	if len(k.Value) > c.MaxRecord {
+		x, err := r.Exchange()
+		if err != nil {
+			return nil, err
+		}
 		var cut string
 		if k.Value, cut, err = c.truncate(x); err != nil {
 			return nil, err
@@ -42,23 +58,63 @@ func (c *Config) record(r *delivery.Record) (*kgo.Record, error) {
 	return k, nil
 }
 
-func (c *Config) key(x *capstanv1.Exchange) []byte {
+// key returns the key of the encoded record. It is looked for in the encoded form:
+// to decode all of it would be most of what a record costs here.
+func (c *Config) key(raw []byte) ([]byte, error) {
 	switch c.Key {
 	case KeyConnection:
-		connection, _, _ := strings.Cut(x.GetId(), "-")
-		return []byte(connection)
+		id, err := field(raw, numberID)
+		connection, _, _ := bytes.Cut(id, []byte("-"))
+		return connection, err
 	case KeyServer:
-		s := x.GetServer()
-		return []byte(net.JoinHostPort(s.GetAddress(), strconv.Itoa(int(s.GetPort()))))
+		encoded, err := field(raw, numberServer)
+		if err != nil {
+			return nil, err
+		}
+		var s capstanv1.Endpoint
+		if err := proto.Unmarshal(encoded, &s); err != nil {
+			return nil, err
+		}
+		return []byte(net.JoinHostPort(s.GetAddress(), strconv.Itoa(int(s.GetPort())))), nil
 	}
-	return nil
+	return nil, nil
+}
+
+// Numbers of fields of capstan.v1.Exchange.
+const (
+	numberID     protowire.Number = 1
+	numberServer protowire.Number = 4
+)
+
+// field returns the last value of a field that is a text or message, nil if there
+// is none before fields of higher numbers, which come in order.
+func field(raw []byte, number protowire.Number) (value []byte, err error) {
+	for len(raw) > 0 {
+		num, typ, n := protowire.ConsumeTag(raw)
+		if n < 0 {
+			return nil, protowire.ParseError(n)
+		}
+		if num > number {
+			return value, nil
+		}
+		rest := raw[n:]
+		m := protowire.ConsumeFieldValue(num, typ, rest)
+		if m < 0 {
+			return nil, protowire.ParseError(m)
+		}
+		if num == number && typ == protowire.BytesType {
+			value, _ = protowire.ConsumeBytes(rest)
+		}
+		raw = rest[m:]
+	}
+	return value, nil
 }
 
 func (c *Config) encode(x *capstanv1.Exchange) ([]byte, error) {
 	if c.JSON {
 		return encodeJSON(x), nil
 	}
-	return proto.Marshal(x)
+	return x.MarshalVT()
 }
 
 // encodeJSON is the record's line, without its end.

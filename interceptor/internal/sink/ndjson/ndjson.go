@@ -88,8 +88,12 @@ import (
 	"strconv"
 	"time"
 
+	"capstan/interceptor/internal/delivery"
 	capstanv1 "capstan/proto/capstan/v1"
 )
+
+// Lines is the form of those who want Append's lines.
+var Lines = &delivery.Form{Append: Append}
 
 // Append appends the line of x, newline included, to dst. It allocates only to
 // grow dst.

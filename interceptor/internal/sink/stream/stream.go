@@ -7,21 +7,17 @@ import (
 	"io"
 
 	"capstan/interceptor/internal/delivery"
-	capstanv1 "capstan/proto/capstan/v1"
 )
-
-// Encode appends the form of a record to dst.
-type Encode func(dst []byte, x *capstanv1.Exchange) []byte
 
 // Sink writes to a stream. It implements delivery.Sink.
 type Sink struct {
-	w      io.Writer
-	encode Encode
-	buf    []byte
+	w    io.Writer
+	form *delivery.Form
+	buf  []byte
 }
 
 // New returns a sink that writes to w, which stays the caller's.
-func New(w io.Writer, encode Encode) *Sink { return &Sink{w: w, encode: encode} }
+func New(w io.Writer, form *delivery.Form) *Sink { return &Sink{w: w, form: form} }
 
 // Deliver implements delivery.Sink. What can't be decoded is rejected. Of a batch
 // that could not be written some records may be in the stream; they come again.
@@ -29,15 +25,13 @@ func (s *Sink) Deliver(_ context.Context, batch []*delivery.Record) error {
 	var reject *delivery.RejectError
 	s.buf = s.buf[:0]
 	for _, r := range batch {
-		x, err := r.Exchange()
-		if err != nil {
+		var err error
+		if s.buf, err = r.Append(s.buf, s.form); err != nil {
 			if reject == nil {
 				reject = &delivery.RejectError{Err: err}
 			}
 			reject.Rejected++
-			continue
 		}
-		s.buf = s.encode(s.buf, x)
 	}
 	if _, err := s.w.Write(s.buf); err != nil {
 		return fmt.Errorf("write records: %w", err)

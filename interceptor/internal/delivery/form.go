@@ -1,0 +1,156 @@
+package delivery
+
+import (
+	"encoding/binary"
+	"slices"
+	"sync"
+
+	capstanv1 "capstan/proto/capstan/v1"
+)
+
+// Form is how a sink writes records if not as capstan.v1.Exchange. Whoever emits
+// a record has it at hand and encodes it in the forms of all queues, once each:
+// that costs less than what it saves a sink, to decode it. Forms are told apart by
+// their addresses.
+type Form struct {
+	// Append appends x to dst, and nothing else.
+	Append func(dst []byte, x *capstanv1.Exchange) []byte
+}
+
+// text is a record in a form.
+type text struct {
+	form *Form
+	b    []byte
+}
+
+// formsOf returns the forms that queues want, each once. On disk a record has
+// none.
+func formsOf(queues []*Queue) (forms []*Form) {
+	for _, q := range queues {
+		if f := q.cfg.Form; f != nil && q.cfg.Policy != Spool && !slices.Contains(forms, f) {
+			forms = append(forms, f)
+		}
+	}
+	return forms
+}
+
+// slab is where records are put beside one another, so that each costs no
+// allocation of its own.
+type slab struct {
+	buf     []byte
+	records []Record
+	texts   []text
+}
+
+// Lengths of what a slab allocates together.
+const (
+	slabBytes   = 64 << 10
+	slabRecords = 64
+)
+
+var slabs = sync.Pool{New: func() any { return new(slab) }}
+
+// record returns a new Record with room for so many texts.
+func (s *slab) record(texts int) *Record {
+	if len(s.records) == 0 {
+		s.records = make([]Record, slabRecords)
+	}
+	r := &s.records[0]
+	r.ours = true
+	s.records = s.records[1:]
+	if texts > 0 {
+		if len(s.texts) < texts {
+			s.texts = make([]text, slabRecords*texts)
+		}
+		r.texts, s.texts = s.texts[:0:texts], s.texts[texts:]
+	}
+	return r
+}
+
+// grow makes room for n bytes, if they are few enough to share a slab.
+func (s *slab) grow(n int) {
+	if cap(s.buf)-len(s.buf) < n && n <= slabBytes/8 {
+		s.buf = make([]byte, 0, slabBytes)
+	}
+}
+
+// tail is where to append what take then takes.
+func (s *slab) tail() []byte { return s.buf[len(s.buf):] }
+
+// take returns b, which was appended to the tail, or outgrew it.
+func (s *slab) take(b []byte) []byte {
+	if n := len(s.buf) + len(b); len(b) > 0 && n <= cap(s.buf) && &b[0] == &s.buf[:n][len(s.buf)] {
+		s.buf = s.buf[:n]
+	}
+	return slices.Clip(b)
+}
+
+// encode returns x as a record, in the forms wanted.
+func (s *slab) encode(x *capstanv1.Exchange, forms []*Form) (*Record, error) {
+	s.grow(x.SizeVT())
+	raw, err := appendRecord(s.tail(), x)
+	if err != nil {
+		return nil, err
+	}
+	r := s.record(len(forms))
+	r.Raw = s.take(raw)
+	for _, f := range forms {
+		s.grow(len(r.Raw) + len(r.Raw)/2) // about what JSON takes
+		r.texts = append(r.texts, text{f, s.take(f.Append(s.tail(), x))})
+	}
+	return r, nil
+}
+
+// A bundle is a record with its texts as bytes, on its way from the goroutine
+// that encodes it to the one whose turn it is: the length of Raw and Raw, then for
+// each text the number of its form, its length and its bytes; numbers of 4 bytes,
+// little-endian.
+
+// appendBundle appends the bundle of x. Numbers are those of forms in known.
+func appendBundle(dst []byte, x *capstanv1.Exchange, forms, known []*Form) ([]byte, error) {
+	from := len(dst)
+	dst, err := appendSized(dst, func(dst []byte) ([]byte, error) { return appendRecord(dst, x) })
+	if err != nil {
+		return dst[:from], err
+	}
+	for _, f := range forms {
+		dst = binary.LittleEndian.AppendUint32(dst, uint32(slices.Index(known, f)))
+		dst, _ = appendSized(dst, func(dst []byte) ([]byte, error) { return f.Append(dst, x), nil })
+	}
+	return dst, nil
+}
+
+// appendSized appends a length, then what add appends.
+func appendSized(dst []byte, add func([]byte) ([]byte, error)) ([]byte, error) {
+	at := len(dst)
+	dst, err := add(append(dst, 0, 0, 0, 0))
+	binary.LittleEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
+	return dst, err
+}
+
+// unbundle returns a copy of the record in b.
+func (s *slab) unbundle(b []byte, known []*Form) *Record {
+	s.grow(len(b))
+	b = s.take(append(s.tail(), b...))
+	raw, b := cutSized(b)
+	r := s.record(countTexts(b))
+	r.Raw = raw
+	for len(b) > 0 {
+		t := text{form: known[binary.LittleEndian.Uint32(b)]}
+		t.b, b = cutSized(b[4:])
+		r.texts = append(r.texts, t)
+	}
+	return r
+}
+
+func countTexts(b []byte) (n int) {
+	for ; len(b) > 0; n++ {
+		_, b = cutSized(b[4:])
+	}
+	return n
+}
+
+func cutSized(b []byte) (first, rest []byte) {
+	n := 4 + int(binary.LittleEndian.Uint32(b))
+	return b[4:n:n], b[n:]
+}
