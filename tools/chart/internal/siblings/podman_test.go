@@ -2,12 +2,15 @@ package siblings
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -18,12 +21,35 @@ import (
 
 const repository = "../../../.."
 
-// podman runs containers in a storage of its own, so that it touches none of
-// the host's.
+// podman runs containers for a test, in a storage that the tests of this
+// package have to themselves, so that they touch none of the host's.
 type podman struct {
 	t   *testing.T
 	dir string
 	env []string
+}
+
+// shared is the storage: it is made, and the images in it are, by the first
+// test that wants them.
+var shared struct {
+	dir    string
+	images sync.Once
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if shared.dir != "" {
+		if err := newPodman(nil).remove(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+func newPodman(t *testing.T) *podman {
+	return &podman{t, shared.dir, append(os.Environ(), "CONTAINERS_STORAGE_CONF="+shared.dir+"/storage.conf",
+		"DISABLE_HC_SYSTEMD=true")} // healthchecks are timers of systemd; the tests probe by themselves
 }
 
 // requireProgram returns the path of a program. Without it the test is skipped,
@@ -54,11 +80,15 @@ func requirePodman(t *testing.T) *podman {
 	if os.Getuid() != 0 {
 		cannotRun(t, "not root: pods in the host's network can't capture")
 	}
+	if shared.dir != "" {
+		return newPodman(t)
+	}
 	dir, err := os.MkdirTemp("", "siblings-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &podman{t: t, dir: dir}
+	shared.dir = dir
+	p := newPodman(t)
 	p.write("storage.conf", fmt.Sprintf("[storage]\ndriver = \"overlay\"\ngraphroot = %q\nrunroot = %q\n", dir+"/graph", dir+"/run"))
 	// The limits are for where CAP_SYS_RESOURCE is missing, runc for where
 	// cgroups are hybrid.
@@ -67,9 +97,6 @@ func requirePodman(t *testing.T) *podman {
 	p.write("own-pid.conf", base+engine)
 	// podman 4.3 plays hostPID by this alone.
 	p.write("host-pid.conf", base+"pidns = \"host\"\n"+engine)
-	p.env = append(os.Environ(), "CONTAINERS_STORAGE_CONF="+dir+"/storage.conf",
-		"DISABLE_HC_SYSTEMD=true") // healthchecks are timers of systemd; the test probes by itself
-	t.Cleanup(p.remove)
 	return p
 }
 
@@ -113,28 +140,29 @@ func (p *podman) must(name string, args ...string) string {
 // buildImages builds the images as an operator does.
 func (p *podman) buildImages() {
 	p.t.Helper()
-	p.must("make", "-s", "-C", repository, "image", "IMAGE_ENGINE=podman", "IMAGE_PREFIX=localhost/", "BIN="+filepath.Join(p.dir, "bin"))
+	shared.images.Do(func() {
+		p.must("make", "-s", "-C", repository, "image", "IMAGE_ENGINE=podman", "IMAGE_PREFIX=localhost/", "BIN="+filepath.Join(p.dir, "bin"))
+	})
 }
 
 // remove leaves nothing of the storage.
-func (p *podman) remove() {
+func (p *podman) remove() error {
+	var failed error
 	for _, args := range [][]string{{"pod", "rm", "--force", "--all", "--time=1"}, {"volume", "rm", "--force", "--all"}, {"image", "rm", "--force", "--all"}} {
 		if out, err := p.run(false, "podman", args...); err != nil {
-			p.t.Errorf("podman %v: %v\n%s", args, err, out)
+			failed = errors.Join(failed, fmt.Errorf("podman %v: %w\n%s", args, err, out))
 		}
 	}
 	_, _ = p.run(false, "umount", filepath.Join(p.dir, "graph", "overlay")) // mounted in some kernels only
-	if err := os.RemoveAll(p.dir); err != nil {
-		p.t.Errorf("what podman left: %v", err)
-	}
+	return errors.Join(failed, os.RemoveAll(p.dir))
 }
 
 // play starts a pod and removes it at the end of the test.
-func (p *podman) play(t *testing.T, name string, spec corev1.PodSpec) {
+func (p *podman) play(t *testing.T, name string, spec *pod) {
 	t.Helper()
-	pod := corev1.Pod{Spec: spec}
-	pod.APIVersion, pod.Kind, pod.Name = "v1", "Pod", name
-	text, err := yaml.Marshal(pod)
+	object := corev1.Pod{Spec: spec.PodSpec}
+	object.APIVersion, object.Kind, object.Name = "v1", "Pod", name
+	text, err := yaml.Marshal(object)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,16 +199,75 @@ func (p *podman) logs(pod, container string) string {
 	return out
 }
 
-// kill ends a container's process from outside, which podman doesn't take for
-// a wish to stop it.
-func (p *podman) kill(t *testing.T, container string) {
+// process returns the number on this host of a container's process.
+func (p *podman) process(t *testing.T, container string) int {
 	t.Helper()
 	pid, err := strconv.Atoi(strings.TrimSpace(p.must("podman", "inspect", "--format={{.State.Pid}}", container)))
 	if err != nil || pid <= 1 {
 		t.Fatalf("process %d of %s: %v", pid, container, err)
 	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+	return pid
+}
+
+// kill ends a container's process from outside, which podman doesn't take for
+// a wish to stop it.
+func (p *podman) kill(t *testing.T, container string) {
+	t.Helper()
+	if err := syscall.Kill(p.process(t, container), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// checkListeners holds at which addresses and ports of this host's network a
+// container listens, by TCP or UDP.
+func (p *podman) checkListeners(t *testing.T, container string, want ...string) {
+	t.Helper()
+	owner := fmt.Sprintf("pid=%d,", p.process(t, container))
+	var got []string
+	for line := range strings.Lines(p.must(requireProgram(t, "ss"), "-H", "-n", "-l", "-t", "-u", "-p")) {
+		if fields := strings.Fields(line); strings.Contains(line, owner) {
+			got = append(got, fields[4])
+		}
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("%s listens at %v, want %v", container, got, want)
+	}
+}
+
+// checkConfined holds what the kernel says of a container's process that needs
+// nothing of its host.
+func (p *podman) checkConfined(t *testing.T, container string) {
+	t.Helper()
+	proc := fmt.Sprintf("/proc/%d/", p.process(t, container))
+	status, err := os.ReadFile(proc + "status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"Uid:\t1000\t1000\t1000\t1000\n", "Gid:\t1000\t1000\t1000\t1000\n",
+		"CapEff:\t0000000000000000\n", "CapBnd:\t0000000000000000\n", "NoNewPrivs:\t1\n", "Seccomp:\t2\n",
+	} {
+		if !strings.Contains(string(status), want) {
+			t.Errorf("%s: no %q in its status", container, want)
+		}
+	}
+	mounts, err := os.ReadFile(proc + "mounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := 0
+	for line := range strings.Lines(string(mounts)) {
+		if f := strings.Fields(line); f[1] == "/" {
+			roots++
+			if !slices.Contains(strings.Split(f[3], ","), "ro") {
+				t.Errorf("%s: its root is %s", container, line)
+			}
+		}
+	}
+	if roots == 0 {
+		t.Errorf("%s has no root", container)
 	}
 }
 

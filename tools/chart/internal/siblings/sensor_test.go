@@ -10,50 +10,13 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/yaml"
-
-	"capstan/tools/chart/internal/chart"
 )
 
-// host is the values for images and records of this host.
-const host = `
-image: {registry: localhost}
-relay: {enabled: false}
-`
+// alone are the values of a sensor that delivers nowhere.
+const alone = "relay: {enabled: false}\n"
 
 // promised is how long after its start the sensor may take to tell an exchange.
 const promised = 60 * time.Second
-
-// template is what a rendered workload makes pods of.
-type template struct {
-	Kind     string
-	Metadata struct{ Labels map[string]string }
-	Spec     struct{ Template corev1.PodTemplateSpec }
-}
-
-// podOf returns the pod of a component, as the chart renders it.
-func podOf(t *testing.T, component, values string) corev1.PodSpec {
-	t.Helper()
-	c, err := chart.Load(repository + "/manifests/charts/capstan")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := c.Render(values)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, text := range r.Objects {
-		var o template
-		if err := yaml.Unmarshal([]byte(text), &o); err != nil {
-			t.Fatal(err)
-		}
-		if (o.Kind == "DaemonSet" || o.Kind == "Deployment") && o.Metadata.Labels["app.kubernetes.io/component"] == component {
-			return o.Spec.Template.Spec
-		}
-	}
-	t.Fatalf("no pod of %s", component)
-	return corev1.PodSpec{}
-}
 
 // traffic is an HTTP server on loopback, and a client of it.
 type traffic struct {
@@ -101,27 +64,6 @@ func clean(t *testing.T, name, log string) {
 	}
 }
 
-// asKubelet makes directories of a pod's emptyDirs as kubelet does: open to all
-// of the pod's users, and of its group. podman gives them to the user of
-// whichever container it prepares first.
-func asKubelet(t *testing.T, spec *corev1.PodSpec) {
-	t.Helper()
-	for i := range spec.Volumes {
-		v := &spec.Volumes[i]
-		if v.EmptyDir == nil {
-			continue
-		}
-		dir := t.TempDir()
-		if err := os.Chown(dir, 0, int(*spec.SecurityContext.FSGroup)); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chmod(dir, 0o777|os.ModeSetgid); err != nil {
-			t.Fatal(err)
-		}
-		v.VolumeSource = corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: dir}}
-	}
-}
-
 // TestSensor runs rpcapd and interceptor as the siblings that the chart makes
 // of them, with each access to the host and without.
 func TestSensor(t *testing.T) {
@@ -130,7 +72,7 @@ func TestSensor(t *testing.T) {
 	off := false
 	for _, tc := range []struct {
 		name, values string
-		change       func(*corev1.PodSpec)
+		change       func(*pod)
 		missing      []string // that both processes tell
 		captures     bool
 	}{
@@ -138,18 +80,17 @@ func TestSensor(t *testing.T) {
 		{"least privilege", "securityMode: leastPrivilege\n", nil, []string{"hostPID", "privileged"}, true},
 		{"without hostPID", "hostPID: false\n", nil, []string{"hostPID"}, true},
 		{"without hostNetwork", "hostNetwork: false\n", nil, []string{"hostNetwork"}, false},
-		{"without privileged", "", func(s *corev1.PodSpec) {
+		{"without privileged", "", func(s *pod) {
 			for i := range s.Containers {
 				s.Containers[i].SecurityContext = &corev1.SecurityContext{Privileged: &off}
 			}
 		}, []string{"privileged"}, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			spec := podOf(t, "interceptor", host+tc.values)
+			spec := render(t, alone+tc.values).pod(t, "interceptor")
 			if tc.change != nil {
-				tc.change(&spec)
+				tc.change(spec)
 			}
-			asKubelet(t, &spec)
 			tr := newTraffic(t)
 			p.play(t, "sensor", spec)
 			for _, c := range spec.Containers {
@@ -159,6 +100,9 @@ func TestSensor(t *testing.T) {
 				p.told(t, tr, "sensor", fmt.Sprintf("/first/%d", os.Getpid()))
 			}
 			for _, c := range spec.Containers {
+				if spec.HostNetwork {
+					p.checkListeners(t, "sensor-"+c.Name)
+				}
 				log := p.logs("sensor", c.Name)
 				clean(t, c.Name, log)
 				for _, access := range []string{"hostNetwork", "hostPID", "privileged"} {
@@ -174,7 +118,7 @@ func TestSensor(t *testing.T) {
 		})
 	}
 	t.Run("rpcapd is killed", func(t *testing.T) {
-		spec := podOf(t, "interceptor", host)
+		spec := render(t, alone).pod(t, "interceptor")
 		tr := newTraffic(t)
 		p.play(t, "sensor", spec)
 		p.told(t, tr, "sensor", "/before")
