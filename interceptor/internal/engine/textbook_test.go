@@ -115,3 +115,26 @@ func BenchmarkAgainstTextbook(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkWorkload feeds the engine alone, for profiles: many passes over the
+// same frames, with nothing of the textbook's in between.
+func BenchmarkWorkload(b *testing.B) {
+	for _, name := range workload.Names() {
+		b.Run(name, func(b *testing.B) {
+			w, err := workload.New(name)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			begin := processorTime(b)
+			for b.Loop() {
+				if told := byEngine(w); told != w.Exchanges {
+					b.Fatalf("%d exchanges, there are %d", told, w.Exchanges)
+				}
+			}
+			used := processorTime(b) - begin
+			b.ReportMetric(float64(used.Nanoseconds())/float64(b.N*len(w.Frames)), "cpu-ns/packet")
+			b.ReportMetric(float64(used.Nanoseconds())/float64(b.N)/float64(w.Exchanges), "cpu-ns/exchange")
+		})
+	}
+}

@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"strings"
+	"unicode/utf8"
 
 	capstanv1 "capstan/proto/capstan/v1"
 )
@@ -18,7 +19,10 @@ const maskNameLimit = 48
 // first, since that settles nearly every field without comparing bytes.
 type maskSet struct {
 	byLen [maskNameLimit + 1][]string
-	empty bool // nothing is to be masked
+	// firsts are the first letters of these, a bit for each, which settles
+	// nearly all others.
+	firsts [maskNameLimit + 1]uint32
+	empty  bool // nothing is to be masked
 }
 
 func newMaskSet(names []string) *maskSet {
@@ -27,13 +31,27 @@ func newMaskSet(names []string) *maskSet {
 		if n = strings.TrimSpace(n); n != "" {
 			at := min(len(n), maskNameLimit)
 			m.byLen[at] = append(m.byLen[at], n)
+			m.firsts[at] |= letterBit(n)
 		}
 	}
 	return m
 }
 
+// letterBit returns a bit for the first byte of name that is the same in any
+// spelling. EqualFold takes U+017F for s and U+212A, the Kelvin sign, for k.
+func letterBit(name string) uint32 {
+	if name == "" || name[0] >= utf8.RuneSelf {
+		return 1<<('s'&31) | 1<<('k'&31)
+	}
+	return 1 << (name[0] & 31)
+}
+
 func (m *maskSet) has(name string) bool {
-	for _, n := range m.byLen[min(len(name), maskNameLimit)] {
+	at := min(len(name), maskNameLimit)
+	if m.firsts[at]&letterBit(name) == 0 {
+		return false
+	}
+	for _, n := range m.byLen[at] {
 		if strings.EqualFold(n, name) {
 			return true
 		}

@@ -64,6 +64,8 @@ const (
 	maxCutFieldLen = 1 << 10
 	// keepBufLen is the largest buffer an idle direction keeps.
 	keepBufLen = 2 << 10
+	// keepLineEnds is the most line ends it keeps room for.
+	keepLineEnds = 64
 	// firstBodyLen is the most that is allocated for a body before its bytes
 	// have come, whatever Content-Length promises.
 	firstBodyLen = 512

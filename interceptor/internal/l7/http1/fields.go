@@ -2,30 +2,19 @@ package http1
 
 import (
 	"strings"
-	"unicode/utf8"
 
 	capstanv1 "capstan/proto/capstan/v1"
 )
 
-// parseFields turns the lines of a header or trailer section into fields (RFC
-// 9112 §5) and tells framing of each. s may end with the empty line or in the
-// middle of the section, but not in the middle of a line. The fields share the
-// memory of s, and are room's.
-func parseFields(s string, f *framing, room *fieldRoom) (fields []*capstanv1.Header, cut bool) {
-	n := strings.Count(s, "\n")
-	if n <= 1 && (s == "\r\n" || s == "\n" || s == "") {
-		return nil, false
-	}
-	if strings.Count(s, "\r") > n || strings.IndexByte(s, 0) >= 0 {
-		f.malformed = true // a CR that ends no line, a NUL: read in one way here, in another there
-	}
-	n = min(n, maxFields)
-	fields = room.take(n)
-	valid := utf8.ValidString(s)
-	for s != "" {
-		var field string
-		var folded bool
-		field, s, folded = cutField(s, f)
+// parseFields turns the lines of s from offset at, those of a header or trailer
+// section, into fields (RFC 9112 §5) and tells framing of each. ends are the
+// offsets behind those lines, the first maxLineEnds or all. s may end with the
+// empty line or in the middle of the section, but not in the middle of a line;
+// valid tells that it is UTF-8. The fields share the memory of s, and are room's.
+func parseFields(s string, at int, ends []uint32, valid bool, f *framing, room *fieldRoom) (fields []*capstanv1.Header, cut bool) {
+	first, n, lines := at, 0, lineWalk{s: s, at: at, ends: ends}
+	for lines.at < len(s) {
+		field, folded := lines.field(f)
 		if field == "" {
 			continue
 		}
@@ -34,98 +23,140 @@ func parseFields(s string, f *framing, room *fieldRoom) (fields []*capstanv1.Hea
 			continue
 		}
 		f.field(name, value)
-		if len(fields) == n {
+		if n == maxFields {
 			cut = true
 			continue
 		}
-		h := room.field(len(fields))
-		h.Name, h.Value = name, value
+		if n == 0 {
+			room.take(min(lines.most(), maxFields))
+		}
+		h := &room.fields[n]
+		h.Name, h.Value, h.NameUnknown, h.ValueUnknown = name, value, false, false
 		if !valid {
 			h.Name, h.Value = clean(name), clean(value)
 		}
-		fields = append(fields, h)
+		n++
 	}
-	return fields, cut
+	if s = s[first:]; strings.Count(s, "\r") > lines.count || strings.IndexByte(s, 0) >= 0 {
+		f.malformed = true // a CR that ends no line, a NUL: read in one way here, in another there
+	}
+	if n == 0 {
+		return nil, cut
+	}
+	return room.list[:n:n], cut
+}
+
+// lineWalk walks over the lines of a section.
+type lineWalk struct {
+	s     string
+	at    int      // where the next line starts
+	ends  []uint32 // of the lines from there on, as far as known
+	count int      // of the lines passed
+}
+
+// most returns how many lines there are at most, from the one passed last.
+func (l *lineWalk) most() int {
+	if l.count+len(l.ends) >= maxLineEnds {
+		return len(l.s) - l.at + 1
+	}
+	return len(l.ends) + 1
+}
+
+// line returns the next line without its end, which has to be CR and LF: not
+// everybody takes LF alone.
+func (l *lineWalk) line(f *framing) string {
+	from, end := l.at, len(l.s)
+	if len(l.ends) > 0 {
+		end, l.ends = int(l.ends[0]), l.ends[1:]
+	} else if i := strings.IndexByte(l.s[from:], '\n'); i >= 0 {
+		end = from + i + 1
+	}
+	l.at = end
+	l.count++
+	if end-from >= 2 && l.s[end-2] == '\r' {
+		return l.s[from : end-2]
+	}
+	f.malformed = true
+	return l.s[from : end-1]
+}
+
+// field returns the next field, with its line ends inside when it is folded.
+// Folds, which none may send (RFC 9112 §5.2), mark the message malformed: not
+// everybody reads them in the same way.
+func (l *lineWalk) field(f *framing) (field string, folded bool) {
+	from := l.at
+	field = l.line(f)
+	for field != "" && l.at < len(l.s) && (l.s[l.at] == ' ' || l.s[l.at] == '\t') {
+		folded, f.malformed = true, true
+		last := l.at
+		field = l.s[from : last+len(l.line(f))]
+	}
+	return field, folded
 }
 
 // fieldRoom is memory for the fields of one section, which may be used again.
 type fieldRoom struct {
 	fields []capstanv1.Header
-	list   []*capstanv1.Header
+	list   []*capstanv1.Header // of all of these
 }
 
-// take returns an empty list with room for n fields.
-func (r *fieldRoom) take(n int) []*capstanv1.Header {
-	if cap(r.fields) < n {
-		n = max(n, firstFields)
-		r.fields, r.list = make([]capstanv1.Header, n), make([]*capstanv1.Header, 0, n)
+// take makes room for n fields.
+func (r *fieldRoom) take(n int) {
+	if len(r.fields) >= n {
+		return
 	}
-	return r.list[:0:n]
+	n = max(n, firstFields)
+	r.fields, r.list = make([]capstanv1.Header, n), make([]*capstanv1.Header, n)
+	for i := range r.fields {
+		r.list[i] = &r.fields[i]
+	}
 }
 
 // firstFields is how many fields there is room for at first.
 const firstFields = 16
 
-// field returns the i-th field, with nothing in it.
-func (r *fieldRoom) field(i int) *capstanv1.Header {
-	h := &r.fields[:cap(r.fields)][i]
-	h.NameUnknown, h.ValueUnknown = false, false
-	return h
-}
-
 // kept returns r for reuse, unless it is large.
 func (r *fieldRoom) kept() fieldRoom {
-	if cap(r.fields) > keepFieldsLen {
+	if len(r.fields) > keepFieldsLen {
 		return fieldRoom{}
 	}
 	return *r
-}
-
-// cutField takes the next field off s, with its line ends inside when it is
-// folded. Folds, which none may send (RFC 9112 §5.2), and line ends without CR
-// mark the message malformed: not everybody reads them in the same way.
-func cutField(s string, f *framing) (field, rest string, folded bool) {
-	end := 0
-	for {
-		i := strings.IndexByte(s[end:], '\n')
-		if i < 0 {
-			return s, "", folded
-		}
-		end += i + 1
-		f.malformed = f.malformed || bareLF(s[:end])
-		if end == len(s) || s[end] != ' ' && s[end] != '\t' || trimEnd(s[:end]) == "" {
-			return trimEnd(s[:end]), s[end:], folded
-		}
-		folded, f.malformed = true, true
-	}
-}
-
-// bareLF reports whether s, which ends with LF, has no CR before it.
-func bareLF(s string) bool { return len(s) < 2 || s[len(s)-2] != '\r' }
-
-// trimEnd takes one line end off s.
-func trimEnd(s string) string {
-	return strings.TrimSuffix(strings.TrimSuffix(s, "\n"), "\r")
 }
 
 // splitField splits a field at its colon. A line that is no field is dropped
 // and marks the message malformed; so does space around the name, which is
 // taken off.
 func splitField(field string, folded bool, f *framing) (name, value string, ok bool) {
-	name, value, ok = strings.Cut(field, ":")
-	trimmed := strings.Trim(name, " \t\r\n")
-	if !ok || trimmed == "" {
+	colon := strings.IndexByte(field, ':')
+	if colon < 0 {
 		f.malformed = true
 		return "", "", false
 	}
-	if len(trimmed) != len(name) || folded && strings.Contains(trimmed, "\n") {
+	name = trimSpace(field[:colon])
+	if name == "" {
+		f.malformed = true
+		return "", "", false
+	}
+	if len(name) != colon || folded && strings.Contains(name, "\n") {
 		f.malformed = true
 	}
-	value = strings.Trim(value, " \t\r\n")
+	value = field[colon+1:]
+	if len(value) > 0 && value[0] == ' ' {
+		value = value[1:] // what nearly everybody sends
+	}
+	value = trimSpace(value)
 	if folded {
 		value = unfold(value)
 	}
-	return trimmed, value, true
+	return name, value, true
+}
+
+// trimSpace takes white space off both ends of s.
+func trimSpace(s string) string {
+	if len(s) > 0 && s[0] > ' ' && s[len(s)-1] > ' ' {
+		return s
+	}
+	return strings.Trim(s, " \t\r\n")
 }
 
 // unfold replaces each fold by one space (RFC 9112 §5.2).
@@ -148,17 +179,36 @@ func authority(method, target string, fields []*capstanv1.Header) string {
 	a := ""
 	if method == "CONNECT" {
 		a = target
-	} else if i := strings.Index(target, "://"); i > 0 && !strings.ContainsAny(target[:i], "/?#") {
+	} else if i := schemeLen(target); i > 0 {
 		a = target[i+len("://"):]
 		if end := strings.IndexAny(a, "/?#"); end >= 0 {
 			a = a[:end]
 		}
 	} else {
 		for _, f := range fields {
-			if strings.EqualFold(f.Name, "Host") {
+			if isName(f.Name, "Host") {
 				return f.Value
 			}
 		}
 	}
 	return a[strings.LastIndexByte(a, '@')+1:]
+}
+
+// schemeLen returns the length of the scheme of an absolute target, 0 if it is
+// none.
+func schemeLen(target string) int {
+	if target == "" || target[0] == '/' {
+		return 0
+	}
+	i := strings.Index(target, "://")
+	if i < 0 || strings.ContainsAny(target[:i], "/?#") {
+		return 0
+	}
+	return i
+}
+
+// isName reports whether a field has this name, in any spelling. Most are
+// spelt as registered.
+func isName(name, want string) bool {
+	return len(name) == len(want) && (name == want || strings.EqualFold(name, want))
 }

@@ -41,21 +41,21 @@ const (
 func (f *framing) field(name, value string) {
 	switch len(name) {
 	case len("Content-Length"):
-		if strings.EqualFold(name, "Content-Length") {
+		if isName(name, "Content-Length") {
 			f.contentLength(value)
 		}
 	case len("Transfer-Encoding"):
-		if strings.EqualFold(name, "Transfer-Encoding") {
+		if isName(name, "Transfer-Encoding") {
 			f.transferEncoding(value)
 		}
 	case len("Content-Type"):
-		if strings.EqualFold(name, "Content-Type") {
+		if isName(name, "Content-Type") {
 			f.messages = grpc.KindOf(value)
 		}
 	case len("Upgrade"):
-		f.upgrade = f.upgrade || strings.EqualFold(name, "Upgrade")
+		f.upgrade = f.upgrade || isName(name, "Upgrade")
 	case len("Connection"):
-		if strings.EqualFold(name, "Connection") {
+		if isName(name, "Connection") {
 			f.close = f.close || hasToken(value, "close")
 			f.keepAlive = f.keepAlive || hasToken(value, "keep-alive")
 		}
@@ -66,6 +66,10 @@ func (f *framing) field(name, value string) {
 // equal numbers counts as one; leading zeros are grammatical, but a known means
 // to confuse, so they are flagged.
 func (f *framing) contentLength(value string) {
+	if n, ok := parseLength(value); ok && !f.lengthSeen && n > 0 && value[0] != '0' {
+		f.lengthSeen, f.length = true, n
+		return // the usual
+	}
 	for {
 		one, rest, more := strings.Cut(value, ",")
 		one = strings.Trim(one, " \t")

@@ -3,6 +3,7 @@ package http1
 import (
 	"bytes"
 	"strings"
+	"unicode/utf8"
 
 	"capstan/interceptor/internal/exchange"
 	capstanv1 "capstan/proto/capstan/v1"
@@ -11,10 +12,11 @@ import (
 // section is a header section with its start line, or a trailer section, on
 // its way in. A section that one segment holds is never copied here.
 type section struct {
-	buf       []byte // what earlier segments brought
-	lineStart int    // of the line in progress
-	scanned   int    // no line end before this but those passed
-	lined     bool   // the start line is complete
+	buf       []byte   // what earlier segments brought
+	lineStart int      // of the line in progress
+	scanned   int      // no line end before this but those passed
+	ends      []uint32 // offsets behind the line ends passed, the first maxLineEnds
+	lined     bool     // the start line is complete
 	trailers  bool
 	reqLine   requestLine
 	status    statusLine
@@ -25,12 +27,19 @@ type section struct {
 	skipLine bool // it is the rest of the start line
 }
 
-func (s *section) reset() { *s = section{buf: s.buf[:0]} }
+// maxLineEnds bounds the line ends that are noted: those beyond are searched for
+// again.
+const maxLineEnds = maxFields + 2
 
-// release gives a large buffer back.
+func (s *section) reset() { *s = section{buf: s.buf[:0], ends: s.ends[:0]} }
+
+// release gives large buffers back.
 func (s *section) release() {
 	if cap(s.buf) > keepBufLen {
 		s.buf = nil
+	}
+	if cap(s.ends) > keepLineEnds {
+		s.ends = nil
 	}
 }
 
@@ -84,9 +93,14 @@ func (h *half) scan(src []byte) (end int, ok bool) {
 			h.scanned = len(src)
 			return -1, h.lined || h.couldBeStartLine(src)
 		}
-		lf := h.scanned + i
-		line := bytes.TrimSuffix(src[h.lineStart:lf], []byte("\r"))
+		line, lf := src[h.lineStart:h.scanned+i], h.scanned+i
+		if n := len(line); n > 0 && line[n-1] == '\r' {
+			line = line[:n-1]
+		}
 		h.scanned, h.lineStart = lf+1, lf+1
+		if len(h.ends) < maxLineEnds {
+			h.ends = append(h.ends, uint32(lf+1))
+		}
 		switch {
 		case !h.lined:
 			if !h.startLine(line) {
@@ -141,20 +155,18 @@ func (h *half) partialSection() {
 // keepSection records a start line and fields, or trailers. The record shares
 // the memory of s.
 func (h *half) keepSection(s string) {
-	rest := s
-	if !h.trailers {
-		if i := strings.IndexByte(s, '\n'); i >= 0 {
-			rest = s[i+1:]
-			h.frame.malformed = h.frame.malformed || bareLF(s[:i+1])
-		} else {
-			rest = ""
-		}
-	}
-	frame := &h.frame
-	if h.trailers {
+	frame, ends, at := &h.frame, h.ends, 0
+	switch {
+	case h.trailers:
 		frame = new(framing) // what trailers say about framing doesn't count (RFC 9110 §6.5.1)
+	case len(ends) == 0:
+		at = len(s) // of the start line only its beginning
+	default:
+		at, ends = int(ends[0]), ends[1:]
+		frame.malformed = frame.malformed || at < 2 || s[at-2] != '\r'
 	}
-	fields, cut := parseFields(rest, frame, h.room())
+	valid := utf8.ValidString(s)
+	fields, cut := parseFields(s, at, ends, valid, frame, h.room())
 	if cut {
 		h.messageFlaws().Add(capstanv1.Flaw_FLAW_HEADERS_CUT)
 	}
@@ -171,13 +183,19 @@ func (h *half) keepSection(s string) {
 	}
 	if h.request {
 		q, l := &h.x.req, &h.reqLine
-		q.Method, q.Target, q.Version = clean(s[:l.methodEnd]), clean(s[l.targetStart:l.targetEnd]), clean(s[l.versionStart:l.versionEnd])
+		q.Method, q.Target, q.Version = s[:l.methodEnd], s[l.targetStart:l.targetEnd], s[l.versionStart:l.versionEnd]
+		if !valid {
+			q.Method, q.Target, q.Version = clean(q.Method), clean(q.Target), clean(q.Version)
+		}
 		q.Headers = fields
 		q.Authority = authority(q.Method, q.Target, fields)
 		return
 	}
 	m, l := &h.a.msg, &h.status
-	m.Version, m.Reason = s[:l.versionEnd], clean(s[l.reasonStart:l.reasonEnd])
+	m.Version, m.Reason = s[:l.versionEnd], s[l.reasonStart:l.reasonEnd]
+	if !valid {
+		m.Reason = clean(m.Reason)
+	}
 	m.Headers = fields
 }
 
