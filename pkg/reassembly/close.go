@@ -80,9 +80,9 @@ func (a *Assembler) close(c *connection, time int64, r CloseReason) {
 	if c.half[0].ended && c.half[1].ended {
 		told = CloseFIN
 	}
-	if c.handler != nil {
-		c.handler.Close(time, told)
-		c.handler = nil
+	if c.Handler != nil {
+		c.Handler.Close(time, told)
+		c.Handler = nil
 	}
 	a.stats.Closed[told]++
 	c.list.remove(c)

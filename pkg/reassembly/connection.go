@@ -23,7 +23,6 @@ type connection struct {
 	seen        [2]bool // a segment of this direction was seen
 	closedBy    CloseReason
 	closedDir   flow.Direction // of the segment that closed it
-	handler     Handler
 	half        [2]half
 
 	born     uint64 // number of the instant of the first segment

@@ -56,10 +56,15 @@ type Gap struct {
 	Len   int64
 }
 
-// Conn is what is known of a connection. The assembler keeps it up to date; it
-// is read-only for handlers and theirs to look at until Close returns.
+// Conn is what is known of a connection. The assembler keeps it up to date; but
+// for Handler it is read-only for handlers, and theirs to look at until Close
+// returns.
 type Conn struct {
 	Key flow.Key
+	// Handler is who is told what the connection carries, nil before there was
+	// anything to tell. A handler may put another one in its place, which is told
+	// all that follows.
+	Handler Handler
 	// Start is the time of the first segment in nanoseconds.
 	Start int64
 	// InitialSeq are the sequence numbers of the SYNs by direction, for those

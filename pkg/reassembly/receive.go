@@ -127,9 +127,9 @@ func (a *Assembler) acknowledge(h *half, ack uint32) {
 
 // tellEnd tells the handler, if there is one, that h has ended, if it has.
 func (a *Assembler) tellEnd(h *half) {
-	if h.ended && !h.told && h.conn.handler != nil {
+	if h.ended && !h.told && h.conn.Handler != nil {
 		h.told = true
-		h.conn.handler.End(h.dir, h.finTime)
+		h.conn.Handler.End(h.dir, h.finTime)
 	}
 }
 

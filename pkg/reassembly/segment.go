@@ -53,13 +53,13 @@ func (a *Assembler) deliver(h *half, b []byte, time, acked int64) {
 		}
 	}
 	c := h.conn
-	if c.handler == nil {
+	if c.Handler == nil {
 		a.open(c)
 	}
 	a.stats.DeliveredBytes += uint64(len(b))
 	offset := h.offset - int64(h.oob)
 	h.advance(int64(len(b)))
-	c.handler.Data(h.dir, Chunk{Time: time, Offset: offset, Acked: acked, Bytes: b})
+	c.Handler.Data(h.dir, Chunk{Time: time, Offset: offset, Acked: acked, Bytes: b})
 }
 
 // deliverAround is deliver for bytes of which the i-th is urgent and taken out.
@@ -79,14 +79,14 @@ func (a *Assembler) deliverAround(h *half, b []byte, i int, time, acked int64) {
 // gap hands over a gap of g.Len bytes at the place reached.
 func (a *Assembler) gap(h *half, g Gap) {
 	c := h.conn
-	if c.handler == nil {
+	if c.Handler == nil {
 		a.open(c)
 	}
 	a.stats.Gaps++
 	a.stats.GapBytes += uint64(g.Len)
 	g.Offset = h.offset - int64(h.oob)
 	h.advance(g.Len)
-	c.handler.Gap(h.dir, g)
+	c.Handler.Gap(h.dir, g)
 }
 
 // advance moves on by n bytes, which ends the hole there was.
@@ -103,9 +103,9 @@ func (h *half) advance(n int64) {
 
 // open makes the handler of c, and tells it what it has missed.
 func (a *Assembler) open(c *connection) {
-	c.handler = a.newHandler(&c.Conn)
-	if c.handler == nil {
-		c.handler = discard{}
+	c.Handler = a.newHandler(&c.Conn)
+	if c.Handler == nil {
+		c.Handler = discard{}
 	}
 	a.stats.Handlers++
 	for d := range c.half {

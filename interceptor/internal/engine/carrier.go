@@ -21,10 +21,12 @@ const maxHeldChunks = 256
 // carrier decides what a connection, or the tunnel inside of one, carries, and
 // hands its bytes to that protocol.
 type carrier struct {
-	of      *connection
-	named   *exchange.Connection // set inside of a tunnel
-	tunnels uint8                // how many are around it
-	decided bool
+	of       *account
+	conn     *reassembly.Conn
+	named    *exchange.Connection // set inside of a tunnel
+	tunnels  uint8                // how many are around it
+	decided  bool
+	replaced bool // the connection has another handler now
 	// lenient: the start was not seen, so bytes that make no sense may be the
 	// middle of a message and a start may still come.
 	lenient bool
@@ -90,7 +92,7 @@ func (c *carrier) decide(d flow.Direction, chunk reassembly.Chunk) {
 // count returns who counts what makes no sense so far.
 func (c *carrier) count() *opaque.Conn {
 	if c.unknown == nil {
-		c.unknown = opaque.New(c.of.conn, c.of.shard.recorder, c.named)
+		c.unknown = opaque.New(c.conn, c.of.shard.recorder, c.named)
 	}
 	return c.unknown
 }
@@ -141,12 +143,12 @@ func (c *carrier) skip(d flow.Direction, chunk reassembly.Chunk) {
 
 // become settles the protocol and hands over what was held.
 func (c *carrier) become(p Protocol) {
-	s, conn := c.of.shard, c.of.conn
+	s, conn := c.of.shard, c.conn
 	c.decided = true
 	c.of.recount(p)
 	switch p {
 	case HTTP1:
-		c.parser = http1.New(&s.cfg.HTTP1, conn, s.recorder, c.named, c)
+		c.parser = c.becomeHTTP1()
 	case HTTP2:
 		c.parser = http2.New(s.cfg.HTTP2, conn, s.recorder, c.named)
 	case TLS:
@@ -169,6 +171,20 @@ func (c *carrier) become(p Protocol) {
 		}
 	}
 	c.held, c.heldLen, c.unknown = nil, 0, nil
+}
+
+// becomeHTTP1 returns who takes HTTP/1. Where that isn't inside of a tunnel it takes
+// the place of the connection.
+func (c *carrier) becomeHTTP1() reassembly.Handler {
+	s := c.of.shard
+	if c.tunnels > 0 {
+		parser := new(http1.Conn)
+		parser.Init(s.http1, c.conn, c.named, c.tunnels)
+		return parser
+	}
+	x := s.newHTTP(c)
+	c.conn.Handler, c.replaced = x, true
+	return &x.Conn // the bytes held, and those in hand, are counted
 }
 
 // Gap implements reassembly.Handler.

@@ -11,44 +11,107 @@ import (
 	capstanv1 "capstan/proto/capstan/v1"
 )
 
-// connection counts a TCP connection under the protocol that it carries, which
-// may change. It is made with the first payload byte.
-type connection struct {
+// account counts a TCP connection under the protocol that it carries, which may
+// change. It is made with the first payload byte.
+type account struct {
 	shard    *shard
-	conn     *reassembly.Conn
 	protocol Protocol
+}
+
+func (a *account) carried(n int) { a.shard.protocols[a.protocol].Bytes += uint64(n) }
+
+func (a *account) closed() { a.shard.protocols[a.protocol].Active-- }
+
+// recount counts the connection under protocol p from now on.
+func (a *account) recount(p Protocol) {
+	protocols := &a.shard.protocols
+	protocols[a.protocol].Connections--
+	protocols[a.protocol].Active--
+	protocols[p].Connections++
+	protocols[p].Active++
+	a.protocol = p
+}
+
+// connection is one that doesn't start with HTTP/1, or may not.
+type connection struct {
+	account
 	carrier
 }
 
 func (s *shard) newConnection(rc *reassembly.Conn) reassembly.Handler {
 	s.protocols[Undecided].Connections++
 	s.protocols[Undecided].Active++
-	c := &connection{shard: s, conn: rc}
-	c.carrier = carrier{of: c, lenient: rc.Midstream}
+	c := s.connections.take()
+	*c = connection{account: account{shard: s}, carrier: carrier{conn: rc, lenient: rc.Midstream}}
+	c.of = &c.account
 	return c
 }
 
 // Data implements reassembly.Handler.
 // Next: carrier.Data, until the protocol is known.
 func (c *connection) Data(d flow.Direction, chunk reassembly.Chunk) {
-	c.shard.protocols[c.protocol].Bytes += uint64(len(chunk.Bytes))
+	c.carried(len(chunk.Bytes))
 	c.carrier.Data(d, chunk)
+	if c.replaced {
+		c.shard.connections.give(c)
+	}
 }
 
 // Close implements reassembly.Handler.
 func (c *connection) Close(time int64, r reassembly.CloseReason) {
-	c.shard.protocols[c.protocol].Active--
+	c.closed()
 	c.carrier.Close(time, r)
 }
 
-// recount counts the connection under protocol p from now on.
-func (c *connection) recount(p Protocol) {
-	protocols := &c.shard.protocols
-	protocols[c.protocol].Connections--
-	protocols[c.protocol].Active--
-	protocols[p].Connections++
-	protocols[p].Active++
-	c.protocol = p
+// httpConnection is one that starts with HTTP/1. It has no more than that needs,
+// since there may be very many that have nothing to say.
+type httpConnection struct {
+	account
+	http1.Conn
+}
+
+// newHTTP makes what takes the place of c.
+func (s *shard) newHTTP(c *carrier) *httpConnection {
+	x := s.https.take()
+	x.account = *c.of
+	x.Conn.Init(s.http1, c.conn, c.named, 0)
+	return x
+}
+
+// Data implements reassembly.Handler.
+// Next: http1.Conn.Data.
+func (x *httpConnection) Data(d flow.Direction, chunk reassembly.Chunk) {
+	x.carried(len(chunk.Bytes))
+	x.Conn.Data(d, chunk)
+}
+
+// Close implements reassembly.Handler.
+func (x *httpConnection) Close(time int64, r reassembly.CloseReason) {
+	x.closed()
+	x.Conn.Close(time, r)
+	x.shard.https.give(x)
+}
+
+// spare keeps what is needed no more for the next who need such.
+type spare[T any] []*T
+
+// maxSpare bounds what is kept.
+const maxSpare = 256
+
+func (s *spare[T]) take() *T {
+	n := len(*s)
+	if n == 0 {
+		return new(T)
+	}
+	x := (*s)[n-1]
+	*s = (*s)[:n-1]
+	return x
+}
+
+func (s *spare[T]) give(x *T) {
+	if len(*s) < maxSpare {
+		*s = append(*s, x)
+	}
 }
 
 // maxTunnels bounds how many tunnels inside of one another are looked into.
@@ -56,29 +119,30 @@ const maxTunnels = 4
 
 // Upgrade takes a change from HTTP/1 to another protocol: to WebSocket, to
 // HTTP/2 without TLS (RFC 7540 §3.2), else to what the bytes tell.
-func (c *carrier) Upgrade(u *http1.Upgrade) reassembly.Handler {
-	s, conn := c.of.shard, c.of.conn
+func (s *shard) Upgrade(u *http1.Upgrade) reassembly.Handler {
+	conn := u.Conn
+	of := &conn.Handler.(*httpConnection).account
 	switch to := fieldOf(u.Response.Headers, "Upgrade"); {
 	case u.Response.Status != 101: // CONNECT
 	case strings.EqualFold(to, "websocket"):
-		c.of.recount(WebSocket)
+		of.recount(WebSocket)
 		return websocket.NewConn(s.cfg.WebSocket, websocket.Agreement{
 			Extensions:  fieldOf(u.Response.Headers, "Sec-WebSocket-Extensions"),
 			Subprotocol: fieldOf(u.Response.Headers, "Sec-WebSocket-Protocol"),
 		}, conn, s.recorder, u.Identity, u.Client)
 	case strings.EqualFold(to, "h2c"):
-		c.of.recount(HTTP2)
+		of.recount(HTTP2)
 		request, settings := u.Request, fieldOf(u.Request.GetHeaders(), "HTTP2-Settings")
 		if settings == "" {
 			request = nil // it did not ask for this
 		}
 		return http2.NewUpgraded(s.cfg.HTTP2, conn, s.recorder, u.Identity, u.Client, request, settings)
 	}
-	if c.tunnels == maxTunnels {
+	if u.Tunnels == maxTunnels {
 		return nil
 	}
-	c.of.recount(Undecided)
-	return &carrier{of: c.of, named: u.Identity, tunnels: c.tunnels + 1, lenient: conn.Midstream}
+	of.recount(Undecided)
+	return &carrier{of: of, conn: conn, named: u.Identity, tunnels: u.Tunnels + 1, lenient: conn.Midstream}
 }
 
 // fieldOf returns the values of the fields of that name, joined by commas.

@@ -15,12 +15,16 @@ type shard struct {
 	cfg       Config
 	assembler *reassembly.Assembler
 	recorder  *exchange.Recorder
-	http1     http1.Shared
+	http1     *http1.Shared
 	http2     http2.Shared
 	websocket websocket.Shared
 	protocols [NumProtocols]ProtocolStats
 	segments  uint64
 	shed      uint64 // round in which something was shed last
+
+	// To be used again.
+	connections spare[connection]
+	https       spare[httpConnection]
 }
 
 // pollEvery is after how many segments the memory in use is looked at: often
@@ -29,9 +33,10 @@ const pollEvery = 128
 
 func newShard(cfg Config) *shard {
 	s := &shard{recorder: exchange.NewRecorder(cfg.Exchange)}
-	cfg.HTTP1.Shared, cfg.HTTP2.Shared, cfg.WebSocket.Shared = &s.http1, &s.http2, &s.websocket
+	cfg.HTTP2.Shared, cfg.WebSocket.Shared = &s.http2, &s.websocket
 	cfg.HTTP2.WebSocket = cfg.WebSocket
 	s.cfg = cfg
+	s.http1 = http1.NewShared(cfg.HTTP1, s.recorder, s)
 	s.assembler = reassembly.New(cfg.Reassembly, s.newConnection)
 	return s
 }

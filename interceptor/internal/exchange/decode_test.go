@@ -50,7 +50,7 @@ func TestEmitDecodesBodies(t *testing.T) {
 			body := func() *capstanv1.Body {
 				return &capstanv1.Body{Size: uint64(len(tt.content)), Content: tt.content, Truncated: tt.cut}
 			}
-			x, stats := record(t, Config{BodyLimit: 100}, NewConnection(testIdentity()), &capstanv1.Exchange{
+			x, stats := record(t, Config{BodyLimit: 100}, testConnection(), &capstanv1.Exchange{
 				Request:  &capstanv1.HttpRequest{Headers: tt.fields, Body: body()},
 				Response: &capstanv1.HttpResponse{Headers: tt.fields, Body: body()},
 			})
@@ -70,7 +70,7 @@ func TestEmitDecodesBodies(t *testing.T) {
 }
 
 func TestEmitBoundsWhatBodiesDecodeTo(t *testing.T) {
-	x, _ := record(t, Config{BodyLimit: 100, Content: content.Config{MaxDecoded: 150}}, NewConnection(testIdentity()), &capstanv1.Exchange{
+	x, _ := record(t, Config{BodyLimit: 100, Content: content.Config{MaxDecoded: 150}}, testConnection(), &capstanv1.Exchange{
 		Response: &capstanv1.HttpResponse{
 			Headers: []*capstanv1.Header{{Name: "Content-Encoding", Value: "gzip"}},
 			Body:    &capstanv1.Body{Content: gzipped(t, strings.Repeat("a", 1000))},
@@ -83,7 +83,7 @@ func TestEmitBoundsWhatBodiesDecodeTo(t *testing.T) {
 
 // TestEmitOfConnections: a connection has no halves that could be missing.
 func TestEmitOfConnections(t *testing.T) {
-	x, stats := record(t, Config{}, NewConnection(testIdentity()), &capstanv1.Exchange{
+	x, stats := record(t, Config{}, testConnection(), &capstanv1.Exchange{
 		Connection: &capstanv1.Connection{}, StartTimeUnixNs: 5, DurationNs: 7, Complete: true,
 	})
 	if len(x.Flaws) != 0 || x.StartTimeUnixNs != 5 || x.DurationNs != 7 || !x.Complete {

@@ -5,6 +5,7 @@ import (
 
 	"capstan/interceptor/internal/arena"
 	"capstan/interceptor/internal/content"
+	"capstan/pkg/flow"
 	capstanv1 "capstan/proto/capstan/v1"
 )
 
@@ -14,6 +15,9 @@ type Recorder struct {
 	cfg   Config
 	stats Stats
 	text  arena.Text // ids
+
+	addresses      addresses
+	client, server capstanv1.Endpoint // of the record in hand
 
 	content content.Decoder
 	decoded [2][]byte // of the request and the response of the record in hand
@@ -72,7 +76,13 @@ func (r *Recorder) Release() {
 // Next: Config.Emit; in the interceptor, command's output.Emit.
 func (r *Recorder) Emit(c *Connection, x *capstanv1.Exchange) {
 	x.Id = c.nextID(&r.text)
-	x.Client, x.Server = &c.client, &c.server
+	client, server := &c.conn.Key.A, &c.conn.Key.B
+	if c.client == flow.BToA {
+		client, server = server, client
+	}
+	r.addresses.set(&r.client, client)
+	r.addresses.set(&r.server, server)
+	x.Client, x.Server = &r.client, &r.server
 	x.Source = r.cfg.Source
 	if x.Connection == nil {
 		setTimes(x)

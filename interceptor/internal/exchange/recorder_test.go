@@ -8,16 +8,22 @@ import (
 	"testing"
 
 	"capstan/pkg/flow"
+	"capstan/pkg/reassembly"
 	capstanv1 "capstan/proto/capstan/v1"
 )
 
-func testIdentity() Identity {
-	return Identity{
-		Client:    flow.EndpointFrom(netip.MustParseAddrPort("192.0.2.1:40000")),
-		Server:    flow.EndpointFrom(netip.MustParseAddrPort("[2001:db8::1]:80")),
-		ClientSeq: 1, ClientSeqKnown: true, ServerSeq: 2, ServerSeqKnown: true,
+// testConn is a connection whose client is A.
+func testConn() *reassembly.Conn {
+	return &reassembly.Conn{
+		Key: flow.Key{
+			A: flow.EndpointFrom(netip.MustParseAddrPort("192.0.2.1:40000")),
+			B: flow.EndpointFrom(netip.MustParseAddrPort("[2001:db8::1]:80")),
+		},
+		InitialSeq: [2]uint32{1, 2}, InitialSeqKnown: [2]bool{true, true},
 	}
 }
+
+func testConnection() *Connection { return NewConnection(testConn(), flow.AToB) }
 
 // record emits x through a recorder of cfg and returns what came out.
 func record(t *testing.T, cfg Config, c *Connection, x *capstanv1.Exchange) (*capstanv1.Exchange, Stats) {
@@ -33,7 +39,7 @@ func record(t *testing.T, cfg Config, c *Connection, x *capstanv1.Exchange) (*ca
 }
 
 func TestIDsNameConnectionAndOrdinal(t *testing.T) {
-	c := NewConnection(testIdentity())
+	c := testConnection()
 	first, _ := record(t, Config{}, c, &capstanv1.Exchange{})
 	second, _ := record(t, Config{}, c, &capstanv1.Exchange{})
 	if !regexp.MustCompile(`^[0-9a-f]{32}-0$`).MatchString(first.Id) {
@@ -52,45 +58,68 @@ func TestIDsNameConnectionAndOrdinal(t *testing.T) {
 }
 
 func TestIDsDependOnEveryPartOfTheIdentity(t *testing.T) {
-	seen := map[[2 * idLen]byte]string{NewConnection(testIdentity()).prefix: "unchanged"}
-	for name, change := range map[string]func(*Identity){
-		"client port":       func(i *Identity) { i.Client.Port++ },
-		"client address":    func(i *Identity) { i.Client.Addr[15]++ },
-		"server port":       func(i *Identity) { i.Server.Port++ },
-		"server address":    func(i *Identity) { i.Server.Addr[0]++ },
-		"swapped ends":      func(i *Identity) { i.Client, i.Server = i.Server, i.Client },
-		"client seq":        func(i *Identity) { i.ClientSeq++ },
-		"server seq":        func(i *Identity) { i.ServerSeq++ },
-		"client seq zero":   func(i *Identity) { i.ClientSeq = 0 },
-		"client seq hidden": func(i *Identity) { i.ClientSeqKnown = false },
-		"server seq hidden": func(i *Identity) { i.ServerSeqKnown = false },
+	seen := map[[idLen]byte]string{testConnection().prefix: "unchanged"}
+	for name, change := range map[string]func(*reassembly.Conn){
+		"client port":       func(c *reassembly.Conn) { c.Key.A.Port++ },
+		"client address":    func(c *reassembly.Conn) { c.Key.A.Addr[15]++ },
+		"server port":       func(c *reassembly.Conn) { c.Key.B.Port++ },
+		"server address":    func(c *reassembly.Conn) { c.Key.B.Addr[0]++ },
+		"scope":             func(c *reassembly.Conn) { c.Key.Scope++ },
+		"swapped ends":      func(c *reassembly.Conn) { c.Key.A, c.Key.B = c.Key.B, c.Key.A },
+		"client seq":        func(c *reassembly.Conn) { c.InitialSeq[0]++ },
+		"server seq":        func(c *reassembly.Conn) { c.InitialSeq[1]++ },
+		"client seq zero":   func(c *reassembly.Conn) { c.InitialSeq[0] = 0 },
+		"client seq hidden": func(c *reassembly.Conn) { c.InitialSeqKnown[0] = false },
+		"server seq hidden": func(c *reassembly.Conn) { c.InitialSeqKnown[1] = false },
 	} {
-		id := testIdentity()
-		change(&id)
-		p := NewConnection(id).prefix
+		conn := testConn()
+		change(conn)
+		p := NewConnection(conn, flow.AToB).prefix
 		if other, ok := seen[p]; ok {
 			t.Errorf("%s and %s give the same id", name, other)
 		}
 		seen[p] = name
 	}
+	conn := testConn()
+	conn.Key.A, conn.Key.B = conn.Key.B, conn.Key.A
+	conn.InitialSeq = [2]uint32{2, 1}
+	if got := NewConnection(conn, flow.BToA).prefix; got != testConnection().prefix {
+		t.Error("the id depends on the order of the ends in the key")
+	}
 }
 
 func TestConnectionsWithoutSequenceNumbersAreToldApart(t *testing.T) {
-	id := testIdentity()
-	id.Start = 1_700_000_000_000_001_999
-	later := id
-	later.Start += 1000
-	if NewConnection(id).prefix != NewConnection(later).prefix {
+	prefix := func(start int64, known bool) [idLen]byte {
+		conn := testConn()
+		conn.Start, conn.InitialSeqKnown[1] = start, known
+		return NewConnection(conn, flow.AToB).prefix
+	}
+	const start = 1_700_000_000_000_001_999
+	if prefix(start, true) != prefix(start+1000, true) {
 		t.Error("the same handshake gives two names")
 	}
-	id.ServerSeqKnown, later.ServerSeqKnown = false, false
-	if NewConnection(id).prefix == NewConnection(later).prefix {
+	if prefix(start, false) == prefix(start+1000, false) {
 		t.Error("two connections joined midstream have one name")
 	}
-	coarse := id
-	coarse.Start = id.Start / 1000 * 1000
-	if NewConnection(id).prefix != NewConnection(coarse).prefix {
+	if prefix(start, false) != prefix(start/1000*1000, false) {
 		t.Error("a source of microseconds gives another name")
+	}
+}
+
+// TestEndpointsOfManyHosts: more of them than the recorder remembers.
+func TestEndpointsOfManyHosts(t *testing.T) {
+	var got *capstanv1.Exchange
+	r := NewRecorder(Config{Emit: func(x *capstanv1.Exchange) { got = x }})
+	for range 2 {
+		for i := range 3 * addressPlaces {
+			conn := testConn()
+			client := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), uint16(i))
+			conn.Key.A = flow.EndpointFrom(client)
+			r.Emit(NewConnection(conn, flow.AToB), &capstanv1.Exchange{})
+			if got.Client.Address != client.Addr().String() || got.Client.Port != uint32(i) || got.Server.Address != "2001:db8::1" || got.Server.Port != 80 {
+				t.Fatalf("endpoints %v and %v of a connection from %v", got.Client, got.Server, client)
+			}
+		}
 	}
 }
 
@@ -122,7 +151,7 @@ func TestMaskReplacesCredentialValues(t *testing.T) {
 				Request:  &capstanv1.HttpRequest{Headers: fields(), Trailers: fields()},
 				Response: &capstanv1.HttpResponse{Headers: fields(), Trailers: fields()},
 			}
-			got, stats := record(t, Config{MaskHeaders: tc.mask}, NewConnection(testIdentity()), x)
+			got, stats := record(t, Config{MaskHeaders: tc.mask}, testConnection(), x)
 			for _, hs := range [][]*capstanv1.Header{got.Request.Headers, got.Request.Trailers, got.Response.Headers, got.Response.Trailers} {
 				if v := values(hs); !slices.Equal(v, tc.want) {
 					t.Errorf("values %q, want %q", v, tc.want)
@@ -150,7 +179,7 @@ func TestMaskUnknownFields(t *testing.T) {
 	}{{nil, "secret", "***"}, {[]string{}, "public", "public"}, {nil, "", ""}} {
 		var got *capstanv1.Exchange
 		r := NewRecorder(Config{MaskHeaders: tc.mask, Emit: func(x *capstanv1.Exchange) { got = x }})
-		r.Emit(NewConnection(testIdentity()), &capstanv1.Exchange{Request: &capstanv1.HttpRequest{
+		r.Emit(testConnection(), &capstanv1.Exchange{Request: &capstanv1.HttpRequest{
 			Headers: []*capstanv1.Header{{NameUnknown: true, Value: tc.value}}}})
 		if v := got.Request.Headers[0].Value; v != tc.want {
 			t.Errorf("masking %v: %q became %q, want %q", tc.mask, tc.value, v, tc.want)
@@ -191,7 +220,7 @@ func TestEmitTimesFlawsAndOutcome(t *testing.T) {
 		{"clock stepped back", &capstanv1.Exchange{Complete: true, Request: req(50, 40)}, 50, 0, false, []capstanv1.Flaw{noResp}, Stats{NoResponse: 1}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			x, stats := record(t, Config{Source: "s"}, NewConnection(testIdentity()), tc.x)
+			x, stats := record(t, Config{Source: "s"}, testConnection(), tc.x)
 			if x.StartTimeUnixNs != tc.start || x.DurationNs != tc.duration || x.Complete != tc.complete || !slices.Equal(x.Flaws, tc.flaws) {
 				t.Errorf("start %d duration %d complete %v flaws %v", x.StartTimeUnixNs, x.DurationNs, x.Complete, x.Flaws)
 			}
@@ -207,7 +236,7 @@ func TestEmitTimesFlawsAndOutcome(t *testing.T) {
 
 func TestEmitAllocatesNothing(t *testing.T) {
 	r := NewRecorder(Config{Emit: func(*capstanv1.Exchange) {}})
-	c := NewConnection(testIdentity())
+	c := testConnection()
 	x := &capstanv1.Exchange{
 		Request:  &capstanv1.HttpRequest{Headers: []*capstanv1.Header{{Name: "Host"}, {Name: "Cookie"}}},
 		Response: &capstanv1.HttpResponse{Headers: []*capstanv1.Header{{Name: "Content-Length"}, {Name: "Set-Cookie"}}},
@@ -222,7 +251,7 @@ func TestWhatIsKeptChangesWhileItRuns(t *testing.T) {
 	var got *capstanv1.Exchange
 	r := NewRecorder(Config{Keep: keep, Emit: func(x *capstanv1.Exchange) { got = x }})
 	emit := func() string {
-		r.Emit(NewConnection(Identity{}), &capstanv1.Exchange{Request: &capstanv1.HttpRequest{Headers: []*capstanv1.Header{{Name: "X-Pin", Value: "1234"}}}})
+		r.Emit(testConnection(), &capstanv1.Exchange{Request: &capstanv1.HttpRequest{Headers: []*capstanv1.Header{{Name: "X-Pin", Value: "1234"}}}})
 		return got.Request.Headers[0].Value
 	}
 	if v := emit(); v != "1234" || r.BodyLimit() != 5 {

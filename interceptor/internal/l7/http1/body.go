@@ -17,7 +17,7 @@ func (h *half) bodyRecord() *capstanv1.Body {
 // startBody goes to the body that a header section announced.
 func (h *half) startBody(kind bodyKind) {
 	h.beginCall()
-	h.keep = h.c.rec.BodyLimit() > 0
+	h.keep = h.c.shared.rec.BodyLimit() > 0
 	switch kind {
 	case bodyNone:
 		h.endMessage(true)
@@ -44,7 +44,7 @@ func (h *half) body(b []byte, boundary bool) int {
 		b = b[:h.remaining]
 	}
 	h.msgLast = max(h.msgLast, h.time)
-	h.c.cfg.Shared.Stats.BodyBytes += uint64(len(b))
+	h.c.shared.Stats.BodyBytes += uint64(len(b))
 	r := h.bodyRecord()
 	r.Size += uint64(len(b))
 	if h.keep {
@@ -73,7 +73,7 @@ func (h *half) headAfterAll(b []byte) bool {
 
 // keepContent copies b, since the record outlives the frame, up to the limit.
 func (h *half) keepContent(r *capstanv1.Body, b []byte) {
-	limit := h.c.rec.BodyLimit()
+	limit := h.c.shared.rec.BodyLimit()
 	room := max(limit-len(r.Content), 0) // the limit may have become less
 	if len(b) >= room {
 		b = b[:room]

@@ -694,15 +694,15 @@ func TestPendingRequestsAreBoundedByMemory(t *testing.T) {
 		h.c.Data(fromClient, reassembly.Chunk{Time: 1, Offset: h.offset[fromClient], Acked: 0, Bytes: []byte(large)})
 		h.offset[fromClient] += int64(len(large))
 		kept := 0
-		for _, x := range h.c.pairing.pending {
+		for _, x := range h.pending() {
 			kept += x.size()
 		}
-		if kept > limit || kept != h.c.pairing.cost {
-			t.Fatalf("%d bytes kept, counted as %d, limit %d", kept, h.c.pairing.cost, limit)
+		if kept > limit || kept > 0 && kept != h.c.pairing.cost {
+			t.Fatalf("%d bytes kept, limit %d, %+v", kept, limit, h.c.inFlight)
 		}
 	}
 	h.c.Close(2, reassembly.CloseFIN)
-	if len(h.records) != 50 || h.c.pairing.cost != 0 {
-		t.Errorf("%d records of 50, %d bytes still counted", len(h.records), h.c.pairing.cost)
+	if len(h.records) != 50 || h.c.inFlight != nil || h.shared.landed[0].cost != 0 {
+		t.Errorf("%d records of 50, %+v still in flight", len(h.records), h.c.inFlight)
 	}
 }

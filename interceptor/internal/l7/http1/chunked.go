@@ -100,7 +100,7 @@ func (h *half) badChunk(n int) int {
 
 func (h *half) framingBytes(n int) int {
 	h.msgLast = max(h.msgLast, h.time)
-	h.c.cfg.Shared.Stats.FramingBytes += uint64(n)
+	h.c.shared.Stats.FramingBytes += uint64(n)
 	return n
 }
 

@@ -16,6 +16,8 @@ type Upgrader interface {
 
 // Upgrade is a change of protocol that the ends agreed on.
 type Upgrade struct {
+	Conn     *reassembly.Conn
+	Tunnels  uint8 // that are around the HTTP/1 connection that is left
 	Client   flow.Direction
 	Identity *exchange.Connection // goes on with the records of what follows
 	// What led to it, Request nil if it was not seen. Both are part of a record:
@@ -39,9 +41,6 @@ type Config struct {
 	// MaxUnparsed is how many bytes that are not HTTP a direction may carry
 	// where a message should start before it is given up. Default 64 KiB.
 	MaxUnparsed int64
-	// Shared is what the connections of one goroutine share. Nil stands for some
-	// of the connection's own.
-	Shared *Shared
 }
 
 const (
@@ -74,7 +73,6 @@ const (
 // DefaultConfig returns the configuration that the zero value stands for.
 func DefaultConfig() (c Config) {
 	c.setDefaults()
-	c.Shared = nil
 	return c
 }
 
@@ -92,9 +90,6 @@ func (c *Config) setDefaults() {
 	}
 	if c.MaxUnparsed <= 0 {
 		c.MaxUnparsed = defaultMaxUnparsed
-	}
-	if c.Shared == nil {
-		c.Shared = new(Shared)
 	}
 }
 

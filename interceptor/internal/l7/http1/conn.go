@@ -7,36 +7,37 @@ import (
 )
 
 // Conn parses one connection. It implements [reassembly.Handler] and belongs to
-// the goroutine of its assembler.
+// the goroutine of its assembler; Init makes it usable.
+//
+// Most connections are idle most of the time, so it has only what has to be known
+// between two exchanges; what is needed inside of one is lent by Shared.
 type Conn struct {
-	cfg   *Config
-	conn  *reassembly.Conn
-	rec   *exchange.Recorder
-	named *exchange.Connection // nil until the first record
+	shared *Shared
+	conn   *reassembly.Conn
+	named  *exchange.Connection // nil until the first record
+	own    exchange.Connection  // what named is unless told otherwise
+	next   reassembly.Handler   // takes both directions behind an upgrade
 
 	client     flow.Direction
 	rolesKnown bool
 	closed     bool
-	half       [2]half
-	upgrader   Upgrader
-	next       reassembly.Handler // takes both directions behind an upgrade
+	tunnels    uint8 // that are around it
 
+	half [2]half
 	pairing
 }
 
 var _ reassembly.Handler = (*Conn)(nil)
 
-// New returns the parser of connection conn, which hands its records to rec.
-// named is the connection's identity if it has told records before, else nil;
-// upgrader may be nil. cfg belongs to all connections made with it.
-func New(cfg *Config, conn *reassembly.Conn, rec *exchange.Recorder, named *exchange.Connection, upgrader Upgrader) *Conn {
-	cfg.setDefaults()
-	c := cfg.Shared.conn()
-	c.cfg, c.conn, c.rec, c.named, c.upgrader = cfg, conn, rec, named, upgrader
+// Init makes c the parser of connection conn, which s belongs to. named is the
+// connection's identity if it has told records before, else nil; tunnels is for
+// the Upgrader.
+func (c *Conn) Init(s *Shared, conn *reassembly.Conn, named *exchange.Connection, tunnels uint8) {
+	*c = Conn{shared: s, conn: conn, named: named, tunnels: tunnels}
 	for d := range c.half {
 		h := &c.half[d]
 		h.c, h.dir = c, flow.Direction(d)
-		h.prior, h.lastAcked = -1, -1
+		h.lastAcked = -1
 		h.follows = !conn.Midstream
 		if conn.Midstream || !conn.ClientKnown {
 			h.state = stateResync
@@ -46,7 +47,6 @@ func New(cfg *Config, conn *reassembly.Conn, rec *exchange.Recorder, named *exch
 		c.setClient(conn.Client)
 	}
 	c.pairing.init(conn.Midstream)
-	return c
 }
 
 // setClient fixes the roles.
@@ -63,24 +63,32 @@ func (c *Conn) serverHalf() *half { return &c.half[c.client.Reverse()] }
 // assembler knows of it then is what the ids are made of.
 func (c *Conn) identity() *exchange.Connection {
 	if c.named == nil {
-		c.named = exchange.NewConnection(exchange.IdentityOf(c.conn, c.client))
+		c.own.Name(c.conn, c.client)
+		c.named = &c.own
 	}
 	return c.named
 }
 
 // Data takes the next bytes of direction d.
 // Next: half.data, and exchange.Recorder.Emit when an exchange is complete.
-func (c *Conn) Data(d flow.Direction, ch reassembly.Chunk) { c.half[d].data(&ch) }
+func (c *Conn) Data(d flow.Direction, ch reassembly.Chunk) {
+	c.enter()
+	c.half[d].data(&ch)
+	c.leave()
+}
 
 // Gap takes the news that bytes of direction d were not captured.
 func (c *Conn) Gap(d flow.Direction, g reassembly.Gap) {
 	if g.Len > 0 {
+		c.enter()
 		c.half[d].gap(&g)
+		c.leave()
 	}
 }
 
 // End takes the news that direction d is over.
 func (c *Conn) End(d flow.Direction, time int64) {
+	c.enter()
 	h := &c.half[d]
 	if h.state == stateTunnel && c.next != nil {
 		c.next.End(d, time)
@@ -91,6 +99,7 @@ func (c *Conn) End(d flow.Direction, time int64) {
 		h.abort(exchange.CloseFlaw(reassembly.CloseFIN))
 	}
 	h.give(stateDead)
+	c.leave()
 }
 
 // Close emits whatever is left.
@@ -99,6 +108,7 @@ func (c *Conn) Close(time int64, r reassembly.CloseReason) {
 		return
 	}
 	c.closed = true
+	c.enter()
 	f := exchange.CloseFlaw(r)
 	for d := range c.half {
 		c.half[d].abort(f)
@@ -108,5 +118,26 @@ func (c *Conn) Close(time int64, r reassembly.CloseReason) {
 	if c.next != nil {
 		c.next.Close(time, r)
 	}
-	c.cfg.Shared.closed(c)
+	c.leave()
+}
+
+// enter makes sure that there is what a part of an exchange needs.
+func (c *Conn) enter() {
+	if c.inFlight != nil {
+		return
+	}
+	f := c.shared.inFlight()
+	c.inFlight = f
+	for d := range c.half {
+		c.half[d].message = &f.messages[d]
+	}
+}
+
+// leave gives back what enter has got when nothing is in progress.
+func (c *Conn) leave() {
+	if !c.pairing.rests() || !c.half[0].rests() || !c.half[1].rests() {
+		return
+	}
+	c.shared.land(c.inFlight)
+	c.inFlight, c.half[0].message, c.half[1].message = nil, nil, nil
 }

@@ -117,7 +117,7 @@ func TestPendingRequestsAreBounded(t *testing.T) {
 	h := newHarness(t, Config{MaxPending: 10}, 0, testConn())
 	for i := range 100 {
 		h.client(get(i))
-		if n := len(h.c.pending); n > 10 {
+		if n := len(h.pending()); n > 10 {
 			t.Fatalf("%d requests pending", n)
 		}
 	}
@@ -229,7 +229,7 @@ func smallExchange(h *harness) func() {
 // benchConn is a Conn whose records go nowhere.
 func benchConn(t testing.TB, limit int) *harness {
 	h := newHarness(t, Config{}, 0, testConn())
-	h.c = New(&Config{}, h.conn, exchange.NewRecorder(exchange.Config{BodyLimit: limit, Emit: func(*capstanv1.Exchange) {}}), nil, nil)
+	h.hand(Config{}, exchange.Config{BodyLimit: limit, Emit: func(*capstanv1.Exchange) {}})
 	return h
 }
 
@@ -278,7 +278,7 @@ func BenchmarkBody(b *testing.B) {
 func TestBodyLimitMayChange(t *testing.T) {
 	h := newHarness(t, Config{}, 0, testConn())
 	keep := exchange.NewKeep(100, nil)
-	h.c = New(&Config{Shared: &h.shared}, h.conn, exchange.NewRecorder(exchange.Config{Keep: keep, Emit: exchangetest.Keep(&h.records)}), nil, nil)
+	h.hand(Config{}, exchange.Config{Keep: keep, Emit: exchangetest.Keep(&h.records)})
 	h.client(get(1))
 	h.server("HTTP/1.1 200 OK\r\nContent-Length: 60\r\n\r\n" + strings.Repeat("a", 30))
 	keep.Set(10, nil)

@@ -26,18 +26,26 @@ const (
 
 // half parses one direction: a push parser that may stop at every byte.
 type half struct {
-	c       *Conn
-	dir     flow.Direction
-	request bool // this is the client's direction
-	state   state
+	c        *Conn
+	*message // while something is in progress
 
-	// The chunk in hand.
 	offset    int64 // behind the last byte taken
-	time      int64
-	acked     int64
 	lastAcked int64 // acked of the segment that carried the byte at offset-1, -1 unknown
+	epoch     int32 // counts the times the place was lost
+	dir       flow.Direction
+	request   bool // this is the client's direction
+	state     state
+	follows   bool // the next message directly follows the one before
+	tryHere   bool // resync may look at the next byte too
+	garbage   bool // resync because of bytes that are not HTTP
+}
 
-	// The message in progress, or the candidate for one.
+// message is the message in progress, or the candidate for one.
+type message struct {
+	// The chunk in hand.
+	time  int64
+	acked int64
+
 	msgOffset int64
 	msgTime   int64
 	msgLast   int64 // latest time of its bytes
@@ -53,11 +61,16 @@ type half struct {
 	section // of a head or of trailers, until it is complete
 	chunk   chunkLine
 
-	epoch    int   // counts the times the place was lost
-	follows  bool  // the next message directly follows the one before
-	tryHere  bool  // resync may look at the next byte too
-	garbage  bool  // resync because of bytes that are not HTTP
-	unparsed int64 // such bytes since the last message
+	unparsed int64 // bytes that are not HTTP since the last message
+}
+
+// rests reports whether nothing is in progress.
+func (h *half) rests() bool {
+	switch h.state {
+	case stateStart, stateResync, stateTunnel, stateDead:
+		return h.x == nil && h.a == nil && len(h.buf) == 0 && h.unparsed == 0
+	}
+	return false
 }
 
 // data takes a chunk.
@@ -104,7 +117,7 @@ func (h *half) step(b []byte, boundary bool) int {
 	case stateResync:
 		return h.resync(b, boundary)
 	default:
-		h.c.cfg.Shared.Stats.SkippedBytes += uint64(len(b))
+		h.c.shared.Stats.SkippedBytes += uint64(len(b))
 		return len(b)
 	}
 }
@@ -116,7 +129,7 @@ func (h *half) start(b []byte) int {
 		n++
 	}
 	if n > 0 {
-		h.c.cfg.Shared.Stats.HeadBytes += uint64(n)
+		h.c.shared.Stats.HeadBytes += uint64(n)
 		return n
 	}
 	h.mark()
@@ -135,7 +148,7 @@ func (h *half) mark() {
 // gap takes n missing bytes.
 func (h *half) gap(g *reassembly.Gap) {
 	n := g.Len
-	h.c.cfg.Shared.Stats.GapBytes += uint64(n)
+	h.c.shared.Stats.GapBytes += uint64(n)
 	h.offset, h.time, h.lastAcked = g.Offset, g.Time, -1
 	switch h.state {
 	case stateBody, stateChunkData:
@@ -164,7 +177,7 @@ func (h *half) lost(f capstanv1.Flaw) {
 	h.epoch++
 	h.follows = false
 	h.garbage = f == capstanv1.Flaw_FLAW_MALFORMED
-	h.c.cfg.Shared.Stats.Resyncs++
+	h.c.shared.Stats.Resyncs++
 	if !h.request {
 		h.c.pairing.lostResponses()
 	}
@@ -176,6 +189,9 @@ func (h *half) give(s state) {
 	h.section.release()
 	h.state = s
 	h.tryHere = false
+	if s == stateTunnel || s == stateDead {
+		h.unparsed = 0
+	}
 }
 
 // abort ends the message in progress, if there is one, before its end.

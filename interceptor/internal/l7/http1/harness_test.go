@@ -22,7 +22,7 @@ type harness struct {
 	t       testing.TB
 	c       *Conn
 	conn    *reassembly.Conn
-	shared  Shared
+	shared  *Shared
 	records []*capstanv1.Exchange
 	fed     uint64
 	offset  [2]int64
@@ -40,12 +40,15 @@ func testConn() *reassembly.Conn {
 
 func newHarness(t testing.TB, cfg Config, bodyLimit int, conn *reassembly.Conn) *harness {
 	h := &harness{t: t, conn: conn, time: 1_000_000}
-	if cfg.Shared == nil {
-		cfg.Shared = &h.shared
-	}
-	rec := exchange.NewRecorder(exchange.Config{BodyLimit: bodyLimit, Emit: exchangetest.Keep(&h.records)})
-	h.c = New(&cfg, conn, rec, nil, nil)
+	h.hand(cfg, exchange.Config{BodyLimit: bodyLimit, Emit: exchangetest.Keep(&h.records)})
 	return h
+}
+
+// hand makes a new Conn, whose records go where rec tells.
+func (h *harness) hand(cfg Config, rec exchange.Config) {
+	h.shared = NewShared(cfg, exchange.NewRecorder(rec), nil)
+	h.c = new(Conn)
+	h.c.Init(h.shared, h.conn, nil, 0)
 }
 
 // chunk delivers b at the direction's current offset.
@@ -102,4 +105,12 @@ func (h *harness) balance() {
 	if sum := s.HeadBytes + s.FramingBytes + s.BodyBytes + s.SkippedBytes + s.TunnelledBytes; sum != h.fed {
 		h.t.Errorf("%d bytes delivered, %d counted: %+v", h.fed, sum, s)
 	}
+}
+
+// pending returns the requests that wait for a response.
+func (h *harness) pending() []*roundTrip {
+	if h.c.inFlight == nil {
+		return nil
+	}
+	return h.c.pairing.pending
 }

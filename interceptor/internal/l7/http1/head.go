@@ -45,7 +45,7 @@ func (s *section) release() {
 
 // head takes bytes of a section.
 func (h *half) head(b []byte) int {
-	limit, held := h.c.cfg.MaxHeadLen, len(h.buf)
+	limit, held := h.c.shared.cfg.MaxHeadLen, len(h.buf)
 	src := b[:min(len(b), limit-held)]
 	if held > 0 {
 		// Copied because the section began in an earlier segment.
@@ -55,8 +55,8 @@ func (h *half) head(b []byte) int {
 	h.msgLast = max(h.msgLast, h.time)
 	end, ok := h.scan(src)
 	if !ok {
-		h.c.cfg.Shared.Stats.HeadBytes -= uint64(held)
-		h.c.cfg.Shared.Stats.SkippedBytes += uint64(held)
+		h.c.shared.Stats.HeadBytes -= uint64(held)
+		h.c.shared.Stats.SkippedBytes += uint64(held)
 		h.lost(capstanv1.Flaw_FLAW_MALFORMED)
 		if held > 0 {
 			return 0 // b starts a segment, so it may start a message
@@ -68,7 +68,7 @@ func (h *half) head(b []byte) int {
 	case end >= 0:
 		n = end - held
 		h.offset += int64(n) // endMessage notes where the message ends
-		h.c.cfg.Shared.Stats.HeadBytes += uint64(n)
+		h.c.shared.Stats.HeadBytes += uint64(n)
 		h.wholeSection(src[:end])
 		h.offset -= int64(n)
 		return n
@@ -79,7 +79,7 @@ func (h *half) head(b []byte) int {
 	case held == 0:
 		h.buf = append(h.buf, src...)
 	}
-	h.c.cfg.Shared.Stats.HeadBytes += uint64(n)
+	h.c.shared.Stats.HeadBytes += uint64(n)
 	return n
 }
 
@@ -141,14 +141,14 @@ func (h *half) wholeSection(b []byte) {
 		h.endInterim()
 		return
 	}
-	h.keepSection(h.c.cfg.Shared.text.String(b))
+	h.keepSection(h.c.shared.text.String(b))
 	h.endSection()
 }
 
 // partialSection records the whole lines of a section that ends early.
 func (h *half) partialSection() {
 	if !h.interim {
-		h.keepSection(h.c.cfg.Shared.text.String(h.buf[:h.lineStart]))
+		h.keepSection(h.c.shared.text.String(h.buf[:h.lineStart]))
 	}
 }
 
@@ -239,7 +239,7 @@ func (h *half) endSection() {
 // fields go into the record, the last one is looked at for framing as far as
 // it will be.
 func (h *half) cut(src []byte) bool {
-	h.c.cfg.Shared.Stats.HeadCuts++
+	h.c.shared.Stats.HeadCuts++
 	at := 0
 	if !h.lined {
 		if !h.startLineCut(src) {
@@ -251,7 +251,7 @@ func (h *half) cut(src []byte) bool {
 		at = lastFieldStart(src, h.lineStart)
 	}
 	if !h.interim {
-		h.keepSection(h.c.cfg.Shared.text.String(src[:at]))
+		h.keepSection(h.c.shared.text.String(src[:at]))
 		h.messageFlaws().Add(capstanv1.Flaw_FLAW_HEADERS_CUT)
 	}
 	rest := bytes.Clone(src[at:])
@@ -300,7 +300,7 @@ func (h *half) cutHead(b []byte) int {
 		}
 	}
 	h.offset = before
-	h.c.cfg.Shared.Stats.HeadBytes += uint64(n)
+	h.c.shared.Stats.HeadBytes += uint64(n)
 	return n
 }
 

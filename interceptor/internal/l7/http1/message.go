@@ -4,8 +4,8 @@ import capstanv1 "capstan/proto/capstan/v1"
 
 // beginRequest takes the request line, which is in reqLine.
 func (h *half) beginRequest(line []byte) {
-	h.c.cfg.Shared.Stats.Requests++
-	x := h.c.cfg.Shared.roundTrip()
+	h.c.shared.Stats.Requests++
+	x := h.c.shared.roundTrip()
 	x.start, x.acked, x.epoch, x.follows = h.msgOffset, h.msgAcked, h.epoch, h.follows
 	x.rec.Request = &x.req
 	x.req.FirstByteUnixNs = uint64(h.msgTime)
@@ -49,10 +49,10 @@ func (h *half) beginResponse() {
 	}
 	h.interim = h.status.status >= 100 && h.status.status < 200 && h.status.status != 101
 	if h.interim {
-		c.cfg.Shared.Stats.Interim++
+		c.shared.Stats.Interim++
 		return
 	}
-	c.cfg.Shared.Stats.Responses++
+	c.shared.Stats.Responses++
 	h.a.final = true
 	h.a.msg.Status = uint32(h.status.status)
 	h.a.msg.FirstByteUnixNs = uint64(h.msgTime)

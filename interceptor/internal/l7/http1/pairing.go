@@ -11,19 +11,29 @@ import (
 // pairing decides which response answers which request; the package comment
 // tells by which rules and why.
 type pairing struct {
+	*inFlight
+
+	lastAcked              int64 // of the request before, -1 unknown
+	answerStart, answerEnd int64 // of the last response that ended
+	anchored               int32 // epoch of the client's half whose message starts are certain; -1 none
+	answerPaired           bool  // and whether that has a request for certain
+	unaligned              bool  // responses may have been missed since the last pair
+	pipelined              bool  // the client sends requests before it has all responses
+}
+
+// inFlight is what a connection has in progress.
+type inFlight struct {
+	messages [2]message   // by direction
 	pending  []*roundTrip // requests without a response, in order
 	cost     int          // estimated bytes that those of pending keep whose request has ended
 	group    *roundTrip   // of the response in progress
 	floating []*roundTrip // responses whose request may not have been delivered yet
 	probable *roundTrip   // a pair that offsets suggest and nothing refutes, until something confirms it
+}
 
-	unaligned bool // responses may have been missed since the last pair
-	pipelined bool // the client sends requests before it has all responses
-	anchored  int  // epoch of the client's half whose message starts are certain; -1 none
-
-	lastAcked              int64 // of the request before, -1 unknown
-	answerStart, answerEnd int64 // of the last response that ended
-	answerPaired           bool  // and whether it has a request for certain
+// rests reports whether no message waits for another.
+func (p *pairing) rests() bool {
+	return p.group == nil && len(p.pending) == 0 && p.probable == nil && len(p.floating) == 0
 }
 
 func (p *pairing) init(midstream bool) {
@@ -45,8 +55,8 @@ func (p *pairing) addRequest(c *Conn, x *roundTrip) {
 		p.probable = nil
 		p.split(c, y)
 	}
-	if len(p.pending) >= c.cfg.MaxPending {
-		c.cfg.Shared.Stats.ShedRequests++
+	if len(p.pending) >= c.shared.cfg.MaxPending {
+		c.shared.Stats.ShedRequests++
 		p.dropOldest(c)
 		if len(p.pending) == 0 {
 			x.follows = false
@@ -65,7 +75,7 @@ func (p *pairing) pair(c *Conn, h *half) *roundTrip {
 	}
 	x := p.request(c, h)
 	if x == nil {
-		x = c.cfg.Shared.roundTrip()
+		x = c.shared.roundTrip()
 		x.reqDone, x.reqWhole = true, true
 	}
 	x.answer = &x.own
@@ -110,7 +120,7 @@ func (p *pairing) request(c *Conn, h *half) *roundTrip {
 		p.probable = p.takePending(0)
 		return p.probable
 	}
-	c.cfg.Shared.Stats.Doubtful++
+	c.shared.Stats.Doubtful++
 	p.unaligned = true
 	p.shed(c)
 	return nil
@@ -162,7 +172,7 @@ func (p *pairing) likely(h *half) bool {
 
 // align ends the doubt: the request just paired, of the given epoch, is known
 // to be answered by the response just paired.
-func (p *pairing) align(epoch int) {
+func (p *pairing) align(epoch int32) {
 	p.unaligned = false
 	p.anchored = epoch
 }
@@ -246,7 +256,7 @@ func (p *pairing) settle(c *Conn, h *half) {
 
 // split takes a pair apart.
 func (p *pairing) split(c *Conn, x *roundTrip) {
-	y := c.cfg.Shared.roundTrip()
+	y := c.shared.roundTrip()
 	y.reqDone, y.reqWhole, y.alone = true, true, true
 	y.answer, x.answer, x.lent = x.answer, nil, true
 	if p.group == x {
@@ -261,8 +271,8 @@ func (p *pairing) endRequest(c *Conn, x *roundTrip) {
 	if x.waiting && x.cost == 0 {
 		x.cost = x.size()
 		p.cost += x.cost
-		for p.cost > c.cfg.MaxPendingBytes && len(p.pending) > 1 {
-			c.cfg.Shared.Stats.ShedRequests++
+		for p.cost > c.shared.cfg.MaxPendingBytes && len(p.pending) > 1 {
+			c.shared.Stats.ShedRequests++
 			p.dropOldest(c)
 		}
 	}

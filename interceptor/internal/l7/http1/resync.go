@@ -24,8 +24,8 @@ func (h *half) resync(b []byte, boundary bool) int {
 	switch ok, needMore := h.detect(src); {
 	case ok:
 		h.buf = h.buf[:held]
-		h.c.cfg.Shared.Stats.SkippedBytes -= uint64(held)
-		h.c.cfg.Shared.Stats.HeadBytes += uint64(held)
+		h.c.shared.Stats.SkippedBytes -= uint64(held)
+		h.c.shared.Stats.HeadBytes += uint64(held)
 		h.state = stateHead
 		h.unparsed = 0
 		return 0
@@ -67,11 +67,11 @@ func (h *half) detect(b []byte) (ok, needMore bool) {
 // skip passes over n bytes. Bytes that are not HTTP make it stop looking after
 // a while: the connection has changed to something else.
 func (h *half) skip(n int) int {
-	h.c.cfg.Shared.Stats.SkippedBytes += uint64(n)
+	h.c.shared.Stats.SkippedBytes += uint64(n)
 	if h.garbage {
 		h.unparsed += int64(n)
-		if h.unparsed > h.c.cfg.MaxUnparsed {
-			h.c.cfg.Shared.Stats.GivenUp++
+		if h.unparsed > h.c.shared.cfg.MaxUnparsed {
+			h.c.shared.Stats.GivenUp++
 			h.give(stateDead)
 		}
 	}

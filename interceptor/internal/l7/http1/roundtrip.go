@@ -30,7 +30,7 @@ type roundTrip struct {
 	end       int64 // and behind its last, once it is done
 	acked     int64 // response bytes the client had received when it sent it, -1 unknown
 	before    int64 // acked of the request before it, -1 unknown
-	epoch     int   // of the client's half: changes when that loses its place
+	epoch     int32 // of the client's half: changes when that loses its place
 	follows   bool  // no request can have been missed between it and the one before
 	waiting   bool  // it is pending
 	cost      int   // what it adds to pairing.cost
@@ -74,7 +74,7 @@ type answer struct {
 	prior  int64      // the same for the byte before, -1 unknown
 	latest int64      // and for its last byte
 	call   *grpc.Call // the response's half of a call of gRPC-Web
-	epoch  int        // of the server's half
+	epoch  int32      // of the server's half
 
 	flaws exchange.Flaws
 }
@@ -107,13 +107,13 @@ func (c *Conn) emit(x *roundTrip) {
 		x.reqBody.Truncated = uint64(len(x.reqBody.Content)) < x.reqBody.Size
 	}
 	if x.rec.Request == nil && x.rec.Response == nil {
-		c.cfg.Shared.recycle(x)
+		c.shared.recycle(x)
 		return // only an interim response of no known request
 	}
 	x.emitCall()
 	if all != 0 {
 		x.rec.Flaws = all.Append(x.rec.Flaws[:0])
 	}
-	c.rec.Emit(c.identity(), &x.rec)
-	c.cfg.Shared.recycle(x)
+	c.shared.rec.Emit(c.identity(), &x.rec)
+	c.shared.recycle(x)
 }

@@ -2,17 +2,31 @@ package http1
 
 import (
 	"capstan/interceptor/internal/arena"
+	"capstan/interceptor/internal/exchange"
 )
 
-// Shared is what the connections of one goroutine share: counters, and memory
-// that no connection needs for long. The zero value is ready.
+// Shared is what the connections of one goroutine share: the configuration, who
+// takes what comes of them, counters, and memory that no connection needs for
+// long.
 type Shared struct {
 	Stats Stats
 
-	text arena.Text   // of header sections
-	free []*roundTrip // to be used again
+	cfg      Config
+	rec      *exchange.Recorder
+	upgrader Upgrader // nil: nobody
 
-	freeConns []*Conn // closed, to be used again
+	text arena.Text // of header sections
+
+	// To be used again.
+	free   []*roundTrip
+	landed []*inFlight
+}
+
+// NewShared returns what connections share that hand their records to rec;
+// upgrader may be nil.
+func NewShared(cfg Config, rec *exchange.Recorder, upgrader Upgrader) *Shared {
+	cfg.setDefaults()
+	return &Shared{cfg: cfg, rec: rec, upgrader: upgrader}
 }
 
 const (
@@ -21,32 +35,27 @@ const (
 	// keepContentLen and keepFieldsLen bound what each keeps of a body and of
 	// header fields.
 	keepContentLen = 4 << 10
-	// keepPendingLen bounds the lists of requests that each connection keeps.
-	keepPendingLen = 16
 	keepFieldsLen  = 64
+	// keepPendingLen bounds the lists of requests that are kept.
+	keepPendingLen = 16
 )
 
-// conn returns a Conn that nothing is known of.
-func (s *Shared) conn() *Conn {
-	n := len(s.freeConns)
+// inFlight returns one with nothing in it.
+func (s *Shared) inFlight() *inFlight {
+	n := len(s.landed)
 	if n == 0 {
-		return new(Conn)
+		return new(inFlight)
 	}
-	c := s.freeConns[n-1]
-	s.freeConns = s.freeConns[:n-1]
-	pending, floating := c.pending[:0], c.floating[:0]
-	*c = Conn{}
-	c.pending, c.floating = pending, floating
-	return c
+	f := s.landed[n-1]
+	s.landed = s.landed[:n-1]
+	return f
 }
 
-// closed takes c back. It stays as it is until it is used again, so that nothing
-// comes of a second close.
-func (s *Shared) closed(c *Conn) {
-	if len(s.freeConns) == maxFree || cap(c.pending) > keepPendingLen || cap(c.floating) > keepPendingLen {
-		return
+// land takes back f, in which nothing is in progress.
+func (s *Shared) land(f *inFlight) {
+	if len(s.landed) < maxFree && cap(f.pending) <= keepPendingLen && cap(f.floating) <= keepPendingLen {
+		s.landed = append(s.landed, f)
 	}
-	s.freeConns = append(s.freeConns, c)
 }
 
 // roundTrip returns one that nothing is known of.

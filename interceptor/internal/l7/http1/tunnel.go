@@ -11,10 +11,10 @@ const maxHoldLen = 16 << 10
 
 // upgrade asks who takes what follows x, or returns nil.
 func (c *Conn) upgrade(x *roundTrip) reassembly.Handler {
-	if c.upgrader == nil {
+	if c.shared.upgrader == nil {
 		return nil
 	}
-	return c.upgrader.Upgrade(&Upgrade{Client: c.client, Identity: c.identity(), Request: x.rec.Request, Response: &x.answer.msg})
+	return c.shared.upgrader.Upgrade(&Upgrade{Conn: c.conn, Tunnels: c.tunnels, Client: c.client, Identity: c.identity(), Request: x.rec.Request, Response: &x.answer.msg})
 }
 
 // tunnel leaves HTTP in both directions.
@@ -44,8 +44,8 @@ func (h *half) early() []byte {
 	case h.state == stateHold:
 		return h.buf
 	case h.state == stateHead && !h.lined:
-		h.c.cfg.Shared.Stats.HeadBytes -= uint64(len(h.buf))
-		h.c.cfg.Shared.Stats.TunnelledBytes += uint64(len(h.buf))
+		h.c.shared.Stats.HeadBytes -= uint64(len(h.buf))
+		h.c.shared.Stats.TunnelledBytes += uint64(len(h.buf))
 		return h.buf
 	}
 	return nil
@@ -53,10 +53,10 @@ func (h *half) early() []byte {
 
 // tunnelled takes bytes that are no HTTP, or may be none.
 func (h *half) tunnelled(b []byte) int {
-	h.c.cfg.Shared.Stats.TunnelledBytes += uint64(len(b))
+	h.c.shared.Stats.TunnelledBytes += uint64(len(b))
 	h.follows = false
 	switch {
-	case h.state == stateHold && h.c.upgrader != nil && int64(len(h.buf)) == h.offset-h.msgOffset:
+	case h.state == stateHold && h.c.shared.upgrader != nil && int64(len(h.buf)) == h.offset-h.msgOffset:
 		// Copied because the answer to CONNECT is still to come.
 		h.buf = append(h.buf, b[:min(len(b), maxHoldLen-len(h.buf))]...)
 	case h.state == stateTunnel && h.c.next != nil:

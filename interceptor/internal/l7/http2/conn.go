@@ -95,7 +95,7 @@ func (c *Conn) roleOf(d flow.Direction) role {
 // assembler knows of it then is what the ids are made of.
 func (c *Conn) identity() *exchange.Connection {
 	if c.named == nil {
-		c.named = exchange.NewConnection(exchange.IdentityOf(c.conn, c.client))
+		c.named = exchange.NewConnection(c.conn, c.client)
 	}
 	return c.named
 }

@@ -62,7 +62,7 @@ func (c *Conn) Close(_ int64, r reassembly.CloseReason) {
 	x := c.tally.Record(capstanv1.Protocol_PROTOCOL_OTHER, c.conn, client, r)
 	x.Connection.LooksLike = looksLike(c.prefix[:c.have], c.spoke == client)
 	if c.named == nil {
-		c.named = exchange.NewConnection(exchange.IdentityOf(c.conn, client))
+		c.named = exchange.NewConnection(c.conn, client)
 	}
 	c.rec.Emit(c.named, x)
 }

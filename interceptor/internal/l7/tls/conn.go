@@ -58,7 +58,7 @@ func (c *Conn) Close(_ int64, r reassembly.CloseReason) {
 		c.record.EncryptedBytes += c.half[d].encrypted
 	}
 	if c.named == nil {
-		c.named = exchange.NewConnection(exchange.IdentityOf(c.conn, c.client))
+		c.named = exchange.NewConnection(c.conn, c.client)
 	}
 	c.rec.Emit(c.named, x)
 }
