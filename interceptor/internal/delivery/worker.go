@@ -61,10 +61,14 @@ func (q *Queue) openSpool() error {
 		return nil
 	}
 	d, err := spool.Open(q.cfg.Spool)
-	if err == nil {
-		q.disk.Store(d)
+	if err != nil {
+		return err
 	}
-	return err
+	if n := d.Stats().TruncatedBytes; n > 0 {
+		q.cfg.Log.Warn("the spool's end was not whole and is removed", "sink", q.cfg.Name, "bytes", n)
+	}
+	q.disk.Store(d)
+	return nil
 }
 
 // start starts the workers. Delivery begins once opened has returned true, and

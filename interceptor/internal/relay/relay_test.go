@@ -230,7 +230,7 @@ func (b *lockedBuffer) String() string {
 	return b.b.String()
 }
 
-// A damaged spool costs what was in the damaged part, counted.
+// A spool damaged in its newest file costs what follows there, which is told.
 func TestDamagedSpool(t *testing.T) {
 	dir := t.TempDir()
 	g := newGate(false)
@@ -256,11 +256,15 @@ func TestDamagedSpool(t *testing.T) {
 		t.Fatal(err)
 	}
 	g = newGate(true)
-	r = serve(t, dir, 1<<20, g, discard)
+	var log lockedBuffer
+	r = serve(t, dir, 1<<20, g, slog.New(slog.NewTextHandler(&log, nil)))
 	st := r.queue.Stats()
 	await(t, "the rest", func() bool { return uint64(g.count()) == st.Recovered })
 	if st.Recovered == 0 || st.Recovered >= 100 {
 		t.Errorf("%+v", st)
+	}
+	if !strings.Contains(log.String(), "the spool's end was not whole") {
+		t.Errorf("nobody is told: %s", log.String())
 	}
 }
 

@@ -21,6 +21,9 @@ func (s *Spool) Append(records ...[]byte) error {
 		}
 		size += frameHeaderLen + len(r)
 	}
+	if err := s.hasRoom(int64(size)); err != nil {
+		return err
+	}
 	g, first := s.join(records, size)
 	if first {
 		s.commit(g)
@@ -115,6 +118,18 @@ func (s *Spool) giveBack(n int64) error {
 	err := s.out.Close()
 	s.out = nil
 	return err
+}
+
+// hasRoom is reserve for who has copied nothing yet: many callers that try
+// again and again with a spool that is full must not cost more than the look.
+func (s *Spool) hasRoom(n int64) error {
+	s.mu.Lock()
+	empty := s.acked == s.next // giveBack makes room
+	s.mu.Unlock()
+	if empty && n <= s.maxBytes {
+		return nil
+	}
+	return s.reserve(n)
 }
 
 // reserve makes sure that n bytes may be written.

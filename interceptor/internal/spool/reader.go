@@ -169,7 +169,7 @@ func (s *Spool) skip(end uint64) {
 		s.reader.lostTo = end
 	}
 	s.reader.position = end
-	if end == s.next { // the writer begins a new one, lest it writes behind the damage
+	if end > s.segments[len(s.segments)-1].first { // the writer begins a new one, lest it writes behind the damage
 		s.rotate = true
 	}
 	if len(s.reader.handed) == 0 {

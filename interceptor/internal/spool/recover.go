@@ -2,6 +2,7 @@ package spool
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -61,7 +62,7 @@ func (s *Spool) listSegments() error {
 		s.segments = append(s.segments, segment{first, info.Size()})
 		s.stats.Bytes += info.Size()
 	}
-	slices.SortFunc(s.segments, func(a, b segment) int { return int(min(max(int64(a.first-b.first), -1), 1)) })
+	slices.SortFunc(s.segments, func(a, b segment) int { return cmp.Compare(a.first, b.first) })
 	return nil
 }
 

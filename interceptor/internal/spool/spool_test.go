@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -210,6 +211,45 @@ func TestDamageWhileWriting(t *testing.T) {
 	ack(t, s, 11)
 	if st := checkBalance(t, s); st.Lost != 9 || st.Pending != 0 {
 		t.Errorf("%+v", st)
+	}
+}
+
+// What is appended while damage is being found may be lost with it, counted;
+// what comes after that isn't.
+func TestDamageFoundWhileWriting(t *testing.T) {
+	s := open(t, Options{Dir: t.TempDir()})
+	appendRecords(t, s, 0, 10)
+	if err := os.Truncate(s.path(0), 30); err != nil {
+		t.Fatal(err)
+	}
+	take(t, s, 0, 1)
+	_, end := s.locate()
+	appendRecords(t, s, 10, 12)
+	s.skip(end)
+	appendRecords(t, s, 12, 20)
+	take(t, s, 12, 8)
+	ack(t, s, 9)
+	if st := checkBalance(t, s); st.Lost != 11 || st.Pending != 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// Senders that wait for a full spool try again and again: that must not cost a
+// copy of what they have.
+func TestFullIsCheap(t *testing.T) {
+	s := open(t, Options{Dir: t.TempDir(), MaxBytes: 2000})
+	appendRecords(t, s, 0, 1)
+	long := make([]byte, 1<<20)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range 100 {
+		if err := s.Append(long); !errors.Is(err, ErrFull) {
+			t.Fatal(err)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; n > uint64(len(long)) {
+		t.Errorf("%d bytes allocated", n)
 	}
 }
 
