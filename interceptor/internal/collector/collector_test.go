@@ -11,8 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	"capstan/interceptor/internal/delivery"
@@ -233,6 +235,37 @@ func TestProtocol(t *testing.T) {
 	}
 }
 
+// Streams without a hello count as others do, and don't stay.
+func TestSilentStreamsEnd(t *testing.T) {
+	server := NewServer(new(store).put, Limits{Nodes: 2, Stream: 2})
+	server.helloTimeout = 50 * time.Millisecond
+	address, _ := serve(t, server, "127.0.0.1:0")
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	said := make(map[string]int)
+	var streams []grpc.BidiStreamingClient[capstanv1.DeliverRequest, capstanv1.DeliverResponse]
+	for range 5 {
+		stream, err := capstanv1.NewCollectorClient(conn).Deliver(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		streams = append(streams, stream)
+	}
+	for _, stream := range streams {
+		_, err := stream.Recv()
+		said[status.Convert(err).Message()]++
+	}
+	if said["no hello within 50ms"] < 2 || said["2 streams are open already"]+said["no hello within 50ms"] != 5 {
+		t.Errorf("%v", said)
+	}
+	if err := newSink(t, address, "n").Deliver(t.Context(), batch("1")); err != nil {
+		t.Errorf("the places are not free again: %v", err)
+	}
+}
+
 // Nodes that are gone make room for new ones; those connected don't.
 func TestNodesAreBounded(t *testing.T) {
 	server := NewServer(new(store).put, Limits{Nodes: 2, Stream: 10})
@@ -255,5 +288,111 @@ func TestNodesAreBounded(t *testing.T) {
 	}
 	if n := len(server.Nodes()); n != 2 {
 		t.Errorf("%d nodes", n)
+	}
+}
+
+// A delivery ends with its context also while the server is being connected to.
+func TestDeliverEndsWhileConnecting(t *testing.T) {
+	dialing, end := make(chan struct{}, 1), make(chan struct{})
+	defer close(end)
+	sink, err := NewSink(SinkConfig{
+		Address: "192.0.2.1:4417", Node: "n", Credentials: insecure.NewCredentials(),
+		Dial: func(context.Context, string) (net.Conn, error) {
+			dialing <- struct{}{}
+			<-end
+			return nil, errors.New("nobody there")
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- sink.Deliver(ctx, batch("1")) }() // ended by cancel
+	<-dialing
+	cancel()
+	if err := <-done; err == nil {
+		t.Error("delivered to nobody")
+	}
+	closed := make(chan struct{})
+	go func() { defer close(closed); sink.Close() }() // ended by end, at the latest
+	end <- struct{}{}
+	<-closed
+}
+
+// A server that is gone without a word is found out: by pings, and where there
+// is no proxy by the kernel, which is told the same limit.
+func TestDeadServerIsGivenUp(t *testing.T) {
+	address, _ := serve(t, NewServer(new(store).put, Limits{}), "127.0.0.1:0")
+	conns := make(chan *net.TCPConn, 1)
+	sink, err := NewSink(SinkConfig{
+		Address: address, Node: "n", Credentials: insecure.NewCredentials(),
+		Dial: func(ctx context.Context, address string) (net.Conn, error) {
+			conn, err := dial(ctx, address)
+			if err == nil {
+				conns <- conn.(*net.TCPConn)
+			}
+			return conn, err
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sink.Close()
+	if err := sink.Deliver(t.Context(), batch("1")); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := (<-conns).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var limit int
+	if cerr := raw.Control(func(fd uintptr) { limit, err = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT) }); cerr != nil || err != nil {
+		t.Fatal(cerr, err)
+	}
+	if want := int(pingTimeout.Milliseconds()); limit != want {
+		t.Errorf("the kernel's limit is %d ms, want %d", limit, want)
+	}
+}
+
+// A batch that is longer than a message is sent in several, and a record that
+// is, is rejected: sent again and again it would hold up all that follow.
+func TestLongRecords(t *testing.T) {
+	long := make([]byte, MaxMessage)
+	st := new(store)
+	address, _ := serve(t, NewServer(st.put, Limits{}), "127.0.0.1:0")
+	sink := newSink(t, address, "n")
+	var reject *delivery.RejectError
+	err := sink.Deliver(t.Context(), []*delivery.Record{{Raw: []byte("a")}, {Raw: long}, {Raw: []byte("b")}})
+	if !errors.As(err, &reject) || reject.Rejected != 1 || !strings.Contains(err.Error(), "longer than a message may be") {
+		t.Errorf("%v", err)
+	}
+	if got := st.all(); got != "n a\nn b" {
+		t.Errorf("stored %q", got)
+	}
+	if err := sink.Deliver(t.Context(), []*delivery.Record{{Raw: long}}); !errors.As(err, &reject) || reject.Rejected != 1 {
+		t.Errorf("%v", err)
+	}
+
+	half := &delivery.Record{Raw: long[:MaxMessage/2]}
+	tooLong := &delivery.Record{Raw: long}
+	longest := &delivery.Record{Raw: long[:recordsLen-recordOverhead]}
+	for _, tt := range []struct {
+		batch                []*delivery.Record
+		sent, taken, tooLong int
+	}{
+		{[]*delivery.Record{half, half}, 1, 1, 0},
+		{[]*delivery.Record{half, tooLong, {}, half}, 2, 3, 1},
+		{[]*delivery.Record{longest, {}}, 1, 1, 0},
+		{[]*delivery.Record{tooLong, tooLong}, 0, 2, 2},
+	} {
+		exchanges, taken, tooLong := pack(tt.batch)
+		if len(exchanges) != tt.sent || taken != tt.taken || tooLong != tt.tooLong {
+			t.Errorf("%d sent, %d taken, %d too long, want %d, %d, %d", len(exchanges), taken, tooLong, tt.sent, tt.taken, tt.tooLong)
+		}
+		m := &capstanv1.DeliverRequest{Message: &capstanv1.DeliverRequest_Batch{Batch: &capstanv1.Batch{Sequence: 1<<64 - 1, Exchanges: exchanges}}}
+		if n := proto.Size(m); n > MaxMessage {
+			t.Errorf("a message of %d bytes", n)
+		}
 	}
 }

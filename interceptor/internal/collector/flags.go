@@ -4,8 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"os"
+	"strconv"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/pflag"
 	"google.golang.org/grpc/credentials"
@@ -52,8 +56,8 @@ func (o *Options) Register(flags *pflag.FlagSet) {
 // Sink returns the sink that the options describe. agent is program/version.
 // What is wrong with files is told now, although they are read again later.
 func (o *Options) Sink(agent string) (*Sink, error) {
-	if o.Insecure && (o.TLS != (tlsconf.Files{}) || o.Token != "") {
-		return nil, errors.New("collector: plain text contradicts TLS files, and a token needs TLS")
+	if err := o.check(); err != nil {
+		return nil, err
 	}
 	var creds credentials.TransportCredentials = insecure.NewCredentials()
 	if !o.Insecure {
@@ -72,8 +76,26 @@ func (o *Options) Sink(agent string) (*Sink, error) {
 	}
 	if o.Token != "" {
 		c.PerRPC = tlsconf.Token(o.Token)
+		if _, err := c.PerRPC.GetRequestMetadata(context.Background()); err != nil {
+			return nil, err
+		}
 	}
 	return NewSink(c)
+}
+
+// check tells of what would only show when there is a record to deliver.
+func (o *Options) check() error {
+	host, port, err := net.SplitHostPort(o.Address)
+	n, perr := strconv.ParseUint(port, 10, 16)
+	switch {
+	case err != nil || host == "" || strings.Contains(host, "/") || perr != nil || n == 0:
+		return fmt.Errorf("collector %q: not HOST:PORT", o.Address)
+	case o.Node == "" || len(o.Node) > maxName || !utf8.ValidString(o.Node):
+		return fmt.Errorf("collector: the node's name has to have 1 to %d bytes of UTF-8", maxName)
+	case o.Insecure && (o.TLS != (tlsconf.Files{}) || o.Token != ""):
+		return errors.New("collector: plain text contradicts TLS files, and a token needs TLS")
+	}
+	return nil
 }
 
 func (o *Options) dialer() (*egress.Dialer, error) {

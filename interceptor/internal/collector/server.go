@@ -35,10 +35,12 @@ type Server struct {
 	store  Store
 	limits Limits
 	now    func() time.Time
+	// helloTimeout is how long a sender may take to introduce itself.
+	helloTimeout time.Duration
 
 	mu    sync.Mutex
 	nodes map[string]*Node // guarded by mu
-	count int              // streams now; guarded by mu
+	count int              // streams now, those without a hello too; guarded by mu
 }
 
 // Node is what is known of one sender.
@@ -67,21 +69,23 @@ func NewServer(store Store, l Limits) *Server {
 	if l.Stream <= 0 {
 		l.Stream = 2 * l.Nodes
 	}
-	return &Server{store: store, limits: l, now: time.Now, nodes: make(map[string]*Node)}
+	return &Server{store: store, limits: l, now: time.Now, helloTimeout: defaultHelloTimeout, nodes: make(map[string]*Node)}
 }
+
+const defaultHelloTimeout = 20 * time.Second
 
 // maxName bounds what a sender says of itself.
 const maxName = 253
 
 // Deliver implements the service.
 func (s *Server) Deliver(stream grpc.BidiStreamingServer[capstanv1.DeliverRequest, capstanv1.DeliverResponse]) error {
-	first, err := stream.Recv()
-	if err != nil {
+	if err := s.open(); err != nil {
 		return err
 	}
-	hello := first.GetHello()
-	if hello == nil || hello.GetNode() == "" || len(hello.GetNode()) > maxName || len(hello.GetAgent()) > maxName {
-		return status.Errorf(codes.InvalidArgument, "the first message has to be a hello with a node of 1 to %d bytes", maxName)
+	defer s.close()
+	hello, err := s.receiveHello(stream)
+	if err != nil {
+		return err
 	}
 	node, err := s.enter(stream.Context(), hello)
 	if err != nil {
@@ -112,6 +116,51 @@ func (s *Server) Deliver(stream grpc.BidiStreamingServer[capstanv1.DeliverReques
 	}
 }
 
+// open counts a stream, before anything is known of its sender: it has a place
+// in memory already.
+func (s *Server) open() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.count >= s.limits.Stream {
+		return status.Errorf(codes.ResourceExhausted, "%d streams are open already", s.count)
+	}
+	s.count++
+	return nil
+}
+
+func (s *Server) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.count--
+}
+
+// receiveHello waits for a sender's introduction, for a while: a stream without
+// takes another's place.
+func (s *Server) receiveHello(stream grpc.BidiStreamingServer[capstanv1.DeliverRequest, capstanv1.DeliverResponse]) (*capstanv1.Hello, error) {
+	var first *capstanv1.DeliverRequest
+	var err error
+	came := make(chan struct{})
+	go func() { // ended by the first message, or with the stream
+		defer close(came)
+		first, err = stream.Recv()
+	}()
+	timer := time.NewTimer(s.helloTimeout)
+	defer timer.Stop()
+	select {
+	case <-came:
+	case <-timer.C:
+		return nil, status.Errorf(codes.DeadlineExceeded, "no hello within %v", s.helloTimeout)
+	}
+	if err != nil {
+		return nil, err
+	}
+	hello := first.GetHello()
+	if hello == nil || hello.GetNode() == "" || len(hello.GetNode()) > maxName || len(hello.GetAgent()) > maxName {
+		return nil, status.Errorf(codes.InvalidArgument, "the first message has to be a hello with a node of 1 to %d bytes", maxName)
+	}
+	return hello, nil
+}
+
 func storeError(err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return status.FromContextError(err).Err()
@@ -125,8 +174,6 @@ func (s *Server) enter(ctx context.Context, hello *capstanv1.Hello) (*Node, erro
 	defer s.mu.Unlock()
 	n := s.nodes[hello.GetNode()]
 	switch {
-	case s.count >= s.limits.Stream:
-		return nil, status.Errorf(codes.ResourceExhausted, "%d streams are open already", s.count)
 	case n == nil && len(s.nodes) >= s.limits.Nodes && !s.forget():
 		return nil, status.Errorf(codes.ResourceExhausted, "%d nodes are connected already", len(s.nodes))
 	case n == nil:
@@ -138,7 +185,6 @@ func (s *Server) enter(ctx context.Context, hello *capstanv1.Hello) (*Node, erro
 		n.Peer = p.Addr.String()
 	}
 	n.Streams++
-	s.count++
 	return n, nil
 }
 
@@ -160,7 +206,6 @@ func (s *Server) leave(n *Node) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n.Streams--
-	s.count--
 }
 
 // arrived counts a batch that is stored.

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/encoding/gzip"
+	"google.golang.org/grpc/keepalive"
 
 	"capstan/interceptor/internal/delivery"
 	capstanv1 "capstan/proto/capstan/v1"
@@ -18,6 +20,13 @@ import (
 
 // MaxMessage bounds a batch on the wire, in bytes before compression.
 const MaxMessage = 64 << 20
+
+// A server that has been silent for pingAfter is asked whether it is there, and
+// given up after pingTimeout.
+const (
+	pingAfter   = 30 * time.Second
+	pingTimeout = 20 * time.Second
+)
 
 // SinkConfig of a [Sink].
 type SinkConfig struct {
@@ -57,6 +66,9 @@ func NewSink(c SinkConfig) (*Sink, error) {
 		grpc.WithDefaultCallOptions(grpc.MaxCallSendMsgSize(MaxMessage)),
 		// Pauses between attempts are the queue's.
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 100e6, Multiplier: 1.2, MaxDelay: 1e9}, MinConnectTimeout: 30e9}),
+		// A server that is gone without a word, behind a proxy perhaps, must not
+		// be waited for: nothing limits the wait for an acknowledgement.
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingTimeout}),
 		grpc.WithUserAgent(c.Agent),
 	}
 	if c.PerRPC != nil {
@@ -83,17 +95,31 @@ func (s *Sink) Deliver(ctx context.Context, batch []*delivery.Record) error {
 
 func (s *Sink) deliver(ctx context.Context, batch []*delivery.Record) error {
 	if s.stream == nil {
-		if err := s.call(); err != nil {
+		if err := s.call(ctx); err != nil {
 			return err
 		}
 	}
 	// The stream outlives ctx, which ends this delivery only.
 	defer context.AfterFunc(ctx, s.cancel)()
-	s.sequence++
-	m := &capstanv1.Batch{Sequence: s.sequence, Exchanges: make([][]byte, len(batch))}
-	for i, r := range batch {
-		m.Exchanges[i] = r.Raw
+	tooLong := 0
+	for len(batch) > 0 {
+		exchanges, taken, long := pack(batch)
+		if len(exchanges) > 0 {
+			if err := s.send(exchanges); err != nil {
+				return err
+			}
+		}
+		batch, tooLong = batch[taken:], tooLong+long
 	}
+	rejected := s.rejected
+	s.rejected = 0
+	return s.rejection(rejected, tooLong)
+}
+
+// send sends a message of records and waits until it is acknowledged.
+func (s *Sink) send(exchanges [][]byte) error {
+	s.sequence++
+	m := &capstanv1.Batch{Sequence: s.sequence, Exchanges: exchanges}
 	if err := s.stream.Send(&capstanv1.DeliverRequest{Message: &capstanv1.DeliverRequest_Batch{Batch: m}}); err != nil && err != io.EOF {
 		return err
 	} // io.EOF: Recv tells why
@@ -104,14 +130,9 @@ func (s *Sink) deliver(ctx context.Context, batch []*delivery.Record) error {
 		}
 		s.rejected += answer.GetRejected()
 		if answer.GetAcknowledged() >= s.sequence {
-			break
+			return nil
 		}
 	}
-	if n := s.rejected; n > 0 {
-		s.rejected = 0
-		return &delivery.RejectError{Rejected: int(n), Err: fmt.Errorf("collector %s does not take them", s.cfg.Address)}
-	}
-	return nil
 }
 
 // told is err, in words where the server just ended the stream.
@@ -122,9 +143,11 @@ func told(err error) error {
 	return err
 }
 
-// call begins a stream.
-func (s *Sink) call() error {
+// call begins a stream, within the time that parent leaves; the stream itself
+// outlives it.
+func (s *Sink) call(parent context.Context) error {
 	ctx, cancel := context.WithCancel(context.Background())
+	defer context.AfterFunc(parent, cancel)()
 	var options []grpc.CallOption
 	if !s.cfg.NoCompression {
 		options = append(options, grpc.UseCompressor(gzip.Name))

@@ -67,7 +67,9 @@ func startAdmin(r *relay) (*admin, error) {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(r.report()) // whoever asked has gone
 	})
-	a.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
+	a.server = &http.Server{
+		Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+	}
 	go func() { // ended by close
 		defer close(a.done)
 		if err := a.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
@@ -139,6 +141,10 @@ func (m metrics) Collect(c chan<- prometheus.Metric) {
 	gauge(nodesDesc, float64(connected))
 }
 
+// statusClient asks directly: a proxy in the environment is for the way out of
+// the cluster.
+var statusClient = http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+
 // fetchStatus asks a relay's admin.
 func fetchStatus(ctx context.Context, address string) (report, error) {
 	var r report
@@ -146,7 +152,7 @@ func fetchStatus(ctx context.Context, address string) (report, error) {
 	if err != nil {
 		return r, err
 	}
-	answer, err := http.DefaultClient.Do(request)
+	answer, err := statusClient.Do(request)
 	if err != nil {
 		return r, err
 	}

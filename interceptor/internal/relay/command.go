@@ -46,6 +46,7 @@ HTTP(S) proxy where one is configured.
 
 Exit status: 0 done, 1 wrong usage, 2 it could not start or ended early.`,
 		Version: version(), SilenceUsage: true, SilenceErrors: true,
+		Args: noArgs, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.AddCommand(runCommand(log), sinkCommand(log), statusCommand(stdout))
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
@@ -64,6 +65,14 @@ Exit status: 0 done, 1 wrong usage, 2 it could not start or ended early.`,
 
 // usageError is a mistake on the command line.
 type usageError struct{ error }
+
+// noArgs is cobra.NoArgs with an error for the right exit status.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if err := cobra.NoArgs(cmd, args); err != nil {
+		return usageError{err}
+	}
+	return nil
+}
 
 func version() string {
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -94,6 +103,9 @@ func (f *receiveFlags) register(flags *pflag.FlagSet) {
 	flags.DurationVar(&f.drain, "drain-timeout", 10*time.Second, "how long to go on delivering after the end was asked for")
 }
 
+// minSpool is the smallest spool: what a batch has by default.
+const minSpool = 1 << 20
+
 func (f *receiveFlags) config() (config, error) {
 	c := config{listen: f.listen, admin: f.admin, drain: f.drain, queue: delivery.Config{
 		Name: "next", Spool: spool.Options{Dir: f.spoolDir, MaxBytes: f.spoolSize},
@@ -101,8 +113,10 @@ func (f *receiveFlags) config() (config, error) {
 	switch {
 	case f.spoolDir == "":
 		return c, usageError{errors.New("--spool-dir is not given: records need a place until they are delivered")}
-	case f.spoolSize <= 0:
-		return c, usageError{fmt.Errorf("--spool-size %d is not a size", f.spoolSize)}
+	case f.spoolSize < minSpool:
+		return c, usageError{fmt.Errorf("--spool-size %d is less than %d, which a batch may have", f.spoolSize, minSpool)}
+	case f.drain < 0:
+		return c, usageError{fmt.Errorf("--drain-timeout %v is no time", f.drain)}
 	case f.insecure && f.files != (tlsconf.Files{}):
 		return c, usageError{errors.New("--insecure-listen and TLS files contradict each other")}
 	case f.insecure:
@@ -123,7 +137,7 @@ func runCommand(log *slog.Logger) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Receive records and forward them to a collector",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := in.config()
 			if err != nil {
@@ -163,7 +177,7 @@ func sinkCommand(log *slog.Logger) *cobra.Command {
 		Long: `sink is a collector that writes the records it receives, one JSON object per
 line, to files that rotate. Records that come again are left out as long as their
 ids are remembered.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := in.config()
 			if err != nil {
@@ -198,7 +212,7 @@ func statusCommand(stdout io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Tell what a running relay does",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, err := fetchStatus(cmd.Context(), address)
 			if err != nil {

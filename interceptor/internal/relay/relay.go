@@ -1,11 +1,13 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -27,6 +29,9 @@ type config struct {
 	queue  delivery.Config
 	limits collector.Limits
 	drain  time.Duration // that the end may take
+	// waiting bounds the bytes of batches that wait in memory for room in the
+	// spool; 0 = 64 MiB.
+	waiting int64
 }
 
 // relay receives records, keeps them on disk, and has a sink deliver them.
@@ -35,12 +40,16 @@ type relay struct {
 	log    *slog.Logger
 	queue  *delivery.Queue
 	server *collector.Server
-	// refusals bounds the log's lines of connections refused.
-	refusals *rate.Limiter
+	// refusals and waits bound the log's lines of connections refused, and of
+	// nodes that have to wait.
+	refusals, waits *rate.Limiter
+	waiting         atomic.Int64 // bytes of the batches that wait for room
 }
 
 // fullPause is how long a full spool is waited for before it is tried again.
 const fullPause = 100 * time.Millisecond
+
+const defaultWaiting = 64 << 20
 
 func newRelay(cfg config, sink delivery.Sink, log *slog.Logger) (*relay, error) {
 	cfg.queue.Policy, cfg.queue.Log = delivery.Spool, log
@@ -48,27 +57,42 @@ func newRelay(cfg config, sink delivery.Sink, log *slog.Logger) (*relay, error) 
 	if err != nil {
 		return nil, err
 	}
-	r := &relay{cfg: cfg, log: log, queue: q, refusals: rate.NewLimiter(1, 5)}
+	cfg.waiting = cmp.Or(cfg.waiting, defaultWaiting)
+	r := &relay{cfg: cfg, log: log, queue: q, refusals: rate.NewLimiter(1, 5), waits: rate.NewLimiter(0.1, 5)}
 	r.server = collector.NewServer(r.store, cfg.limits)
 	return r, nil
 }
 
+// errCrowded is the answer to a sender for whose batch there is no room either
+// where batches wait for room.
+var errCrowded = errors.New("the spool is full, and too much waits for room in it already")
+
 // store implements collector.Store: what it has returned for is on disk. A full
 // spool, or a disk that doesn't take it, makes the sender wait, who has a spool
-// of his own.
+// of his own; if many wait, he is sent away, to come again.
 func (r *relay) store(ctx context.Context, node string, records [][]byte) (rejected int, err error) {
-	told := false
-	for {
+	var length int64
+	for _, b := range records {
+		length += int64(len(b))
+	}
+	for waiting := false; ; {
 		err := r.queue.Append(records...)
-		if err == nil || errors.Is(err, context.Canceled) {
-			return 0, err
+		tooLong := (*spool.TooLongError)(nil)
+		switch {
+		case err == nil:
+			return 0, nil
+		case errors.As(err, &tooLong):
+			return r.storeParts(ctx, node, records)
 		}
-		if tooLong := new(spool.TooLongError); errors.As(err, &tooLong) {
-			return r.storeShort(ctx, node, records)
-		}
-		if !told {
-			told = true
-			r.log.Warn("a node has to wait: its records can't be kept", "node", node, "err", err)
+		if !waiting {
+			if !r.startWaiting(length) {
+				return 0, errCrowded
+			}
+			defer r.waiting.Add(-length)
+			waiting = true
+			if r.waits.Allow() {
+				r.log.Warn("a node has to wait: its records can't be kept", "node", node, "err", err)
+			}
 		}
 		select {
 		case <-time.After(fullPause):
@@ -78,16 +102,30 @@ func (r *relay) store(ctx context.Context, node string, records [][]byte) (rejec
 	}
 }
 
-// storeShort stores the records that a spool can hold at all.
-func (r *relay) storeShort(ctx context.Context, node string, records [][]byte) (rejected int, err error) {
-	short := make([][]byte, 0, len(records))
-	for _, b := range records {
-		if len(b) <= spool.MaxRecord {
-			short = append(short, b)
+// startWaiting takes room in memory for a batch that waits. One may wait however
+// long it is.
+func (r *relay) startWaiting(length int64) bool {
+	if all := r.waiting.Add(length); all > r.cfg.waiting && all > length {
+		r.waiting.Add(-length)
+		return false
+	}
+	return true
+}
+
+// storeParts stores a batch that has no room even in an empty spool: in halves,
+// down to a record, which is rejected then. Waiting would not help.
+func (r *relay) storeParts(ctx context.Context, node string, records [][]byte) (rejected int, err error) {
+	if len(records) == 1 {
+		return 1, nil
+	}
+	for _, half := range [][][]byte{records[:len(records)/2], records[len(records)/2:]} {
+		n, err := r.store(ctx, node, half)
+		rejected += n
+		if err != nil {
+			return rejected, err
 		}
 	}
-	_, err = r.store(ctx, node, short)
-	return len(records) - len(short), err
+	return rejected, nil
 }
 
 // run serves until ctx ends, then drains for a while.
@@ -108,8 +146,9 @@ func (r *relay) run(ctx context.Context) error {
 	r.log.Info("relay listens", "address", l.Addr().String(), "tls", r.cfg.tls != nil)
 	select {
 	case err = <-served:
+		g.Stop()
 	case <-ctx.Done():
-		r.log.Info("relay ends: senders are let go, and what is kept is delivered", "limit", r.cfg.drain)
+		r.log.Info("relay ends: senders are let go, and what is kept is delivered", "limit", r.cfg.drain.String())
 		g.Stop() // nobody is owed an answer: what was not acknowledged comes again
 		<-served
 	}
@@ -121,7 +160,9 @@ func (r *relay) options() []grpc.ServerOption {
 		grpc.MaxRecvMsgSize(collector.MaxMessage),
 		grpc.MaxConcurrentStreams(16), // of one connection; senders have one
 		grpc.ConnectionTimeout(20 * time.Second),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
+		grpc.WaitForHandlers(true), // whose records are on disk before the queue ends
+		// A connection without a stream is nobody's: senders keep theirs.
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second, MaxConnectionIdle: 5 * time.Minute}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		// Windows that hold a batch: the network is slower than they.
 		grpc.InitialWindowSize(1 << 20), grpc.InitialConnWindowSize(2 << 20),

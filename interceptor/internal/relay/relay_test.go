@@ -11,10 +11,12 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -36,7 +38,11 @@ import (
 	capstanv1 "capstan/proto/capstan/v1"
 )
 
-func TestMain(m *testing.M) { os.Exit(leaktest.Run(m)) }
+func TestMain(m *testing.M) {
+	_, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM) // starts a goroutine of the runtime's, which stays
+	stop()
+	os.Exit(leaktest.Run(m))
+}
 
 // gate is a sink that counts, and waits while it is shut.
 type gate struct {
@@ -197,6 +203,54 @@ func TestFullSpoolMakesNodesWait(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Batches that wait for room take memory: where too many would, their senders
+// are sent away, and lose nothing by it.
+func TestWaitingIsBounded(t *testing.T) {
+	g := newGate(false)
+	r := serve(t, t.TempDir(), 2000, g, discard)
+	r.cfg.waiting = 1
+	long := func(n int) []*delivery.Record {
+		record, err := delivery.NewRecord(&capstanv1.Exchange{Id: fmt.Sprint(n), Request: &capstanv1.HttpRequest{Body: &capstanv1.Body{Content: make([]byte, 1200)}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []*delivery.Record{record}
+	}
+	first, second := connect(t, r.address, "first"), connect(t, r.address, "second")
+	deliver(t, first, long(1))
+	sent := make(chan struct{})
+	go func() { // ends when the gate is open; awaited below
+		defer close(sent)
+		deliver(t, first, long(2))
+	}()
+	await(t, "a node that waits", func() bool { return r.waiting.Load() > 0 })
+	if err := second.Deliver(t.Context(), long(3)); err == nil || !strings.Contains(err.Error(), "too much waits for room") {
+		t.Errorf("%v", err)
+	}
+	close(g.open)
+	<-sent
+	deliver(t, second, long(3))
+	await(t, "all delivered", func() bool { return g.count() == 3 })
+	if n := r.waiting.Load(); n != 0 {
+		t.Errorf("%d bytes wait", n)
+	}
+}
+
+// A batch longer than the spool doesn't wait for ever: what of it can be kept is
+// kept, and a record that never can is rejected.
+func TestBatchLongerThanSpool(t *testing.T) {
+	g := newGate(true)
+	r := serve(t, t.TempDir(), 2000, g, discard)
+	batch := numbered(t, 1, 2, 3)
+	batch = append(batch, &delivery.Record{Raw: make([]byte, 3000)})
+	batch = append(batch, numbered(t, 4, 5)...)
+	var reject *delivery.RejectError
+	if err := connect(t, r.address, "n").Deliver(t.Context(), batch); !errors.As(err, &reject) || reject.Rejected != 1 {
+		t.Errorf("%v", err)
+	}
+	await(t, "the others", func() bool { return g.count() == 5 })
 }
 
 // A spool that can't be written is told at the start.

@@ -17,9 +17,12 @@ func (s *Spool) Append(records ...[]byte) error {
 	size := 0
 	for _, r := range records {
 		if len(r) > MaxRecord {
-			return &TooLongError{Len: len(r)}
+			return &TooLongError{Len: int64(len(r)), Max: MaxRecord}
 		}
 		size += frameHeaderLen + len(r)
+	}
+	if int64(size) > s.maxBytes {
+		return &TooLongError{Len: int64(size), Max: s.maxBytes}
 	}
 	if err := s.hasRoom(int64(size)); err != nil {
 		return err
@@ -126,7 +129,7 @@ func (s *Spool) hasRoom(n int64) error {
 	s.mu.Lock()
 	empty := s.acked == s.next // giveBack makes room
 	s.mu.Unlock()
-	if empty && n <= s.maxBytes {
+	if empty {
 		return nil
 	}
 	return s.reserve(n)

@@ -35,12 +35,16 @@ const (
 // There is room again when records have been acknowledged.
 var ErrFull = errors.New("spool is full")
 
-// TooLongError is a record longer than [MaxRecord].
-type TooLongError struct{ Len int }
+// TooLongError is a record, or what an Append has altogether, that will never
+// fit: longer than [MaxRecord], or than Options.MaxBytes.
+type TooLongError struct {
+	Len int64
+	Max int64
+}
 
 // Error tells both lengths.
 func (e *TooLongError) Error() string {
-	return fmt.Sprintf("spool: record of %d bytes: longer than %d", e.Len, MaxRecord)
+	return fmt.Sprintf("spool: %d bytes to append: more than the %d that are ever taken", e.Len, e.Max)
 }
 
 // Stats are the counters of a spool. At any time

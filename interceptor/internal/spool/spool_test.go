@@ -237,7 +237,7 @@ func TestDamageFoundWhileWriting(t *testing.T) {
 // Senders that wait for a full spool try again and again: that must not cost a
 // copy of what they have.
 func TestFullIsCheap(t *testing.T) {
-	s := open(t, Options{Dir: t.TempDir(), MaxBytes: 2000})
+	s := open(t, Options{Dir: t.TempDir(), MaxBytes: 1<<20 + 10})
 	appendRecords(t, s, 0, 1)
 	long := make([]byte, 1<<20)
 	var before, after runtime.MemStats
@@ -275,10 +275,14 @@ func TestFull(t *testing.T) {
 	ack(t, s, 1)
 	appendRecords(t, s, n, n+3) // even its only segment is given back
 	take(t, s, n, 3)
-	if err := s.Append(make([]byte, 3000)); !errors.Is(err, ErrFull) {
+	var tooLong *TooLongError
+	if err := s.Append(make([]byte, 3000)); !errors.As(err, &tooLong) || tooLong.Max != 2000 {
 		t.Errorf("more than ever fits: %v", err)
 	}
-	if err := s.Append(make([]byte, MaxRecord+1)); err == nil || errors.Is(err, ErrFull) {
+	if err := s.Append(make([]byte, 500), make([]byte, 1500)); !errors.As(err, &tooLong) || tooLong.Len != 2016 {
+		t.Errorf("together more than ever fits: %v", err)
+	}
+	if err := s.Append(make([]byte, MaxRecord+1)); !errors.As(err, &tooLong) || tooLong.Max != MaxRecord {
 		t.Errorf("too long a record: %v", err)
 	}
 }
