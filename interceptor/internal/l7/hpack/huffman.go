@@ -1,10 +1,16 @@
 package hpack
 
+import (
+	"encoding/binary"
+	"slices"
+)
+
 // The code of RFC 7541 appendix B is canonical: codes of one length are
 // consecutive numbers in the order of their symbols, and shorter codes come
 // before longer ones. So the lengths are all there is to know.
 
 const (
+	minCodeLen = 5
 	maxCodeLen = 30
 	// endOfString is the symbol whose code pads a string to whole bytes.
 	endOfString = 256
@@ -77,32 +83,42 @@ func newHuffmanTable() *huffmanTable {
 // b holds the code of the end of string, or is not padded by at most 7 bits of
 // it (RFC 7541 §5.2).
 func appendHuffman(dst, b []byte) (_ []byte, ok bool) {
+	dst = slices.Grow(dst, len(b)*8/minCodeLen)
 	t := huffman
-	var bits uint64 // the next ones, at the top
+	var bits uint64 // the next ones, at the top; behind them anything that is to come may stand
 	have := 0
 	for {
-		for have <= 56 && len(b) > 0 {
-			bits |= uint64(b[0]) << (56 - have)
-			b = b[1:]
-			have += 8
+		if len(b) >= 8 {
+			bits |= binary.BigEndian.Uint64(b) >> have
+			n := (63 - have) / 8
+			b = b[n:]
+			have += 8 * n
+		} else {
+			for have <= 56 && len(b) > 0 {
+				bits |= uint64(b[0]) << (56 - have)
+				b = b[1:]
+				have += 8
+			}
 		}
-		entry := t.direct[bits>>(64-directLen)]
-		length, symbol := int(entry&0xf), entry>>4
-		if length == 0 {
-			length, symbol = t.long(uint32(bits >> (64 - maxCodeLen)))
+		// Whole codes are there, as long as there is the longest.
+		for more := true; more; more = have >= maxCodeLen {
+			entry := t.direct[bits>>(64-directLen)]
+			length, symbol := int(entry&0xf), entry>>4
+			if length == 0 {
+				length, symbol = t.long(uint32(bits >> (64 - maxCodeLen)))
+			}
+			if length > have { // padding, or a code cut short
+				padding := uint64(1)<<have - 1
+				return dst, have < 8 && bits>>(64-have) == padding
+			}
+			if symbol == endOfString {
+				return dst, false
+			}
+			dst = append(dst, byte(symbol))
+			bits <<= length
+			have -= length
 		}
-		if length > have {
-			break // padding, or a code cut short
-		}
-		if symbol == endOfString {
-			return dst, false
-		}
-		dst = append(dst, byte(symbol))
-		bits <<= length
-		have -= length
 	}
-	padding := uint64(1)<<have - 1
-	return dst, have < 8 && bits>>(64-have) == padding
 }
 
 // long finds the code of more than directLen bits that code, maxCodeLen bits,

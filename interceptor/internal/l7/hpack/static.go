@@ -4,8 +4,36 @@ package hpack
 // numbered from the next on.
 const staticLen = 61
 
-// static is the static table (RFC 7541 appendix A), which counts from 1.
-var static = [staticLen + 1]struct{ name, value string }{
+// Indexes of names in the static table: see [Field.Static].
+const (
+	StaticAuthority     = 1
+	StaticMethod        = 2
+	StaticPath          = 4
+	StaticScheme        = 6
+	StaticStatus        = 8 // the last one of a pseudo-header field
+	StaticContentLength = 28
+	StaticContentType   = 31
+	StaticHost          = 38
+)
+
+// static is the static table (RFC 7541 appendix A), which counts from 1;
+// staticNames are the indexes of its names, of the first entry with each. Read
+// only.
+var static, staticNames = newStatic()
+
+func newStatic() (fields [staticLen + 1]Field, names map[string]uint8) {
+	names = make(map[string]uint8)
+	for i := 1; i <= staticLen; i++ {
+		e := &staticEntries[i]
+		if names[e.name] == 0 {
+			names[e.name] = uint8(i)
+		}
+		fields[i] = Field{Name: e.name, Value: e.value, Indexed: true, UTF8: true, Static: names[e.name]}
+	}
+	return fields, names
+}
+
+var staticEntries = [staticLen + 1]struct{ name, value string }{
 	1:  {":authority", ""},
 	2:  {":method", "GET"},
 	3:  {":method", "POST"},

@@ -3,21 +3,16 @@ package hpack
 // entryOverhead is what an entry counts for besides its text (RFC 7541 §4.1).
 const entryOverhead = 32
 
-// entry is an insertion that was seen. Its value is always known: only a name
-// can be a reference behind the window.
-type entry struct {
-	name, value string
-	nameUnknown bool
+// entrySize is the size of an entry, or the least it can have.
+func entrySize(e *Field) uint64 {
+	return uint64(len(e.Name)) + uint64(len(e.Value)) + entryOverhead
 }
 
-// size is the entry's size, or the least it can have.
-func (e *entry) size() uint64 {
-	return uint64(len(e.name)) + uint64(len(e.value)) + entryOverhead
-}
-
-// table is the window on the newest part of a dynamic table: a ring.
+// table is the window on the newest part of a dynamic table: a ring of the
+// insertions that were seen. The value of an entry is always known: only a name can
+// be a reference behind the window.
 type table struct {
-	ring   []entry // its length is 0 or a power of two
+	ring   []Field // its length is 0 or a power of two
 	newest int     // index of the newest entry
 	n      int
 	size   uint64 // the entries' sizes, at the least
@@ -30,18 +25,18 @@ type table struct {
 }
 
 // at returns the i-th newest entry, from 0.
-func (t *table) at(i int) *entry { return &t.ring[(t.newest-i)&(len(t.ring)-1)] }
+func (t *table) at(i int) *Field { return &t.ring[(t.newest-i)&(len(t.ring)-1)] }
 
 // insert adds e. keep is how much text the window may hold, whatever the real
 // table does; cut tells that entries were dropped because of it.
-func (t *table) insert(e entry, keep uint64) (cut bool) {
+func (t *table) insert(e *Field, keep uint64) (cut bool) {
 	if t.n == len(t.ring) {
 		t.grow()
 	}
 	t.newest = (t.newest + 1) & (len(t.ring) - 1)
-	t.ring[t.newest] = e
+	t.ring[t.newest] = *e
 	t.n++
-	t.size += e.size()
+	t.size += entrySize(e)
 	t.evict()
 	for t.size > keep && t.n > 0 {
 		t.dropOldest()
@@ -52,7 +47,7 @@ func (t *table) insert(e entry, keep uint64) (cut bool) {
 }
 
 func (t *table) grow() {
-	ring := make([]entry, max(4, 2*len(t.ring)))
+	ring := make([]Field, max(4, 2*len(t.ring)))
 	for i := range t.n {
 		ring[t.n-1-i] = *t.at(i)
 	}
@@ -78,8 +73,8 @@ func (t *table) evict() {
 
 func (t *table) dropOldest() {
 	e := t.at(t.n - 1)
-	t.size -= e.size()
-	*e = entry{} // lets its text go
+	t.size -= entrySize(e)
+	*e = Field{} // lets its text go
 	t.n--
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"testing"
+	"unicode/utf8"
 
 	"capstan/interceptor/internal/l7/vectortest"
 )
@@ -68,5 +69,17 @@ func TestCase78Vectors(t *testing.T) {
 func judge(f Field, name, value string) (right, whole bool) {
 	nameRight := f.Name == name || f.NameUnknown && f.Name == ""
 	valueRight := f.Value == value || f.ValueUnknown && f.Value == ""
-	return nameRight && valueRight, !f.NameUnknown && !f.ValueUnknown
+	told := f.UTF8 == (utf8.ValidString(f.Name) && utf8.ValidString(f.Value)) && f.Static == firstWith(f.Name)
+	return nameRight && valueRight && told, !f.NameUnknown && !f.ValueUnknown
+}
+
+// firstWith returns the index of the first entry of the static table with that
+// name, 0 if there is none.
+func firstWith(name string) uint8 {
+	for i := 1; i <= staticLen; i++ {
+		if static[i].Name == name {
+			return uint8(i)
+		}
+	}
+	return 0
 }

@@ -117,7 +117,8 @@ func (h *half) wholeBlock(data []byte) {
 	case more:
 		stats.HeaderCuts++
 	}
-	section := parseSection(fields, b.cut || more)
+	var section section
+	section.parse(fields, b.cut || more)
 	stats.UnknownFields += section.unknown
 	if section.impossible && !h.proven {
 		h.lost()

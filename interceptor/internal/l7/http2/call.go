@@ -19,17 +19,17 @@ func (s *stream) unclear(h *half, sec *section) {
 			h.c.calledLate(s)
 		}
 		if s.call != nil {
-			s.call.ResponseField(f.Name, clean(f.Value))
+			s.call.ResponseField(f.Name, text(&f, f.Value))
 		}
 	}
 }
 
 // responseCall tells the call, if s is one, what the header section of its
 // response says.
-func (c *Conn) responseCall(s *stream) {
-	kind := grpc.KindOf(contentType(s.resp.Headers))
+func (c *Conn) responseCall(s *stream, contentType string) {
+	kind := grpc.KindOf(contentType)
 	switch {
-	case s.call != nil && kind == grpc.None && contentType(s.resp.Headers) == "":
+	case s.call != nil && kind == grpc.None && contentType == "":
 		kind = s.call.Kind() // it may be among what is unknown
 	case s.call == nil && kind != grpc.None:
 		c.called(s)
@@ -64,15 +64,6 @@ func (c *Conn) calledLate(s *stream) {
 	s.call.SetPath(s.req.Target)
 	s.call.Request.Lost()
 	s.call.Response.Lost()
-}
-
-func contentType(fields []*capstanv1.Header) string {
-	for _, f := range fields {
-		if f.Name == "content-type" {
-			return f.Value
-		}
-	}
-	return ""
 }
 
 func hasField(fields []*capstanv1.Header, name string) bool {

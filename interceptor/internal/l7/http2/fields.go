@@ -2,7 +2,6 @@ package http2
 
 import (
 	"strings"
-	"unicode/utf8"
 
 	"capstan/interceptor/internal/l7/hpack"
 	capstanv1 "capstan/proto/capstan/v1"
@@ -30,17 +29,17 @@ func (s *stream) copied(from []*capstanv1.Header) []*capstanv1.Header {
 	return to
 }
 
-// text returns the value as a record holds it.
-func (p *pseudo) text() string { return clean(p.value) }
+// text returns s, a part of f, as a record holds it.
+func text(f *hpack.Field, s string) string {
+	if f.UTF8 {
+		return s
+	}
+	return clean(s)
+}
 
 // clean makes s valid UTF-8, as protobuf strings must be: each run of bad bytes
 // becomes one U+FFFD.
-func clean(s string) string {
-	if utf8.ValidString(s) {
-		return s
-	}
-	return strings.ToValidUTF8(s, "\uFFFD")
-}
+func clean(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
 // fields turns fields into those of a record.
 func (c *Conn) fields(s *stream, from []hpack.Field) []*capstanv1.Header {
@@ -51,7 +50,7 @@ func (c *Conn) fields(s *stream, from []hpack.Field) []*capstanv1.Header {
 	cost := 0
 	for i := range from {
 		f, t := &from[i], to[i]
-		t.Name, t.Value = clean(f.Name), clean(f.Value)
+		t.Name, t.Value = text(f, f.Name), text(f, f.Value)
 		t.NameUnknown, t.ValueUnknown = f.NameUnknown, f.ValueUnknown
 		cost += fieldCost + len(f.Name) + len(f.Value)
 	}

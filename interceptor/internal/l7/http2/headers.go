@@ -132,7 +132,7 @@ func (s *stream) requestHeaders(h *half, sec *section) {
 	h.c.shared.Stats.Requests++
 	s.request.headers = true
 	q := &s.req
-	q.Method, q.Scheme, q.Target, q.Protocol = sec.method.text(), sec.scheme.text(), sec.path.text(), sec.protocol.text()
+	q.Method, q.Scheme, q.Target, q.Protocol = sec.method.value, sec.scheme.value, sec.path.value, sec.protocol.value
 	q.Headers = h.c.fields(s, sec.regular)
 	s.request.length = sec.length
 	s.authority(sec)
@@ -147,7 +147,7 @@ func (s *stream) requestHeaders(h *half, sec *section) {
 			s.flaws.Add(capstanv1.Flaw_FLAW_MALFORMED)
 		}
 	}
-	if kind := grpc.KindOf(contentType(q.Headers)); kind != grpc.None {
+	if kind := grpc.KindOf(sec.contentType.value); kind != grpc.None {
 		h.c.called(s)
 		s.call.SetRequest(kind)
 	}
@@ -169,19 +169,12 @@ func (c *Conn) refusesConnect() bool {
 // authority finds who is asked: :authority, else host. User information is left
 // out, since it is a credential; nobody may send it (RFC 9113 §8.3.1).
 func (s *stream) authority(sec *section) {
-	a := sec.authority.text()
-	host, seen := "", false
-	for _, f := range s.req.Headers {
-		if f.Name == "host" {
-			host, seen = f.Value, !f.ValueUnknown
-			break
-		}
-	}
+	a := sec.authority.value
 	switch {
 	case sec.authority.unknown:
 	case !sec.authority.seen:
-		a = host
-	case seen && !strings.EqualFold(a, host):
+		a = sec.host.value
+	case sec.host.seen && !sec.host.unknown && !strings.EqualFold(a, sec.host.value):
 		s.flaws.Add(capstanv1.Flaw_FLAW_MALFORMED)
 	}
 	if i := strings.LastIndexByte(a, '@'); i >= 0 {
@@ -220,7 +213,7 @@ func (s *stream) responseHeaders(h *half, sec *section, end bool) {
 	if status == 0 && sec.unknown == 0 && !sec.cut {
 		s.flaws.Add(capstanv1.Flaw_FLAW_MALFORMED)
 	}
-	h.c.responseCall(s)
+	h.c.responseCall(s, sec.contentType.value)
 }
 
 // trailers takes the section behind a body.

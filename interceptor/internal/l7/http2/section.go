@@ -11,81 +11,101 @@ import (
 type section struct {
 	method, scheme, authority, path, protocol, status pseudo
 
-	length     int64         // of content-length, or lengthUnknown
-	regular    []hpack.Field // may share memory with the decoder's result
-	unknown    uint64        // fields of which name or value is unknown
-	request    bool          // a pseudo-header field of requests is there
-	response   bool          // :status is there
-	trailers   bool          // its first field is no pseudo-header field, or there is none
-	unclear    bool          // the name of its first field is unknown
-	cut        bool          // a limit dropped fields
-	malformed  bool
-	impossible bool // nobody sends such fields
+	host, contentType pseudo        // which are none
+	length            int64         // of content-length, or lengthUnknown
+	regular           []hpack.Field // may share memory with the decoder's result
+	unknown           uint64        // fields of which name or value is unknown
+	request           bool          // a pseudo-header field of requests is there
+	response          bool          // :status is there
+	trailers          bool          // its first field is no pseudo-header field, or there is none
+	unclear           bool          // the name of its first field is unknown
+	cut               bool          // a limit dropped fields
+	malformed         bool
+	impossible        bool // nobody sends such fields
 }
 
-// pseudo is the value of a pseudo-header field.
+// pseudo is the value of a pseudo-header field, or of one that is looked for as
+// often, as a record holds it.
 type pseudo struct {
 	value         string
 	seen, unknown bool
 }
 
-// parseSection takes fields apart. It moves the regular ones to the front.
-func parseSection(fields []hpack.Field, cut bool) (s section) {
+// set takes the first field of its kind; ok is false for others.
+func (p *pseudo) set(f *hpack.Field) (ok bool) {
+	if p.seen {
+		return false
+	}
+	p.value, p.seen, p.unknown = text(f, f.Value), true, f.ValueUnknown
+	return true
+}
+
+// parse takes fields apart. The regular ones it moves together, if they are not.
+func (s *section) parse(fields []hpack.Field, cut bool) {
 	s.cut, s.length = cut, lengthUnknown
 	s.unclear = len(fields) > 0 && fields[0].NameUnknown
-	s.trailers = len(fields) == 0 || !s.unclear && !isPseudo(fields[0].Name)
-	s.regular = fields[:0]
+	s.trailers = len(fields) == 0 || !s.unclear && !isPseudo(&fields[0])
+	first, next := 0, 0 // of the regular ones, and behind them
 	pseudoOver := false
-	for _, f := range fields {
+	for i := range fields {
+		f := &fields[i]
 		if f.NameUnknown || f.ValueUnknown {
 			s.unknown++
 		}
 		switch {
 		case f.NameUnknown:
-		case isPseudo(f.Name):
-			s.malformed = s.malformed || pseudoOver || !s.pseudo(&f)
+		case isPseudo(f):
+			s.malformed = s.malformed || pseudoOver || !s.pseudo(f)
+			if first == next {
+				first, next = i+1, i+1
+			}
 			continue
 		default:
 			pseudoOver = true
-			s.check(&f)
+			s.check(f)
 		}
-		s.regular = append(s.regular, f)
+		if next < i {
+			fields[next] = *f
+		}
+		next++
 	}
+	s.regular = fields[first:next]
 	s.malformed = s.malformed || s.impossible || s.request && s.response
-	return s
 }
 
-func isPseudo(name string) bool { return len(name) > 0 && name[0] == ':' }
+func isPseudo(f *hpack.Field) bool {
+	if f.Static > 0 {
+		return f.Static <= hpack.StaticStatus
+	}
+	return len(f.Name) > 0 && f.Name[0] == ':'
+}
 
 // pseudo takes a pseudo-header field; ok is false if there is no such field or
 // it is there already.
 func (s *section) pseudo(f *hpack.Field) (ok bool) {
 	var p *pseudo
-	switch f.Name {
-	case ":method":
+	switch f.Static {
+	case hpack.StaticMethod:
 		p, s.request = &s.method, true
-	case ":scheme":
+	case hpack.StaticScheme:
 		p, s.request = &s.scheme, true
-	case ":authority":
+	case hpack.StaticAuthority:
 		p, s.request = &s.authority, true
-	case ":path":
+	case hpack.StaticPath:
 		p, s.request = &s.path, true
-	case ":protocol":
-		p, s.request = &s.protocol, true
-	case ":status":
+	case hpack.StaticStatus:
 		p, s.response = &s.status, true
 		if !f.ValueUnknown && parseStatus(f.Value) == 0 {
 			s.impossible = true
 		}
 	default:
-		s.impossible = true
-		return false
+		if f.Name != ":protocol" {
+			s.impossible = true
+			return false
+		}
+		p, s.request = &s.protocol, true
 	}
-	if p.seen {
-		return false
-	}
-	*p = pseudo{f.Value, true, f.ValueUnknown}
-	return true
+	return p.set(f)
 }
 
 // lengthUnknown stands for a content-length that is not there or not known.
@@ -94,14 +114,23 @@ const lengthUnknown = -1
 // check looks at a regular field (RFC 9113 §8.2). What comes out of a table
 // was looked at when it came in.
 func (s *section) check(f *hpack.Field) {
-	if f.Name == "content-length" {
+	switch f.Static {
+	case hpack.StaticContentLength:
 		n, err := strconv.ParseUint(f.Value, 10, 63)
 		s.malformed = s.malformed || err != nil || s.length != lengthUnknown && s.length != int64(n)
 		s.length = int64(n)
+	case hpack.StaticContentType:
+		s.contentType.set(f)
+	case hpack.StaticHost:
+		s.host.set(f)
 	}
-	if f.Indexed {
-		return
+	if !f.Indexed {
+		s.checkNew(f)
 	}
+}
+
+// checkNew looks at a field that was sent as text.
+func (s *section) checkNew(f *hpack.Field) {
 	if !validName(f.Name) || !validValue(f.Value) {
 		s.impossible = true
 	}
