@@ -80,6 +80,14 @@ bench-baseline: build ## measure the baseline and README's figures again, on a q
 bench-engine: ## measure the interceptor's engine against the textbook pipeline, on the same frames; ARGS="-count 6"
 	$(GO) test -run '^$$' -bench AgainstTextbook -benchtime 3s $(ARGS) ./interceptor/internal/engine
 
+.PHONY: bench-pipeline
+bench-pipeline: build ## measure rpcapd and interceptor together, as root: processor time of an exchange, against each alone; ARGS="--shards 2"
+	$(BIN)/bench pipeline $(ARGS)
+
+.PHONY: bench-sinks
+bench-sinks: build ## measure each way out of the interceptor likewise, with the share of each stage
+	$(BIN)/bench pipeline --outlets all --stages --alone=false $(ARGS)
+
 .PHONY: bench-go
 bench-go: ## run the Go benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...

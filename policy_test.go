@@ -105,6 +105,8 @@ var rooms = []room{
 	{"capstan/interceptor/internal/metrics", []string{"capstan/interceptor/internal/...", "capstan/pkg/defrag", "capstan/pkg/packet", "capstan/pkg/reassembly", "capstan/pkg/unixsock", "capstan/proto/...", "github.com/prometheus/client_golang..."}, "the ledger for Prometheus"},
 	{"capstan/bench", []string{"capstan/bench/...", "capstan/pkg/...", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys/unix"}, "main"},
 	{"capstan/bench/textbook", []string{"capstan/pkg/capture", "github.com/google/gopacket...", "golang.org/x/net/http2..."}, "made of the libraries that the engine is compared with"},
+	{"capstan/bench/internal/pipeline", []string{"capstan/bench/...", "capstan/pkg/...", "github.com/google/pprof/profile", "github.com/twmb/franz-go/pkg/kfake",
+		"google.golang.org/grpc..."}, "receivers of records, and profiles of the process that sends them"},
 	{"capstan/bench/...", []string{"capstan/bench/...", "capstan/pkg/...", "github.com/cilium/ebpf...", "github.com/spf13/cobra", "github.com/vishvananda/netlink...", "golang.org/x/net/...", "golang.org/x/sys/unix"}, "drives the binaries from outside"},
 }
 

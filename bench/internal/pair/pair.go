@@ -25,8 +25,10 @@ type Config struct {
 	RpcapdArgs          []string // where to listen
 	Source              string   // the interceptor's source URL
 	InterceptorArgs     []string // more arguments of "interceptor run"
-	Start               Starter
-	Stdout, Stderr      io.Writer
+	// Instead, if set, runs in the interceptor's place until its context ends.
+	Instead        func(context.Context) error
+	Start          Starter
+	Stdout, Stderr io.Writer
 }
 
 const (
@@ -70,6 +72,9 @@ func Run(ctx context.Context, cfg Config) (status int, err error) {
 		return 0, err
 	}
 
+	if cfg.Instead != nil {
+		return 0, instead(ctx, rpcapdDone, cfg.Instead)
+	}
 	interceptor := command(cfg.Interceptor, append([]string{"run", "--source", cfg.Source}, cfg.InterceptorArgs...)...)
 	interceptor.Stdout, interceptor.Stderr = cfg.Stdout, cfg.Stderr
 	if err := cfg.Start(interceptor); err != nil {
@@ -84,6 +89,21 @@ func Run(ctx context.Context, cfg Config) (status int, err error) {
 		err = errors.Join(errors.New("rpcapd ended by itself"), stop(interceptor, interceptorDone))
 	}
 	return interceptor.ProcessState.ExitCode(), err
+}
+
+// instead calls run until ctx, or rpcapd, has ended.
+func instead(ctx context.Context, rpcapdDone <-chan struct{}, run func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- run(ctx) }() // awaited below
+	select {
+	case err := <-done:
+		return err
+	case <-rpcapdDone:
+		cancel()
+		return errors.Join(errors.New("rpcapd ended by itself"), <-done)
+	}
 }
 
 // command makes a command in a process group of its own, so that a Ctrl-C of

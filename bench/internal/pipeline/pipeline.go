@@ -1,23 +1,17 @@
-// Package pipeline measures both processes at work together: how many exchanges
-// rpcapd and interceptor tell for each second of processor time.
+// Package pipeline measures both processes at work together: how much processor
+// time rpcapd and interceptor take for each exchange, how much of that each takes
+// when it works alone, and what each way out of the interceptor adds.
 package pipeline
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
-	"strings"
-	"sync"
 	"time"
 
-	"capstan/bench/internal/pair"
 	"capstan/pkg/netns"
 )
 
@@ -28,146 +22,108 @@ type Config struct {
 	Shards                    int
 	Rate                      float64 // frames per second, 0 = flat out
 	Duration                  time.Duration
+	Alone                     bool     // measure each process alone, too
+	Outlets                   []string // where records go, each measured apart; see [OutletNames]
+	Stages                    bool     // take profiles
 }
 
-// Result is what was told, and what it took.
+// Result is what was measured.
 type Result struct {
+	Live  []Live // one for each outlet
+	Alone *Alone // nil if not measured
+}
+
+// Live is both processes at work: generated connections of HTTP/1 over a cable,
+// captured through a unix socket.
+type Live struct {
+	Outlet              string
+	Frames              uint64 // that the interceptor got
 	Exchanges, Complete uint64
 	RingLost            uint64 // frames that the server's ring had no room for
 	// Processor time from start to end, user and system.
 	Rpcapd, Interceptor time.Duration
+	Stages              []Share // of the interceptor's time; nil without profiles
 }
 
 // PerSecond returns the exchanges for each second of processor time of both.
-func (r *Result) PerSecond() float64 {
-	return float64(r.Exchanges) / (r.Rpcapd + r.Interceptor).Seconds()
+func (l *Live) PerSecond() float64 {
+	return float64(l.Exchanges) / (l.Rpcapd + l.Interceptor).Seconds()
 }
+
+// Each returns the part of d that an exchange has.
+func (l *Live) Each(d time.Duration) time.Duration { return each(d, l.Exchanges) }
+
+func each(d time.Duration, exchanges uint64) time.Duration {
+	return time.Duration(float64(d) / float64(max(exchanges, 1)))
+}
+
+// Alone is what the processes take for an exchange without one another, on the
+// same frames: rpcapd for a reader that drops what it gets, the interceptor from a
+// file that is in memory.
+type Alone struct{ Rpcapd, Interceptor time.Duration }
+
+// Sum is what both would take if working together cost nothing.
+func (a *Alone) Sum() time.Duration { return a.Rpcapd + a.Interceptor }
 
 const ifname = "eth0"
 
-// Run makes one measurement, in namespaces of its own: generated connections of
-// HTTP/1 over a cable, captured through a unix socket, told as JSON to nowhere.
-func Run(ctx context.Context, c Config) (r Result, err error) {
-	server, err := netns.New()
-	if err != nil {
-		return r, err
-	}
-	defer func() { err = errors.Join(err, server.Close()) }()
-	generator, err := netns.New()
-	if err != nil {
-		return r, err
-	}
-	defer func() { err = errors.Join(err, generator.Close()) }()
-	if err := netns.Veth(server, ifname, generator, ifname); err != nil {
-		return r, err
-	}
-	dir, err := os.MkdirTemp("", "pipeline-")
-	if err != nil {
-		return r, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	nowhere, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
-	if err != nil {
-		return r, err
-	}
-	defer nowhere.Close()
-
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	said := &words{capturing: make(chan struct{}), want: c.Shards}
-	var sent error
-	var sending sync.WaitGroup
-	sending.Go(func() {
-		defer cancel() // the pair takes what is under way
-		sent = c.send(ctx, generator, said.capturing)
-	})
-	var processes []*exec.Cmd
-	socket := filepath.Join(dir, "s")
-	_, err = pair.Run(ctx, pair.Config{
-		Rpcapd: c.Rpcapd, RpcapdArgs: []string{"--unix-socket", socket, "--ring-size", "64"},
-		Interceptor: c.Interceptor, Source: "rpcap+unix://" + url.PathEscape(socket) + "/" + ifname,
-		InterceptorArgs: []string{"--output", "json", "--status-interval", "0", "--shards", strconv.Itoa(c.Shards)},
-		Start: func(cmd *exec.Cmd) error {
-			processes = append(processes, cmd)
-			return server.Start(cmd)
-		},
-		Stdout: nowhere, Stderr: said,
-	})
-	cancel()
-	sending.Wait()
-	if err = errors.Join(err, sent); err != nil {
-		return r, fmt.Errorf("%w\n%s", err, said.String())
-	}
-	r.Rpcapd, r.Interceptor = spent(processes[0]), spent(processes[1])
-	text := said.String()
-	r.Exchanges, r.Complete = total(text, `exchanges`), total(text, `complete`)
-	r.RingLost = total(text, `lost in its ring`)
-	if r.Exchanges == 0 {
-		return r, fmt.Errorf("nothing was told\n%s", text)
-	}
-	return r, nil
+// bed is where it happens: two namespaces and a cable.
+type bed struct {
+	Config
+	server, generator *netns.NS
+	dir               string
 }
 
-// send lets the generator send once all is captured.
-func (c *Config) send(ctx context.Context, from *netns.NS, capturing <-chan struct{}) error {
-	select {
-	case <-capturing:
-	case <-ctx.Done():
-		return nil // the pair tells why
+// Run makes one measurement.
+func Run(ctx context.Context, c Config) (r Result, err error) {
+	b := &bed{Config: c}
+	defer func() { err = errors.Join(err, b.close()) }()
+	if err := b.make(); err != nil {
+		return r, err
 	}
-	cmd := exec.CommandContext(ctx, c.Self, "generate", "-i", ifname, "--kind", "http1", "--size", "1514", "--flows", "50",
-		"--exchanges", "100", "--response-len", strconv.Itoa(c.ResponseLen),
-		"--rate", strconv.FormatFloat(c.Rate, 'f', -1, 64), "--duration", c.Duration.String())
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	if err := from.Start(cmd); err != nil {
+	for _, name := range c.Outlets {
+		live, err := b.live(ctx, name)
+		if err != nil {
+			return r, fmt.Errorf("%s: %w", name, err)
+		}
+		r.Live = append(r.Live, live)
+	}
+	if c.Alone {
+		r.Alone, err = b.alone(ctx, &r.Live[0])
+	}
+	return r, err
+}
+
+func (b *bed) make() (err error) {
+	if b.server, err = netns.New(); err != nil {
 		return err
 	}
-	if err := cmd.Wait(); err != nil {
-		return fmt.Errorf("generator: %w: %s", err, stderr.String())
+	if b.generator, err = netns.New(); err != nil {
+		return err
 	}
-	return nil
-}
-
-func spent(cmd *exec.Cmd) time.Duration {
-	return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-}
-
-// total sums the lines of the account, one for each shard, that count what.
-func total(account, what string) (sum uint64) {
-	for _, m := range regexp.MustCompile(`(?m)^ *([\d,]+)  +`+what+`$`).FindAllStringSubmatch(account, -1) {
-		n, _ := strconv.ParseUint(strings.ReplaceAll(m[1], ",", ""), 10, 64) // digits, by the expression
-		sum += n
+	if err := netns.Veth(b.server, ifname, b.generator, ifname); err != nil {
+		return err
 	}
-	return sum
+	b.dir, err = os.MkdirTemp("", "pipeline-")
+	return err
 }
 
-// words are what the processes say. capturing is closed when the interceptor has
-// said so for each shard.
-type words struct {
-	capturing chan struct{}
-	want      int
-
-	mu  sync.Mutex
-	buf bytes.Buffer
-	all bool // capturing is closed
-}
-
-// Write implements io.Writer.
-func (w *words) Write(b []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	n, err := w.buf.Write(b)
-	if !w.all && bytes.Count(w.buf.Bytes(), []byte("msg=capturing")) >= w.want {
-		w.all = true
-		close(w.capturing)
+func (b *bed) close() (err error) {
+	for _, ns := range []*netns.NS{b.server, b.generator} {
+		if ns != nil {
+			err = errors.Join(err, ns.Close())
+		}
 	}
-	return n, err
+	if b.dir != "" {
+		err = errors.Join(err, os.RemoveAll(b.dir))
+	}
+	return err
 }
 
-// String returns what was said so far.
-func (w *words) String() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.buf.String()
+func (b *bed) path(name string) string { return filepath.Join(b.dir, name) }
+
+// traffic are the generator's arguments.
+func (c *Config) traffic() []string {
+	return []string{"generate", "--kind", "http1", "--size", "1514", "--flows", "50", "--exchanges", "100",
+		"--response-len", strconv.Itoa(c.ResponseLen), "--rate", strconv.FormatFloat(c.Rate, 'f', -1, 64)}
 }
