@@ -63,6 +63,14 @@ fuzz: ## run each fuzz target for FUZZTIME
 chaos: build ## kill proxy, relay and collector for MINUTES=3 while records pass
 	CAPSTAN_CHAOS=$(or $(MINUTES),3) $(GO) test -count=1 -timeout 60m -run TestRelayLosesNothing -v ./bench/internal/e2e
 
+.PHONY: test-otlp
+test-otlp: ## have the OpenTelemetry collector's own receiver judge what the interceptor sends to it
+	$(GO) -C tools/otlp test -count=1 ./...
+
+.PHONY: prove
+prove: ## EXCHANGES=50000 live to all sinks and watchers, as root, while broker and receiver are killed and come back; make test has a tenth of them
+	CAPSTAN_EXCHANGES=$(or $(EXCHANGES),50000) $(GO) test -count=1 -timeout 30m -run TestEverySinkLive -v ./bench/internal/e2e
+
 .PHONY: bench
 bench: build ## measure capture servers as root, in namespaces of its own, under 10 minutes: report in bin/report/
 	$(BIN)/bench server --output $(BIN)/report --name report $(ARGS)

@@ -26,6 +26,9 @@ var binDir string
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
 func testMain(m *testing.M) int {
+	if dir := os.Getenv(brokerVariable); dir != "" {
+		return brokerProcess(dir)
+	}
 	dir, err := os.MkdirTemp("", "capstan-e2e-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -97,7 +100,13 @@ func (b *lockedBuffer) String() string {
 // stdout, if not nil, takes its output.
 func start(t *testing.T, ns *netns.NS, stdout io.Writer, name string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, cmd: exec.Command(filepath.Join(binDir, name), args...), done: make(chan struct{})}
+	return startCommand(t, ns, stdout, exec.Command(filepath.Join(binDir, name), args...))
+}
+
+// startCommand is start for any program.
+func startCommand(t *testing.T, ns *netns.NS, stdout io.Writer, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{t: t, cmd: cmd, done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = stdout, &p.stderr
 	if stdout == nil {
 		p.cmd.Stdout = &p.stdout
@@ -117,7 +126,7 @@ func start(t *testing.T, ns *netns.NS, stdout io.Writer, name string, args ...st
 		_ = p.cmd.Process.Kill()
 		<-p.done
 		if t.Failed() {
-			t.Logf("%s %s:\n%s", name, strings.Join(args, " "), p.stderr.String())
+			t.Logf("%s:\n%s", strings.Join(cmd.Args, " "), p.stderr.String())
 		}
 	})
 	return p

@@ -111,7 +111,9 @@ func (tr *traffic) run(t *testing.T, server, client *netns.NS, address string) {
 	defer serving.Wait()
 	defer service.Close()
 
+	tr.mu.Lock()
 	tr.log = make(map[int]*truth)
+	tr.mu.Unlock()
 	var clients sync.WaitGroup
 	for c := range tr.connections {
 		clients.Go(func() {
@@ -121,6 +123,13 @@ func (tr *traffic) run(t *testing.T, server, client *netns.NS, address string) {
 		})
 	}
 	clients.Wait()
+}
+
+// begun is how many requests have been made so far.
+func (tr *traffic) begun() int {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	return len(tr.log)
 }
 
 // client makes its share of the requests over one keep-alive connection.

@@ -235,10 +235,28 @@ func TestDropOldest(t *testing.T) {
 	balanced(t, q)
 }
 
+// TestDropOldestNeverWaits: not even when all the room is under way.
+func TestDropOldestNeverWaits(t *testing.T) {
+	s := &memorySink{gate: make(chan error)}
+	q := newQueue(t, Config{Policy: DropOldest, MaxRecords: 5}, s)
+	push(t, q, 0, 1)
+	await(t, "a batch under way", func() bool { q.mem.mu.Lock(); defer q.mem.mu.Unlock(); return q.mem.taken == 1 })
+	push(t, q, 1, 5)
+	s.gate <- nil
+	await(t, "all the room is under way", func() bool { q.mem.mu.Lock(); defer q.mem.mu.Unlock(); return q.mem.taken == 4 })
+	q.mem.mu.Lock()
+	q.mem.maxRecords = 4
+	q.mem.mu.Unlock()
+	push(t, q, 5, 10)
+	if st := balanced(t, q); st.Dropped != 4 || st.Queued != 5 || st.Blocked != 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
 // Bytes bound a queue as records do, and one record always fits.
 func TestBytesBound(t *testing.T) {
 	s := &memorySink{gate: make(chan error)}
-	q := newQueue(t, Config{Policy: DropOldest, MaxBytes: 100, BatchRecords: 1}, s)
+	q := newQueue(t, Config{Policy: Block, MaxBytes: 100, BatchRecords: 1}, s)
 	long, err := NewRecord(&capstanv1.Exchange{Id: string(make([]byte, 500))})
 	if err != nil {
 		t.Fatal(err)

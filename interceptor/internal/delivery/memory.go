@@ -41,7 +41,10 @@ func (m *memory) push(r *Record) {
 	defer m.mu.Unlock()
 	m.stats.Accepted++
 	for !m.closed && m.isFull(r.Size()) {
-		if m.dropOldest && m.n > 0 {
+		if m.dropOldest && m.n == 0 {
+			break // all of the room is under way: one may wait beyond it, rather than the emitter
+		}
+		if m.dropOldest {
 			m.pop()
 			m.stats.Dropped++
 			continue
