@@ -56,11 +56,7 @@ const (
 
 func run(dir string, check bool) error {
 	chartDir := filepath.Join(dir, "charts", "capstan")
-	text, err := os.ReadFile(filepath.Join(chartDir, "values.yaml"))
-	if err != nil {
-		return err
-	}
-	file, err := values.Parse(text)
+	file, err := values.Read(filepath.Join(chartDir, "values.yaml"))
 	if err != nil {
 		return err
 	}

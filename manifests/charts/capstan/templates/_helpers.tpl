@@ -94,11 +94,6 @@ seccompProfile:
 {{- if or .Values.monitoring.enabled .Values.prometheusAgent.enabled }}yes{{ end }}
 {{- end }}
 
-{{/* Whether the sensor itself talks to the outside. */}}
-{{- define "capstan.sensorLeaves" -}}
-{{- if and (not .Values.relay.enabled) .Values.interceptor.collector.address }}yes{{ end }}
-{{- end }}
-
 {{- define "capstan.relayHost" -}}
 {{ include "capstan.fullname" . }}-relay.{{ .Release.Namespace }}.svc
 {{- end }}

@@ -34,7 +34,27 @@ capture: {interfaces: [], filter: "tcp and not port 22", parameters: {dir: in, c
 httpsProxy: http://[2001:db8::1]:8080
 httpsProxySecret: proxy
 `,
-	"wireshark": "{rpcapd: {wireshark: {enabled: true, tlsSecret: rpcapd-tls, credentialsSecret: rpcapd-users}}}",
+	"sinks": `
+httpsProxy: proxy.example.com:3128
+networkPolicy: {enabled: true, proxyIp: 192.0.2.7, extraEgress: [{to: [{ipBlock: {cidr: 198.51.100.0/24}}], ports: [{port: 9093, protocol: TCP}]}]}
+interceptor:
+  output: none
+  configSecrets: [kafka]
+  config:
+    max_connections: 100000
+    rules: [{deny: {path: /healthz}}]
+    sinks:
+      - name: events
+        spool_dir: /var/lib/capstan/events
+        spool_bytes: 536870912
+        kafka:
+          brokers: ["kafka.example.com:9093"]
+          topic: http-exchanges
+          tls: {enabled: true, ca: /etc/capstan/secrets/kafka/ca.crt}
+          sasl: {mechanism: scram-sha-512, user: capstan, password_file: /etc/capstan/secrets/kafka/password}
+`,
+	"config-secret": "{relay: {enabled: false}, interceptor: {existingConfigSecret: capstan-config}}",
+	"wireshark":     "{rpcapd: {wireshark: {enabled: true, tlsSecret: rpcapd-tls, credentialsSecret: rpcapd-users}}}",
 	"everything-set": `
 image: {registry: registry.example.com/team, tag: v9, pullSecrets: [pull]}
 rpcapd: {image: {digest: "sha256:0000000000000000000000000000000000000000000000000000000000000000"}, extraArgs: [-D], extraVolumeMounts: [{name: more, mountPath: /more}]}
@@ -100,22 +120,27 @@ func TestSchemaRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for text, says := range map[string]string{
-		"{htpsProxy: a}":                                              "htpsProxy",
-		"{relay: {colector: {}}}":                                     "colector",
-		"{networkPolicy: {k8sApi: {prt: 1}}}":                         "prt",
-		"{securityMode: none}":                                        "securityMode",
-		"{hostNetwork: 'yes'}":                                        "hostNetwork",
-		"{httpsProxy: 'user:secret@proxy:1'}":                         "httpsProxy",
-		"{httpsProxy: 'socks5://proxy:1'}":                            "httpsProxy",
-		"{monitoring: {relayPort: 70000}}":                            "relayPort",
-		"{capture: {interfaces: ['eth0&dir=in']}}":                    "interfaces",
-		"{image: {pullPolicy: Sometimes}}":                            "pullPolicy",
-		"{capture: {parameters: {if: eth0}}}":                         "capture.parameters.if",
-		"{rpcapd: {wireshark: {enabled: true}}}":                      "rpcapd.wireshark.tlsSecret",
-		"{relay: {tls: {source: existingSecret}}}":                    "relay.tls",
-		"{interceptor: {collector: {address: 'a:1'}}}":                "relay.enabled",
-		"{prometheusAgent: {enabled: true}}":                          "remoteWrite.url",
-		"{httpsProxySecret: s, relay: {collector: {address: 'a:1'}}}": "httpsProxy must be set",
+		"{htpsProxy: a}":                                                                            "htpsProxy",
+		"{relay: {colector: {}}}":                                                                   "colector",
+		"{networkPolicy: {k8sApi: {prt: 1}}}":                                                       "prt",
+		"{securityMode: none}":                                                                      "securityMode",
+		"{hostNetwork: 'yes'}":                                                                      "hostNetwork",
+		"{httpsProxy: 'user:secret@proxy:1'}":                                                       "httpsProxy",
+		"{httpsProxy: 'socks5://proxy:1'}":                                                          "httpsProxy",
+		"{monitoring: {relayPort: 70000}}":                                                          "relayPort",
+		"{capture: {interfaces: ['eth0&dir=in']}}":                                                  "interfaces",
+		"{image: {pullPolicy: Sometimes}}":                                                          "pullPolicy",
+		"{capture: {parameters: {if: eth0}}}":                                                       "capture.parameters.if",
+		"{rpcapd: {wireshark: {enabled: true}}}":                                                    "rpcapd.wireshark.tlsSecret",
+		"{relay: {tls: {source: existingSecret}}}":                                                  "relay.tls",
+		"{interceptor: {collector: {address: 'a:1'}}}":                                              "relay.enabled",
+		"{interceptor: {config: {max_conections: 1}}}":                                              "max_conections",
+		"{interceptor: {config: {sinks: [{kafka: {topics: a}}]}}}":                                  "topics",
+		"{interceptor: {config: {body_limit: 1}}}":                                                  "interceptor.config.body_limit",
+		"{interceptor: {config: {flows: true}, existingConfigSecret: a}}":                           "existingConfigSecret",
+		"{interceptor: {config: {sinks: [{collector: {address: 'a:1'}}]}}}":                         "another name than collector",
+		"{prometheusAgent: {enabled: true}}":                                                        "remoteWrite.url",
+		"{httpsProxySecret: s, relay: {collector: {address: 'a:1'}}}":                               "httpsProxy must be set",
 		"{networkPolicy: {enabled: true}, httpsProxy: proxy, relay: {collector: {address: 'a:1'}}}": "networkPolicy.proxyIp",
 	} {
 		if _, err := c.Render(text); err == nil || !strings.Contains(err.Error(), says) {
@@ -126,11 +151,7 @@ func TestSchemaRefuses(t *testing.T) {
 
 // TestEveryValueIsUsed holds that no value is there for nothing.
 func TestEveryValueIsUsed(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join(chartDir, "values.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := values.Parse(text)
+	f, err := values.Read(filepath.Join(chartDir, "values.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -82,6 +82,9 @@ func TestOnlyWhatLeavesHasTheProxy(t *testing.T) {
 		{proxyValues("192.0.2.9:1", ""), map[string]bool{"rpcapd": false, "interceptor": false, "relay": true, "prometheus-agent": true}},
 		{"{httpsProxy: proxy}", map[string]bool{"rpcapd": false, "interceptor": false, "relay": false}},
 		{"{httpsProxy: proxy, relay: {enabled: false}, interceptor: {collector: {address: 'a:1'}}}", map[string]bool{"rpcapd": false, "interceptor": true}},
+		{"{httpsProxy: proxy, interceptor: {config: {sinks: [{file: {path: /var/lib/capstan/a}}]}}}", map[string]bool{"rpcapd": false, "interceptor": false, "relay": false}},
+		{"{httpsProxy: proxy, interceptor: {config: {sinks: [{otlp: {endpoint: 'https://a'}}]}}}", map[string]bool{"rpcapd": false, "interceptor": true, "relay": false}},
+		{"{httpsProxy: proxy, relay: {enabled: false}, interceptor: {existingConfigSecret: a}}", map[string]bool{"rpcapd": false, "interceptor": true}},
 		{"{relay: {collector: {address: 'a:1'}}}", map[string]bool{"rpcapd": false, "interceptor": false, "relay": false}},
 	} {
 		found := 0
@@ -196,8 +199,9 @@ prometheusAgent: {enabled: true, remoteWrite: {url: "https://metrics.example.com
 // TestPoliciesSelect holds who may talk to the outside.
 func TestPoliciesSelect(t *testing.T) {
 	for values, want := range map[string]string{
-		"{networkPolicy: {enabled: true}, relay: {collector: {address: 'a:443'}}}":                                "[relay]",
-		"{networkPolicy: {enabled: true}, relay: {enabled: false}, interceptor: {collector: {address: 'a:443'}}}": "[interceptor]",
+		"{networkPolicy: {enabled: true}, relay: {collector: {address: 'a:443'}}}":                                  "[relay]",
+		"{networkPolicy: {enabled: true}, relay: {enabled: false}, interceptor: {collector: {address: 'a:443'}}}":   "[interceptor]",
+		"{networkPolicy: {enabled: true}, interceptor: {config: {sinks: [{kafka: {brokers: ['a:1'], topic: a}}]}}}": "[interceptor]",
 	} {
 		got := policy(t, render(t, values), "capstan-outside").Spec.PodSelector.MatchExpressions
 		if len(got) != 1 || fmt.Sprint(got[0].Values) != want {

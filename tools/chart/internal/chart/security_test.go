@@ -250,7 +250,7 @@ func TestSensorRunsOnEveryNode(t *testing.T) {
 // TestSiblingsShareTheSocketOnly holds that interceptor can connect to rpcapd's
 // socket and can't put anything in its place.
 func TestSiblingsShareTheSocketOnly(t *testing.T) {
-	for _, values := range []string{"", "{securityMode: leastPrivilege}"} {
+	for _, values := range []string{"", "{securityMode: leastPrivilege}", "{interceptor: {config: {flows: true}, configSecrets: [kafka]}}"} {
 		pod := render(t, values).sensor(t)
 		mounts := make(map[string][]bool) // by volume: read-only or not
 		for _, c := range pod.Containers {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -129,6 +130,31 @@ func TestSensor(t *testing.T) {
 			if err := p.probe("sensor", c); err != nil {
 				t.Error(err)
 			}
+		}
+	})
+	t.Run("sinks of the values", func(t *testing.T) {
+		spec := render(t, alone+`
+securityMode: leastPrivilege
+interceptor:
+  output: none
+  config:
+    rules: [{deny: {path: /secret/*}}]
+    sinks: [{file: {path: /var/lib/capstan/records.ndjson}}]
+`).pod(t, "interceptor")
+		tr := newTraffic(t)
+		p.play(t, "sensor", spec)
+		var records []byte
+		eventually(t, promised, "an exchange in the file", func() bool {
+			tr.get("/secret/path")
+			tr.get("/open/path")
+			records, _ = os.ReadFile(filepath.Join(spec.volumes["spool"], "records.ndjson")) // missing at first
+			return strings.Contains(string(records), "/open/path")
+		})
+		if strings.Contains(string(records), "/secret/path") {
+			t.Error("a rule of the values isn't kept")
+		}
+		if log := p.logs("sensor", "interceptor"); strings.Contains(log, "/open/path") {
+			t.Errorf("output is none:\n%s", log)
 		}
 	})
 }

@@ -3,13 +3,15 @@
 //
 // A comment above a key that begins with "--" is its text. A line that begins
 // with "@schema" is JSON (Schema of draft 7) about its value, in addition to
-// what the default tells.
+// what the default tells; one with "@schema-file" names a file of such.
 package values
 
 import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -26,11 +28,21 @@ type Value struct {
 type File struct {
 	Values []Value // in the file's order
 	Schema map[string]any
+
+	dir string // that names of schemas' files begin at
 }
 
-// Parse reads a values.yaml. Every key that isn't a group of others needs a
+// Read reads a values.yaml. Every key that isn't a group of others needs a
 // text.
-func Parse(data []byte) (*File, error) {
+func Read(path string) (*File, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return parse(data, filepath.Dir(path))
+}
+
+func parse(data []byte, dir string) (*File, error) {
 	var document yaml.Node
 	if err := yaml.Unmarshal(data, &document); err != nil {
 		return nil, err
@@ -38,7 +50,7 @@ func Parse(data []byte) (*File, error) {
 	if len(document.Content) != 1 || document.Content[0].Kind != yaml.MappingNode {
 		return nil, fmt.Errorf("values: not a mapping")
 	}
-	f := new(File)
+	f := &File{dir: dir}
 	properties, err := f.group(document.Content[0], "")
 	if err != nil {
 		return nil, err
@@ -67,7 +79,7 @@ func (f *File) group(n *yaml.Node, prefix string) (map[string]any, error) {
 }
 
 func (f *File) property(key, value *yaml.Node, path string) (map[string]any, error) {
-	text, schema, err := comment(key.HeadComment)
+	text, schema, err := f.comment(key.HeadComment)
 	if err != nil {
 		return nil, err
 	}
@@ -93,18 +105,36 @@ func (f *File) property(key, value *yaml.Node, path string) (map[string]any, err
 }
 
 // comment takes a comment apart.
-func comment(head string) (text string, schema map[string]any, err error) {
+func (f *File) comment(head string) (text string, schema map[string]any, err error) {
 	for line := range strings.Lines(head) {
 		line = strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(line), "#"))
-		if rest, ok := strings.CutPrefix(line, "@schema "); ok {
-			if err := json.Unmarshal([]byte(rest), &schema); err != nil {
-				return "", nil, fmt.Errorf("@schema: %w", err)
-			}
-		} else if rest, ok := strings.CutPrefix(line, "-- "); ok {
+		directive, rest, _ := strings.Cut(line, " ")
+		switch directive {
+		case "@schema":
+			err = json.Unmarshal([]byte(rest), &schema)
+		case "@schema-file":
+			schema, err = f.schemaFile(rest)
+		case "--":
 			text = rest
+		}
+		if err != nil {
+			return "", nil, fmt.Errorf("%s: %w", directive, err)
 		}
 	}
 	return text, schema, nil
+}
+
+// schemaFile reads a schema as a part of another one.
+func (f *File) schemaFile(name string) (schema map[string]any, err error) {
+	data, err := os.ReadFile(filepath.Join(f.dir, name))
+	if err != nil {
+		return nil, err
+	}
+	err = json.Unmarshal(data, &schema)
+	for _, key := range []string{"$schema", "title", "description"} { // of a whole
+		delete(schema, key)
+	}
+	return schema, err
 }
 
 // jsonType is the name that JSON Schema has for a value's type.

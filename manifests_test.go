@@ -1,7 +1,9 @@
 package capstan
 
 import (
+	"encoding/json"
 	"os"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -38,5 +40,32 @@ func TestPromisesAreKept(t *testing.T) {
 	}
 	if promises < 10 {
 		t.Errorf("%d promises were found", promises)
+	}
+}
+
+// TestChartKnowsConfiguration holds that the chart checks interceptor.config by
+// the schema that the interceptor's file has now.
+func TestChartKnowsConfiguration(t *testing.T) {
+	var file struct{ Properties map[string]any }
+	var values struct {
+		Properties struct {
+			Interceptor struct {
+				Properties struct {
+					Config struct{ Properties map[string]any }
+				}
+			}
+		}
+	}
+	for path, into := range map[string]any{"docs/config.schema.json": &file, "manifests/charts/capstan/values.schema.json": &values} {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(text, into); err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+	}
+	if len(file.Properties) == 0 || !reflect.DeepEqual(file.Properties, values.Properties.Interceptor.Properties.Config.Properties) {
+		t.Error("the chart's schema is not current: make chart")
 	}
 }
