@@ -150,7 +150,7 @@ func (c *carrier) become(p Protocol) {
 	case HTTP1:
 		c.parser = c.becomeHTTP1()
 	case HTTP2:
-		c.parser = http2.New(s.cfg.HTTP2, conn, s.recorder, c.named)
+		c.parser = http2.New(&s.cfg.HTTP2, conn, s.recorder, c.named)
 	case TLS:
 		if !s.cfg.NoConnectionRecords {
 			c.parser = tls.New(conn, s.recorder, c.named)

@@ -136,7 +136,7 @@ func (s *shard) Upgrade(u *http1.Upgrade) reassembly.Handler {
 		if settings == "" {
 			request = nil // it did not ask for this
 		}
-		return http2.NewUpgraded(s.cfg.HTTP2, conn, s.recorder, u.Identity, u.Client, request, settings)
+		return http2.NewUpgraded(&s.cfg.HTTP2, conn, s.recorder, u.Identity, u.Client, request, settings)
 	}
 	if u.Tunnels == maxTunnels {
 		return nil

@@ -98,9 +98,12 @@ type Decoder struct {
 	text  arena.Text // of the table's entries, which leave it in the order they came
 }
 
-// entryChunk is how much text of entries is allocated at once: little, since a
-// connection may have but a few entries for a long time.
-const entryChunk = 256
+// How much text of entries is allocated at once: little, since a connection may
+// have but a few entries for a long time.
+const (
+	minEntryChunk = 64
+	maxEntryChunk = 256
+)
 
 // Start sets the state at the start of a connection: an empty table of
 // [DefaultTableSize].
@@ -120,7 +123,7 @@ func (d *Decoder) Len() int { return d.table.n }
 // error the fields are not to be believed, and everything known is forgotten.
 func (d *Decoder) Decode(dst []Field, data []byte, limits Limits, scratch *Scratch) (fields []Field, cut bool, err error) {
 	limits = limits.WithDefaults()
-	d.text.ChunkLen = entryChunk
+	d.text.ChunkLen = int(min(max(d.table.size/2, minEntryChunk), maxEntryChunk))
 	b := block{d: d, limits: limits, scratch: scratch, rest: data, fields: dst, left: limits.ListSize, first: true}
 	b.limits.Fields += len(dst)
 	for len(b.rest) > 0 {

@@ -12,8 +12,8 @@ func entrySize(e *Field) uint64 {
 // insertions that were seen. The value of an entry is always known: only a name can
 // be a reference behind the window.
 type table struct {
-	ring   []Field // its length is 0 or a power of two
-	newest int     // index of the newest entry
+	ring   []Field
+	newest int // index of the newest entry
 	n      int
 	size   uint64 // the entries' sizes, at the least
 
@@ -25,7 +25,13 @@ type table struct {
 }
 
 // at returns the i-th newest entry, from 0.
-func (t *table) at(i int) *Field { return &t.ring[(t.newest-i)&(len(t.ring)-1)] }
+func (t *table) at(i int) *Field {
+	at := t.newest - i
+	if at < 0 {
+		at += len(t.ring)
+	}
+	return &t.ring[at]
+}
 
 // insert adds e. keep is how much text the window may hold, whatever the real
 // table does; cut tells that entries were dropped because of it.
@@ -33,7 +39,9 @@ func (t *table) insert(e *Field, keep uint64) (cut bool) {
 	if t.n == len(t.ring) {
 		t.grow()
 	}
-	t.newest = (t.newest + 1) & (len(t.ring) - 1)
+	if t.newest++; t.newest == len(t.ring) {
+		t.newest = 0
+	}
 	t.ring[t.newest] = *e
 	t.n++
 	t.size += entrySize(e)
@@ -46,8 +54,10 @@ func (t *table) insert(e *Field, keep uint64) (cut bool) {
 	return cut
 }
 
+// grow makes room for half as much again: of an idle connection's memory the
+// tables are the most.
 func (t *table) grow() {
-	ring := make([]Field, max(4, 2*len(t.ring)))
+	ring := make([]Field, max(4, len(t.ring)*3/2))
 	for i := range t.n {
 		ring[t.n-1-i] = *t.at(i)
 	}

@@ -105,7 +105,10 @@ func TestSearchIsBounded(t *testing.T) {
 			h.offset[fromServer] += int64(n)
 			h.fed += uint64(n)
 			b = b[n:]
-			s := &h.c.half[fromServer].search
+			s := h.c.half[fromServer].search
+			if s == nil { // given up
+				continue
+			}
 			if len(s.held) > maxHeld+3000 || len(s.pieces) > maxPieces || len(s.candidates) > maxCandidates {
 				t.Fatalf("%s: %d bytes in %d pieces held, %d candidates", name, len(s.held), len(s.pieces), len(s.candidates))
 			}
@@ -249,7 +252,7 @@ func TestIdleConnectionIsSmall(t *testing.T) {
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	for i := range talks {
-		c := New(Config{Shared: shared}, testConn(false), rec, nil)
+		c := New(&Config{Shared: shared}, testConn(false), rec, nil)
 		c.Data(fromClient, reassembly.Chunk{Acked: -1, Bytes: q})
 		c.Data(fromServer, reassembly.Chunk{Acked: -1, Bytes: s})
 		talks[i] = c
@@ -258,7 +261,7 @@ func TestIdleConnectionIsSmall(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	each := (int64(after.HeapAlloc) - int64(before.HeapAlloc)) / n
 	t.Logf("%d bytes per idle connection that has had three exchanges", each)
-	if each > 4096 {
+	if each > 1800 {
 		t.Errorf("%d bytes per idle connection", each)
 	}
 	runtime.KeepAlive(talks)
@@ -280,7 +283,7 @@ func BenchmarkConn(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		h.records = h.records[:0]
-		c := New(Config{Shared: shared, MaxStreams: n + 1, MaxStreamBytes: 64 << 20}, testConn(false), rec, nil)
+		c := New(&Config{Shared: shared, MaxStreams: n + 1, MaxStreamBytes: 64 << 20}, testConn(false), rec, nil)
 		c.Data(fromClient, reassembly.Chunk{Acked: -1, Bytes: q})
 		c.Data(fromServer, reassembly.Chunk{Acked: -1, Bytes: s})
 		c.Close(0, reassembly.CloseFIN)

@@ -47,13 +47,14 @@ const (
 )
 
 // DefaultConfig returns the configuration that the zero value stands for.
-func DefaultConfig() Config {
-	c := Config{}.withDefaults()
+func DefaultConfig() (c Config) {
+	c.setDefaults()
 	c.Shared = nil
 	return c
 }
 
-func (c Config) withDefaults() Config {
+// setDefaults fills in what is not set.
+func (c *Config) setDefaults() {
 	if c.MaxHeaderBlock <= 0 {
 		c.MaxHeaderBlock = defaultMaxHeaderBlock
 	}
@@ -73,7 +74,6 @@ func (c Config) withDefaults() Config {
 		c.Shared = new(Shared)
 	}
 	c.Headers = c.Headers.WithDefaults()
-	return c
 }
 
 // Stats counts what connections carried. Every byte handed to [Conn.Data] is in

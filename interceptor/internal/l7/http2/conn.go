@@ -14,7 +14,7 @@ import (
 // Conn parses one connection. It implements [reassembly.Handler] and belongs to
 // the goroutine of its assembler.
 type Conn struct {
-	cfg    Config
+	cfg    *Config
 	shared *Shared
 	conn   *reassembly.Conn
 	rec    *exchange.Recorder
@@ -32,15 +32,16 @@ var _ reassembly.Handler = (*Conn)(nil)
 
 // New returns the parser of connection conn, which hands its records to rec.
 // named is the connection's identity if it has told records before, else nil.
-func New(cfg Config, conn *reassembly.Conn, rec *exchange.Recorder, named *exchange.Connection) *Conn {
-	c := &Conn{cfg: cfg.withDefaults(), conn: conn, rec: rec, named: named}
-	c.shared = c.cfg.Shared
+// cfg belongs to all connections made with it.
+func New(cfg *Config, conn *reassembly.Conn, rec *exchange.Recorder, named *exchange.Connection) *Conn {
+	cfg.setDefaults()
+	c := &Conn{cfg: cfg, shared: cfg.Shared, conn: conn, rec: rec, named: named}
 	for d := range c.half {
 		h := &c.half[d]
 		h.c, h.dir, h.maxFrame = c, flow.Direction(d), defaultMaxFrame
 		h.state = statePreface
 		if conn.Midstream {
-			h.state = stateResync
+			h.state, h.search = stateResync, new(search)
 		}
 		if named != nil {
 			h.offset = -1 // it starts anywhere
@@ -56,10 +57,10 @@ func New(cfg Config, conn *reassembly.Conn, rec *exchange.Recorder, named *excha
 // (RFC 7540 §3.2). named is the connection's identity, whose count of records
 // goes on; request becomes that of stream 1, settings is the value of its
 // HTTP2-Settings field; request is nil if it was not seen. Data goes on at any offset.
-func NewUpgraded(cfg Config, conn *reassembly.Conn, rec *exchange.Recorder, named *exchange.Connection, client flow.Direction, request *capstanv1.HttpRequest, settings string) *Conn {
+func NewUpgraded(cfg *Config, conn *reassembly.Conn, rec *exchange.Recorder, named *exchange.Connection, client flow.Direction, request *capstanv1.HttpRequest, settings string) *Conn {
 	c := New(cfg, conn, rec, named)
 	for d := range c.half {
-		c.half[d].state, c.half[d].offset = statePreface, -1
+		c.half[d].state, c.half[d].search, c.half[d].offset = statePreface, nil, -1
 	}
 	c.setClient(client)
 	if b, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(settings, "=")); err == nil && len(b)%settingLen == 0 {

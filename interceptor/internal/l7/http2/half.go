@@ -24,7 +24,10 @@ type half struct {
 	dir   flow.Direction
 	state state
 	// proven: every byte since the start was seen and understood.
-	proven bool
+	proven         bool
+	replaying      bool  // bytes that were held
+	enablesConnect bool  // SETTINGS_ENABLE_CONNECT_PROTOCOL was sent (RFC 8441 §3)
+	have           uint8 // bytes in small
 
 	// The chunk in hand.
 	offset int64 // behind the last byte taken
@@ -34,21 +37,17 @@ type half struct {
 	// The frame in progress.
 	frame     frameHeader
 	small     [len(preface)]byte // a frame's header, or the fixed part of its payload
-	have      int                // bytes in small
 	want      uint32             // length of the fixed part that is expected, 0 behind it
 	left      uint32             // bytes of the payload
 	padding   uint32             // of them at the end
+	maxFrame  uint32             // length of a frame, as the peer allows
 	stream    *stream            // of DATA
 	frameTime int64              // of its first byte
 
 	block
 	hpack hpack.Decoder
 
-	maxFrame       uint32 // as the peer allows
-	enablesConnect bool   // SETTINGS_ENABLE_CONNECT_PROTOCOL was sent (RFC 8441 §3)
-
-	search         // for a frame
-	replaying bool // bytes that were held
+	search *search // for a frame, in stateResync only
 }
 
 // begin starts at the start of the connection.
@@ -91,14 +90,14 @@ func (h *half) step(b []byte, boundary bool) int {
 // that sends none is the server.
 func (h *half) preface(b []byte) int {
 	n := 0
-	for n < len(b) && h.have < len(preface) && b[n] == preface[h.have] {
+	for n < len(b) && int(h.have) < len(preface) && b[n] == preface[h.have] {
 		n++
 		h.have++
 	}
 	stats := &h.c.shared.Stats
 	stats.FramingBytes += uint64(n)
 	switch {
-	case h.have == len(preface):
+	case int(h.have) == len(preface):
 		h.c.setClient(h.dir)
 		h.begin()
 	case n < len(b) && h.have > 0:
@@ -125,7 +124,7 @@ func (h *half) header(b []byte) int {
 		}
 	}
 	n := copy(h.small[h.have:frameHeaderLen], b)
-	h.have += n
+	h.have += uint8(n)
 	h.c.shared.Stats.FramingBytes += uint64(n)
 	if h.have == frameHeaderLen {
 		h.have = 0
@@ -162,10 +161,10 @@ func (h *half) expected(f *frameHeader) bool {
 func (h *half) payload(b []byte) int {
 	if h.want > 0 {
 		n := copy(h.small[h.have:h.want], b)
-		h.have += n
+		h.have += uint8(n)
 		h.left -= uint32(n)
 		h.c.shared.Stats.FramingBytes += uint64(n)
-		if h.have == int(h.want) {
+		if uint32(h.have) == h.want {
 			h.fixed()
 		}
 		return n

@@ -43,7 +43,7 @@ func testConn(midstream bool) *reassembly.Conn {
 func newHarness(t testing.TB, cfg Config, bodyLimit int, conn *reassembly.Conn) *harness {
 	h := &harness{t: t, time: 1_000_000}
 	cfg.Shared = &h.shared
-	h.c = New(cfg, conn, h.recorder(bodyLimit), nil)
+	h.c = New(&cfg, conn, h.recorder(bodyLimit), nil)
 	return h
 }
 

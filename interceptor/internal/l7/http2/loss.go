@@ -6,7 +6,7 @@ func (h *half) gap(n int64) {
 	switch {
 	case h.state == stateDead:
 	case h.state == stateResync:
-		h.search.reset(h)
+		h.search.reset()
 	case h.state != statePayload || n < int64(h.left) && h.want > 0:
 		// In a frame's header, or in what tells how much padding there is.
 		h.lost()
@@ -58,7 +58,14 @@ func (h *half) lost() {
 
 // give drops what is buffered and goes to state s.
 func (h *half) give(s state) {
-	h.search.reset(h)
+	switch {
+	case s != stateResync:
+		h.search = nil
+	case h.state != stateResync:
+		h.search = &search{later: true}
+	default:
+		h.search.reset()
+	}
 	h.releaseBlock()
 	h.state, h.have, h.want, h.left = s, 0, 0, 0
 }

@@ -39,16 +39,13 @@ type candidate struct {
 }
 
 // reset forgets what is held.
-func (s *search) reset(h *half) {
-	*s = search{unparsed: s.unparsed, later: s.later || h.state != stateResync || len(s.held) > 0}
-	if h.state != stateResync {
-		s.unparsed = 0
-	}
+func (s *search) reset() {
+	*s = search{unparsed: s.unparsed, later: s.later || len(s.held) > 0}
 }
 
 // resync takes bytes while the place is lost.
 func (h *half) resync(b []byte, boundary bool) int {
-	s := &h.search
+	s := h.search
 	h.c.shared.Stats.SkippedBytes += uint64(len(b))
 	s.unparsed += int64(len(b))
 	if boundary && h.restarts(b) {
@@ -64,7 +61,7 @@ func (h *half) resync(b []byte, boundary bool) int {
 		return len(b)
 	}
 	if len(s.pieces) == maxPieces {
-		s.reset(h)
+		s.reset()
 	}
 	s.pieces = append(s.pieces, piece{len(s.held), h.offset, h.time, h.acked, boundary})
 	s.held = append(s.held, b...)
@@ -217,7 +214,7 @@ func (s *search) shrink() {
 // whose last n bytes are of the segment in hand.
 func (h *half) found(start, n int) {
 	s := h.search
-	h.search = search{later: true}
+	h.search = nil
 	h.c.shared.Stats.SkippedBytes -= uint64(len(s.held) - start)
 	h.state, h.have, h.replaying = stateHeader, 0, true
 	if f := parseFrameHeader(s.held[start:]); f.kind == frameContinuation {
