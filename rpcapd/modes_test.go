@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -100,6 +101,19 @@ func TestPortsTaken(t *testing.T) {
 			t.Error(out)
 		}
 	})
+}
+
+// A daemon that fails after it began to listen leaves no socket behind.
+func TestFailedStartRemovesSocket(t *testing.T) {
+	n := namespace(t)
+	path := filepath.Join(t.TempDir(), "s")
+	out, status := outcome(t, n, command("--unix-socket", path, "--pid-file", "/proc/none"))
+	if status != exitFailed || !strings.Contains(out, "pid file") {
+		t.Errorf("status %d: %s", status, out)
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the socket: %v", err)
+	}
 }
 
 // outcome runs a command that shall end by itself, and returns what it wrote.

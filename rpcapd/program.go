@@ -90,6 +90,7 @@ func (p *program) serve(ctx context.Context, d *daemon.Daemon, doors *doors, fil
 	if err := d.Listen(ctx, passed); err != nil {
 		return err
 	}
+	defer d.Close()
 	var metricsListener net.Listener
 	if p.cfg.MetricsAddress != "" {
 		if metricsListener, err = net.Listen("tcp", p.cfg.MetricsAddress); err != nil {

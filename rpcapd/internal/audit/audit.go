@@ -81,6 +81,7 @@ type Log struct {
 	mu     sync.Mutex // guards the following
 	out    io.WriteCloser
 	broken bool // the last write failed, and that has been logged
+	torn   bool // the file ends inside a line
 }
 
 // mode of the file: it tells what people do.
@@ -103,14 +104,32 @@ func (l *Log) Reopen() error {
 	if err != nil {
 		return fmt.Errorf("audit log: %w", err)
 	}
+	torn := endsInside(f)
 	l.mu.Lock()
 	old := l.out
-	l.out = f
+	l.out, l.torn = f, torn
 	l.mu.Unlock()
 	if old != nil {
 		old.Close()
 	}
 	return nil
+}
+
+// endsInside tells whether the last line of a file has no end: when the disk was
+// full, or the power went.
+func endsInside(f *os.File) bool {
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() || info.Size() == 0 {
+		return false
+	}
+	r, err := os.Open(f.Name()) // f is for writing
+	if err != nil {
+		return true // one line too many is better than two in one
+	}
+	defer r.Close()
+	var last [1]byte
+	_, err = r.ReadAt(last[:], info.Size()-1)
+	return err != nil || last[0] != '\n'
 }
 
 // Close closes the file; events that follow are counted as failed.
@@ -138,7 +157,7 @@ func (l *Log) Write(e Event) {
 	}
 	e.Time = l.now().UTC()
 	for _, s := range []*string{&e.User, &e.Device, &e.Certificate, &e.Peer, &e.Reason} {
-		*s = shorten(*s)
+		*s = Shorten(*s)
 	}
 	line, err := json.Marshal(e)
 	if err == nil {
@@ -150,10 +169,15 @@ func (l *Log) Write(e Event) {
 }
 
 // append writes a line in one piece, so that lines of several writers don't mix.
+// A piece of a line, all that a full disk took, stays a line of its own.
 func (l *Log) append(line []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, err := l.out.Write(line)
+	if l.torn {
+		line = append([]byte{'\n'}, line...)
+	}
+	n, err := l.out.Write(line)
+	l.torn = err != nil && (l.torn || n > 0)
 	if err != nil && !l.broken {
 		l.log.Error("audit log can't be written; events are lost", "err", err)
 	}
@@ -164,7 +188,9 @@ func (l *Log) append(line []byte) error {
 // maxValueLen bounds each value that a client chooses.
 const maxValueLen = 256
 
-func shorten(s string) string {
+// Shorten returns what is written of a value that a client chooses: its first
+// 256 bytes.
+func Shorten(s string) string {
 	if len(s) <= maxValueLen {
 		return s
 	}

@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -68,6 +70,78 @@ func TestWrite(t *testing.T) {
 	none.Write(Event{})
 	if none.Reopen() != nil || none.Close() != nil || none.Failed() != 0 {
 		t.Error("no log is an error")
+	}
+}
+
+// halfDisk takes some bytes and is full then.
+type halfDisk struct {
+	bytes.Buffer
+	room int
+}
+
+func (d *halfDisk) Write(p []byte) (int, error) {
+	n, _ := d.Buffer.Write(p[:min(len(p), d.room)])
+	if d.room -= n; n < len(p) {
+		return n, errors.New("no space left on device")
+	}
+	return n, nil
+}
+
+func (*halfDisk) Close() error { return nil }
+
+// A disk that is full in the middle of a line costs that event, not the next.
+func TestFullDisk(t *testing.T) {
+	disk := &halfDisk{room: 100}
+	l := &Log{log: slog.New(slog.DiscardHandler), now: time.Now, out: disk}
+	for n := range uint64(4) {
+		l.Write(Event{Session: n, Kind: KindLogin})
+	}
+	disk.room = 1 << 20
+	l.Write(Event{Session: 4, Kind: KindLogin})
+	l.Write(Event{Session: 5, Kind: KindLogin})
+	checkTorn(t, disk.String(), []uint64{0, 4, 5})
+	if n := l.Failed(); n != 3 {
+		t.Errorf("%d failed", n)
+	}
+}
+
+// So does the power that went in the middle of a line.
+func TestTornFile(t *testing.T) {
+	for text, want := range map[string][]uint64{"": {7}, `{"session":1}` + "\n": {1, 7}, `{"session":1}` + "\n" + `{"sess`: {1, 7}} {
+		path := filepath.Join(t.TempDir(), "audit.log")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		l, err := Open(path, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Write(Event{Session: 7, Kind: KindLogin})
+		l.Close()
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkTorn(t, string(b), want)
+	}
+}
+
+// checkTorn wants the events of these sessions, each a line, and at most one
+// piece of a line besides.
+func checkTorn(t *testing.T, text string, want []uint64) {
+	t.Helper()
+	var got []uint64
+	pieces := 0
+	for line := range strings.Lines(text) {
+		var e Event
+		if json.Unmarshal([]byte(line), &e) != nil {
+			pieces++
+			continue
+		}
+		got = append(got, e.Session)
+	}
+	if !slices.Equal(got, want) || pieces > 1 {
+		t.Errorf("sessions %v, want %v, and %d pieces in\n%s", got, want, pieces, text)
 	}
 }
 

@@ -97,6 +97,7 @@ type values struct {
 	Config
 	allow, uids, gids string
 	portSet, unixSet  bool
+	allowSet          bool
 }
 
 func (v *values) warn(text string) { v.Warnings = append(v.Warnings, text) }
@@ -131,8 +132,12 @@ func Parse(args []string) (Config, error) {
 	return v.Config, errors.Join(append(errs, v.validate())...)
 }
 
-// warnOfIgnored warns of options that do nothing as long as another is missing.
+// warnOfIgnored warns of options that do nothing, by themselves or as long as
+// another is missing.
 func (v *values) warnOfIgnored() {
+	if v.allowSet && v.allow == "" { // as the reference has it
+		v.warn("-l names no host: every host may connect")
+	}
 	if unused := Default(); !v.TLS && (v.TLSKey != unused.TLSKey || v.TLSCertificate != unused.TLSCertificate) {
 		v.warn("-K and -X do nothing without -S: connections are not encrypted")
 	}

@@ -108,6 +108,11 @@ func TestParseRefuses(t *testing.T) {
 		"--unix-allow-gid 1":                   "need --unix-socket",
 		"--metrics-address 9100":               "--metrics-address",
 		"--unix-socket=":                       "is no path",
+		"--policy=":                            "--policy: the value is empty",
+		"--credentials=":                       "--credentials: the value is empty",
+		"--audit-log=":                         "--audit-log: the value is empty",
+		"--tls-client-ca= -S":                  "--tls-client-ca: the value is empty",
+		"--unix-allow-uid= --unix-socket /s":   "--unix-allow-uid: the value is empty",
 		"--unix-socket " + long:                "path is longer than",
 		"--ring-size 1 --max-sessions=9999999": "--max-sessions 9999999",
 	} {

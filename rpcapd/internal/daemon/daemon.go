@@ -85,7 +85,7 @@ func (d *Daemon) Serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	d.wg.Go(func() { d.dial(ctx) }) // ended by ctx; waitSessions waits
-	stop := context.AfterFunc(ctx, d.closeListeners)
+	stop := context.AfterFunc(ctx, d.Close)
 	defer stop()
 	errs := make(chan error, len(d.listeners))
 	for _, l := range d.listeners {
@@ -99,7 +99,7 @@ func (d *Daemon) Serve(ctx context.Context) error {
 		}
 	}
 	<-ctx.Done()
-	d.closeListeners()
+	d.Close()
 	d.waitSessions()
 	return err
 }
@@ -138,17 +138,21 @@ func (d *Daemon) waitSessions() {
 }
 
 func (d *Daemon) accept(ctx context.Context, l net.Listener) error {
-	for {
+	for told := false; ; {
 		conn, err := l.Accept()
 		switch {
 		case err == nil:
+			told = false
 			d.admit(ctx, conn)
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, net.ErrClosed):
 			return err
 		default:
-			d.log.Error("accept failed", "err", err)
+			if !told { // once until it works again
+				told = true
+				d.log.Error("accept failed; it is tried again", "err", err)
+			}
 			select {
 			case <-time.After(acceptPause):
 			case <-ctx.Done():

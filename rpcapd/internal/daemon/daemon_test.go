@@ -457,7 +457,7 @@ func TestListenFailures(t *testing.T) {
 		var log lockedBuffer
 		d := New(cfg, session.Config{}, &fakeHost{}, noSelf{}, slog.New(slog.NewTextHandler(&log, nil)))
 		err = d.Listen(t.Context(), nil)
-		t.Cleanup(d.closeListeners)
+		t.Cleanup(d.Close)
 		return d, log.String(), err
 	}
 	if _, log, err := listen("-4", "-p", port); !errors.Is(err, ErrNoListener) || !strings.Contains(log, "Can't listen on socket for 0.0.0.0:"+port) {

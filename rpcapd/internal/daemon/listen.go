@@ -42,7 +42,7 @@ func (d *Daemon) Listen(ctx context.Context, passed []net.Listener) error {
 	}
 	addresses, err := d.addresses(ctx)
 	if err != nil {
-		d.closeListeners()
+		d.Close()
 		return err
 	}
 	found := false
@@ -61,7 +61,7 @@ func (d *Daemon) Listen(ctx context.Context, passed []net.Listener) error {
 		d.add(l)
 	}
 	if !found {
-		d.closeListeners()
+		d.Close()
 		return ErrNoListener
 	}
 	d.warnOpen()
@@ -156,7 +156,9 @@ func (d *Daemon) Addrs() []net.Addr {
 	return addrs
 }
 
-func (d *Daemon) closeListeners() {
+// Close closes the listeners, which Serve does by itself in the end: it is for
+// those who can't get that far. A unix socket's file goes with its listener.
+func (d *Daemon) Close() {
 	for _, l := range d.listeners {
 		l.Close()
 	}

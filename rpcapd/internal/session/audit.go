@@ -29,7 +29,7 @@ func (s *Session) recordLogin(l login) {
 		}
 	}
 	s.record(e)
-	s.log.Info("login", "user", l.user, "method", l.method, "result", e.Result, "reason", e.Reason)
+	s.log.Info("login", "user", audit.Shorten(l.user), "method", l.method, "result", e.Result, "reason", e.Reason)
 }
 
 func (s *Session) recordStart(m *rpcap.StartCapRequest) {
@@ -92,6 +92,6 @@ func (s *Session) logClientError(h rpcap.Header, body []byte) {
 	if err := rpcap.Decode(h, body, &m); err != nil {
 		return
 	}
-	s.log.Warn("Error from client: "+m.Text, "code", m.Code.String(), "suppressed", s.clientLog.suppressed)
+	s.log.Warn("Error from client: "+audit.Shorten(m.Text), "code", m.Code.String(), "suppressed", s.clientLog.suppressed)
 	s.clientLog.suppressed = 0
 }

@@ -46,6 +46,17 @@ func TestAuthentication(t *testing.T) {
 		}
 		r.end()
 	})
+	in(t, "a name of any length is a short line in the log", func(t *testing.T) {
+		r := start(t, nullAuth, newHost())
+		r.message(&rpcap.AuthRequest{AuthType: rpcap.AuthPassword, User: strings.Repeat("u", 60_000), Password: []byte("b")})
+		r.expectError(18, "Authentication failed")
+		r.end()
+		for line := range strings.Lines(r.log.String()) {
+			if len(line) > 1000 {
+				t.Errorf("a line of %d bytes: %.80s", len(line), line)
+			}
+		}
+	})
 	in(t, "C034 attempts are limited", func(t *testing.T) {
 		r := start(t, nullAuth, newHost())
 		for range 5 {
