@@ -199,7 +199,7 @@ func connect(ctx context.Context, conn net.Conn, user *url.Userinfo, address str
 		}
 		return nil, reason(ctx, err)
 	}
-	if answer.StatusCode != http.StatusOK {
+	if answer.StatusCode/100 != 2 { // all of these make a tunnel
 		return nil, &RefusedError{Status: answer.StatusCode, Text: answer.Status}
 	}
 	if !stop() {

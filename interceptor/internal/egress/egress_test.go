@@ -2,6 +2,7 @@ package egress
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -127,6 +128,7 @@ func TestBadProxy(t *testing.T) {
 
 // proxy is a CONNECT proxy that wants a user and counts its tunnels.
 type proxy struct {
+	answer  string // to a request that it grants; "" is "200 fine"
 	mu      sync.Mutex
 	tunnels []string
 }
@@ -154,7 +156,7 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer from.Close()
-	_, _ = io.WriteString(from, "HTTP/1.1 200 fine\r\n\r\n")
+	_, _ = io.WriteString(from, "HTTP/1.1 "+cmp.Or(p.answer, "200 fine")+"\r\n\r\n")
 	done := make(chan struct{})
 	go func() { // ends with either connection
 		defer close(done)
@@ -242,6 +244,21 @@ func rootsOf(s *httptest.Server) *x509.CertPool {
 		pool.AddCert(c)
 	}
 	return pool
+}
+
+// Any status of success makes a tunnel (RFC 9110 §9.3.6).
+func TestTunnelBySuccess(t *testing.T) {
+	server := httptest.NewServer(&proxy{answer: "201 Connection established"})
+	defer server.Close()
+	d := tunnelTo(newDialer(t, Config{}), "http://user:p%40ss@"+server.Listener.Addr().String())
+	conn, err := d.DialContext(t.Context(), greeter(t, "tcp4").Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if hello, err := bufio.NewReader(conn).ReadString('\n'); err != nil || hello != "hello\n" {
+		t.Errorf("%q, %v", hello, err)
+	}
 }
 
 // What goes wrong at the proxy is told, and never answered by a direct

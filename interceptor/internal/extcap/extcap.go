@@ -19,6 +19,9 @@ const interfaceName = "rpcap"
 func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	// A second signal ends the process the hard way: a fifo that nobody opens
+	// can't be given up.
+	defer context.AfterFunc(ctx, stop)()
 	if err := run(ctx, args, stdout, stderr); err != nil {
 		fmt.Fprintf(stderr, "extcap: %v\n", err)
 		return 1

@@ -57,14 +57,24 @@ func Listen(ctx context.Context, address string, o ListenOptions) (*Listener, er
 	return listener, nil
 }
 
+// acceptPause follows a failed accept: nothing tells when it is worth trying.
+const acceptPause = 100 * time.Millisecond
+
 // run hands connections to whoever calls Accept.
 func (l *Listener) run() {
 	defer close(l.ended)
 	for {
 		conn, err := l.tcp.AcceptTCP()
-		if err != nil {
+		switch {
+		case errors.Is(err, net.ErrClosed):
 			l.err = fmt.Errorf("accept a daemon: %w", err)
 			return
+		case err != nil: // most often there is no descriptor for now
+			select {
+			case <-time.After(acceptPause):
+			case <-l.closing:
+			}
+			continue
 		}
 		select {
 		case l.incoming <- conn:

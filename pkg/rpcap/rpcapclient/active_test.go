@@ -114,3 +114,25 @@ func TestActiveModeRefusals(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A failed accept is no end: daemons that come later are taken.
+func TestListenerOutlivesFailedAccept(t *testing.T) {
+	l := listen(t, ListenOptions{})
+	if err := l.tcp.SetDeadline(time.Unix(1, 0)); err != nil { // as good as any error that passes
+		t.Fatal(err)
+	}
+	select {
+	case <-l.ended:
+		t.Fatal(l.err)
+	case <-time.After(2 * acceptPause):
+	}
+	if err := l.tcp.SetDeadline(time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	rpcaptest.Start(t, rpcaptest.Config{Active: l.Addr().String()}, rpcaptest.Authenticate(), rpcaptest.Expect(&rpcap.Close{}))
+	c, err := l.Accept(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+}

@@ -189,24 +189,30 @@ func (d *Daemon) allowedUser(p unixsock.Peer) bool {
 // start runs a session in a goroutine of its own, unless there are too many.
 func (d *Daemon) start(ctx context.Context, cfg session.Config, conn net.Conn, peer string, data session.DataOpener) {
 	s := session.New(cfg, conn, peer, d.host, data, d.log, &d.counters)
-	evicted, refusal := d.sessions.admit(s, hostOf(conn))
+	checking, stopChecking := context.WithCancel(ctx)
+	evicted, refusal := d.sessions.admit(s, hostOf(conn), stopChecking)
 	if evicted {
 		d.refused[metrics.RefusedFull].Add(1)
 	}
 	if refusal != nil {
+		stopChecking()
 		d.log.Warn("connection refused: "+refusal.text, "peer", peer)
 		d.turnAway(conn, refusal.reason, rpcap.CodeNetwork, refusal.text)
 		return
 	}
 	d.wg.Go(func() { // ended by the client, a timeout or ctx; waitSessions waits
 		defer d.sessions.remove(s)
-		if text := d.checkPeer(ctx, conn); text != "" {
+		defer stopChecking()
+		switch text := d.checkPeer(checking, conn); {
+		case text == "":
+			s.Run(ctx)
+		case checking.Err() != nil: // it had to make room, or the daemon ends
+			conn.Close()
+		default:
 			d.refused[metrics.RefusedHost].Add(1)
 			d.logRefused(text, peer)
 			refuse(d.secured(conn), rpcap.CodeHostNoAuth, text)
-			return
 		}
-		s.Run(ctx)
 	})
 }
 

@@ -117,13 +117,18 @@ type testDaemon struct {
 // serve runs a daemon on loopback until the end of the test.
 func serve(t *testing.T, args ...string) *testDaemon {
 	t.Helper()
+	return serveWith(t, fakeResolver{}, args...)
+}
+
+func serveWith(t *testing.T, r resolver, args ...string) *testDaemon {
+	t.Helper()
 	cfg, err := config.Parse(append([]string{"-n", "-b", "127.0.0.1", "-p", "0"}, args...))
 	if err != nil {
 		t.Fatal(err)
 	}
 	d := &testDaemon{host: &fakeHost{}}
 	d.Daemon = New(cfg, session.Config{}, d.host, noSelf{}, slog.New(slog.NewTextHandler(&d.log, nil)))
-	d.resolver = fakeResolver{}
+	d.resolver = r
 	if err := d.UseDataPort(t.Context()); err != nil {
 		t.Fatal(err)
 	}

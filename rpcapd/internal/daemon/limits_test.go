@@ -3,7 +3,9 @@
 package daemon
 
 import (
+	"context"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -172,4 +174,33 @@ func TestCase076FixedDataPort(t *testing.T) {
 	last.receive()
 	connect()
 	last.call(&rpcap.EndCapRequest{})
+}
+
+// slowResolver answers nobody; it tells why it was not waited for any longer.
+type slowResolver struct{ ended chan error }
+
+func (r slowResolver) LookupNetIP(ctx context.Context, _, _ string) ([]netip.Addr, error) {
+	<-ctx.Done()
+	r.ended <- ctx.Err()
+	return nil, ctx.Err()
+}
+
+// A connection that has to make room leaves nothing that still waits for the
+// name service: there is no limit to how many come.
+func TestEvictedConnectionStopsLookups(t *testing.T) {
+	slow := slowResolver{make(chan error, 10)}
+	d := serveWith(t, slow, "--max-sessions", "1", "-l", "slow.example")
+	d.dial(t)
+	waitFor(t, func() bool { return d.Snapshot().SessionsTotal == 1 })
+	d.dial(t)
+	if err := <-slow.ended; err != context.Canceled {
+		t.Error(err)
+	}
+	d.stop()
+	if s := d.Snapshot(); s.Refused[metrics.RefusedFull] != 1 || s.Refused[metrics.RefusedHost] != 0 {
+		t.Errorf("%v", s.Refused)
+	}
+	if log := d.log.String(); strings.Contains(log, "list error") {
+		t.Error(log)
+	}
 }

@@ -3,6 +3,7 @@
 package daemon
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"slices"
@@ -25,8 +26,9 @@ type registry struct {
 
 type entry struct {
 	session *session.Session
-	host    netip.Prefix // invalid: a unix socket
-	exempt  bool         // from the limits
+	host    netip.Prefix       // invalid: a unix socket
+	cancel  context.CancelFunc // of what goes before the session; nil if exempt
+	exempt  bool               // from the limits
 }
 
 func (e entry) silent() bool { return !e.exempt && !e.session.Authenticated() }
@@ -55,8 +57,9 @@ func hostOf(conn net.Conn) netip.Prefix {
 // admit enters s. If its host has as many sessions as it may, or all together
 // are as many as may be, one that has not logged in has to go, the oldest of
 // that host or of the host that has most of them: silent connections must not
-// keep clients out, and one host not another's.
-func (r *registry) admit(s *session.Session, host netip.Prefix) (evicted bool, refused *refusal) {
+// keep clients out, and one host not another's. cancel ends what s waits for
+// before it runs.
+func (r *registry) admit(s *session.Session, host netip.Prefix, cancel context.CancelFunc) (evicted bool, refused *refusal) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if host.IsValid() && r.count(func(e entry) bool { return e.host == host }) >= r.maxPerHost {
@@ -71,7 +74,7 @@ func (r *registry) admit(s *session.Session, host netip.Prefix) (evicted bool, r
 		}
 		evicted = true
 	}
-	r.enter(entry{session: s, host: host})
+	r.enter(entry{session: s, host: host, cancel: cancel})
 	return evicted, nil
 }
 
@@ -115,6 +118,7 @@ func (r *registry) evict(host netip.Prefix) bool {
 	if i < 0 {
 		return false
 	}
+	r.live[i].cancel()
 	r.live[i].session.Abort()
 	r.drop(i)
 	return true
