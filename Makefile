@@ -125,14 +125,15 @@ release-schema: ## make the schema as it is now what later ones may not break
 install: build ## install programs, manual page, systemd units and inetd lines under PREFIX, in DESTDIR
 	install -D -m 755 $(BIN)/rpcapd $(DESTDIR)$(SBINDIR)/rpcapd
 	install -D -m 755 $(BIN)/interceptor $(DESTDIR)$(BINDIR)/interceptor
+	install -D -m 755 $(BIN)/relay $(DESTDIR)$(BINDIR)/relay
 	install -D -m 644 docs/rpcapd.8 $(DESTDIR)$(MANDIR)/man8/rpcapd.8
 	install -d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(DATADIR)
-	for f in $(UNITS); do sed 's|/usr/local/sbin|$(SBINDIR)|' manifests/systemd/$$f > $(DESTDIR)$(UNITDIR)/$$f || exit 1; done
+	for f in $(UNITS); do sed 's|/usr/local/sbin|$(SBINDIR)|; s|/usr/local/bin|$(BINDIR)|' manifests/systemd/$$f > $(DESTDIR)$(UNITDIR)/$$f || exit 1; done
 	for f in $(INETD); do sed 's|/usr/local/sbin|$(SBINDIR)|' manifests/inetd/$$f > $(DESTDIR)$(DATADIR)/$$f || exit 1; done
 
 .PHONY: uninstall
 uninstall: ## remove what install has installed
-	rm -f $(DESTDIR)$(SBINDIR)/rpcapd $(DESTDIR)$(BINDIR)/interceptor $(DESTDIR)$(MANDIR)/man8/rpcapd.8
+	rm -f $(DESTDIR)$(SBINDIR)/rpcapd $(addprefix $(DESTDIR)$(BINDIR)/,interceptor relay) $(DESTDIR)$(MANDIR)/man8/rpcapd.8
 	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,$(UNITS)) $(addprefix $(DESTDIR)$(DATADIR)/,$(INETD))
 	rmdir --ignore-fail-on-non-empty $(DESTDIR)$(DATADIR) || true
 

@@ -44,14 +44,15 @@ func TestInstall(t *testing.T) {
 	netnstest.RequireProgram(t, "make")
 	netnstest.RequireProgram(t, "systemd-analyze")
 	bin, prefix := t.TempDir(), filepath.Join(t.TempDir(), "usr")
-	for _, name := range []string{"rpcapd", "interceptor"} {
+	for _, name := range []string{"rpcapd", "interceptor", "relay"} {
 		if err := os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\n"), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
 	makeIn(t, "install", prefix, bin)
 	want := []string{
-		"/bin/interceptor",
+		"/bin/interceptor", "/bin/relay",
+		"/lib/systemd/system/capstan-relay.service",
 		"/lib/systemd/system/rpcapd-daemon.socket", "/lib/systemd/system/rpcapd.service",
 		"/lib/systemd/system/rpcapd.socket", "/lib/systemd/system/rpcapd@.service",
 		"/sbin/rpcapd",
@@ -72,5 +73,18 @@ func TestInstall(t *testing.T) {
 	makeIn(t, "uninstall", prefix, bin)
 	if left := installed(t, prefix); len(left) > 0 {
 		t.Errorf("left: %v", left)
+	}
+}
+
+// What systemd counts as open in each service stays as little as it is.
+func TestUnitsAreConfined(t *testing.T) {
+	netnstest.RequireProgram(t, "systemd-analyze")
+	for unit, exposure := range map[string]string{ // of 100
+		"rpcapd.service": "25", "rpcapd@.service": "25", "capstan-relay.service": "12",
+	} {
+		out, err := exec.Command("systemd-analyze", "security", "--no-pager", "--offline=yes", "--threshold="+exposure, "../manifests/systemd/"+unit).CombinedOutput()
+		if err != nil {
+			t.Errorf("%s: %v\n%s", unit, err, out)
+		}
 	}
 }
