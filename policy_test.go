@@ -46,7 +46,7 @@ var rooms = []room{
 	{"capstan/proto/...", []string{"google.golang.org/protobuf...", "google.golang.org/grpc...", "github.com/planetscale/vtprotobuf/protohelpers"}, "generated; vtprotobuf's code encodes a record without reflection"},
 
 	{"capstan/rpcapd/...", []string{"capstan/pkg/...", "capstan/rpcapd/...", "github.com/coreos/go-systemd/v22...", "github.com/vishvananda/netlink...",
-		"github.com/prometheus/client_golang...", "golang.org/x/net/bpf", "golang.org/x/sys/unix", "golang.org/x/sync/errgroup", "golang.org/x/time/rate"}, "the privileged process: no payload, no protobuf, no interceptor"},
+		"github.com/prometheus/client_golang...", "golang.org/x/net/bpf", "golang.org/x/net/ipv4", "golang.org/x/sys/unix", "golang.org/x/sync/errgroup", "golang.org/x/time/rate"}, "the privileged process: no payload, no protobuf, no interceptor"},
 	{"capstan/rpcapd/internal/auth", []string{"capstan/rpcapd/internal/smallfile", "github.com/go-crypt/x/...", "golang.org/x/crypto/..."},
 		"who somebody is; golang.org/x/crypto hashes by bcrypt and Argon2, go-crypt has the methods of crypt(5) that it lacks"},
 	{"capstan/rpcapd/internal/hashpassword", []string{"capstan/rpcapd/internal/auth", "golang.org/x/term"}, "asks for a password without echo"},

@@ -131,9 +131,9 @@ func (p *Pump) deliver(f *afpacket.Frame, prog *program) {
 	h := rpcap.PacketHeader{Timestamp: f.Timestamp, CapLen: uint32(capLen), Len: uint32(wireLen), Number: p.number + 1}
 	h.Put(message)
 	message = message[:rpcap.PacketOverhead+capLen]
-	if p.cfg.MaxDatagram > 0 {
-		p.sendDatagram(message)
-		return
+	if p.cfg.MaxDatagram > 0 && len(message) > p.cfg.MaxDatagram {
+		p.oversized.Add(1)
+		return // dropped because no datagram holds it
 	}
 	p.number++
 	if inRing {
@@ -151,11 +151,11 @@ func (p *Pump) message(f *afpacket.Frame) (message []byte, wireLen int, inRing b
 	head, skip := p.in.Layout.head(f)
 	wireLen = f.Len - skip + head
 	front := rpcap.PacketOverhead + head
+	if p.out.full() {
+		p.flush()
+	}
 	if len(f.Data) >= referLen && p.out.vectored || p.cfg.MaxDatagram > 0 {
 		if start := len(f.Room) - len(f.Data) + skip - front; start >= 0 {
-			if p.out.full() {
-				p.flush()
-			}
 			message = f.Room[start:]
 			p.in.Layout.putHead(message[rpcap.PacketOverhead:], f)
 			return message, wireLen, true
@@ -175,6 +175,10 @@ func (p *Pump) message(f *afpacket.Frame) (message []byte, wireLen int, inRing b
 // shall pass nothing more, and what is in the ring is only counted.
 func (p *Pump) flush() {
 	if p.out.empty() {
+		return
+	}
+	if p.out.alone {
+		p.sendDatagrams()
 		return
 	}
 	sent, n, err := p.out.write()

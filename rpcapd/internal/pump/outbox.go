@@ -21,6 +21,7 @@ const (
 type outbox struct {
 	conn     net.Conn
 	vectored bool // messages may stay where they are
+	alone    bool // each message is a piece: it is written alone
 
 	buf    []byte
 	fill   int      // bytes of buf in use
@@ -64,10 +65,19 @@ func (o *outbox) space(n int) []byte {
 func (o *outbox) add(n int) {
 	o.fill += n
 	o.queued++
+	if o.alone {
+		o.list()
+	}
 }
 
-// full reports whether no further message can be referred to.
-func (o *outbox) full() bool { return len(o.pieces) > maxPieces-3 }
+// full reports whether no further message can be referred to, or, with datagrams,
+// added.
+func (o *outbox) full() bool {
+	if o.alone {
+		return len(o.pieces) >= datagramBatch
+	}
+	return len(o.pieces) > maxPieces-3
+}
 
 // refer adds a message that stays where it is. It must not change until write.
 func (o *outbox) refer(message []byte) {
@@ -102,9 +112,14 @@ func (o *outbox) write() (sent uint64, n int64, err error) {
 		o.list()
 		sent = wholeMessages(o.pieces, n)
 	}
+	o.reset()
+	return sent, n, err
+}
+
+// reset empties the outbox.
+func (o *outbox) reset() {
 	o.fill, o.listed, o.queued = 0, 0, 0
 	o.pieces = o.pieces[:0]
-	return sent, n, err
 }
 
 // wholeMessages counts the messages that the first n bytes of pieces hold

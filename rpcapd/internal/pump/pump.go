@@ -50,8 +50,9 @@ type Input struct {
 type Config struct {
 	SnapLen      int           // bytes of a frame that the client wants
 	BlockTimeout time.Duration // after which the ring retires a block that isn't full
-	// MaxDatagram, unless 0, says that the data connection keeps the bounds of
-	// writes and how long one may be: each message is written alone.
+	// MaxDatagram, unless 0, says that the data connection is a connected socket
+	// for datagrams, a net.PacketConn, and how long one may be: each message is
+	// one.
 	MaxDatagram int
 }
 
@@ -69,11 +70,12 @@ type Pump struct {
 	rule   capture.Sampling
 
 	// Owned by the goroutine of run.
-	out    outbox
-	number uint32 // npkt of the last frame
-	conn   net.Conn
-	lost   bool // the data connection failed; frames are only counted
-	sample sampler
+	out       outbox
+	datagrams *datagrams // nil unless messages are written alone
+	number    uint32     // npkt of the last frame
+	conn      net.Conn
+	lost      bool // the data connection failed; frames are only counted
+	sample    sampler
 
 	sent, bytes, unwanted, interpreted, refused, sampled, oversized, failed atomic.Uint64
 
@@ -125,6 +127,10 @@ func (p *Pump) Start(conn net.Conn) error {
 		err = nil
 		p.conn = conn
 		p.out.open(conn)
+		if p.cfg.MaxDatagram > 0 {
+			p.out.alone = true
+			p.datagrams = newDatagrams(batchWriterOf(conn))
+		}
 		p.started.Store(true)
 		go p.run() // ended by Stop, Close, a lost connection or a device that vanished; Close waits
 	})

@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"capstan/pkg/afpacket"
-	"capstan/pkg/capture"
 	"capstan/pkg/rpcap"
 	"capstan/pkg/sockfilter"
 	"capstan/rpcapd/internal/pump"
@@ -450,70 +449,6 @@ func pumpThrough(tb testing.TB, f afpacket.Frame, layout pump.Layout, filter *so
 	}
 	p.Stop()
 	return conn
-}
-
-// One write for each frame, and no allocation, with datagrams.
-func TestDatagramsAreWrittenAlone(t *testing.T) {
-	through := func(frames int) *countingConn {
-		e := &endless{frame: frame(1, 60)}
-		e.left.Store(int64(frames))
-		in := e.Input(pump.LayoutEthernet)
-		in.Source = e
-		p := pump.New(in, pump.Config{SnapLen: 1000, BlockTimeout: config.BlockTimeout, MaxDatagram: 88})
-		if err := p.SetSampling(capture.Sampling{OneIn: 2}); err != nil {
-			t.Fatal(err)
-		}
-		conn := &countingConn{}
-		if err := start(p, conn, nil); err != nil {
-			t.Fatal(err)
-		}
-		p.Stop()
-		return conn
-	}
-	if conn := through(1280); conn.writes.Load() != 640 || conn.bytes.Load() != 640*88 {
-		t.Errorf("%d writes of %d bytes", conn.writes.Load(), conn.bytes.Load())
-	}
-	few := testing.AllocsPerRun(3, func() { through(1280) })
-	if many := testing.AllocsPerRun(3, func() { through(128_000) }); many > few+50 {
-		t.Errorf("%.0f allocations for few frames, %.0f for many", few, many)
-	}
-}
-
-// refusingConn fails as long as there are errors left.
-type refusingConn struct {
-	countingConn
-	errors []error
-}
-
-func (c *refusingConn) Write(b []byte) (int, error) {
-	if len(c.errors) > 0 {
-		err := c.errors[0]
-		c.errors = c.errors[1:]
-		if err != nil {
-			return 0, &net.OpError{Op: "write", Err: err}
-		}
-	}
-	return c.countingConn.Write(b)
-}
-
-// An error that a datagram meets is counted and ends nothing.
-func TestDatagramErrors(t *testing.T) {
-	d := &pumptest.Device{}
-	p := pump.New(d.Input(pump.LayoutEthernet), pump.Config{SnapLen: 1000, BlockTimeout: config.BlockTimeout, MaxDatagram: 1000})
-	conn := &refusingConn{errors: []error{
-		unix.ECONNREFUSED, nil, // of an earlier datagram: this one is sent again
-		unix.ECONNREFUSED, unix.ECONNREFUSED, // lost
-		unix.ENETUNREACH, // lost
-	}}
-	if err := start(p, conn, nil); err != nil {
-		t.Fatal(err)
-	}
-	d.Push(frame(0, 60), frame(1, 60), frame(2, 60), frame(3, 1000), frame(4, 60))
-	p.Stop()
-	s := checkBalance(t, p)
-	if s.Sent != 2 || s.SendFailed != 2 || s.Oversized != 1 || s.Undelivered != 3 || p.Err() != nil {
-		t.Errorf("%+v, %v", s, p.Err())
-	}
 }
 
 // The whole way of a frame, user-space filter and tag included, must not

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"capstan/pkg/rpcap"
+	"capstan/rpcapd/internal/pump/pumptest"
 	"capstan/rpcapd/internal/session"
 )
 
@@ -97,7 +98,7 @@ func (instantData) DialData(_ context.Context, network string, _ uint16) (*sessi
 	go io.Copy(io.Discard, client) // ended by the pump
 	data := &session.DialedData{Conn: server, Release: func() {}}
 	if network == "udp" {
-		data.MaxDatagram = 100
+		data.Conn, data.MaxDatagram = pumptest.Datagrams{Conn: server}, 100
 	}
 	return data, nil
 }

@@ -121,7 +121,7 @@ func (d *pipeData) DialData(ctx context.Context, network string, port uint16) (*
 	data := &session.DialedData{Release: d.release}
 	data.Conn, d.dialed = net.Pipe()
 	if network == "udp" {
-		data.MaxDatagram = 65507
+		data.Conn, data.MaxDatagram = pumptest.Datagrams{Conn: data.Conn}, 65507
 	}
 	return data, nil
 }
