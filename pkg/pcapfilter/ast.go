@@ -186,6 +186,27 @@ func (n *cast) String() string {
 	return qualifiers{protocol: n.protocol}.String() + s
 }
 
+// isisPacket is a kind of IS-IS packets, by its keyword.
+type isisPacket struct {
+	name   string
+	offset int
+}
+
+func (n *isisPacket) String() string { return n.name }
+
+// llc is a frame with an LLC header.
+type llc struct {
+	kind   string // a key of llcTypes; empty is any
+	offset int
+}
+
+func (n *llc) String() string {
+	if n.kind == "" {
+		return "llc"
+	}
+	return "llc " + n.kind
+}
+
 // travel is "inbound" or "outbound".
 type travel struct {
 	outbound bool

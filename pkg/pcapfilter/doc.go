@@ -16,9 +16,12 @@
 //	[PROTOCOL] [DIRECTION] net NETWORK          10, 10.1, 10.0.0.0/8, 10.0.0.0 mask 255.0.0.0, 2001:db8::/32
 //	[PROTOCOL] [DIRECTION] port N               of TCP, UDP, SCTP; a number or a common name
 //	[PROTOCOL] [DIRECTION] portrange N-N
-//	ether|ip|ip6|iso proto N                    by number or by name
+//	ether|ip|ip6|iso|isis proto N               by number or by name
 //	ip, ip6, arp, rarp, tcp, udp, sctp, icmp, icmp6, igmp, igrp, pim, vrrp, carp, ah, esp,
 //	  atalk, aarp, decnet, lat, sca, mopdl, moprc, stp, ipx, netbeui, iso, esis, isis, clnp
+//	l1, l2, iih, lsp, snp, csnp, psnp           of IS-IS
+//	llc [i|s|u|rr|rnr|rej|ui|ua|disc|sabme|test|xid|frmr]
+//	                                            on Ethernet
 //	[ether] broadcast, [ether|ip|ip6] multicast
 //	vlan [ID], mpls [LABEL], pppoed, pppoes [SESSION]
 //	less N, greater N, byte N OPERATOR N
@@ -47,8 +50,12 @@
 // # Differences from libpcap
 //
 // Left out, each with an error that says so: gateway, protochain and names of
-// hosts and networks, geneve and vxlan, llc, the tests of 802.11, ATM, SS7 and
-// of BSD's packet filter logs, and "ip broadcast".
+// hosts and networks, addresses of DECnet, geneve and vxlan, the tests of 802.11,
+// ATM, SS7 and of BSD's packet filter logs, "ip broadcast", and inbound and outbound
+// where the frame doesn't tell.
+//
+// Libpcap 1.10 takes 240.0.0.0 and above, broadcast included, for "ip multicast",
+// and doesn't load the byte that "byte N & N" and "byte N | N" are about.
 //
 // Names of services and protocols are those of a table, not of the host's
 // files. proto needs no backslash before names that are keywords. vlan and mpls

@@ -124,6 +124,8 @@ func TestErrors(t *testing.T) {
 		{ethernet, "pppoes and ether host 02:00:00:00:00:01", 22, "no Ethernet addresses"},
 		{ethernet, "tcp and inbound", 8, "don't tell their direction at position 9 (a device parameter does: dir=in or dir=out)"},
 		{ethernet, "ifindex 3", 0, "don't tell their interface"},
+		{ethernet, "llc nosuch", 4, "unexpected"},
+		{capture.LinkTypeLinuxSLL, "llc", 0, "llc can be told on Ethernet only"},
 		{ethernet, "gateway x", 0, `"gateway" is not supported: it needs a look-up of names`},
 		{ethernet, "ip protochain 6", 3, `"protochain" is not supported: it needs a loop`},
 		{ethernet, "wlan type mgt", 5, "802.11"},
@@ -165,6 +167,24 @@ func deepSum(n int) string {
 	return fmt.Sprintf("(ip[%d] + %s)", n, deepSum(n-1))
 }
 
+// What pcap-filter(7) describes and we leave out says that it is not supported.
+func TestLeftOut(t *testing.T) {
+	forms := []string{"geneve", "geneve 0xb", "vxlan", "gateway snup", "protochain 6", "ip protochain 6", "ip6 protochain 6", "decnet src 10.123",
+		"decnet dst 10.123", "decnet host 10.123", "radio[0] = 1", "type mgt subtype beacon", "subtype beacon", "dir tods"}
+	for _, direction := range []string{"ra", "ta", "addr1", "addr2", "addr3", "addr4"} {
+		forms = append(forms, "wlan "+direction+" 02:00:00:00:00:01")
+	}
+	for _, log := range []string{"ifname", "on", "rnr", "rulenum", "reason", "rset", "ruleset", "srnr", "subrulenum", "action"} {
+		forms = append(forms, log+" x")
+	}
+	forms = append(forms, "vpi 1", "vci 1", "lane", "oamf4s", "oamf4e", "oamf4", "oam", "metac", "bcc", "sc", "ilmic", "connectmsg", "metaconnect")
+	for _, form := range forms {
+		if _, err := compile(t, capture.LinkTypeEthernet, form); err == nil || !strings.Contains(err.Error(), "not supported") {
+			t.Errorf("%q: %v", form, err)
+		}
+	}
+}
+
 // TestDeviations tests what libpcap refuses or decides otherwise.
 func TestDeviations(t *testing.T) {
 	hex := func(s string) []byte { return unhex(t, s) }
@@ -193,6 +213,8 @@ func TestDeviations(t *testing.T) {
 		{capture.LinkTypeLinuxSLL2, "stp", sll2("0004", "424203 0000"), true},
 		{capture.LinkTypeLinuxSLL, "clnp", sll("0004", "fefe03 81 00"), true},
 		{capture.LinkTypeLinuxSLL, "esis", sll("0004", "fefe03 81 00"), false},
+		{capture.LinkTypeLinuxSLL2, "l1", sll2("0004", "fefe03 83 1b01000f 0000"), true},
+		{capture.LinkTypeLinuxSLL2, "l1", sll2("0004", "fefe03 83 1b010010 0000"), false},
 		{capture.LinkTypePPPSerial, "mpls 100 and icmp", hex("ff03 0281 00064140" + ip), true},
 		{capture.LinkTypePPPEther, "mpls 100 and icmp", hex("1100 0001 0022 0281 00064140" + ip), true},
 		{capture.LinkTypeNull, "src host 10.0.0.1", hex("00000002" + ip), true},

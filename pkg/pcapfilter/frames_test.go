@@ -176,11 +176,11 @@ func (f frameMaker) llc() []byte {
 	case 1:
 		return join([]byte{0xaa, 0xaa, 3, 8, 0, 7}, be16(etherAppleTalk), f.bytes(30))
 	case 2:
-		return join([]byte{0xfe, 0xfe, 3, pick(f, byte(0x81), 0x82, 0x83)}, f.bytes(30))
+		return join([]byte{0xfe, 0xfe, 3, pick(f, byte(0x81), 0x82, 0x83, 0x83), 27, 1, 0, byte(14 + f.IntN(15))}, f.bytes(30))
 	case 3:
 		return join([]byte{0xff, 0xff}, f.bytes(30))
 	}
-	return join([]byte{pick(f, byte(0x42), 0xe0, 0xf0, 6), pick(f, byte(0x42), 0xe0, 0xf0, 6), 3}, f.bytes(40))
+	return join([]byte{pick(f, byte(0x42), 0xe0, 0xf0, 6), pick(f, byte(0x42), 0xe0, 0xf0, 6), pick(f, 3, byte(f.Uint32()))}, f.bytes(40))
 }
 
 func (f frameMaker) addr4() []byte {

@@ -149,6 +149,9 @@ func (g *generator) hosts(list []*host) (*condition, error) {
 		rarp, err := g.hostsIn(protoRARP, list)
 		return or(ip, arp, rarp), err
 	}
+	if n.protocol.number == etherDECnet {
+		return nil, errorAt(n.offset, "addresses of DECnet are not supported")
+	}
 	return nil, errorAt(n.offset, "%s has no IP addresses", n.protocol.name).hint("join: %s and host %s", n.protocol.name, n.address)
 }
 

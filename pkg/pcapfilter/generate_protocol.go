@@ -63,11 +63,15 @@ func (g *generator) isoProtocol(number uint32, offset int) (*condition, error) {
 	if err != nil {
 		return nil, err
 	}
-	behind := g.payload
-	if g.header != headerPPP {
-		behind += 3
+	return and(iso, is(g.load(g.isoHeader(), 1), number)), nil
+}
+
+// isoHeader returns the offset of the header of ISO's network layer.
+func (g *generator) isoHeader() uint32 {
+	if g.header == headerPPP {
+		return g.payload
 	}
-	return and(iso, is(g.load(behind, 1), number)), nil
+	return g.payload + 3
 }
 
 func (n *number) generate(g *generator) (*condition, error) {
@@ -88,8 +92,10 @@ func (n *number) generate(g *generator) (*condition, error) {
 		f = familyIPv6
 	case protoISO:
 		return g.isoProtocol(n.value, n.offset)
+	case protoISIS:
+		return g.isisType(n.value, n.offset)
 	default:
-		return nil, errorAt(n.offset, "%s proto is not supported", n.protocol.name).hint("ether, ip, ip6 and iso proto are")
+		return nil, errorAt(n.offset, "%s proto is not supported", n.protocol.name).hint("ether, ip, ip6, iso and isis proto are")
 	}
 	if n.value > 0xff {
 		return nil, errorAt(n.offset, "protocol %d is more than 255", n.value)

@@ -131,7 +131,7 @@ func pppProtocol(number uint32) uint32 {
 		return 0x21
 	case etherIPv6:
 		return 0x57
-	case 0x6003: // DECnet
+	case etherDECnet:
 		return 0x27
 	case etherAppleTalk:
 		return 0x29

@@ -41,6 +41,7 @@ const (
 	etherAARP      = 0x80f3
 	etherAppleTalk = 0x809b
 	etherIPX       = 0x8137
+	etherDECnet    = 0x6003
 
 	sapIP      = 0x06
 	sapIPX     = 0xe0

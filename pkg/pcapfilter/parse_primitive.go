@@ -10,14 +10,14 @@ var kinds = map[string]valueKind{
 // otherKeywords begin primitives that have no qualifiers.
 var otherKeywords = []string{
 	"src", "dst", "mask", "less", "greater", "byte", "broadcast", "multicast", "inbound", "outbound", "ifindex",
-	"vlan", "mpls", "pppoed", "pppoes", "len", "length",
+	"vlan", "mpls", "pppoed", "pppoes", "llc", "len", "length",
 }
 
 // reserved reports whether word is a keyword, so no name.
 func reserved(word string) bool {
 	_, isKind := kinds[word]
 	_, isUnsupported := unsupported[word]
-	return isKind || isUnsupported || protocols[word] != nil || slices.Contains(otherKeywords, word)
+	return isKind || isUnsupported || isisTypes[word] != nil || protocols[word] != nil || slices.Contains(otherKeywords, word)
 }
 
 // primitive parses a test that begins with a keyword. It returns the
@@ -62,6 +62,13 @@ func (p *parser) plainPrimitive() (node, error) {
 	case "pppoed":
 		p.next++
 		return &tunnel{name: t.text, offset: t.offset, any: true}, nil
+	case "llc":
+		p.next++
+		return p.llcType(&llc{offset: t.offset}), nil
+	}
+	if isisTypes[t.text] != nil {
+		p.next++
+		return &isisPacket{name: t.text, offset: t.offset}, nil
 	}
 	return nil, nil
 }
@@ -97,6 +104,16 @@ func (p *parser) tunnelID(n *tunnel) (node, error) {
 	id, err := p.numeral(n.name)
 	n.id = id
 	return n, err
+}
+
+// llcType parses the optional type behind llc.
+func (p *parser) llcType(n *llc) node {
+	t := p.peek()
+	if _, ok := llcTypes[t.text]; ok && (t.kind == tokenWord || t.kind == tokenName) {
+		p.next++
+		n.kind = t.text
+	}
+	return n
 }
 
 // byteTest parses what follows "byte": N OPERATOR N, an old form of a relation

@@ -243,8 +243,11 @@ func portProtocol(asked, named *protocol, t *token) (*protocol, error) {
 // protocolNumber parses the value of proto. Keywords need no backslash here.
 func (p *parser) protocolNumber(q qualifiers) (node, error) {
 	names := ipProtocolNames
-	if q.protocol == protoLink {
+	switch q.protocol {
+	case protoLink:
 		names = linkProtocolNames
+	case protoISO:
+		names = isoProtocolNames
 	}
 	t := p.take()
 	n := t.number

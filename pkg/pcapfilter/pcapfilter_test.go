@@ -82,11 +82,11 @@ func deviates(linkType capture.LinkType, expression string) bool {
 	has := func(words string) bool { return regexp.MustCompile(`\b(` + words + `)\b`).MatchString(expression) }
 	switch linkType {
 	case capture.LinkTypeLinuxSLL:
-		return has("vlan|mpls|esis|isis|clnp|iso proto")
+		return has("vlan|mpls|esis|isis|clnp|iso proto|l1|l2|iih|lsp|snp|csnp|psnp")
 	case capture.LinkTypePPPSerial, capture.LinkTypePPPEther:
 		return has("mpls")
 	case capture.LinkTypeLinuxSLL2:
-		return has("vlan|mpls|esis|isis|clnp|iso|stp|ipx|netbeui|atalk|aarp|ether proto (0x42|0xaa|6)")
+		return has("vlan|mpls|esis|isis|clnp|iso|l1|l2|iih|lsp|snp|csnp|psnp|stp|ipx|netbeui|atalk|aarp|ether proto (0x42|0xaa|6)")
 	}
 	return false
 }

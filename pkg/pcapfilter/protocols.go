@@ -41,6 +41,7 @@ var (
 	protoSCTP  = &protocol{name: "sctp", layer: layerTransport, number: 132, index: true, ports: true}
 	protoICMP6 = &protocol{name: "icmp6", layer: layerTransport, number: 58, family: familyIPv6, index: true}
 	protoISO   = &protocol{name: "iso", layer: layerNetwork, number: sapISO}
+	protoISIS  = &protocol{name: "isis", layer: layerISO, number: 0x83}
 )
 
 // protocols are the keywords for protocols, by word. The several names of the
@@ -51,7 +52,7 @@ var protocols = map[string]*protocol{
 	"ip": protoIP, "ip6": protoIP6, "arp": protoARP, "rarp": protoRARP,
 	"atalk":   {name: "atalk", layer: layerNetwork, number: etherAppleTalk, index: true},
 	"aarp":    {name: "aarp", layer: layerNetwork, number: etherAARP},
-	"decnet":  {name: "decnet", layer: layerNetwork, number: 0x6003, index: true},
+	"decnet":  {name: "decnet", layer: layerNetwork, number: etherDECnet, index: true},
 	"lat":     {name: "lat", layer: layerNetwork, number: 0x6004, index: true},
 	"sca":     {name: "sca", layer: layerNetwork, number: 0x6007, index: true},
 	"mopdl":   {name: "mopdl", layer: layerNetwork, number: 0x6001, index: true},
@@ -62,7 +63,7 @@ var protocols = map[string]*protocol{
 	"iso":     protoISO,
 
 	"esis": {name: "esis", layer: layerISO, number: 0x82}, "es-is": {name: "esis", layer: layerISO, number: 0x82},
-	"isis": {name: "isis", layer: layerISO, number: 0x83}, "is-is": {name: "isis", layer: layerISO, number: 0x83},
+	"isis": protoISIS, "is-is": protoISIS,
 	"clnp": {name: "clnp", layer: layerISO, number: 0x81},
 
 	"tcp": protoTCP, "udp": protoUDP, "sctp": protoSCTP, "icmp6": protoICMP6,
@@ -84,9 +85,7 @@ var unsupported = map[string]string{
 	"addr1": wireless, "addr2": wireless, "addr3": wireless, "addr4": wireless, "ra": wireless, "ta": wireless,
 	"address1": wireless, "address2": wireless, "address3": wireless, "address4": wireless,
 	"geneve": "its inner frame has no fixed place", "vxlan": "its inner frame has no fixed place",
-	"llc": "it is hardly used", "l1": isisLevels, "l2": isisLevels, "iih": isisLevels, "lsp": isisLevels,
-	"snp": isisLevels, "csnp": isisLevels, "psnp": isisLevels,
-	"lane": atm, "metac": atm, "bcc": atm, "oam": atm, "oamf4": atm, "oamf4ec": atm, "oamf4sc": atm, "sc": atm,
+	"lane": atm, "metac": atm, "bcc": atm, "oam": atm, "oamf4": atm, "oamf4e": atm, "oamf4ec": atm, "oamf4s": atm, "oamf4sc": atm, "sc": atm,
 	"ilmic": atm, "vpi": atm, "vci": atm, "connectmsg": atm, "metaconnect": atm,
 	"on": pf, "ifname": pf, "rset": pf, "ruleset": pf, "rnr": pf, "rulenum": pf, "srnr": pf, "subrulenum": pf,
 	"reason": pf, "action": pf,
@@ -95,11 +94,10 @@ var unsupported = map[string]string{
 }
 
 const (
-	wireless   = "802.11 link types are not supported"
-	isisLevels = "tests of IS-IS packet types are not supported"
-	atm        = "ATM link types are not supported"
-	pf         = "BSD's packet filter logs are not supported"
-	ss7        = "SS7 link types are not supported"
+	wireless = "802.11 link types are not supported"
+	atm      = "ATM link types are not supported"
+	pf       = "BSD's packet filter logs are not supported"
+	ss7      = "SS7 link types are not supported"
 )
 
 // ipProtocolNames are the names that "proto" takes, as in Debian's
@@ -113,9 +111,12 @@ var ipProtocolNames = map[string]uint32{
 	"mobility-header": 135, "udplite": 136, "mpls-in-ip": 137, "manet": 138, "hip": 139, "shim6": 140, "wesp": 141, "rohc": 142,
 }
 
+// isoProtocolNames are the names that "iso proto" takes.
+var isoProtocolNames = map[string]uint32{"clnp": 0x81, "esis": 0x82, "isis": 0x83}
+
 // linkProtocolNames are the names that "ether proto" takes.
 var linkProtocolNames = map[string]uint32{
-	"aarp": etherAARP, "arp": etherARP, "atalk": etherAppleTalk, "decnet": 0x6003, "ip": etherIPv4, "ip6": etherIPv6, "lat": 0x6004,
+	"aarp": etherAARP, "arp": etherARP, "atalk": etherAppleTalk, "decnet": etherDECnet, "ip": etherIPv4, "ip6": etherIPv6, "lat": 0x6004,
 	"loopback": 0x9000, "mopdl": 0x6001, "moprc": 0x6002, "rarp": etherRARP, "sca": 0x6007, "lldp": 0x88cc, "slow": 0x8809,
 	"iso": sapISO, "stp": 0x42, "ipx": sapIPX, "netbeui": sapNetBEUI,
 }

@@ -18,6 +18,7 @@ var services = map[string]service{
 	"netbios-ssn": {139, protoTCP}, "imap": {143, protoTCP}, "imap2": {143, protoTCP}, "snmp": {161, nil}, "snmp-trap": {162, nil},
 	"snmptrap": {162, nil}, "bgp": {179, protoTCP}, "ldap": {389, nil}, "https": {443, nil}, "microsoft-ds": {445, protoTCP},
 	"submissions": {465, protoTCP}, "isakmp": {500, protoUDP}, "syslog": {514, nil}, "shell": {514, protoTCP},
+	"biff": {512, protoUDP}, "exec": {512, protoTCP}, "login": {513, protoTCP}, "who": {513, protoUDP},
 	"printer": {515, protoTCP}, "route": {520, protoUDP}, "submission": {587, protoTCP}, "ldaps": {636, nil},
 	"domain-s": {853, nil}, "rsync": {873, protoTCP}, "ftps": {990, protoTCP}, "telnets": {992, protoTCP}, "imaps": {993, protoTCP},
 	"pop3s": {995, protoTCP}, "socks": {1080, protoTCP}, "openvpn": {1194, nil}, "ms-sql-s": {1433, protoTCP},
