@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"math/rand/v2"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
@@ -119,6 +121,68 @@ func TestCutoff(t *testing.T) {
 				t.Errorf("%+v, %d packets, %d drops", counts, packets, drops)
 			}
 		})
+	}
+}
+
+// TestCutoffOnSeveralProcessors has packets of one flow at the same time, segments
+// in any order: what is whole and what is cut is the same as with one processor.
+func TestCutoffOnSeveralProcessors(t *testing.T) {
+	netnstest.RequireBPF(t)
+	const (
+		payload    = 100
+		packets    = 4000
+		limit      = packets / 2 * payload
+		base       = 1<<32 - limit/3 // the numbers wrap on the way
+		processors = 4
+	)
+	a, b := netip.MustParseAddrPort("10.0.0.1:80"), netip.MustParseAddrPort("10.0.0.2:4000")
+	for _, protocol := range []byte{protoTCP, protoUDP} {
+		f, err := NewFilter(Config{Cutoff: limit})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if _, err := f.Set(nil); err != nil {
+			t.Fatal(err)
+		}
+		run := func(frame []byte) (whole bool) {
+			verdict, _, err := f.main.Test(testRun(frame[14:]))
+			if err != nil {
+				t.Error(err)
+			}
+			return int(verdict) >= len(frame)-14
+		}
+		if protocol == protoTCP {
+			run(sequenced(payloadFrame(protoTCP, a, b, tcpSYN, 0), base-1))
+		}
+		order := rand.New(rand.NewPCG(3, 5)).Perm(packets)
+		whole := make([]int, processors)
+		var wait sync.WaitGroup
+		for p := range processors {
+			wait.Go(func() {
+				for _, place := range order[p*packets/processors:][:packets/processors] {
+					frame := payloadFrame(protocol, a, b, 0x10, payload)
+					if protocol == protoTCP {
+						frame = sequenced(frame, base+uint32(place*payload))
+					}
+					got := run(frame)
+					if got {
+						whole[p]++
+					}
+					if want := place*payload < limit; protocol == protoTCP && got != want {
+						t.Errorf("segment at byte %d of %d: whole %v", place*payload, limit, got)
+					}
+				}
+			})
+		}
+		wait.Wait()
+		sum := 0
+		for _, n := range whole {
+			sum += n
+		}
+		if sum != limit/payload {
+			t.Errorf("protocol %d: %d packets whole, want %d", protocol, sum, limit/payload)
+		}
 	}
 }
 
