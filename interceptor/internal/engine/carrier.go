@@ -61,7 +61,14 @@ func (c *carrier) Data(d flow.Direction, chunk reassembly.Chunk) {
 
 // decide looks at the first bytes of a direction.
 func (c *carrier) decide(d flow.Direction, chunk reassembly.Chunk) {
-	protocol := detect(c.prefix(d, chunk.Bytes), c.lenient)
+	whole := c.prefix(d, chunk.Bytes)
+	protocol := detect(whole, c.lenient)
+	if protocol == Unknown && c.lenient && len(whole) > len(chunk.Bytes) {
+		// What was held is the end of something, or the byte of a keep-alive
+		// probe; this chunk starts a segment, so it may start a message.
+		c.passHeld(d)
+		protocol = detect(chunk.Bytes, true)
+	}
 	switch full := c.heldLen+len(chunk.Bytes) > maxHeld || len(c.held) >= maxHeldChunks; {
 	case protocol == Undecided && full:
 		protocol = Unknown
@@ -139,6 +146,16 @@ func (c *carrier) skip(d flow.Direction, chunk reassembly.Chunk) {
 	chunk.Bytes, chunk.Offset = chunk.Bytes[last:], chunk.Offset+int64(last)
 	c.hold(d, chunk)
 	c.held[len(c.held)-1].skipped = true
+}
+
+// passHeld is skip for what is held of direction d.
+func (c *carrier) passHeld(d flow.Direction) {
+	for i := len(c.held) - 1; i >= 0; i-- {
+		if h := c.held[i]; h.d == d && !h.gap {
+			c.skip(d, h.chunk)
+			return
+		}
+	}
 }
 
 // become settles the protocol and hands over what was held.

@@ -96,6 +96,8 @@ func TestConnectionDecides(t *testing.T) {
 		{"server speaks first", false, []string{"S:220 mail.example ESMTP\r\n", "C:EHLO me\r\n"}, Unknown, 0},
 		{"joined inside a body", true, []string{"S:...the rest of a body", "C:" + request, "S:" + response}, HTTP1, 1},
 		{"joined inside something else", true, []string{"S:\x00\x01\x02", "C:\x00\x01"}, Undecided, 0},
+		{"joined at a keep-alive probe", true, []string{"C:\x00", "C:" + request, "S:" + response, "C:" + request, "S:" + response}, HTTP1, 2},
+		{"joined at the end of a request", true, []string{"C:POST", "C:" + request, "S:" + response, "C:" + request, "S:" + response}, HTTP1, 2},
 		{"first bytes lost", false, []string{"c:lost", "C:mething else", "S:" + "xyz", "C:" + request, "S:" + response}, HTTP1, 1},
 		{"too little", false, []string{"C:GE"}, Undecided, 0},
 	}

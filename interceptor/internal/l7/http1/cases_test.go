@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"capstan/pkg/flow"
 	"capstan/pkg/reassembly"
@@ -593,6 +594,35 @@ func TestCase70MoreResponsesThanRequests(t *testing.T) {
 	}
 	expect(t, h.close(reassembly.CloseFIN), "GET /0 0 > 200 1 +", "GET /1 0 > 200 1 +", "- > 200 5 no_request",
 		"GET /2 0 > 200 1 +", "GET /3 0 > 200 1 +", "- > 200 5 no_request", "GET /4 0 > 200 1 +")
+}
+
+func TestStatusLinesThatBrowsersTake(t *testing.T) {
+	for _, line := range []string{
+		"HTTP/1.01 200 ok", "HTTP/1.10 200 ok", "HTTP/1.1\t200 ok", "HTTP/1\x00.1 200 ok", "HTTP/1.\xff 200 ok", "HTTP/1.1  200", "HTTP/1.1 \t200 ok",
+	} {
+		for _, size := range []int{1, 100} {
+			h := full(t)
+			h.client(get(1))
+			for b := line + "\r\nContent-Length: 1\r\n\r\na"; b != ""; {
+				n := min(size, len(b))
+				h.server(b[:n])
+				b = b[n:]
+			}
+			h.client(get(2))
+			h.server(ok("bb"))
+			xs := h.close(reassembly.CloseFIN)
+			expect(t, xs, "GET /1 0 > 200 1 + malformed", "GET /2 0 > 200 2 +")
+			if v := xs[0].Response.Version; !utf8.ValidString(v) {
+				t.Errorf("version %q", v)
+			}
+		}
+	}
+	for _, line := range []string{"HTTP 200 ok", "HTTP/1.1.1.1.1.1.1.1.1 200 ok", "HTTP/1.1", "HTTQ/1.1 200 ok"} {
+		h := full(t)
+		h.client(get(1))
+		h.server(line + "\r\nContent-Length: 1\r\n\r\na")
+		expect(t, h.close(reassembly.CloseFIN), "GET /1 0 > - no_response")
+	}
 }
 
 func TestCase71RolesByContent(t *testing.T) {

@@ -16,8 +16,9 @@ const (
 // LooksLikeRequest reports whether b starts like an HTTP/1 request: a method of
 // 3 to 20 capital letters, dashes and underscores, a space, a target and
 // " HTTP/1.". Behind a known method a path is enough, if it is long or ends the
-// line, and so is the version alone. Empty lines may stand in front (RFC 9112 §2.2).
-// With ok false, needMore tells that more bytes could still make it true.
+// line, so is the version alone, and there may be spaces before a path and in it.
+// Empty lines may stand in front (RFC 9112 §2.2). With ok false, needMore tells that
+// more bytes could still make it true.
 func LooksLikeRequest(b []byte) (ok, needMore bool) {
 	b = bytes.TrimLeft(b, "\r\n")
 	n := 0
@@ -31,23 +32,42 @@ func LooksLikeRequest(b []byte) (ok, needMore bool) {
 		return false, false
 	}
 	target := b[n+1:]
+	known := knownMethod(b[:n])
+	if known {
+		target = bytes.TrimLeft(target, " ")
+	}
 	for i, c := range target {
 		if c > ' ' && c != 0x7f {
 			continue
 		}
-		if (c == '\r' || c == '\n') && i > 0 && knownMethod(b[:n]) {
+		if (c == '\r' || c == '\n') && i > 0 && known {
 			version, _ := startsWith(target, "HTTP/1.")
 			return version || target[0] == '/', false
 		}
 		if c != ' ' || i == 0 {
 			return false, false
 		}
-		return startsWith(target[i+1:], "HTTP/1.")
+		if ok, needMore = startsWith(target[i+1:], "HTTP/1."); ok || needMore || !known || target[0] != '/' {
+			return ok, needMore
+		}
+		return versionFollows(target[i:])
 	}
-	if len(target) >= certainTargetLen && target[0] == '/' && knownMethod(b[:n]) {
+	if len(target) >= certainTargetLen && target[0] == '/' && known {
 		return true, false
 	}
 	return false, len(target) < maxDetectLen
+}
+
+// versionFollows reports whether " HTTP/1." is in b's first line: a target with
+// spaces in it, which nobody may send and exploits do.
+func versionFollows(b []byte) (ok, needMore bool) {
+	b = b[:min(len(b), maxDetectLen)]
+	end := bytes.IndexAny(b, "\r\n")
+	if end >= 0 {
+		b = b[:end]
+	}
+	ok = bytes.Contains(b, []byte(" HTTP/1."))
+	return ok, !ok && end < 0 && len(b) < maxDetectLen
 }
 
 // LooksLikeResponse reports whether b starts like an HTTP/1 response:

@@ -196,7 +196,7 @@ func (h *half) give(s state) {
 
 // abort ends the message in progress, if there is one, before its end.
 func (h *half) abort(f capstanv1.Flaw) {
-	if h.state == stateHead && h.lined {
+	if h.state == stateHead && (h.lined || h.partialLine()) {
 		h.partialSection()
 	}
 	if !h.request && h.c.group != nil {

@@ -145,11 +145,34 @@ func (h *half) wholeSection(b []byte) {
 	h.endSection()
 }
 
-// partialSection records the whole lines of a section that ends early.
+// partialSection records the whole lines of a section that ends early, or the
+// part of its start line.
 func (h *half) partialSection() {
 	if !h.interim {
 		h.keepSection(h.c.shared.text.String(h.buf[:h.lineStart]))
 	}
+}
+
+// partialLine takes a start line that ends early, as all do where the snap
+// length is short, if it says what matters: method and target, or the status.
+func (h *half) partialLine() bool {
+	if h.request {
+		end, ok := targetEnd(h.buf)
+		if !ok {
+			return false
+		}
+		h.reqLine, h.lined = requestLine{methodEnd: bytes.IndexByte(h.buf, ' '), targetEnd: end}, true
+		h.reqLine.targetStart = h.reqLine.methodEnd + 1
+		h.beginRequest(h.buf)
+	} else {
+		if ok, _ := LooksLikeResponse(h.buf); !ok {
+			return false
+		}
+		h.status, h.lined = parseStatusLine(bytes.TrimSuffix(h.buf, []byte("\r")))
+		h.beginResponse()
+	}
+	h.lineStart = len(h.buf)
+	return true
 }
 
 // keepSection records a start line and fields, or trailers. The record shares
@@ -194,7 +217,7 @@ func (h *half) keepSection(s string) {
 	m, l := &h.a.msg, &h.status
 	m.Version, m.Reason = s[:l.versionEnd], s[l.reasonStart:l.reasonEnd]
 	if !valid {
-		m.Reason = clean(m.Reason)
+		m.Version, m.Reason = clean(m.Version), clean(m.Reason)
 	}
 	m.Headers = fields
 }

@@ -2,6 +2,13 @@ package http1
 
 import "bytes"
 
+// protocolName is what every HTTP-version starts with, and maxVersionLen how
+// long one may be that is none.
+const (
+	protocolName  = "HTTP/"
+	maxVersionLen = 16
+)
+
 // maxMethodLen bounds a method; the longest registered one has 17 bytes.
 const maxMethodLen = 32
 
@@ -27,7 +34,7 @@ func parseRequestLine(line []byte) (l requestLine, ok bool) {
 	l.targetEnd = end
 	last := bytes.LastIndexByte(line[:end], ' ')
 	version := line[last+1 : end]
-	if last >= l.methodEnd && bytes.HasPrefix(version, []byte("HTTP/")) {
+	if last >= l.methodEnd && bytes.HasPrefix(version, []byte(protocolName)) {
 		l.versionStart, l.versionEnd = last+1, end
 		l.targetEnd = last
 	}
@@ -37,7 +44,7 @@ func parseRequestLine(line []byte) (l requestLine, ok bool) {
 			return l, false
 		}
 		l.malformed = true
-	case version[len("HTTP/")] != '1':
+	case version[len(protocolName)] != '1':
 		l.malformed = true
 		if string(line[:l.methodEnd]) == "PRI" {
 			return l, false // the preface of HTTP/2 (RFC 9113 §3.4)
@@ -65,6 +72,24 @@ func cutRequestLine(b []byte) (l requestLine, ok bool) {
 	return l, true
 }
 
+// targetEnd returns where the target ends that starts a request with a known
+// method, if b, the first part of its line, holds the whole of it and it is one.
+func targetEnd(b []byte) (end int, ok bool) {
+	method := bytes.IndexByte(b, ' ')
+	if method < 0 || !knownMethod(b[:method]) {
+		return 0, false
+	}
+	target := b[method+1:]
+	end = bytes.IndexByte(target, ' ')
+	if end < 1 || !isTarget(target[:end]) {
+		return 0, false
+	}
+	if rest := bytes.TrimSuffix(target[end+1:], []byte("\r")); !bytes.HasPrefix([]byte("HTTP/1.1"), rest) && !isVersion(rest) {
+		return 0, false
+	}
+	return method + 1 + end, true
+}
+
 // statusLine holds the parts of a status line (RFC 9112 §4), as requestLine
 // does.
 type statusLine struct {
@@ -74,15 +99,21 @@ type statusLine struct {
 	malformed              bool
 }
 
-// parseStatusLine takes a line without its end, or the start of one.
+// parseStatusLine takes a line without its end, or the start of one. It is
+// called where a status line has to be, so whatever browsers take for one is
+// one, marked malformed if its version is none or a tab follows that.
 func parseStatusLine(line []byte) (l statusLine, ok bool) {
-	l.versionEnd = bytes.IndexByte(line, ' ')
-	if l.versionEnd < 0 || !isVersion(line[:l.versionEnd]) {
-		return l, false
+	if l.versionEnd = len("HTTP/1.1"); len(line) > l.versionEnd && line[l.versionEnd] == ' ' && isVersion(line[:l.versionEnd]) {
+		l.malformed = line[len(protocolName)] != '1'
+	} else {
+		l.malformed = true
+		l.versionEnd = bytes.IndexAny(line, " \t")
+		if l.versionEnd < len(protocolName) || l.versionEnd > maxVersionLen || !bytes.HasPrefix(line, []byte(protocolName)) {
+			return l, false
+		}
 	}
-	l.malformed = line[len("HTTP/")] != '1'
 	at := l.versionEnd + 1
-	for at < len(line) && line[at] == ' ' {
+	for at < len(line) && (line[at] == ' ' || line[at] == '\t') {
 		at++
 		l.malformed = true
 	}
@@ -117,22 +148,23 @@ func couldBeRequestLine(b []byte) bool {
 
 // couldBeStatusLine is couldBeRequestLine for status lines.
 func couldBeStatusLine(b []byte) bool {
-	const form = "HTTP/0.0 "
-	for i := range min(len(b), len(form)) {
-		if form[i] == '0' {
-			if b[i] < '0' || b[i] > '9' {
-				return false
-			}
-		} else if b[i] != form[i] {
-			return false
-		}
-	}
-	return true
+	n := min(len(b), len(protocolName))
+	return string(b[:n]) == protocolName[:n] &&
+		(len(b) <= maxVersionLen || bytes.ContainsAny(b[:maxVersionLen+1], " \t"))
 }
 
 // isVersion reports whether b has the form of HTTP-version (RFC 9112 §2.3).
 func isVersion(b []byte) bool {
-	return len(b) == len("HTTP/1.1") && couldBeStatusLine(b)
+	const form = "HTTP/0.0"
+	if len(b) != len(form) {
+		return false
+	}
+	for i := range form {
+		if form[i] == '0' && (b[i] < '0' || b[i] > '9') || form[i] != '0' && b[i] != form[i] {
+			return false
+		}
+	}
+	return true
 }
 
 func isTarget(b []byte) bool {

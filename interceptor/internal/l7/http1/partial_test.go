@@ -1,0 +1,48 @@
+package http1
+
+import (
+	"testing"
+
+	"capstan/pkg/reassembly"
+)
+
+// TestPartialStartLine cuts messages off in their first line, as a short snap
+// length does.
+func TestPartialStartLine(t *testing.T) {
+	for _, tc := range []struct {
+		name, request, response string
+		want                    []string
+	}{
+		{"both", "GET /1 HTT", "HTTP/1.1 404 Not", []string{"GET /1 0 > 404 0 gap"}},
+		{"behind the target", "GET /1 ", "HTTP/1.1 404 ", []string{"GET /1 0 > 404 0 gap"}},
+		{"at the line's end", "GET /1 HTTP/1.1\r", "HTTP/1.1 404\r", []string{"GET /1 0 > 404 0 gap"}},
+		{"in the target and the status", "GET /1", "HTTP/1.1 40", nil},
+		{"in the status", "GET /1 HTTP/1.0", "HTTP/1.1 404", []string{"GET /1 0 > - gap no_response"}},
+		{"no method", "SOME bytes HTTP/1.1", "HTTP/1.1 404 Not", []string{"- > 404 0 gap no_request"}},
+		{"no version", "GET the rest", "HTTP/1.1 404 Not", []string{"- > 404 0 gap no_request"}},
+		{"interim", "GET /1 ", "HTTP/1.1 100 Cont", []string{"GET /1 0 > - gap no_response"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			h := full(t)
+			h.client(tc.request)
+			h.gap(fromClient, 500)
+			h.server(tc.response)
+			h.gap(fromServer, 500)
+			expect(t, h.close(reassembly.CloseFIN), tc.want...)
+		})
+	}
+	t.Run("closed", func(t *testing.T) {
+		h := full(t)
+		h.client("GET /1 HTT")
+		expect(t, h.close(reassembly.CloseRST), "GET /1 0 > - no_response closed_early")
+	})
+	t.Run("what follows is paired", func(t *testing.T) {
+		h := full(t)
+		h.client("GET /1 HTT")
+		h.gap(fromClient, 30)
+		h.server(ok("a"))
+		h.client(get(2))
+		h.server(ok("bb"))
+		expect(t, h.close(reassembly.CloseFIN), "GET /1 0 > 200 1 gap", "GET /2 0 > 200 2 +")
+	})
+}
