@@ -135,10 +135,17 @@ func TestFlowParameters(t *testing.T) {
 		return flowsOf(packets, ip)
 	}
 	t.Run("flows", func(t *testing.T) {
-		flows := capture(t, "cap0?flows=1/4", 14)
+		c := unixClient(t, path)
+		stream := c.capture("cap0?flows=1/4", 0, everything)
+		sendFrames(t, peer, "gen0", datagrams()...)
+		packets, stats := c.end(stream)
+		flows := flowsOf(packets, 14)
 		checkWhole(t, flows, 14)
 		if len(flows) == 0 || len(flows) == flowCount {
 			t.Errorf("%d flows", len(flows))
+		}
+		if left := len(datagrams()) - len(packets); int(stats.OtherFlows) != left {
+			t.Errorf("%d frames are told to be of other flows, want %d", stats.OtherFlows, left)
 		}
 	})
 	for _, device := range []string{"cap0?cutoff=200", "cap0?cutoff=200&filter=udp+dst+port+9", "cap0?cutoff=101&dir=in"} {

@@ -134,6 +134,9 @@ func vectors() []vector {
 			"00 89 0000 00000010",
 			"00000001 00000002 00000003 00000004", // ifrecv, ifdrop, krnldrop, svrcapt
 		}, nil},
+		{"stats of a share of connections", &StatsReply{Received: 1, InterfaceDropped: 2, KernelDropped: 3, Sent: 4, OtherFlows: 5}, []string{
+			"00 89 0000 00000014", "00000001 00000002 00000003 00000004", "00000005",
+		}, func(n int) bool { return n >= 16 }},
 		{"end", &EndCapRequest{}, []string{"00 0a 0000 00000000"}, anyLen},
 		{"end reply", &EndCapReply{}, []string{"00 8a 0000 00000000"}, anyLen},
 		{"close", &Close{}, []string{"00 06 0000 00000000"}, anyLen},
@@ -196,7 +199,7 @@ func TestBodyLengths(t *testing.T) {
 				}
 			}
 			switch v.msg.(type) {
-			case *OpenRequest, *Error, *AuthReply: // what follows is part of the text, or of a longer form
+			case *OpenRequest, *Error, *AuthReply, *StatsReply: // what follows is part of the text, or of a longer form
 				return
 			}
 			got := fresh(v.msg)

@@ -9,6 +9,10 @@ type StatsReply struct {
 	InterfaceDropped uint32 // ps_ifdrop: lost by the interface
 	KernelDropped    uint32 // ps_drop: lost since the ring was full
 	Sent             uint32 // handed to the data channel
+	// OtherFlows counts frames of connections that the device's parameter flows
+	// leaves out. It is an extension, sent if it is not 0: libpcap's client skips
+	// what follows the counters that it knows.
+	OtherFlows uint32
 }
 
 // Type returns [TypeStatsReply].
@@ -20,7 +24,11 @@ func (m *StatsReply) appendBody(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, m.Received)
 	dst = binary.BigEndian.AppendUint32(dst, m.InterfaceDropped)
 	dst = binary.BigEndian.AppendUint32(dst, m.KernelDropped)
-	return binary.BigEndian.AppendUint32(dst, m.Sent)
+	dst = binary.BigEndian.AppendUint32(dst, m.Sent)
+	if m.OtherFlows != 0 {
+		dst = binary.BigEndian.AppendUint32(dst, m.OtherFlows)
+	}
+	return dst
 }
 
 func (m *StatsReply) decodeBody(_ uint16, c cursor) error {
@@ -28,5 +36,8 @@ func (m *StatsReply) decodeBody(_ uint16, c cursor) error {
 	m.InterfaceDropped = c.u32("ifdrop")
 	m.KernelDropped = c.u32("krnldrop")
 	m.Sent = c.u32("svrcapt")
+	if c.left() >= 4 {
+		m.OtherFlows = c.u32("other flows")
+	}
 	return c.done()
 }

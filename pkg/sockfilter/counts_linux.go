@@ -21,6 +21,8 @@ type Counts struct {
 	// Inactive is the part of Excluded that came before the first Set or
 	// after Stop.
 	Inactive uint64
+	// OtherFlows is the part of Excluded that Config.Flows has left out.
+	OtherFlows uint64
 	// Sampled counts the frames that the program accepted and that the kernel's
 	// sampling left out.
 	Sampled uint64
@@ -33,15 +35,16 @@ type Counts struct {
 
 // counters is one processor's value in the counters' map.
 type counters struct {
-	Seen, Ruled, Inactive uint64
+	Seen, Ruled, Inactive, OtherFlows uint64
 }
 
 // Offsets in counters.
 const (
-	counterSeen     = 0
-	counterRuled    = 8
-	counterInactive = 16
-	countersLen     = 24
+	counterSeen       = 0
+	counterRuled      = 8
+	counterInactive   = 16
+	counterOtherFlows = 24
+	countersLen       = 32
 )
 
 // Counts returns the counters summed over all processors.
@@ -63,6 +66,7 @@ func (f *Filter) Counts() (Counts, error) {
 		c.Seen += v.Seen
 		c.Excluded += v.Ruled + v.Inactive
 		c.Inactive += v.Inactive
+		c.OtherFlows += v.OtherFlows
 	}
 	return c, nil
 }

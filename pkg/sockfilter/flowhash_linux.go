@@ -45,7 +45,7 @@ func signed(v uint64) int64 { return int64(v) }
 const regHash = asm.R7
 
 // selectFlow goes on at labelClient with frames of the wanted shard and of the
-// wanted connections, with others at labelExcluded.
+// wanted connections, with others at labelExcluded or labelOtherFlow.
 func (c *Config) selectFlow() asm.Instructions {
 	d := dissector{errors: true, found: "flow", none: "no flow"}
 	d.dissect()
@@ -62,14 +62,17 @@ func (c *Config) selectFlow() asm.Instructions {
 		d.emit(
 			asm.RSh.Imm(regHash, 32), // other bits than a shard's
 			asm.Mod.Imm(regHash, int32(c.Flows)),
-			asm.JNE.Imm(regHash, 0, labelExcluded),
+			asm.JNE.Imm(regHash, 0, labelOtherFlow),
 		)
 	}
 	d.emit(asm.Ja.Label(labelClient))
 	d.at("no flow")
-	if c.Shard.Index != 0 || c.Flows > 1 {
+	switch {
+	case c.Shard.Index != 0:
 		d.emit(asm.Ja.Label(labelExcluded))
-	} else {
+	case c.Flows > 1:
+		d.emit(asm.Ja.Label(labelOtherFlow))
+	default:
 		d.emit(asm.Ja.Label(labelClient))
 	}
 	return d.ins

@@ -12,13 +12,14 @@ import (
 
 // Labels of the prologue.
 const (
-	labelOthers   = "others"   // not a packet of our own
-	labelClient   = "client"   // go on to the client's program
-	labelExcluded = "excluded" // count and drop
-	labelDrop     = "drop"
-	labelTagged   = "tagged"   // go on to the program for frames with a tag apart
-	labelInPlace  = "in place" // go on to the program for frames with a tag in place
-	labelInactive = "inactive" // there is no program
+	labelOthers    = "others"     // not a packet of our own
+	labelClient    = "client"     // go on to the client's program
+	labelOtherFlow = "other flow" // count, then as excluded
+	labelExcluded  = "excluded"   // count and drop
+	labelDrop      = "drop"
+	labelTagged    = "tagged"   // go on to the program for frames with a tag apart
+	labelInPlace   = "in place" // go on to the program for frames with a tag in place
+	labelInactive  = "inactive" // there is no program
 )
 
 // Registers of the prologue, beside regCtx.
@@ -39,6 +40,11 @@ func (f *Filter) prologue() asm.Instructions {
 	ins = append(ins, inactive...)
 	if f.cfg.excludes() {
 		ins = append(ins, asm.Ja.Label(labelDrop))
+		if f.cfg.Flows > 1 {
+			other := count(counterOtherFlows)
+			other[0] = other[0].WithSymbol(labelOtherFlow)
+			ins = append(ins, other...) // and excluded
+		}
 		excluded := count(counterRuled)
 		excluded[0] = excluded[0].WithSymbol(labelExcluded)
 		ins = append(ins, excluded...)

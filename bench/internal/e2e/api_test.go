@@ -27,7 +27,21 @@ func newAPISite(t *testing.T, args ...string) *apiSite {
 	t.Helper()
 	s := &apiSite{network: newNetwork(t), t: t, socket: filepath.Join(t.TempDir(), "api")}
 	startRpcapd(t, s.server, "-n", "-b", "127.0.0.1")
-	s.interceptor, _ = startInterceptor(t, s.server, []string{"rpcap://127.0.0.1/eth0"}, append(args, "--api-socket", s.socket)...)
+	s.start([]string{"rpcap://127.0.0.1/eth0"}, args...)
+	return s
+}
+
+// start starts the interceptor and the service.
+func (s *apiSite) start(sources []string, args ...string) {
+	s.t.Helper()
+	s.interceptor, _ = startInterceptor(s.t, s.server, sources, append(args, "--api-socket", s.socket)...)
+	s.serve()
+}
+
+// serve starts the service.
+func (s *apiSite) serve() {
+	s.t.Helper()
+	t := s.t
 	listener, err := s.server.Listen("tcp", serverIP+":8080")
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +57,6 @@ func newAPISite(t *testing.T, args ...string) *apiSite {
 		_ = service.Serve(listener)
 	}()
 	t.Cleanup(func() { service.Close(); <-done })
-	return s
 }
 
 // ask makes requests for paths, one after the other.
@@ -64,9 +77,12 @@ func (s *apiSite) ask(paths ...string) {
 // run runs a command at the API and returns what it writes.
 func (s *apiSite) run(args ...string) string {
 	s.t.Helper()
-	out, err := s.command(args...).Output()
+	cmd := s.command(args...)
+	var problems strings.Builder
+	cmd.Stderr = &problems
+	out, err := cmd.Output()
 	if err != nil {
-		s.t.Fatalf("%v: %v\n%s", args, err, out)
+		s.t.Fatalf("%v: %v\n%s%s", args, err, out, problems.String())
 	}
 	return string(out)
 }

@@ -59,6 +59,7 @@ func words(name fmt.Stringer) string { return strings.ReplaceAll(name.String(), 
 
 func (e *entries) capture(l *Ledger) {
 	s := &l.Source
+	e.some("frames.other_connections", 0, s.ServerOtherFlows, "frames left out by the server: of connections that are not captured, since one in so many is")
 	e.line("frames.captured", 0, s.ServerReceived, "frames captured by the server, as of its last report")
 	e.line("frames.lost_in_ring", 1, s.ServerDropped, "lost in its ring")
 	e.some("frames.lost_by_interface", 1, s.ServerInterfaceDropped, "lost by the interface before")

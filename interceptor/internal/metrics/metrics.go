@@ -167,6 +167,7 @@ func serverFrames(l *ledger.Ledger, sample func(float64, ...string)) {
 	sample(float64(l.Source.ServerDropped), "dropped")
 	sample(float64(l.Source.ServerInterfaceDropped), "interface_dropped")
 	sample(float64(l.Source.Missing), "missing")
+	sample(float64(l.Source.ServerOtherFlows), "other_connections")
 }
 
 func frames(l *ledger.Ledger, sample func(float64, ...string)) {

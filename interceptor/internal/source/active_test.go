@@ -2,7 +2,9 @@ package source
 
 import (
 	"context"
+	"errors"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -86,6 +88,38 @@ func TestClientFilter(t *testing.T) {
 		if err := s.Run(t.Context(), sink); err == nil || sink.frames != 1 {
 			t.Errorf("%s: %v, %d frames", tc.device, err, sink.frames)
 		}
+	}
+}
+
+// TestSetShareWithoutParameters: a share of the connections can't be had of a
+// server that captures all of them, and what is in effect is told.
+func TestSetShareWithoutParameters(t *testing.T) {
+	unknown := []rpcaptest.Step{
+		rpcaptest.Send(&rpcap.Error{Code: rpcap.CodeOpen, Text: "No such device exists"}), rpcaptest.Open("eth0"),
+	}
+	server := rpcaptest.Start(t, rpcaptest.Config{}, slices.Concat(
+		[]rpcaptest.Step{rpcaptest.Authenticate(), rpcaptest.Expect(&rpcap.OpenRequest{Device: "eth0?dir=in"})}, unknown,
+		[]rpcaptest.Step{rpcaptest.ExpectType(rpcap.TypeStartCapRequest), rpcaptest.StartData(0), rpcaptest.SendData(packets(1)),
+			rpcaptest.Expect(&rpcap.OpenRequest{Device: "eth0?flows=1/4"})}, unknown,
+		[]rpcaptest.Step{rpcaptest.SendData(packets(1)), rpcaptest.CloseData(), rpcaptest.CloseControl()},
+	)...)
+	u := server.URL()
+	u.Device = "eth0?dir=in"
+	s := NewRPCAP(RPCAPConfig{URL: u, Log: discard(), ReconnectTimeout: 50 * time.Millisecond})
+	sink := &counter{enough: func(c *counter) {
+		if c.frames != 1 || c.lost > 0 {
+			return
+		}
+		var settings *SettingsError
+		if _, err := s.Set(t.Context(), Settings{Device: "eth0?flows=1/4"}); !errors.As(err, &settings) {
+			t.Errorf("%v", err)
+		}
+		if got := s.Settings(); got != (Settings{Device: "eth0"}) {
+			t.Errorf("%+v", got)
+		}
+	}}
+	if err := s.Run(t.Context(), sink); err == nil || sink.frames != 2 {
+		t.Errorf("%v, %d frames", err, sink.frames)
 	}
 }
 

@@ -22,8 +22,9 @@ type Settings struct {
 // ErrNotCapturing is why settings can't be changed now.
 var ErrNotCapturing = errors.New("the source is not capturing now")
 
-// errActive is why a second session can't be had: in active mode the server calls.
-var errActive = errors.New("not in active mode: the server connects, and only for one session")
+// errNoParameters is why settings can't be had: a server that captures all of the
+// device is not asked to by whoever names a part of it.
+var errNoParameters = errors.New("the capture server knows no device parameters, and so no share of connections")
 
 // SettingsError is settings that can't be used. The old ones are still in force.
 type SettingsError struct{ Err error }
@@ -48,8 +49,12 @@ type changed struct {
 
 // Settings returns those in force. Any goroutine may call it.
 func (s *RPCAP) Settings() Settings {
-	device, expression := s.wanted()
-	return Settings{Device: device, Filter: *expression}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current != nil {
+		return Settings{Device: s.current.device, Filter: *s.filter.Load()}
+	}
+	return Settings{Device: s.device, Filter: *s.filter.Load()}
 }
 
 // wanted returns what the next capture is to begin with.
@@ -60,9 +65,10 @@ func (s *RPCAP) wanted() (device string, expression *string) {
 }
 
 // Set changes the settings, and tells for how long nothing was captured. A filter
-// is replaced in the running capture, without interruption. For another device
-// that one is opened first, so that what is wrong with it shows before anything
-// is interrupted. Any goroutine may call it. The error is a [*SettingsError] if
+// is replaced in the running capture, without interruption. Another device is
+// opened while the capture runs, so that what is wrong with it shows before
+// anything is interrupted; then that ends, and another one begins in the same
+// session with the server. Any goroutine may call it. The error is a [*SettingsError] if
 // the settings are at fault.
 func (s *RPCAP) Set(ctx context.Context, to Settings) (interruption time.Duration, err error) {
 	if _, err := rpcap.ParseDevice(to.Device); err != nil {
@@ -73,12 +79,12 @@ func (s *RPCAP) Set(ctx context.Context, to Settings) (interruption time.Duratio
 		return 0, &SettingsError{err}
 	}
 	s.mu.Lock()
-	sess, same := s.current, s.device == to.Device && *s.filter.Load() == to.Filter
+	sess := s.current
 	s.mu.Unlock()
 	switch {
 	case sess == nil:
 		return 0, ErrNotCapturing
-	case same:
+	case s.Settings() == to:
 		return 0, nil
 	}
 	c := &change{ctx: ctx, to: to, done: make(chan changed, 1)}
@@ -94,11 +100,18 @@ func (s *RPCAP) Set(ctx context.Context, to Settings) (interruption time.Duratio
 	return done.interruption, done.err
 }
 
-// Interfaces asks the server what it offers to capture from, on a connection of
-// its own. Any goroutine may call it.
+// Interfaces asks the server what it offers to capture from: on a connection of
+// its own, but in active mode, where the server connects, in the session that
+// captures. Any goroutine may call it.
 func (s *RPCAP) Interfaces(ctx context.Context) ([]rpcap.Interface, error) {
 	if s.cfg.Listener != nil {
-		return nil, errActive
+		s.mu.Lock()
+		sess := s.current
+		s.mu.Unlock()
+		if sess == nil {
+			return nil, ErrNotCapturing
+		}
+		return sess.client.Interfaces(ctx)
 	}
 	client, err := rpcapclient.Dial(ctx, s.cfg.URL, s.cfg.Client)
 	if err != nil {
@@ -127,7 +140,8 @@ type prepared struct {
 	// parameter is the filter of the device's parameters, if the server knows
 	// none and it has to be the client's.
 	parameter  string
-	device     string
+	asked      string              // the device, as it was asked for
+	device     string              // as it is captured: if the server knows no parameters, with none but the filter
 	expression *string             // the client's filter
 	program    []rpcap.Instruction // both filters, compiled
 }
@@ -138,15 +152,29 @@ func (s *RPCAP) prepare(ctx context.Context, device string, expression *string) 
 	if err != nil {
 		return nil, err
 	}
-	p := &prepared{client: client, device: device, expression: expression}
-	if p.linkType, p.parameter, err = s.openDevice(ctx, client, device); err == nil {
-		p.program, err = remote.Filter(p.linkType, remote.Both(p.parameter, *expression))
-	}
+	p, err := s.prepareWith(ctx, client, device, expression)
 	if err != nil {
 		s.hangUp(client)
+	}
+	return p, err
+}
+
+// prepareWith opens the device in a session that there is.
+func (s *RPCAP) prepareWith(ctx context.Context, client *rpcapclient.Client, device string, expression *string) (_ *prepared, err error) {
+	p := &prepared{client: client, asked: device, device: device, expression: expression}
+	linkType, knows, err := s.openDevice(ctx, client, device)
+	if err != nil {
 		return nil, err
 	}
-	return p, nil
+	if p.linkType = linkType; !knows {
+		d, err := rpcap.ParseDevice(device)
+		if err != nil {
+			return nil, err
+		}
+		p.parameter, p.device = d.Filter, rpcap.Device{Name: d.Name, Filter: d.Filter}.String()
+	}
+	p.program, err = remote.Filter(p.linkType, remote.Both(p.parameter, *expression))
+	return p, err
 }
 
 // start starts the capture.
@@ -173,11 +201,10 @@ func (s *session) change(c *change) (next *prepared) {
 	ctx, cancel := context.WithTimeout(c.ctx, endTimeout)
 	defer cancel()
 	if c.to.Device != s.device {
-		if s.source.cfg.Listener != nil {
-			c.done <- changed{err: &SettingsError{errActive}}
-			return nil
+		next, err := s.source.prepareWith(ctx, s.client, c.to.Device, &c.to.Filter)
+		if err == nil && next.device != c.to.Device {
+			err = &SettingsError{errNoParameters}
 		}
-		next, err := s.source.prepare(ctx, c.to.Device, &c.to.Filter)
 		if err != nil {
 			c.done <- changed{err: settingsError(err)}
 			return nil
@@ -218,7 +245,7 @@ func (s *RPCAP) follow(ctx context.Context, last *session, sink Sink) *session {
 		last.pending.done <- changed{err: fmt.Errorf("start with the new settings, the old ones are taken again: %w", settingsError(err))}
 		return nil
 	}
-	s.setDevice(sess.device)
+	s.setDevice(sess.asked)
 	s.filter.Store(sess.expression)
 	now := time.Now()
 	s.counters.regained(now)

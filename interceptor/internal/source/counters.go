@@ -16,6 +16,7 @@ type CounterSnapshot struct {
 	ServerDropped          uint64 // lost in the server's ring
 	ServerInterfaceDropped uint64
 	ServerSent             uint64
+	ServerOtherFlows       uint64 // of connections that one in so many leaves out
 
 	// Counted here.
 	Frames  uint64 // arrived
@@ -64,6 +65,7 @@ func (c *Counters) setServer(r rpcap.StatsReply) {
 	c.total.ServerDropped += uint64(r.KernelDropped - c.server.KernelDropped)
 	c.total.ServerInterfaceDropped += uint64(r.InterfaceDropped - c.server.InterfaceDropped)
 	c.total.ServerSent += uint64(r.Sent - c.server.Sent)
+	c.total.ServerOtherFlows += uint64(r.OtherFlows - c.server.OtherFlows)
 	c.server = r
 }
 

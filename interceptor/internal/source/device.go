@@ -16,27 +16,27 @@ const noSuchDevice = "No such device"
 
 // openDevice opens a device. If the server knows no parameters, it is opened
 // without them; then the frames are more than were asked for, but for the
-// parameter filter, which is returned to become part of the client's filter.
-func (s *RPCAP) openDevice(ctx context.Context, client *rpcapclient.Client, device string) (_ capture.LinkType, filter string, err error) {
+// parameter filter, which the client's filter has to do the work of.
+func (s *RPCAP) openDevice(ctx context.Context, client *rpcapclient.Client, device string) (_ capture.LinkType, knows bool, err error) {
 	linkType, err := client.Open(ctx, device)
 	if err == nil || !unknownName(err) {
-		return linkType, "", err
+		return linkType, true, err
 	}
 	if s.cfg.NeedParameters {
-		return 0, "", err
+		return 0, false, err
 	}
 	d, parseErr := rpcap.ParseDevice(device)
 	if parseErr != nil || !d.HasParameters() {
-		return 0, "", err
+		return 0, false, err
 	}
 	if linkType, err = client.Open(ctx, d.Name); err != nil {
-		return 0, "", err
+		return 0, false, err
 	}
 	s.told.Do(func() {
 		s.cfg.Log.Warn("the capture server knows no device parameters: it captures all of the device, only a filter is still applied",
 			"source", s.cfg.URL.String(), "device", d.Name)
 	})
-	return linkType, d.Filter, nil
+	return linkType, false, nil
 }
 
 // KnowsParameters reports whether the server opens the URL's device with its

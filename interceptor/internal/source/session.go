@@ -12,7 +12,7 @@ import (
 	"capstan/pkg/rpcap/rpcapclient"
 )
 
-// session is one connection to the server, from STARTCAP to its end.
+// session is one capture, from STARTCAP to its end.
 type session struct {
 	prepared
 	source  *RPCAP
@@ -40,8 +40,10 @@ func (s *session) run(ctx context.Context, sink Sink) error {
 	close(s.ended)
 	<-controlled
 	s.source.counters.endSession(s.stream.Stats())
-	_ = s.stream.Close() // both are gone already or about to be
-	s.source.hangUp(s.client)
+	_ = s.stream.Close() // it is gone already or about to be
+	if s.next == nil {
+		s.source.hangUp(s.client)
+	}
 	if ctx.Err() != nil {
 		s.abandonChange()
 		return nil

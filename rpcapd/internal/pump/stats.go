@@ -12,6 +12,9 @@ type Stats struct {
 	// Oversized and SendFailed are parts of Undelivered: frames that don't fit
 	// into a datagram, and datagrams that the network refused.
 	Oversized, SendFailed uint64
+	// OtherFlows is the part of Excluded of connections that are not captured
+	// because only one in so many is.
+	OtherFlows uint64
 	// Interpreted counts the frames that the client's filter was run on here
 	// and not in the kernel, accepted or not.
 	Interpreted uint64
@@ -39,6 +42,7 @@ func (s *Stats) Reply() rpcap.StatsReply {
 		InterfaceDropped: uint32(s.InterfaceDropped),
 		KernelDropped:    uint32(s.Dropped),
 		Sent:             uint32(s.Sent),
+		OtherFlows:       uint32(s.OtherFlows),
 	}
 }
 
@@ -57,6 +61,7 @@ func (s *Stats) Add(o Stats) {
 	s.Oversized += o.Oversized
 	s.SendFailed += o.SendFailed
 	s.Interpreted += o.Interpreted
+	s.OtherFlows += o.OtherFlows
 }
 
 // read collects the counters of kernel and pump. ended tells that nothing
@@ -86,6 +91,7 @@ func (p *Pump) read(ended bool) (Stats, error) {
 		s.Seen = ring.Packets
 	}
 	s.Excluded = counts.Excluded - counts.Inactive
+	s.OtherFlows = counts.OtherFlows
 	// What the client's program refuses in the kernel can't be counted there.
 	met := s.Seen - s.Excluded
 	s.Excluded += unwanted
