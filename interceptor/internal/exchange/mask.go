@@ -19,10 +19,10 @@ const maskNameLimit = 48
 // first, since that settles nearly every field without comparing bytes.
 type maskSet struct {
 	byLen [maskNameLimit + 1][]string
-	// firsts are the first letters of these, a bit for each, which settles
-	// nearly all others.
-	firsts [maskNameLimit + 1]uint32
-	empty  bool // nothing is to be masked
+	// ends are the first and the last letters of these, a bit for each, which
+	// settles nearly all others.
+	ends  [maskNameLimit + 1]struct{ first, last uint32 }
+	empty bool // nothing is to be masked
 }
 
 func newMaskSet(names []string) *maskSet {
@@ -31,24 +31,28 @@ func newMaskSet(names []string) *maskSet {
 		if n = strings.TrimSpace(n); n != "" {
 			at := min(len(n), maskNameLimit)
 			m.byLen[at] = append(m.byLen[at], n)
-			m.firsts[at] |= letterBit(n)
+			m.ends[at].first |= letterBit(n[0])
+			m.ends[at].last |= letterBit(n[len(n)-1])
 		}
 	}
 	return m
 }
 
-// letterBit returns a bit for the first byte of name that is the same in any
-// spelling. EqualFold takes U+017F for s and U+212A, the Kelvin sign, for k.
-func letterBit(name string) uint32 {
-	if name == "" || name[0] >= utf8.RuneSelf {
+// letterBit returns a bit for a byte of a name that is the same in any spelling.
+// EqualFold takes U+017F for s and U+212A, the Kelvin sign, for k.
+func letterBit(c byte) uint32 {
+	if c >= utf8.RuneSelf {
 		return 1<<('s'&31) | 1<<('k'&31)
 	}
-	return 1 << (name[0] & 31)
+	return 1 << (c & 31)
 }
 
 func (m *maskSet) has(name string) bool {
+	if name == "" {
+		return false
+	}
 	at := min(len(name), maskNameLimit)
-	if m.firsts[at]&letterBit(name) == 0 {
+	if e := &m.ends[at]; e.first&letterBit(name[0]) == 0 || e.last&letterBit(name[len(name)-1]) == 0 {
 		return false
 	}
 	for _, n := range m.byLen[at] {

@@ -91,8 +91,10 @@ func (r *Recorder) Emit(c *Connection, x *capstanv1.Exchange) {
 	if c.inConflict() {
 		x.Flaws = append(x.Flaws, capstanv1.Flaw_FLAW_CONFLICT)
 	}
-	slices.Sort(x.Flaws)
-	x.Flaws = slices.Compact(x.Flaws)
+	if len(x.Flaws) > 1 {
+		slices.Sort(x.Flaws)
+		x.Flaws = slices.Compact(x.Flaws)
+	}
 	for _, f := range x.Flaws {
 		// What is malformed, or in conflict, may still have been seen whole.
 		if f != capstanv1.Flaw_FLAW_MALFORMED && f != capstanv1.Flaw_FLAW_CONFLICT {

@@ -1,7 +1,9 @@
 package http1
 
 import (
+	"math/bits"
 	"strings"
+	"unicode/utf8"
 
 	capstanv1 "capstan/proto/capstan/v1"
 )
@@ -9,10 +11,12 @@ import (
 // parseFields turns the lines of s from offset at, those of a header or trailer
 // section, into fields (RFC 9112 §5) and tells framing of each. ends are the
 // offsets behind those lines, the first maxLineEnds or all. s may end with the
-// empty line or in the middle of the section, but not in the middle of a line;
-// valid tells that it is UTF-8. The fields share the memory of s, and are room's.
-func parseFields(s string, at int, ends []uint32, valid bool, f *framing, room *fieldRoom) (fields []*capstanv1.Header, cut bool) {
-	first, n, lines := at, 0, lineWalk{s: s, at: at, ends: ends}
+// empty line or in the middle of the section, but not in the middle of a line.
+// The fields share the memory of s, and are room's.
+func parseFields(s string, at int, ends []uint32, f *framing, room *fieldRoom) (fields []*capstanv1.Header, cut bool) {
+	controls, ascii := census(s[at:])
+	valid := ascii || utf8.ValidString(s[at:])
+	n, lines := 0, lineWalk{s: s, at: at, ends: ends}
 	for lines.at < len(s) {
 		field, folded := lines.field(f)
 		if field == "" {
@@ -37,7 +41,7 @@ func parseFields(s string, at int, ends []uint32, valid bool, f *framing, room *
 		}
 		n++
 	}
-	if s = s[first:]; strings.Count(s, "\r") > lines.count || strings.IndexByte(s, 0) >= 0 {
+	if !f.malformed && controls != 2*lines.count && (strings.Count(s[at:], "\r") > lines.count || strings.IndexByte(s[at:], 0) >= 0) {
 		f.malformed = true // a CR that ends no line, a NUL: read in one way here, in another there
 	}
 	if n == 0 {
@@ -92,6 +96,27 @@ func (l *lineWalk) field(f *framing) (field string, folded bool) {
 		field = l.s[from : last+len(l.line(f))]
 	}
 	return field, folded
+}
+
+// census counts the control characters in s, and tells whether it is ASCII.
+func census(s string) (controls int, ascii bool) {
+	const each, low = 0x8080808080808080, 0x7f7f7f7f7f7f7f7f
+	var all uint64
+	for ; len(s) >= 8; s = s[8:] {
+		v := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+		// A byte's highest bit is set here if the byte is at least a space.
+		printing := (v&low + 0x6060606060606060) | v
+		controls += bits.OnesCount64(^printing & each)
+		all |= v
+	}
+	for i := range len(s) {
+		if s[i] < ' ' {
+			controls++
+		}
+		all |= uint64(s[i])
+	}
+	return controls, all&each == 0
 }
 
 // fieldRoom is memory for the fields of one section, which may be used again.

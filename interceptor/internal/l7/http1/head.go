@@ -31,7 +31,13 @@ type section struct {
 // again.
 const maxLineEnds = maxFields + 2
 
-func (s *section) reset() { *s = section{buf: s.buf[:0], ends: s.ends[:0]} }
+// reset makes s ready for the next section. The parts of the start line are left:
+// they mean something only behind one.
+func (s *section) reset() {
+	s.buf, s.ends = s.buf[:0], s.ends[:0]
+	s.lineStart, s.scanned, s.column = 0, 0, 0
+	s.lined, s.trailers, s.firstCR, s.skipLine = false, false, false, false
+}
 
 // release gives large buffers back.
 func (s *section) release() {
@@ -188,8 +194,7 @@ func (h *half) keepSection(s string) {
 		at, ends = int(ends[0]), ends[1:]
 		frame.malformed = frame.malformed || at < 2 || s[at-2] != '\r'
 	}
-	valid := utf8.ValidString(s)
-	fields, cut := parseFields(s, at, ends, valid, frame, h.room())
+	fields, cut := parseFields(s, at, ends, frame, h.room())
 	if cut {
 		h.messageFlaws().Add(capstanv1.Flaw_FLAW_HEADERS_CUT)
 	}
@@ -204,6 +209,7 @@ func (h *half) keepSection(s string) {
 		}
 		return
 	}
+	valid := utf8.ValidString(s[:at])
 	if h.request {
 		q, l := &h.x.req, &h.reqLine
 		q.Method, q.Target, q.Version = s[:l.methodEnd], s[l.targetStart:l.targetEnd], s[l.versionStart:l.versionEnd]

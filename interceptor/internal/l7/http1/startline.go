@@ -29,8 +29,11 @@ func parseRequestLine(line []byte) (l requestLine, ok bool) {
 	if l.methodEnd < 1 || l.methodEnd > maxMethodLen || !isToken(line[:l.methodEnd]) {
 		return l, false
 	}
-	end := len(bytes.TrimRight(line, " \t"))
-	l.malformed = end != len(line)
+	end := len(line)
+	if c := line[end-1]; c == ' ' || c == '\t' {
+		end = len(bytes.TrimRight(line, " \t"))
+		l.malformed = true
+	}
 	l.targetEnd = end
 	last := bytes.LastIndexByte(line[:end], ' ')
 	version := line[last+1 : end]
