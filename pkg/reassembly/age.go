@@ -3,6 +3,7 @@ package reassembly
 import (
 	"cmp"
 	"slices"
+	"time"
 )
 
 // ageList holds connections of one kind in the order of their last activity,
@@ -15,16 +16,27 @@ type ageList struct {
 	grain       int64
 }
 
+// listKind names an ageList of an assembler.
+type listKind uint8
+
+const (
+	listNone        listKind = iota
+	listEmbryonic            // only the first steps of a handshake were seen
+	listEstablished          // more was seen
+	listLingering            // closed; age counts from the close
+	numLists
+)
+
 // maxGrain bounds how late a timeout may be noticed.
 const maxGrain = 250e6
 
-func newAgeList(timeout int64) ageList {
-	return ageList{timeout: timeout, grain: min(timeout/64, maxGrain)}
+func newAgeList(timeout time.Duration) ageList {
+	return ageList{timeout: int64(timeout), grain: min(int64(timeout)/64, maxGrain)}
 }
 
 // append puts c at the young end.
 func (l *ageList) append(c *connection, now int64) {
-	c.list, c.listed = l, now
+	c.listed = now
 	c.prev, c.next = l.last, nil
 	if l.last != nil {
 		l.last.next = c
@@ -46,21 +58,40 @@ func (l *ageList) remove(c *connection) {
 	} else {
 		l.last = c.prev
 	}
-	c.prev, c.next, c.list = nil, nil, nil
+	c.prev, c.next = nil, nil
 	l.count--
 }
 
+// enlist takes c out of the list that it is in, and puts it into another one.
+func (a *Assembler) enlist(c *connection, k listKind) {
+	if c.list != listNone {
+		a.lists[c.list].remove(c)
+	}
+	if c.list = k; k != listNone {
+		a.lists[k].append(c, a.now)
+	}
+}
+
 // touch notes activity of c.
-func (c *connection) touch(now int64) {
-	c.last = now
-	if l := c.list; now-c.listed > l.grain {
+func (a *Assembler) touch(c *connection) {
+	c.last = a.now
+	if l := &a.lists[c.list%numLists]; a.now-c.listed > l.grain {
 		l.remove(c)
-		l.append(c, now)
+		l.append(c, a.now)
 	}
 }
 
 // silent reports whether c has been silent too long.
-func (c *connection) silent(now int64) bool { return c.last+c.list.timeout <= now }
+func (a *Assembler) silent(c *connection) bool {
+	return c.last+a.lists[c.list%numLists].timeout <= a.now
+}
+
+// forgetLingering forgets all that are closed.
+func (a *Assembler) forgetLingering() {
+	for l := &a.lists[listLingering]; l.first != nil; {
+		a.forget(l.first)
+	}
+}
 
 // sweepInterval is how often connections to close are looked for. Nanoseconds.
 const sweepInterval = 250e6
@@ -76,10 +107,11 @@ func (a *Assembler) AdvanceTo(at Instant) {
 	a.due = a.holes.due(a.now, 0, a.due)
 	if a.now >= a.nextSweep {
 		a.nextSweep = a.now + sweepInterval
-		for _, l := range []*ageList{&a.embryonic, &a.established, &a.lingering} {
+		for k := listEmbryonic; k < numLists; k++ {
 			// Listed by the age of listed, which is at most last.
+			l := &a.lists[k]
 			for c := l.first; c != nil && c.listed+l.timeout <= a.now; c = c.next {
-				if c.silent(a.now) {
+				if a.silent(c) {
 					a.due = append(a.due, c)
 				}
 			}
@@ -90,7 +122,7 @@ func (a *Assembler) AdvanceTo(at Instant) {
 	}
 	a.each(func(c *connection) {
 		a.declareDue(c)
-		if c.silent(a.now) {
+		if a.silent(c) {
 			a.expire(c)
 		}
 	})
@@ -126,12 +158,13 @@ func (a *Assembler) expire(c *connection) {
 // the table; beyond that it pays for itself. Else the least recently active
 // connection goes.
 func (a *Assembler) evict() {
-	if c := a.lingering.first; c != nil {
+	if c := a.lists[listLingering].first; c != nil {
 		a.forget(c)
 		return
 	}
-	c, e := a.established.first, a.embryonic.first
-	if c == nil || e != nil && (a.embryonic.count > a.cfg.MaxConnections/2 || e.last < c.last) {
+	embryonic := &a.lists[listEmbryonic]
+	c, e := a.lists[listEstablished].first, embryonic.first
+	if c == nil || e != nil && (embryonic.count > a.cfg.MaxConnections/2 || e.last < c.last) {
 		c = e
 	}
 	a.close(c, c.lastTime, CloseEvicted)

@@ -9,9 +9,7 @@ type Assembler struct {
 	newHandler func(*Conn) Handler
 
 	conns       table
-	embryonic   ageList // only the first steps of a handshake were seen
-	established ageList
-	lingering   ageList // closed; age counts from the close
+	lists       [numLists]ageList
 	free        []*connection
 	freePending []*pending
 
@@ -36,14 +34,16 @@ type Assembler struct {
 func New(cfg Config, newHandler func(*Conn) Handler) *Assembler {
 	cfg = cfg.withDefaults()
 	return &Assembler{
-		cfg:         cfg,
-		newHandler:  newHandler,
-		conns:       newTable(),
-		history:     newHistory(cfg.History),
-		embryonic:   newAgeList(int64(cfg.EmbryonicTimeout)),
-		established: newAgeList(int64(cfg.IdleTimeout)),
-		lingering:   newAgeList(int64(cfg.Linger)),
-		buffers:     buffers{limit: cfg.MaxQueuedTotal / 8},
+		cfg:        cfg,
+		newHandler: newHandler,
+		conns:      newTable(),
+		history:    newHistory(cfg.History),
+		lists: [numLists]ageList{
+			listEmbryonic:   newAgeList(cfg.EmbryonicTimeout),
+			listEstablished: newAgeList(cfg.IdleTimeout),
+			listLingering:   newAgeList(cfg.Linger),
+		},
+		buffers: buffers{limit: cfg.MaxQueuedTotal / 8},
 	}
 }
 
@@ -59,8 +59,8 @@ func (a *Assembler) Advance(now int64) {
 // The assembler is as new afterwards, but for its counters.
 func (a *Assembler) CloseAll(time int64, r CloseReason) {
 	a.due = a.due[:0]
-	for _, l := range []*ageList{&a.established, &a.embryonic} {
-		for c := l.first; c != nil; c = c.next {
+	for _, k := range []listKind{listEstablished, listEmbryonic} {
+		for c := a.lists[k].first; c != nil; c = c.next {
 			a.due = append(a.due, c)
 		}
 	}
@@ -70,17 +70,15 @@ func (a *Assembler) CloseAll(time int64, r CloseReason) {
 			a.forget(c)
 		}
 	})
-	for a.lingering.first != nil {
-		a.forget(a.lingering.first)
-	}
+	a.forgetLingering()
 	a.due = nil // as large as the table was
 }
 
 // Stats returns the counters as they stand.
 func (a *Assembler) Stats() Stats {
 	s := a.stats
-	s.Active = a.embryonic.count + a.established.count
-	s.Lingering = a.lingering.count
+	s.Active = a.lists[listEmbryonic].count + a.lists[listEstablished].count
+	s.Lingering = a.lists[listLingering].count
 	return s
 }
 
@@ -92,17 +90,17 @@ func (a *Assembler) irregular(c *connection, s *packet.Segment, time int64) {
 	}
 	switch {
 	case c == nil:
-	case c.silent(a.now):
+	case a.silent(c):
 		a.expire(c)
 		c = nil
-	case a.history.copied(&c.half[s.Dir&1], s, time, int64(a.cfg.CopyWindow)):
+	case a.history.copied(c, &c.half[s.Dir&1], s, time, int64(a.cfg.CopyWindow)):
 		a.stats.Copies++
 		a.stats.CopyBytes += uint64(len(s.Payload))
 		return
 	case c.state == stateLingering:
 		if !c.reopenedBy(s) {
 			a.stats.LateSegments++
-			c.touch(a.now) // more may follow: a retransmission waits longer each time
+			a.touch(c) // more may follow: a retransmission waits longer each time
 			a.drop(DropAfterClose, len(s.Payload))
 			return
 		}
@@ -131,7 +129,7 @@ func (a *Assembler) irregular(c *connection, s *packet.Segment, time int64) {
 		}
 		c = next
 	}
-	c.touch(a.now)
+	a.touch(c)
 	c.lastTime = time
 	a.follow(c, s, time)
 	if c.state == stateOpen {
@@ -156,7 +154,7 @@ func (a *Assembler) admit(s *packet.Segment, time int64) *connection {
 	c.Midstream = !s.Flags.Has(packet.FlagSYN)
 	c.last, c.lastTime = a.now, time
 	a.conns.insert(c)
-	a.embryonic.append(c, a.now)
+	a.enlist(c, listEmbryonic)
 	a.stats.Opened++
 	return c
 }
@@ -189,19 +187,18 @@ func (a *Assembler) follow(c *connection, s *packet.Segment, time int64) {
 		in.acked = o.acked(s.Ack)
 	}
 	if syn && !ack {
-		a.hold(h, in)
+		a.hold(h, &in)
 	} else {
 		in.fin = s.Flags.Has(packet.FlagFIN) && !syn
-		a.receive(h, h.pos(seq), in)
+		a.receive(h, h.pos(seq), &in)
 	}
 	if c.state != stateOpen {
 		return // the FIN of both directions was reached
 	}
-	c.seen[h.dir] = true
-	if !c.established && (!empty && (!syn || ack) || !syn && c.seen[o.dir]) {
-		c.established = true
-		a.embryonic.remove(c)
-		a.established.append(c, a.now)
+	if syn && (empty || !ack) {
+		c.seen[h.dir] = true
+	} else {
+		a.saw(c, h, !empty)
 	}
 	a.settle(h)
 	a.settle(o)

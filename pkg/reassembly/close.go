@@ -42,7 +42,7 @@ func (a *Assembler) reset(c *connection, s *packet.Segment, time int64) {
 		a.release(c)
 		return
 	}
-	c.touch(a.now)
+	a.touch(c)
 	c.lastTime = time
 	c.closedDir = h.dir
 	a.close(c, time, CloseRST)
@@ -85,7 +85,7 @@ func (a *Assembler) close(c *connection, time int64, r CloseReason) {
 		c.Handler = nil
 	}
 	a.stats.Closed[told]++
-	c.list.remove(c)
+	a.enlist(c, listNone)
 	for d := range c.half {
 		h := &c.half[d]
 		a.holes.remove(h)
@@ -102,7 +102,7 @@ func (a *Assembler) close(c *connection, time int64, r CloseReason) {
 	}
 	c.state, c.closedBy = stateLingering, r
 	c.last = a.now
-	a.lingering.append(c, a.now)
+	a.enlist(c, listLingering)
 }
 
 // flush hands over all that waits in h, with the gaps between, and the gap at
@@ -129,9 +129,7 @@ const maxFree = 4096
 
 // forget removes what is left of a closed connection.
 func (a *Assembler) forget(c *connection) {
-	if c.list != nil {
-		c.list.remove(c)
-	}
+	a.enlist(c, listNone)
 	a.conns.remove(c)
 	if len(a.free) < maxFree {
 		a.free = append(a.free, c)

@@ -23,6 +23,7 @@ type connection struct {
 	seen        [2]bool // a segment of this direction was seen
 	closedBy    CloseReason
 	closedDir   flow.Direction // of the segment that closed it
+	list        listKind       // that it is in
 	half        [2]half
 
 	born     uint64 // number of the instant of the first segment
@@ -32,13 +33,11 @@ type connection struct {
 	// Place in one of the assembler's age lists.
 	prev, next *connection
 	listed     int64
-	list       *ageList
 }
 
 // half is one direction of a connection. Offsets are 64 bit and count from the
 // first byte of the stream; sequence numbers are turned into offsets on entry.
 type half struct {
-	conn     *connection
 	*pending // nil while nothing is pending
 
 	offset int64  // stream offset of next
@@ -50,17 +49,19 @@ type half struct {
 	synced bool // next is known
 	soft   bool // next comes from a segment without data, which may have been a keep-alive probe
 	plain  bool // no pieces, no FIN, no hole: the fast path may take it
-	ended  bool // FIN reached; next stands behind it
-	told   bool // the handler knows
-
-	finSeen bool
-	held    bool // the only piece came with a SYN and waits for its SYN-ACK
 }
 
 // pending is what a direction waits for. Every direction has one while a
 // segment of its connection that is not in order is taken; it keeps it while it
 // has a hole, a piece, a FIN, an urgent byte or a rival.
 type pending struct {
+	conn *connection // that it is lent to
+
+	finSeen bool
+	ended   bool // FIN reached; next stands behind it
+	told    bool // the handler knows
+	held    bool // the only piece came with a SYN and waits for its SYN-ACK
+
 	finOff  int64 // stream offset of the FIN, if finSeen
 	finTime int64
 	ackOff  int64 // the peer acknowledged up to here, if beyond offset
@@ -84,11 +85,14 @@ type pending struct {
 // of the offset reached.
 func (h *half) pos(seq uint32) int64 {
 	p := h.offset + int64(int32(seq-h.next))
-	if h.ended {
+	if h.over() {
 		p++ // next counts the FIN, offset does not
 	}
 	return p
 }
+
+// over reports whether the FIN was reached.
+func (h *half) over() bool { return h.pending != nil && h.ended }
 
 // sync makes seq the sequence number of stream offset 0.
 func (h *half) sync(seq uint32) {
@@ -114,7 +118,7 @@ func (h *half) tail() int64 {
 	return t
 }
 
-// peer returns the other direction of the same connection.
+// peer returns the other direction of the same connection. Something is pending.
 func (h *half) peer() *half { return &h.conn.half[h.dir.Reverse()] }
 
 // acked returns the offset that a segment with this acknowledgement number
@@ -124,7 +128,7 @@ func (h *half) acked(ack uint32) int64 {
 		return -1
 	}
 	p := max(h.pos(ack), 0)
-	if h.finSeen {
+	if h.pending != nil && h.finSeen {
 		p = min(p, h.finOff)
 	}
 	return max(p-int64(h.oob), 0)
@@ -134,7 +138,7 @@ func (h *half) acked(ack uint32) int64 {
 func (c *connection) reset() {
 	*c = connection{}
 	for d := range c.half {
-		c.half[d].conn, c.half[d].dir = c, flow.Direction(d)
+		c.half[d].dir = flow.Direction(d)
 	}
 }
 
@@ -156,6 +160,7 @@ func (a *Assembler) attach(c *connection) {
 		} else {
 			h.pending = &pending{urgent: -1}
 		}
+		h.conn = c
 	}
 }
 

@@ -115,7 +115,7 @@ func (a *Assembler) replace(c *connection, s *packet.Segment, time int64) *conne
 
 // hold keeps the payload of a SYN (TCP Fast Open, RFC 7413) until the peer's
 // next ACK tells whether it was accepted; if not, the client sends it again.
-func (a *Assembler) hold(h *half, in arrival) {
+func (a *Assembler) hold(h *half, in *arrival) {
 	switch n := len(in.payload); {
 	case n == 0:
 	case h.held || h.offset > 0:

@@ -111,13 +111,20 @@ func (t *history) at(i uint32) *sighting {
 	return e
 }
 
-// copied reports whether s was seen before, at another capture point or, by its
-// IP identification, at any.
-func (t *history) copied(h *half, s *packet.Segment, time, window int64) bool {
-	id := identityOf(s)
-	if s.Flags&(packet.FlagSYN|packet.FlagFIN|packet.FlagRST) == 0 && (id.length == 0 || h.synced && h.pos(s.Seq) >= h.tail()) {
-		return false // a bare ACK, which is not remembered and does no harm, or all new
+// copied reports whether s, of direction h of c, was seen before, at another
+// capture point or, by its IP identification, at any.
+func (t *history) copied(c *connection, h *half, s *packet.Segment, time, window int64) bool {
+	const synOrReset = packet.FlagSYN | packet.FlagRST
+	fin, empty := s.Flags.Has(packet.FlagFIN), len(s.Payload)+s.Missing == 0
+	switch {
+	case s.Flags&synOrReset != 0:
+	case empty && !fin:
+		return false // a bare ACK, which is not remembered and does no harm
+	case fin && (c.state != stateOpen || h.pending != nil && h.finSeen):
+	case h.synced && h.pos(s.Seq) >= h.tail():
+		return false // all new
 	}
+	id := identityOf(s)
 	e := t.at(h.recent)
 	for n := 0; e != nil && n < maxSightings && time-e.time <= window; n++ {
 		if e.identity == id && (e.vantage != s.Vantage || id.id != 0) && e.time-time <= window &&

@@ -76,16 +76,17 @@ func (a *Assembler) declareDue(c *connection) {
 // declare gives up the hole of h and goes on behind it. The payload of a SYN
 // that was never answered has no hole before it; it is dropped.
 func (a *Assembler) declare(h *half) {
-	a.attach(h.conn)
+	c := h.conn
+	a.attach(c)
 	if h.held {
 		a.refuse(h)
 	} else if end := h.holeEnd(); end >= 0 {
 		a.lose(h, end)
 		a.drain(h)
 	}
-	if h.conn.state == stateOpen {
+	if c.state == stateOpen {
 		a.settle(h)
-		a.release(h.conn)
+		a.release(c)
 	}
 }
 

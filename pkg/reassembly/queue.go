@@ -22,7 +22,7 @@ const pieceCharge = 64
 
 // enqueue copies what is new of in to the queue of h. In.payload, at offset
 // start, and the missing bytes behind it may overlap pieces, which stay.
-func (a *Assembler) enqueue(h *half, start int64, in arrival) {
+func (a *Assembler) enqueue(h *half, start int64, in *arrival) {
 	queued := a.stats.QueuedBytes
 	conflict := false
 	if n := len(in.payload); n > 0 {

@@ -16,7 +16,7 @@ type arrival struct {
 
 // receive takes payload and FIN of a segment whose first byte has the offset
 // start.
-func (a *Assembler) receive(h *half, start int64, in arrival) {
+func (a *Assembler) receive(h *half, start int64, in *arrival) {
 	total := int64(len(in.payload) + in.missing)
 	if total == 0 && !in.fin {
 		if start > h.offset && start-h.offset <= maxJump && !h.ended {
@@ -49,10 +49,10 @@ func (a *Assembler) receive(h *half, start int64, in arrival) {
 }
 
 // place delivers or queues what is new of the payload.
-func (a *Assembler) place(h *half, start int64, in arrival) {
-	in = a.cutEnd(h, start, in)
+func (a *Assembler) place(h *half, start int64, in *arrival) {
+	a.cutEnd(h, start, in)
 	left := len(in.payload)
-	start, in = a.cutFront(h, start, in)
+	start = a.cutFront(h, start, in)
 	if len(in.payload)+in.missing == 0 {
 		if left > 0 {
 			a.stats.Duplicates++
@@ -68,7 +68,7 @@ func (a *Assembler) place(h *half, start int64, in arrival) {
 		return
 	}
 	if len(in.payload) > 0 {
-		a.deliver(h, in.payload, in.time, in.acked)
+		a.deliver(h.conn, h, in.payload, in.time, in.acked)
 	}
 	if in.missing > 0 {
 		a.gap(h, Gap{Time: in.time, Acked: in.acked, Len: int64(in.missing)})
@@ -76,24 +76,24 @@ func (a *Assembler) place(h *half, start int64, in arrival) {
 }
 
 // cutEnd cuts what lies beyond the FIN.
-func (a *Assembler) cutEnd(h *half, start int64, in arrival) arrival {
+func (a *Assembler) cutEnd(h *half, start int64, in *arrival) {
 	over := start + int64(len(in.payload)+in.missing) - h.finOff
 	if !h.finSeen || over <= 0 {
-		return in
+		return
 	}
 	m := int(min(over, int64(in.missing)))
 	in.missing -= m
 	n := int(min(over-int64(m), int64(len(in.payload))))
 	in.payload = in.payload[:len(in.payload)-n]
 	a.drop(DropAfterFIN, n)
-	return in
 }
 
-// cutFront cuts what was delivered before, or lies before the first byte known.
-func (a *Assembler) cutFront(h *half, start int64, in arrival) (int64, arrival) {
+// cutFront cuts what was delivered before, or lies before the first byte known,
+// and returns where what is left starts.
+func (a *Assembler) cutFront(h *half, start int64, in *arrival) int64 {
 	old := h.offset - start
 	if old <= 0 {
-		return start, in
+		return start
 	}
 	n := min(old, int64(len(in.payload)))
 	before := min(n, max(-start, 0))
@@ -101,7 +101,7 @@ func (a *Assembler) cutFront(h *half, start int64, in arrival) (int64, arrival) 
 	a.stats.DuplicateBytes += uint64(n - before)
 	in.payload = in.payload[n:]
 	in.missing -= int(min(old-n, int64(in.missing)))
-	return h.offset, in
+	return h.offset
 }
 
 // acknowledge takes an acknowledgement number that the peer of h sent.
@@ -127,7 +127,7 @@ func (a *Assembler) acknowledge(h *half, ack uint32) {
 
 // tellEnd tells the handler, if there is one, that h has ended, if it has.
 func (a *Assembler) tellEnd(h *half) {
-	if h.ended && !h.told && h.conn.Handler != nil {
+	if h.over() && !h.told && h.conn.Handler != nil {
 		h.told = true
 		h.conn.Handler.End(h.dir, h.finTime)
 	}
@@ -144,7 +144,7 @@ func (a *Assembler) drain(h *half) {
 			continue
 		}
 		a.stats.QueuedBytes -= p.n
-		a.deliver(h, p.buf, p.time, p.acked)
+		a.deliver(h.conn, h, p.buf, p.time, p.acked)
 	}
 	if i > 0 {
 		a.dequeue(h, i)

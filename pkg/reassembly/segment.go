@@ -28,15 +28,15 @@ func (a *Assembler) SegmentAt(s *packet.Segment, time int64, at Instant) {
 
 	const control = packet.FlagSYN | packet.FlagFIN | packet.FlagRST | packet.FlagACK | packet.FlagURG
 	c := a.conns.find(&s.Key)
-	if c != nil && c.established && c.state == stateOpen && !c.silent(now) &&
-		s.Flags&control == packet.FlagACK && s.Missing == 0 {
+	if c != nil && c.state == stateOpen && s.Flags&control == packet.FlagACK && s.Missing == 0 && !a.silent(c) {
 		h, o := &c.half[s.Dir&1], &c.half[s.Dir&1^1]
-		if h.plain && o.plain && s.Seq == h.next && int32(s.Ack-o.next) <= 0 && (!h.ended || len(s.Payload) == 0) {
-			c.touch(now)
+		if h.plain && o.plain && s.Seq == h.next && int32(s.Ack-o.next) <= 0 && (len(s.Payload) == 0 || !h.over()) &&
+			(c.established || a.greeted(c, h, o, s)) {
+			a.touch(c)
 			c.lastTime = time
 			if len(s.Payload) > 0 {
 				a.history.note(h, s, time)
-				a.deliver(h, s.Payload, time, o.acked(s.Ack))
+				a.deliver(c, h, s.Payload, time, o.acked(s.Ack))
 			}
 			return
 		}
@@ -44,15 +44,34 @@ func (a *Assembler) SegmentAt(s *packet.Segment, time int64, at Instant) {
 	a.irregular(c, s, time)
 }
 
-// deliver hands over the next bytes of h.
-func (a *Assembler) deliver(h *half, b []byte, time, acked int64) {
+// greeted takes a segment in order of a connection that isn't established, which
+// it may be with that: it reports whether there is no more to it.
+func (a *Assembler) greeted(c *connection, h, o *half, s *packet.Segment) bool {
+	if h.pending != nil || o.pending != nil || s.Ack != o.next {
+		return false
+	}
+	a.saw(c, h, len(s.Payload) > 0)
+	return true
+}
+
+// saw notes that a segment of h was seen, with data or what else shows that the
+// handshake is over if the other end was seen, too.
+func (a *Assembler) saw(c *connection, h *half, data bool) {
+	c.seen[h.dir] = true
+	if !c.established && (data || c.seen[h.dir.Reverse()]) {
+		c.established = true
+		a.enlist(c, listEstablished)
+	}
+}
+
+// deliver hands over the next bytes of h, a direction of c.
+func (a *Assembler) deliver(c *connection, h *half, b []byte, time, acked int64) {
 	if h.pending != nil && h.urgent >= 0 {
 		if i := h.urgent - h.offset; i < int64(len(b)) {
-			a.deliverAround(h, b, int(i), time, acked)
+			a.deliverAround(c, h, b, int(i), time, acked)
 			return
 		}
 	}
-	c := h.conn
 	if c.Handler == nil {
 		a.open(c)
 	}
@@ -63,16 +82,16 @@ func (a *Assembler) deliver(h *half, b []byte, time, acked int64) {
 }
 
 // deliverAround is deliver for bytes of which the i-th is urgent and taken out.
-func (a *Assembler) deliverAround(h *half, b []byte, i int, time, acked int64) {
+func (a *Assembler) deliverAround(c *connection, h *half, b []byte, i int, time, acked int64) {
 	h.urgent = -1
 	if i > 0 {
-		a.deliver(h, b[:i], time, acked)
+		a.deliver(c, h, b[:i], time, acked)
 	}
 	h.advance(1)
 	h.oob++
 	a.drop(DropUrgent, 1)
 	if i+1 < len(b) {
-		a.deliver(h, b[i+1:], time, acked)
+		a.deliver(c, h, b[i+1:], time, acked)
 	}
 }
 

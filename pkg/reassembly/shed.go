@@ -10,22 +10,21 @@ func (a *Assembler) Shed(hard bool) {
 		a.stats.Shed++
 		a.declare(a.holes[0])
 	}
-	a.stats.ShedTuples += uint64(a.lingering.count)
-	for a.lingering.first != nil {
-		a.forget(a.lingering.first)
-	}
-	a.shedOldest(&a.embryonic, (a.embryonic.count+1)/2)
+	a.stats.ShedTuples += uint64(a.lists[listLingering].count)
+	a.forgetLingering()
+	a.shedOldest(listEmbryonic, 2)
 	if hard {
-		a.shedOldest(&a.established, (a.established.count+3)/4)
+		a.shedOldest(listEstablished, 4)
 	}
 	a.free, a.freePending = nil, nil
 	a.buffers.release()
 	a.conns.shrink()
 }
 
-// shedOldest closes n connections of l.
-func (a *Assembler) shedOldest(l *ageList, n int) {
-	for range n {
+// shedOldest closes one of so many connections of a list, rounded up.
+func (a *Assembler) shedOldest(k listKind, of int) {
+	l := &a.lists[k]
+	for range (l.count + of - 1) / of {
 		c := l.first
 		a.stats.ShedConnections++
 		a.close(c, c.lastTime, CloseEvicted)

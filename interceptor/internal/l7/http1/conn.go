@@ -88,8 +88,12 @@ func (c *Conn) Gap(d flow.Direction, g reassembly.Gap) {
 
 // End takes the news that direction d is over.
 func (c *Conn) End(d flow.Direction, time int64) {
-	c.enter()
 	h := &c.half[d]
+	if c.inFlight == nil && h.state != stateTunnel {
+		h.state = stateDead // nothing is in progress
+		return
+	}
+	c.enter()
 	if h.state == stateTunnel && c.next != nil {
 		c.next.End(d, time)
 	}
@@ -108,6 +112,9 @@ func (c *Conn) Close(time int64, r reassembly.CloseReason) {
 		return
 	}
 	c.closed = true
+	if c.inFlight == nil && c.next == nil {
+		return // nothing is in progress
+	}
 	c.enter()
 	f := exchange.CloseFlaw(r)
 	for d := range c.half {
