@@ -1,6 +1,7 @@
 package textbook_test
 
 import (
+	"fmt"
 	"testing"
 
 	"capstan/bench/textbook"
@@ -16,16 +17,20 @@ func TestEveryExchangeIsTold(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			bodyLen, told := int64(1800), uint64(0)
-			if name == "api-8k" {
+			method, requestLen, bodyLen, told := "GET", int64(0), int64(1800), uint64(0)
+			switch name {
+			case "api-8k":
 				bodyLen = 8 << 10
+			case "grpc":
+				const prefixLen = 5 // of a message
+				method, requestLen, bodyLen = "POST", 200+prefixLen, bodyLen+prefixLen
 			}
 			p := textbook.New(func(e *textbook.Exchange) {
 				told++
 				kept := int(min(bodyLen, 4096))
-				if e.Method != "GET" || e.Status != 200 || e.Path == "" || e.Host == "" || e.ResponseLen != bodyLen || len(e.ResponseBody) != kept ||
-					len(e.RequestHeader) == 0 || len(e.ResponseHeader) == 0 || e.RequestLen != 0 {
-					t.Errorf("exchange %+v", e)
+				if e.Method != method || e.Status != 200 || e.Path == "" || e.Host == "" || e.ResponseLen != bodyLen || len(e.ResponseBody) != kept ||
+					len(e.RequestHeader) == 0 || len(e.ResponseHeader) == 0 || e.RequestLen != requestLen {
+					t.Errorf("exchange %.300s", fmt.Sprintf("%+v", e))
 				}
 			})
 			for i := range w.Frames {

@@ -36,12 +36,13 @@ var plans = []struct {
 	{"api-8k", traffic.Plan{Kind: traffic.HTTP1, Connections: 50, Exchanges: 50, ResponseLen: 8 << 10}},
 	{"short", traffic.Plan{Kind: traffic.HTTP1, Connections: 3000, Exchanges: 1, ResponseLen: 1800}},
 	{"http2", traffic.Plan{Kind: traffic.HTTP2, Connections: 50, Exchanges: 100, ResponseLen: 1800, Streams: 4}},
+	{"grpc", traffic.Plan{Kind: traffic.GRPC, Connections: 50, Exchanges: 100, RequestLen: 200, ResponseLen: 1800, Streams: 4}},
 }
 
 // Names returns the names of the workloads: api-2k and api-8k, a JSON API over
 // kept connections with responses of 1,800 and of 8,192 bytes; short, the first
 // with a connection for each exchange; http2, the first over HTTP/2 with 4
-// streams at once.
+// streams at once; grpc, the same with unary calls, whose requests have 200 bytes.
 func Names() (names []string) {
 	for _, p := range plans {
 		names = append(names, p.name)

@@ -8,7 +8,7 @@ import (
 
 func TestWorkloads(t *testing.T) {
 	for name, want := range map[string]struct{ connections, exchanges uint64 }{
-		"api-2k": {50, 5000}, "api-8k": {50, 2500}, "short": {3000, 3000}, "http2": {50, 5000},
+		"api-2k": {50, 5000}, "api-8k": {50, 2500}, "short": {3000, 3000}, "http2": {50, 5000}, "grpc": {50, 5000},
 	} {
 		w, err := workload.New(name)
 		if err != nil {
@@ -30,7 +30,7 @@ func TestWorkloads(t *testing.T) {
 			t.Errorf("%s: longest frame %d bytes, %d bytes in all, %d told", name, longest, bytes, w.Bytes)
 		}
 	}
-	if len(workload.Names()) != 4 {
+	if len(workload.Names()) != 5 {
 		t.Errorf("workloads %v", workload.Names())
 	}
 	if _, err := workload.New("none"); err == nil {
