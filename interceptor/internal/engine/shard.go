@@ -58,6 +58,7 @@ func (s *shard) relieve() {
 	}
 	s.shed = need.Round
 	s.recorder.Release()
+	s.http2.Release()
 	s.assembler.Shed(need.Hard)
 	s.cfg.Memory.Collect(need.Round)
 }

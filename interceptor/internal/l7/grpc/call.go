@@ -83,6 +83,7 @@ func (c *Call) SetPath(path string) {
 // do nothing.
 func (c *Call) RequestField(name, value string) {
 	switch {
+	case !maybeOwn(name):
 	case strings.EqualFold(name, "grpc-timeout"):
 		c.rec.TimeoutNs = int64(parseTimeout(value))
 	case strings.EqualFold(name, "grpc-encoding"):
@@ -93,6 +94,7 @@ func (c *Call) RequestField(name, value string) {
 // ResponseField takes a header or trailer field of the response.
 func (c *Call) ResponseField(name, value string) {
 	switch {
+	case !maybeOwn(name):
 	case strings.EqualFold(name, "grpc-encoding"):
 		c.rec.ResponseEncoding = value
 	case strings.EqualFold(name, "grpc-status"):
@@ -104,9 +106,18 @@ func (c *Call) ResponseField(name, value string) {
 	}
 }
 
+// maybeOwn reports whether name may be a field of gRPC's own, which most are not.
+func maybeOwn(name string) bool {
+	const prefixLen = len("grpc-")
+	return len(name) > prefixLen && name[prefixLen-1] == '-'
+}
+
 // WebTrailers calls yield with each field of the trailers that gRPC-Web has in
 // the body of the response, and takes them itself. name and value are UTF-8.
 func (c *Call) WebTrailers(yield func(name, value string)) {
+	if len(c.Response.trailer) == 0 {
+		return
+	}
 	text := strings.ToValidUTF8(string(c.Response.trailer), "\uFFFD")
 	for line := range strings.SplitSeq(text, "\n") {
 		name, value, ok := strings.Cut(strings.TrimSuffix(line, "\r"), ":")

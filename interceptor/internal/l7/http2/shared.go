@@ -27,6 +27,11 @@ const (
 	keepFields = 32
 )
 
+// Release lets go of memory that is only kept for reuse.
+func (s *Shared) Release() {
+	s.streams, s.calls, s.buffers, s.fields = nil, nil, buffers{}, nil
+}
+
 // stream returns one that nothing is known of.
 func (s *Shared) stream() *stream {
 	n := len(s.streams)
