@@ -1,7 +1,6 @@
 package capfile
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -50,7 +49,7 @@ type Reader struct {
 // empty file gives io.EOF, one that is cut inside its first header
 // io.ErrUnexpectedEOF, anything else that isn't a capture [ErrNotCapture].
 func NewReader(r io.Reader) (*Reader, error) {
-	rd := &Reader{in: input{r: bufio.NewReaderSize(r, readBufferLen)}}
+	rd := &Reader{in: input{r: r, buffers: new(ownBuffer)}}
 	magic, err := rd.in.peek(4)
 	if err != nil {
 		return nil, err
@@ -72,7 +71,12 @@ func NewReader(r io.Reader) (*Reader, error) {
 	return rd, nil
 }
 
-// Next reads the next frame. f.Data is valid until the next call.
+// Lend makes the reader read into buffers of b from now on. The data of frames
+// lie in the buffer that b lent last, and the reader leaves them alone.
+func (r *Reader) Lend(b capture.Buffers) { r.in.buffers = b }
+
+// Next reads the next frame. f.Data is valid until the next call, unless buffers
+// are lent.
 //
 // io.EOF means that the file ended where a frame may end; an error that wraps
 // io.ErrUnexpectedEOF that it was cut inside one; a [*CorruptError] that the
@@ -90,47 +94,79 @@ func (r *Reader) Next(f *capture.Frame) error {
 
 // Buffered returns how many bytes of the file are read and not yet handed out:
 // with none, Next may have to wait for a pipe.
-func (r *Reader) Buffered() int { return r.in.r.Buffered() - r.in.used }
+func (r *Reader) Buffered() int { return r.in.end - r.in.start }
 
-// input reads a file in pieces whose length is known, without copying those
-// that fit its buffer, and knows its position.
+// input reads a file in pieces whose length is known, without copying but what
+// is at the end of a buffer, and knows its position.
 type input struct {
-	r      *bufio.Reader
-	offset int64  // of the next unread byte
-	used   int    // bytes handed out last, discarded by the next call
-	big    []byte // for a piece longer than the buffer
-	err    error
+	r          io.Reader
+	buffers    capture.Buffers
+	buf        []byte // buf[start:end] is unread
+	start, end int
+	offset     int64 // of the next unread byte
+	ended      error // of r
+	err        error
 }
 
-// peek returns the next n bytes (n at most readBufferLen) without taking them.
-func (in *input) peek(n int) ([]byte, error) {
-	in.skipUsed()
-	b, err := in.r.Peek(n)
-	if err == io.EOF && len(b) > 0 {
-		err = io.ErrUnexpectedEOF
+// ownBuffer lends a reader the same buffer again and again.
+type ownBuffer struct{ b []byte }
+
+// Exchange implements capture.Buffers.
+func (o *ownBuffer) Exchange(n int) []byte {
+	if len(o.b) < n {
+		o.b = make([]byte, max(n, readBufferLen))
 	}
-	return b, err
+	return o.b
+}
+
+// fill reads until n bytes are there, and returns why there are less.
+func (in *input) fill(n int) error {
+	if in.end-in.start >= n {
+		return nil
+	}
+	if len(in.buf)-in.start < n {
+		next := in.buffers.Exchange(n)
+		in.end = copy(next, in.buf[in.start:in.end])
+		in.start, in.buf = 0, next
+	}
+	for empty := 0; in.end-in.start < n && in.ended == nil; empty++ {
+		var m int
+		m, in.ended = in.r.Read(in.buf[in.end:])
+		in.end += m
+		switch {
+		case m > 0:
+			empty = 0
+		case empty == maxEmptyReads:
+			in.ended = io.ErrNoProgress
+		}
+	}
+	switch {
+	case in.end-in.start >= n:
+		return nil // what ended is told later
+	case in.ended == io.EOF && in.end > in.start:
+		return io.ErrUnexpectedEOF
+	}
+	return in.ended
+}
+
+// maxEmptyReads is how many reads of nothing, without an error, are taken.
+const maxEmptyReads = 100
+
+// peek returns the next n bytes without taking them.
+func (in *input) peek(n int) ([]byte, error) {
+	err := in.fill(n)
+	return in.buf[in.start:min(in.start+n, in.end)], err
 }
 
 // take returns the next n bytes, valid until the next call. io.EOF is returned
 // only if there isn't a single one.
 func (in *input) take(n int) ([]byte, error) {
-	in.skipUsed()
-	if n <= readBufferLen {
-		b, err := in.peek(n)
-		if err != nil {
-			return nil, err
-		}
-		in.used = n
+	b, err := in.peek(n)
+	if err == nil {
+		in.start += n
 		in.offset += int64(n)
-		return b, nil
 	}
-	if cap(in.big) < n {
-		in.big = make([]byte, n)
-	}
-	m, err := io.ReadFull(in.r, in.big[:n])
-	in.offset += int64(m)
-	return in.big[:m], err
+	return b, err
 }
 
 // body is take for what must follow something that was there.
@@ -143,11 +179,6 @@ func (in *input) body(n int) ([]byte, error) {
 		return nil, fmt.Errorf("cut short at byte %d: %w", in.offset, err)
 	}
 	return b, nil
-}
-
-func (in *input) skipUsed() {
-	_, _ = in.r.Discard(in.used) // cannot fail: the bytes were peeked
-	in.used = 0
 }
 
 func (in *input) corrupt(format string, args ...any) error {

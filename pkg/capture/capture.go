@@ -29,6 +29,15 @@ type Frame struct {
 // Truncated reports whether a snap length cut the frame.
 func (f *Frame) Truncated() bool { return len(f.Data) < f.Len }
 
+// Buffers lends memory to who reads frames, and so decides how long these stay: a
+// reader reads into the buffer that it was lent last, and never again into one
+// that it has exchanged.
+type Buffers interface {
+	// Exchange takes back what was lent before, if anything, and lends a buffer
+	// of n bytes at least, perhaps the same.
+	Exchange(n int) []byte
+}
+
 // Direction is the way a frame took through the interface it was captured on.
 type Direction uint8
 

@@ -13,26 +13,16 @@ import (
 // the time, which the tests and the fuzz target hold it to.
 func (s *Segment) usual(f *capture.Frame, scoped bool) bool {
 	b := f.Data
-	if len(b) < sll2Len+tagLen {
+	off, typ := usualLink(f, scoped)
+	if typ == 0 {
 		return false
 	}
-	var off int
-	var typ uint16
 	s.Vantage = f.Interface
 	switch f.LinkType {
-	case capture.LinkTypeEthernet:
-		off, typ = ethernetLen, binary.BigEndian.Uint16(b[12:])
 	case capture.LinkTypeLinuxSLL2:
-		off, typ = sll2Len, binary.BigEndian.Uint16(b)
 		s.Vantage ^= cooked2Vantage(b)
 	case capture.LinkTypeLinuxSLL:
-		off, typ = sllLen, binary.BigEndian.Uint16(b[14:])
 		s.Vantage ^= cookedVantage(b)
-	default:
-		return false
-	}
-	if typ == etherVLAN && !scoped {
-		off, typ = off+tagLen, binary.BigEndian.Uint16(b[off+2:])
 	}
 	switch typ {
 	case etherIPv4:
@@ -80,4 +70,64 @@ func (s *Segment) usualTCP(b []byte, off, end int, src, dst address) bool {
 		s.Payload = b[payload:end:end]
 	}
 	return true
+}
+
+// usualLink returns where the packet of a frame begins and the protocol that the
+// link names for it, 0 for a link that is not usual.
+func usualLink(f *capture.Frame, scoped bool) (off int, typ uint16) {
+	b := f.Data
+	if len(b) < sll2Len+tagLen {
+		return 0, 0
+	}
+	switch f.LinkType {
+	case capture.LinkTypeEthernet:
+		off, typ = ethernetLen, binary.BigEndian.Uint16(b[12:])
+	case capture.LinkTypeLinuxSLL2:
+		off, typ = sll2Len, binary.BigEndian.Uint16(b)
+	case capture.LinkTypeLinuxSLL:
+		off, typ = sllLen, binary.BigEndian.Uint16(b[14:])
+	default:
+		return 0, 0
+	}
+	if typ == etherVLAN && !scoped {
+		off, typ = off+tagLen, binary.BigEndian.Uint16(b[off+2:])
+	}
+	return off, typ
+}
+
+// Hash returns the hash of the connection of a frame that holds a TCP segment in
+// no tunnel and in no fragment, for those who divide frames and leave their
+// decoding to others: what Decode finds in the frame then, if anything, is a
+// segment of a connection with that hash. ok is false for all others, and for some
+// that are unusual otherwise.
+func Hash(f *capture.Frame, scoped bool) (hash uint64, ok bool) {
+	const portsLen = 4
+	b := f.Data
+	off, typ := usualLink(f, scoped)
+	var s Segment
+	switch typ {
+	case etherIPv4:
+		if len(b) < off+ipv4HeaderLen {
+			return 0, false
+		}
+		h := b[off : off+ipv4HeaderLen]
+		ports := off + int(h[0]&0x0f)*4
+		if h[0]>>4 != 4 || ports < off+ipv4HeaderLen || h[9] != protoTCP || binary.BigEndian.Uint16(h[6:])&0x3fff != 0 || len(b) < ports+portsLen {
+			return 0, false
+		}
+		s.setKey(mapped4(h[12:16]), binary.BigEndian.Uint16(b[ports:]), mapped4(h[16:20]), binary.BigEndian.Uint16(b[ports+2:]), 0)
+	case etherIPv6:
+		if len(b) < off+ipv6HeaderLen+portsLen {
+			return 0, false
+		}
+		h := b[off : off+ipv6HeaderLen]
+		if h[0]>>4 != 6 || h[6] != protoTCP {
+			return 0, false
+		}
+		ports := b[off+ipv6HeaderLen:]
+		s.setKey(address6(h[8:24]), binary.BigEndian.Uint16(ports), address6(h[24:40]), binary.BigEndian.Uint16(ports[2:]), 0)
+	default:
+		return 0, false
+	}
+	return s.Key.Hash(), true
 }

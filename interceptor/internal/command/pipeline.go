@@ -129,6 +129,9 @@ func newPipeline(name, source string, shards int, flags *recordFlags, out *outpu
 // Frame implements source.Sink.
 func (p *pipeline) Frame(f *capture.Frame) { p.engine.Frame(f) }
 
+// Exchange implements capture.Buffers.
+func (p *pipeline) Exchange(n int) []byte { return p.engine.Exchange(n) }
+
 // Drained implements source.Sink.
 func (p *pipeline) Drained() { p.engine.Drained() }
 

@@ -62,6 +62,7 @@ type Engine struct {
 	defrag  *defrag.Defragmenter
 	clock   reassembly.Clock
 	front   front
+	buffer  []byte // that is lent, with one shard
 
 	// mu guards snapshot, a copy of the counters made now and then.
 	mu       sync.Mutex
@@ -84,7 +85,21 @@ func New(cfg Config) *Engine {
 	return e
 }
 
-// Frame takes the next frame. It keeps nothing of f.
+// Exchange implements capture.Buffers: a source that reads all frames into what it
+// is lent here spares shards a copy of them. It belongs to the goroutine that
+// feeds the engine.
+func (e *Engine) Exchange(n int) []byte {
+	if e.rounds != nil {
+		return e.rounds.lender.exchange(n)
+	}
+	if len(e.buffer) < n {
+		e.buffer = make([]byte, max(n, loanLen))
+	}
+	return e.buffer
+}
+
+// Frame takes the next frame. It keeps nothing of f, but for data in a buffer that
+// Exchange has lent.
 // Next: packet.Decoder.Decode, then shard.segment.
 func (e *Engine) Frame(f *capture.Frame) {
 	c := &e.front
@@ -93,13 +108,21 @@ func (e *Engine) Frame(f *capture.Frame) {
 	if f.Truncated() {
 		c.truncated++
 	}
-	outcome := e.decoder.Decode(f, &e.segment)
-	c.outcomes[outcome]++
 	c.last = max(c.last, f.Timestamp)
 	at := e.clock.Tick(f.Timestamp)
 	if at.Due {
 		e.advance(at)
 	}
+	if e.rounds != nil {
+		if hash, ok := packet.Hash(f, e.cfg.Decode.Scoped); ok {
+			if e.rounds.frame(f, hash, at) {
+				e.dispatch(false)
+			}
+			return
+		}
+	}
+	outcome := e.decoder.Decode(f, &e.segment)
+	c.outcomes[outcome]++
 	switch outcome {
 	case packet.OutcomeTCP:
 		e.take(f.Timestamp, at)
@@ -207,5 +230,5 @@ func (e *Engine) dispatch(drained bool) {
 // publishOwn publishes the counters of an engine with one shard.
 func (e *Engine) publishOwn() {
 	e.front.decode, e.front.defrag = e.decoder.Stats(), e.defrag.Stats()
-	e.publish(e.front, e.shard.counters())
+	e.publish(e.front, worked{Counters: e.shard.counters()})
 }

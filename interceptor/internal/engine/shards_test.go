@@ -17,9 +17,29 @@ import (
 	capstanv1 "capstan/proto/capstan/v1"
 )
 
+// lentFrames are frames of which each comes in a buffer that an engine lends, so
+// many to a buffer.
+type lentFrames struct {
+	frames []capture.Frame
+	each   int
+	buf    []byte
+}
+
+// put returns frame i in the buffer.
+func (l *lentFrames) put(e *Engine, i int) *capture.Frame {
+	f := l.frames[i]
+	if i%l.each == 0 || len(l.buf) < len(f.Data) {
+		l.buf = e.Exchange(max(len(f.Data), 2000*l.each))
+	}
+	n := copy(l.buf, f.Data)
+	f.Data, l.buf = l.buf[:n:n], l.buf[n:]
+	return &f
+}
+
 // byShards runs frames through an engine and returns the records as the
-// interceptor prints them.
-func byShards(frames []capture.Frame, shards int) ([]byte, Snapshot) {
+// interceptor prints them. Unless lend is 0, so many frames come in each lent
+// buffer.
+func byShards(frames []capture.Frame, shards, lend int) ([]byte, Snapshot) {
 	var out []byte
 	e := New(Config{
 		Exchange: exchange.Config{Source: "test", BodyLimit: 100, Emit: func(x *capstanv1.Exchange) { out = ndjson.Append(out, x) }},
@@ -27,8 +47,13 @@ func byShards(frames []capture.Frame, shards int) ([]byte, Snapshot) {
 		Encode:   ndjson.Append,
 		Write:    func(b []byte) { out = append(out, b...) },
 	})
+	lent := lentFrames{frames: frames, each: lend}
 	for i := range frames {
-		e.Frame(&frames[i])
+		if lend > 0 {
+			e.Frame(lent.put(e, i))
+		} else {
+			e.Frame(&frames[i])
+		}
 		if i%1000 == 999 {
 			e.Drained()
 		}
@@ -41,15 +66,15 @@ func byShards(frames []capture.Frame, shards int) ([]byte, Snapshot) {
 // compareShards holds that the number of shards changes nothing.
 func compareShards(t *testing.T, name string, frames []capture.Frame) {
 	t.Helper()
-	want, counted := byShards(frames, 1)
-	for _, shards := range []int{2, 3, 8} {
-		got, snapshot := byShards(frames, shards)
+	want, counted := byShards(frames, 1, 0)
+	for _, with := range []struct{ shards, lend int }{{1, 7}, {2, 0}, {2, 7}, {3, 100}, {8, 40}} {
+		got, snapshot := byShards(frames, with.shards, with.lend)
 		if !bytes.Equal(got, want) {
 			a, b := firstDifference(want, got)
-			t.Fatalf("%s: with %d shards\n%s\nwith one\n%s", name, shards, b, a)
+			t.Fatalf("%s: with %+v\n%s\nwith one shard\n%s", name, with, b, a)
 		}
 		if snapshot != counted {
-			t.Errorf("%s: counters with %d shards\n%+v\nwith one\n%+v", name, shards, snapshot, counted)
+			t.Errorf("%s: counters with %+v\n%+v\nwith one shard\n%+v", name, with, snapshot, counted)
 		}
 	}
 }
@@ -131,7 +156,7 @@ func TestTroubleInShards(t *testing.T) {
 func TestSplitBefore(t *testing.T) {
 	for seed := range uint64(20) {
 		frames := trouble(seed, true)
-		whole, _ := byShards(frames, 1)
+		whole, _ := byShards(frames, 1, 0)
 		const parts = 3
 		var split [parts][]capture.Frame
 		decoder := packet.NewDecoder(packet.Config{})
@@ -143,7 +168,7 @@ func TestSplitBefore(t *testing.T) {
 		}
 		var got []string
 		for _, part := range split {
-			out, _ := byShards(part, 1)
+			out, _ := byShards(part, 1, 0)
 			got = append(got, lines(out)...)
 		}
 		want := lines(whole)

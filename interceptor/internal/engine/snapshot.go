@@ -57,11 +57,11 @@ type front struct {
 // published are counters of one moment.
 type published struct {
 	front  front
-	shards []Counters
+	shards []worked
 }
 
 // publish makes the counters of one moment those that Snapshot returns.
-func (e *Engine) publish(f front, shards ...Counters) {
+func (e *Engine) publish(f front, shards ...worked) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.snapshot.front = f
@@ -77,7 +77,10 @@ func (e *Engine) Snapshot() Snapshot {
 	s := Snapshot{Frames: f.frames, Bytes: f.bytes, Truncated: f.truncated, Last: f.last,
 		Outcomes: f.outcomes, Datagrams: f.datagrams, Decode: f.decode, Defrag: f.defrag}
 	for i := range e.snapshot.shards {
-		sum(reflect.ValueOf(&s.Counters).Elem(), reflect.ValueOf(&e.snapshot.shards[i]).Elem())
+		w := &e.snapshot.shards[i]
+		for _, part := range []struct{ to, from any }{{&s.Counters, &w.Counters}, {&s.Outcomes, &w.outcomes}, {&s.Decode, &w.decode}} {
+			sum(reflect.ValueOf(part.to).Elem(), reflect.ValueOf(part.from).Elem())
+		}
 	}
 	return s
 }

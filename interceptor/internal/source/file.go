@@ -32,7 +32,8 @@ const minFrameLen = 16
 
 // ReadFile yields the frames of a capture file (pcap or pcapng) in order; the
 // name "-" means stdin. It returns nil at the file's end, a [*CutShortError]
-// if it ends in the middle of a frame, ctx's error if that is cancelled.
+// if it ends in the middle of a frame, ctx's error if that is cancelled. A sink that
+// implements capture.Buffers lends the memory for the frames.
 func ReadFile(ctx context.Context, name string, stdin io.Reader, sink Sink) error {
 	in := stdin
 	if name != "-" {
@@ -51,6 +52,9 @@ func ReadFile(ctx context.Context, name string, stdin io.Reader, sink Sink) erro
 		return &CutShortError{Name: name, Err: err}
 	case err != nil:
 		return fmt.Errorf("%s: %w", name, err)
+	}
+	if b, ok := sink.(capture.Buffers); ok {
+		r.Lend(b)
 	}
 	var f capture.Frame
 	for frames := uint64(0); ; frames++ {
