@@ -209,7 +209,11 @@ func (c *carrier) Gap(d flow.Direction, g reassembly.Gap) {
 	switch {
 	case c.parser != nil:
 		c.parser.Gap(d, g)
-	case !c.decided:
+	case c.decided:
+	case http1.LooksLikeCutRequest(c.prefix(d, nil)):
+		c.become(HTTP1)
+		c.parser.Gap(d, g)
+	default:
 		c.count().Gap(d, g)
 		c.lenient = true
 		c.forget(d)

@@ -492,7 +492,7 @@ func TestCase67OddRequests(t *testing.T) {
 		{"GET HTTP/1.1\r\n\r\n", "GET  0 > 200 0 + malformed"},
 		{"GET  HTTP/1.1\r\n\r\n", "GET  0 > 200 0 + malformed"},
 		{"GET /1\r\nHost: h\r\n\r\n", "GET /1 0 > 200 0 + malformed"},
-		{"GET  /1  HTTP/1.1\r\n\r\n", "GET /1  0 > 200 0 + malformed"},
+		{"GET  /1  HTTP/1.1\r\n\r\n", "GET /1 0 > 200 0 + malformed"},
 		{"GET /1 HTTP/1.1 \r\n\r\n", "GET /1 0 > 200 0 + malformed"},
 		{"GET /1 HTTP/3.7\r\n\r\n", "GET /1 0 > 200 0 + malformed"},
 		{"GET /1 HTTP/1.\r\n\r\n", "GET /1 0 > 200 0 + malformed"},

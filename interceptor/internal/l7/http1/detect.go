@@ -70,6 +70,31 @@ func versionFollows(b []byte) (ok, needMore bool) {
 	return ok, !ok && end < 0 && len(b) < maxDetectLen
 }
 
+// LooksLikeCutRequest reports whether b, behind which bytes are missing, holds a
+// known method, the whole target, and behind that nothing but the start of a
+// version.
+func LooksLikeCutRequest(b []byte) bool {
+	_, ok := parseCutRequestLine(b)
+	return ok
+}
+
+// parseCutRequestLine takes the first part of a request line as
+// LooksLikeCutRequest tells it.
+func parseCutRequestLine(b []byte) (l requestLine, ok bool) {
+	l.methodEnd = bytes.IndexByte(b, ' ')
+	if l.methodEnd < 0 || !knownMethod(b[:l.methodEnd]) {
+		return l, false
+	}
+	l.targetStart = l.methodEnd + 1
+	n := bytes.IndexByte(b[l.targetStart:], ' ')
+	if n < 1 || !isTarget(b[l.targetStart:l.targetStart+n]) {
+		return l, false
+	}
+	l.targetEnd = l.targetStart + n
+	version := bytes.TrimSuffix(b[l.targetEnd+1:], []byte("\r"))
+	return l, isVersion(version) || bytes.HasPrefix([]byte("HTTP/1."), version)
+}
+
 // LooksLikeResponse reports whether b starts like an HTTP/1 response:
 // "HTTP/1.", a digit, a space, three digits and a space or the line's end. With
 // ok false, needMore tells that more bytes could still make it true.

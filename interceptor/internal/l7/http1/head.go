@@ -163,12 +163,9 @@ func (h *half) partialSection() {
 // length is short, if it says what matters: method and target, or the status.
 func (h *half) partialLine() bool {
 	if h.request {
-		end, ok := targetEnd(h.buf)
-		if !ok {
+		if h.reqLine, h.lined = parseCutRequestLine(h.buf); !h.lined {
 			return false
 		}
-		h.reqLine, h.lined = requestLine{methodEnd: bytes.IndexByte(h.buf, ' '), targetEnd: end}, true
-		h.reqLine.targetStart = h.reqLine.methodEnd + 1
 		h.beginRequest(h.buf)
 	} else {
 		if ok, _ := LooksLikeResponse(h.buf); !ok {

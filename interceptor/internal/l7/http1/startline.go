@@ -53,6 +53,10 @@ func parseRequestLine(line []byte) (l requestLine, ok bool) {
 			return l, false // the preface of HTTP/2 (RFC 9113 §3.4)
 		}
 	}
+	for l.targetEnd > l.methodEnd && line[l.targetEnd-1] == ' ' {
+		l.targetEnd--
+		l.malformed = true // a second space, or no target
+	}
 	l.targetStart = min(l.methodEnd+1, l.targetEnd)
 	for l.targetStart < l.targetEnd && line[l.targetStart] == ' ' {
 		l.targetStart++
@@ -73,24 +77,6 @@ func cutRequestLine(b []byte) (l requestLine, ok bool) {
 	}
 	l.targetStart, l.targetEnd = l.methodEnd+1, len(b)
 	return l, true
-}
-
-// targetEnd returns where the target ends that starts a request with a known
-// method, if b, the first part of its line, holds the whole of it and it is one.
-func targetEnd(b []byte) (end int, ok bool) {
-	method := bytes.IndexByte(b, ' ')
-	if method < 0 || !knownMethod(b[:method]) {
-		return 0, false
-	}
-	target := b[method+1:]
-	end = bytes.IndexByte(target, ' ')
-	if end < 1 || !isTarget(target[:end]) {
-		return 0, false
-	}
-	if rest := bytes.TrimSuffix(target[end+1:], []byte("\r")); !bytes.HasPrefix([]byte("HTTP/1.1"), rest) && !isVersion(rest) {
-		return 0, false
-	}
-	return method + 1 + end, true
 }
 
 // statusLine holds the parts of a status line (RFC 9112 §4), as requestLine
