@@ -107,14 +107,8 @@ func (s *Session) failLogin(l login, answer *rpcap.Error, pause time.Duration) R
 	if s.failures >= s.cfg.MaxAuthAttempts {
 		return ReasonLogin
 	}
-	if pause > 0 {
-		timer := time.NewTimer(pause)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-s.ctx.Done():
-			return ReasonShutdown
-		}
+	if !s.pause(pause) {
+		return ReasonShutdown
 	}
 	return reasonNone
 }

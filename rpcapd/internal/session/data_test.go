@@ -230,6 +230,27 @@ func TestFilterStormIsSlowed(t *testing.T) {
 	})
 }
 
+// So does one that opens devices all the time, of which each is a line of the
+// record.
+func TestOpenStormIsSlowed(t *testing.T) {
+	in(t, "", func(t *testing.T) {
+		r := start(t, nullAuth, newHost()).auth()
+		before := time.Now()
+		for range 150 {
+			r.message(&rpcap.OpenRequest{Device: "lo"})
+			r.expect(openReply)
+		}
+		if d := time.Since(before); d < 5*time.Second || d > 6*time.Second { // 50 at once, then 20 a second
+			t.Errorf("took %v", d)
+		}
+		r.message(&rpcap.OpenRequest{Device: "lo"})
+		r.cancel()
+		if reason := r.wait(); reason != session.ReasonShutdown {
+			t.Error(reason)
+		}
+	})
+}
+
 func loopbackData() (*session.TCPData, *recordingSelf) {
 	self := &recordingSelf{}
 	loopback := netip.MustParseAddr("127.0.0.1")

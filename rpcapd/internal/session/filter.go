@@ -33,13 +33,19 @@ const (
 // awaitFilterLoad waits until the session may load a filter. False means that
 // the daemon stops meanwhile.
 func (s *Session) awaitFilterLoad() bool {
-	reservation := s.loads.Reserve()
-	delay := reservation.Delay()
-	if delay == 0 {
+	delay := s.loads.Reserve().Delay()
+	if delay > 0 {
+		s.counters.FiltersDelayed.Add(1)
+	}
+	return s.pause(delay)
+}
+
+// pause waits for a while. False means that the daemon stops meanwhile.
+func (s *Session) pause(d time.Duration) bool {
+	if d <= 0 {
 		return true
 	}
-	s.counters.FiltersDelayed.Add(1)
-	timer := time.NewTimer(delay)
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

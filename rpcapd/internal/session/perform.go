@@ -26,7 +26,7 @@ func (s *Session) perform(a action, h rpcap.Header, body []byte) Reason {
 	case doList:
 		s.send(s.list())
 	case doOpen:
-		s.send(s.open(h, body))
+		return s.answer(s.open(h, body))
 	case doStart:
 		return s.start(h, body)
 	case doUpdateFilter:
@@ -102,8 +102,15 @@ func (s *Session) list() rpcap.Message {
 	return &rpcap.FindAllIfReply{Interfaces: interfaces}
 }
 
-// open answers OPEN_REQ. Deviation: the reference remembers a device that
-// could not be opened.
+// A session may open devices this often. Each is looked up, and a line of the
+// record: one client must not fill the disk.
+const (
+	opensPerSecond = 20
+	opensBurst     = 50
+)
+
+// open answers OPEN_REQ, or returns nil if the daemon stops. Deviation: the
+// reference remembers a device that could not be opened.
 func (s *Session) open(h rpcap.Header, body []byte) rpcap.Message {
 	var m rpcap.OpenRequest
 	if err := rpcap.Decode(h, body, &m); err != nil {
@@ -116,6 +123,9 @@ func (s *Session) open(h rpcap.Header, body []byte) rpcap.Message {
 	d, err := rpcap.ParseDevice(m.Device)
 	if err != nil {
 		return &rpcap.Error{Code: rpcap.CodeOpen, Text: err.Error()}
+	}
+	if !s.pause(s.opens.Reserve().Delay()) {
+		return nil
 	}
 	if !s.rights.Allows(d.Name) {
 		// Before anything tells whether there is such a device.

@@ -50,6 +50,7 @@ type Session struct {
 	capture     *running             // nil unless state is stateCapturing
 	sampling    capture.Sampling
 	loads       *rate.Limiter // of filters, see awaitFilterLoad
+	opens       *rate.Limiter // of devices
 	clientLog   clientLog
 
 	authenticated atomic.Bool
@@ -66,6 +67,7 @@ func New(cfg Config, conn net.Conn, peer string, host Host, data DataOpener, log
 	s := &Session{
 		cfg: cfg.withDefaults(), number: counters.sessions.Add(1), peer: peer, address: addressOf(conn), host: host, data: data, log: log.With("peer", peer), counters: counters,
 		started: time.Now(), loads: rate.NewLimiter(filterLoadsPerSecond, filterLoadsBurst),
+		opens: rate.NewLimiter(opensPerSecond, opensBurst),
 	}
 	s.control.raw, s.control.conn = conn, conn
 	s.control.reader = rpcap.NewReader(conn, s.bodyLimit)
