@@ -56,6 +56,7 @@ type Event struct {
 	Transport   string    `json:"transport,omitempty"`   // of frames: "stream" or "udp"
 	Filter      string    `json:"filter,omitempty"`      // classic BPF, "N,code jt jf k,…"
 	Restriction string    `json:"restriction,omitempty"` // the policy's filter
+	Omitted     uint64    `json:"omitted,omitempty"`     // logins refused before this one that have no line
 	DurationMS  int64     `json:"durationMs,omitempty"`
 	Counts      *Counts   `json:"counts,omitempty"`
 }

@@ -19,7 +19,11 @@ func (s *Session) record(e audit.Event) {
 func (s *Session) recordLogin(l login) {
 	e := audit.Event{Kind: audit.KindLogin, Result: audit.OK, Method: l.method, User: l.user}
 	if l.refusal != 0 {
-		e.Result, e.Reason = audit.Refused, l.refusal.String()
+		omitted, ok := s.counters.refusals.next()
+		if !ok {
+			return
+		}
+		e.Result, e.Reason, e.Omitted = audit.Refused, l.refusal.String(), omitted
 	}
 	if secured, ok := s.control.conn.(tlsConn); ok {
 		state := secured.ConnectionState()
@@ -29,7 +33,11 @@ func (s *Session) recordLogin(l login) {
 		}
 	}
 	s.record(e)
-	s.log.Info("login", "user", audit.Shorten(l.user), "method", l.method, "result", e.Result, "reason", e.Reason)
+	attributes := []any{"user", audit.Shorten(l.user), "method", l.method, "result", e.Result, "reason", e.Reason}
+	if e.Omitted > 0 {
+		attributes = append(attributes, "omitted", e.Omitted)
+	}
+	s.log.Info("login", attributes...)
 }
 
 func (s *Session) recordStart(m *rpcap.StartCapRequest) {

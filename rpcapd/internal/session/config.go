@@ -118,6 +118,7 @@ type Counters struct {
 	FailedLogins     [auth.NumRefusals]atomic.Uint64
 	OpensDenied      atomic.Uint64 // devices that clients may not open
 	sessions         atomic.Uint64 // numbers them
+	refusals         refusalLines
 	UnwantedTLSHello atomic.Uint64 // TLS clients on a plain port
 	UnwantedPlain    atomic.Uint64 // plain clients on a TLS port
 	TLSFailures      atomic.Uint64 // handshakes that failed, on either connection

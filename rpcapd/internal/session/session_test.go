@@ -4,9 +4,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -17,6 +20,7 @@ import (
 
 	"capstan/pkg/afpacket"
 	"capstan/pkg/rpcap"
+	"capstan/rpcapd/internal/audit"
 	"capstan/rpcapd/internal/device"
 	"capstan/rpcapd/internal/session"
 )
@@ -54,6 +58,37 @@ func TestAuthentication(t *testing.T) {
 		for line := range strings.Lines(r.log.String()) {
 			if len(line) > 1000 {
 				t.Errorf("a line of %d bytes: %.80s", len(line), line)
+			}
+		}
+	})
+	in(t, "refused logins don't fill the disk", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "audit")
+		record, err := audit.Open(path, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer record.Close()
+		r := start(t, session.Config{MaxAuthAttempts: 1000, Audit: record}, newHost())
+		refuse := func(n int) {
+			for range n {
+				r.send(authNull)
+				r.expectError(18, "Authentication failed; NULL authentication not permitted.")
+			}
+		}
+		refuse(500)
+		time.Sleep(time.Second)
+		refuse(1)
+		r.end()
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, lines := range map[string][]string{
+			"log":    slices.Collect(strings.Lines(strings.Split(r.log.String(), "session ended")[0])),
+			"record": slices.Collect(strings.Lines(string(text))),
+		} {
+			if n := strings.Count(strings.Join(lines, ""), "login"); n != 201 || !strings.Contains(lines[200], "omitted") || !strings.Contains(lines[200], "300") {
+				t.Errorf("%d lines in the %s, the last is %s", n, name, lines[200])
 			}
 		}
 	})
