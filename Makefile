@@ -19,7 +19,8 @@ INETD    := $(notdir $(wildcard manifests/inetd/*))
 
 CHART        := $(GO) -C tools/chart
 IMAGES       := rpcapd interceptor relay
-IMAGE_ENGINE ?= $(firstword $(foreach e,docker podman buildah,$(shell command -v $(e) >/dev/null && echo $(e))))
+# The first that works: a client of docker may be there without its daemon.
+IMAGE_ENGINE ?= $(firstword $(foreach e,docker podman buildah,$(shell $(e) version >/dev/null 2>&1 && echo $(e))))
 IMAGE_ARCH   ?= $(shell $(GO) env GOARCH)
 IMAGE_PREFIX ?=
 IMAGE_TAG    ?= $(shell awk '/^appVersion:/{gsub(/"/, ""); print $$2}' manifests/charts/capstan/Chart.yaml)
@@ -139,9 +140,10 @@ uninstall: ## remove what install has installed
 
 .PHONY: image
 image: ## build the images with docker, podman or buildah (IMAGE_ENGINE), named IMAGE_PREFIXcapstan-NAME:IMAGE_TAG; IMAGE_ARCH=arm64
+	$(if $(IMAGE_ENGINE),,$(error none of docker, podman and buildah works here))
 	GOOS=linux GOARCH=$(IMAGE_ARCH) $(GO) build -trimpath -o $(BIN)/image/$(IMAGE_ARCH)/ ./rpcapd ./interceptor ./interceptor/relay
-	for name in $(IMAGES); do \
-		$(IMAGE_ENGINE) build --quiet --platform linux/$(IMAGE_ARCH) --target $$name --file manifests/image/Containerfile \
+	engine=$(IMAGE_ENGINE); for name in $(IMAGES); do \
+		$$engine build --quiet --platform linux/$(IMAGE_ARCH) --target $$name --file manifests/image/Containerfile \
 			--label org.opencontainers.image.title=capstan-$$name --label org.opencontainers.image.version=$(IMAGE_TAG) \
 			--label org.opencontainers.image.revision=$$(git rev-parse HEAD) --label org.opencontainers.image.licenses=Apache-2.0 \
 			--tag $(IMAGE_PREFIX)capstan-$$name:$(IMAGE_TAG) $(BIN)/image/$(IMAGE_ARCH) || exit 1; \

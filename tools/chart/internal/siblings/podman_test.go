@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -140,9 +141,24 @@ func (p *podman) must(name string, args ...string) string {
 // buildImages builds the images as an operator does.
 func (p *podman) buildImages() {
 	p.t.Helper()
-	shared.images.Do(func() {
-		p.must("make", "-s", "-C", repository, "image", "IMAGE_ENGINE=podman", "IMAGE_PREFIX=localhost/", "BIN="+filepath.Join(p.dir, "bin"))
-	})
+	shared.images.Do(func() { p.image("podman", runtime.GOARCH, "") })
+}
+
+// image runs "make image"; without a tag for the chart's.
+func (p *podman) image(engine, arch, tag string) {
+	p.t.Helper()
+	args := []string{"-s", "-C", repository, "image", "IMAGE_ENGINE=" + engine, "IMAGE_PREFIX=localhost/", "IMAGE_ARCH=" + arch, "BIN=" + p.bin()}
+	if tag != "" {
+		args = append(args, "IMAGE_TAG="+tag)
+	}
+	p.must("make", args...)
+}
+
+func (p *podman) bin() string { return filepath.Join(p.dir, "bin") }
+
+// program returns the path of a program of an image that was built.
+func (p *podman) program(arch, name string) string {
+	return filepath.Join(p.bin(), "image", arch, name)
 }
 
 // remove leaves nothing of the storage.
