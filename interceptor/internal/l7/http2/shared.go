@@ -24,7 +24,7 @@ const (
 	// maxFree bounds each kind of things that are kept for reuse.
 	maxFree = 256
 	// keepFields bounds the header fields that a stream keeps room for.
-	keepFields = 32
+	keepFields = 64
 )
 
 // Release lets go of memory that is only kept for reuse.

@@ -103,8 +103,17 @@ func (h *header) unmask(dst, src []byte, at int64) []byte {
 	if !h.masked {
 		return append(dst, src...)
 	}
-	for i, c := range src {
-		dst = append(dst, c^h.mask[(at+int64(i))%maskLen])
+	dst = append(dst, src...)
+	b := dst[len(dst)-len(src):]
+	var mask [2 * maskLen]byte // as it stands at the first byte of src
+	for i := range mask {
+		mask[i] = h.mask[(at+int64(i))%maskLen]
+	}
+	for eight := binary.NativeEndian.Uint64(mask[:]); len(b) >= len(mask); b = b[len(mask):] {
+		binary.NativeEndian.PutUint64(b, binary.NativeEndian.Uint64(b)^eight)
+	}
+	for i := range b {
+		b[i] ^= mask[i]
 	}
 	return dst
 }

@@ -31,6 +31,7 @@ type Session struct {
 	cfg      Config
 	sides    [2]side // client, server
 	record   capstanv1.WebSocket
+	free     []capstanv1.WebSocketMessage // memory for those of the record
 	compress bool
 }
 
@@ -75,6 +76,18 @@ func parseExtensions(list string) (compression bool, noTakeover [2]bool) {
 		return true, noTakeover
 	}
 	return false, noTakeover
+}
+
+// list adds a message to the record. They are allocated as many at once as there
+// are already.
+func (s *Session) list() *capstanv1.WebSocketMessage {
+	if len(s.free) == 0 {
+		s.free = make([]capstanv1.WebSocketMessage, max(1, len(s.record.Messages)))
+	}
+	m := &s.free[0]
+	s.free = s.free[1:]
+	s.record.Messages = append(s.record.Messages, m)
+	return m
 }
 
 func (s *Session) side(fromClient bool) *side {

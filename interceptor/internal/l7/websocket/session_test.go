@@ -173,6 +173,36 @@ func TestLimits(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() { s.Data(false, 1, segment) }); n != 0 {
 		t.Errorf("%v allocations for a message that isn't kept", n)
 	}
+	short := frame(true, 0x81, []byte("short"))
+	if n := testing.AllocsPerRun(10, func() {
+		kept := New(Config{}, Agreement{ContentLimit: limit})
+		for range 64 {
+			kept.Data(true, 1, short)
+		}
+	}); n > 24 {
+		t.Errorf("%v allocations for 64 messages that are kept", n)
+	}
+}
+
+// TestUnmask takes the mask off pieces of any length and place.
+func TestUnmask(t *testing.T) {
+	h := header{masked: true, mask: [maskLen]byte{1, 2, 4, 8}}
+	payload := make([]byte, 60)
+	for i := range payload {
+		payload[i] = byte(i)
+	}
+	for from := range payload {
+		for to := from; to <= len(payload); to++ {
+			got := h.unmask([]byte("before"), payload[from:to], int64(from))
+			want := []byte("before")
+			for i := from; i < to; i++ {
+				want = append(want, byte(i)^h.mask[i%maskLen])
+			}
+			if !bytes.Equal(got, want) {
+				t.Fatalf("%d to %d: %x, want %x", from, to, got, want)
+			}
+		}
+	}
 }
 
 // FuzzSession cuts the streams of both ends in two ways: as long as no place is

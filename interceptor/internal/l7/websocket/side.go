@@ -32,7 +32,8 @@ type side struct {
 	message message // the data message in progress, its fragments joined
 	signal  message // the control frame in progress
 
-	room       int // bytes of content that may still be kept
+	room       int    // bytes of content that may still be kept
+	free       []byte // memory for them
 	noTakeover bool
 	inflate    inflation
 
@@ -224,13 +225,26 @@ func (d *side) finish(m *message, time int64) {
 	if len(d.s.record.Messages) >= d.s.cfg.MaxMessages || m.opcode == opContinuation {
 		return
 	}
-	kept := content[:min(len(content), d.room)]
-	d.room -= len(kept)
-	d.s.record.Messages = append(d.s.record.Messages, &capstanv1.WebSocketMessage{
-		FromClient: d.client, Opcode: uint32(m.opcode), FirstByteUnixNs: uint64(m.first), LastByteUnixNs: uint64(max(time, m.first)),
-		Size: uint64(m.size), Frames: m.frames, Compressed: m.compressed, Incomplete: m.broken,
-		Content: append([]byte(nil), kept...), ContentSize: size, // copied: the buffer is used again
-	})
+	told := d.s.list()
+	told.FromClient, told.Opcode = d.client, uint32(m.opcode)
+	told.FirstByteUnixNs, told.LastByteUnixNs = uint64(m.first), uint64(max(time, m.first))
+	told.Size, told.Frames, told.Compressed, told.Incomplete = uint64(m.size), m.frames, m.compressed, m.broken
+	told.Content, told.ContentSize = d.keep(content[:min(len(content), d.room)]), size
+}
+
+// minTextLen is the least memory for content that is allocated at once.
+const minTextLen = 256
+
+// keep copies content, whose buffer is used again. There is room for it.
+func (d *side) keep(content []byte) []byte {
+	if len(content) > len(d.free) {
+		d.free = make([]byte, max(len(content), min(d.room, minTextLen)))
+	}
+	n := copy(d.free, content)
+	kept := d.free[:n:n]
+	d.free = d.free[n:]
+	d.room -= n
+	return kept
 }
 
 // contentOf returns the first bytes of the content of m and how many there are in
