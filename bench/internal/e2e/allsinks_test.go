@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -18,6 +19,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/proto"
 
 	capstanv1 "capstan/proto/capstan/v1"
 )
@@ -56,6 +58,9 @@ func watch(t *testing.T, c capstanv1.InterceptorClient, goOn <-chan struct{}) *w
 			}
 			w.skipped += e.GetLagged().GetSkipped()
 			if x := e.GetExchange(); x != nil {
+				if raw, err := proto.Marshal(x); err == nil {
+					checkNoCredential(t, "a watcher", raw)
+				}
 				w.records++
 				w.ids[x.GetExchange().GetId()] = true
 			}
@@ -184,12 +189,18 @@ func TestEverySinkLive(t *testing.T) {
 	if len(want) != total {
 		t.Errorf("%d records on standard output, %d by the status", len(want), total)
 	}
+	for _, pattern := range []string{records, filepath.Join(dir, "plain*"), filepath.Join(dir, "spool-*", "*"), filepath.Join(dir, "broker", "*")} {
+		checkNoCredential(t, pattern, readFiles(t, pattern))
+	}
+	checkNoCredential(t, "standard error", []byte(interceptor.stderr.String()))
 	lossy := sinkNamed(t, status, "lossy")
 	if lossy.GetDropped() == 0 || lossy.GetDropped()+lossy.GetDelivered() != uint64(total) {
 		t.Errorf("%v", lossy)
 	}
+	packed := unpack(t, readFiles(t, filepath.Join(dir, "packed*")))
+	checkNoCredential(t, "the packed file", packed)
 	for name, got := range map[string]map[string]bool{
-		"plain file": lineIDs(t, readFiles(t, filepath.Join(dir, "plain*"))), "packed file": lineIDs(t, unpack(t, readFiles(t, filepath.Join(dir, "packed*")))),
+		"plain file": lineIDs(t, readFiles(t, filepath.Join(dir, "plain*"))), "packed file": lineIDs(t, packed),
 		"kafka": kafka.ids(wholeTopic, total), "otlp by gRPC": otlp.spans[0], "otlp by HTTP": otlp.spans[1], "fast watcher": fast.ids,
 	} {
 		if !maps.Equal(got, want) {
@@ -260,7 +271,7 @@ func readFiles(t *testing.T, pattern string) (all []byte) {
 	}
 	for _, name := range names {
 		text, err := os.ReadFile(name)
-		if err != nil {
+		if err != nil && !errors.Is(err, syscall.EISDIR) {
 			t.Fatal(err)
 		}
 		all = append(all, text...)

@@ -48,6 +48,7 @@ func (s *apiSite) serve() {
 	}
 	service := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Set-Cookie", "session="+planted)
 		// Not JSON, as it should be, but text that means harm.
 		fmt.Fprintf(w, `{"path":[%q],"text":%q,"evil":"%s"}`, r.URL.Path, strings.Repeat("harmless ", 20), "\x1b[2J\x1b]0;owned\a")
 	})}
@@ -66,7 +67,13 @@ func (s *apiSite) ask(paths ...string) {
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport}
 	for _, p := range paths {
-		answer, err := client.Get("http://" + serverIP + ":8080" + p)
+		request, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, "http://"+serverIP+":8080"+p, nil)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		request.Header.Set("Authorization", "Bearer "+planted)
+		request.Header.Set("Cookie", "session="+planted)
+		answer, err := client.Do(request)
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -84,6 +91,7 @@ func (s *apiSite) run(args ...string) string {
 	if err != nil {
 		s.t.Fatalf("%v: %v\n%s%s", args, err, out, problems.String())
 	}
+	checkNoCredential(s.t, fmt.Sprint(args), out)
 	return string(out)
 }
 
@@ -205,6 +213,7 @@ func (m *tmux) shows(texts ...string) {
 	for _, text := range texts {
 		eventually(m.t, fmt.Sprintf("%q on the screen", text), func() bool {
 			screen = m.do("capture-pane", "-p")
+			checkNoCredential(m.t, "the screen", []byte(screen))
 			return strings.Contains(screen, text)
 		})
 	}

@@ -86,6 +86,7 @@ func (b *broker) ids(topic string, n int) map[string]bool {
 	defer cancel()
 	for len(ids) < n && ctx.Err() == nil {
 		for _, r := range client.PollFetches(ctx).Records() {
+			checkNoCredential(b.t, topic, r.Value)
 			x := new(capstanv1.Exchange)
 			if err := proto.Unmarshal(r.Value, x); err != nil {
 				b.t.Fatal(err)
@@ -115,6 +116,9 @@ func newReceiver(t *testing.T, ns *netns.NS) *receiver {
 
 // take keeps what a request has.
 func (r *receiver) take(by int, m proto.Message) proto.Message {
+	if raw, err := proto.Marshal(m); err == nil {
+		checkNoCredential(r.t, "OTLP", raw)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch m := m.(type) {

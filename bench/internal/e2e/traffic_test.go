@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -15,6 +16,18 @@ import (
 
 	"capstan/pkg/netns"
 )
+
+// planted is in all traffic wherever credentials are.
+const planted = "planted-secret"
+
+// checkNoCredential checks that text, which left an interceptor, has no
+// credential in it.
+func checkNoCredential(t *testing.T, where string, text []byte) {
+	t.Helper()
+	if i := bytes.Index(text, []byte(planted)); i >= 0 {
+		t.Errorf("%s: a credential: …%s", where, text[max(i-200, 0):i+len(planted)])
+	}
+}
 
 // truth is one exchange as client and server logged it themselves.
 type truth struct {
@@ -67,7 +80,7 @@ func (tr *traffic) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	status, _ := strconv.Atoi(q.Get("status"))
 	size, _ := strconv.ParseInt(q.Get("size"), 10, 64)
 	w.Header().Set("X-Id", strconv.Itoa(id))
-	w.Header().Set("Set-Cookie", "planted-secret")
+	w.Header().Set("Set-Cookie", planted)
 	if status == http.StatusNoContent {
 		w.WriteHeader(status)
 		return
@@ -182,7 +195,7 @@ func (tr *traffic) request(client *http.Client, r *rand.Rand, address string, id
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Authorization", "Bearer planted-secret")
+	req.Header.Set("Authorization", "Bearer "+planted)
 	resp, err := client.Do(req)
 	if err != nil {
 		return err

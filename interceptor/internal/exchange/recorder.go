@@ -120,7 +120,7 @@ func addMissing(x *capstanv1.Exchange) {
 func (r *Recorder) maskAll(x *capstanv1.Exchange) {
 	mask := r.cfg.Keep.now.Load().mask
 	if q := x.Request; q != nil {
-		r.stats.MaskedHeaders += mask.apply(q.Headers) + mask.apply(q.Trailers)
+		r.stats.MaskedHeaders += mask.apply(q.Headers) + mask.apply(q.Trailers) + mask.userInfo(q)
 	}
 	if s := x.Response; s != nil {
 		r.stats.MaskedHeaders += mask.apply(s.Headers) + mask.apply(s.Trailers)

@@ -657,7 +657,8 @@ func (x *Header) GetValueUnknown() bool {
 type HttpRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Method string                 `protobuf:"bytes,1,opt,name=method,proto3" json:"method,omitempty"`
-	// The request target as it was sent (RFC 9112 §3.2), or :path.
+	// The request target as it was sent (RFC 9112 §3.2), or :path. User information
+	// in it is masked.
 	Target string `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
 	// Who was asked: :authority, the authority of an absolute target, else the
 	// Host field. Without user information.
