@@ -15,8 +15,8 @@
 // (TSO, BIG TCP) and jumbograms. Fragments are [OutcomeFragment]; package defrag
 // puts them together for [Decoder.DecodeDatagram].
 //
-// Tunnels: IPv4 and IPv6 in either, GRE (RFC 2784, 2890) with IP, MPLS or
-// bridged Ethernet inside, VXLAN (RFC 7348) on UDP port 4789 and on Linux's
+// Tunnels: IPv4 and IPv6 in either, GRE (RFC 2784, 2890) with IP, MPLS, bridged
+// or mirrored (ERSPAN) Ethernet inside, VXLAN (RFC 7348) on UDP port 4789 and on Linux's
 // former default 8472, Geneve (RFC 8926) on 6081. The segment is that of the
 // innermost packet. At most [MaxTunnels] may be nested.
 //

@@ -13,6 +13,8 @@ const (
 	etherMPLSMulticast = 0x8848
 	etherPPPoE         = 0x8864 // session stage
 	etherBridged       = 0x6558 // Ethernet inside of GRE or Geneve
+	etherERSPAN        = 0x88be // mirrored Ethernet inside of GRE, types I and II
+	etherERSPAN3       = 0x22eb // type III
 )
 
 // What is below etherMin is not a protocol number but the length of an 802.3

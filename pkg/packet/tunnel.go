@@ -65,6 +65,9 @@ func (w *walk) gre(off int) Outcome {
 	if flags&sequence != 0 {
 		off += optionLen
 	}
+	if typ == etherERSPAN || typ == etherERSPAN3 {
+		return w.erspan(off, typ, flags&sequence != 0)
+	}
 	return w.enter(off, typ)
 }
 
