@@ -21,8 +21,11 @@ type Config struct {
 	Linger time.Duration
 
 	// CopyWindow is how long after a packet it may be captured again, at another
-	// point, and still be told from a retransmission. Default 100 ms.
+	// point, and still be told from a retransmission. Default 100 ms; negative:
+	// not at all, so that copies count as repeated.
 	CopyWindow time.Duration
+	// Overlap tells which bytes stay. Default: the first.
+	Overlap Overlap
 	// UrgentOutOfBand takes the urgent byte out of the stream, as Linux's and
 	// other sockets do unless SO_OOBINLINE is set. Without it the byte stays, as
 	// RFC 6093 asks for.
@@ -78,11 +81,13 @@ func (c Config) withDefaults() Config {
 		{&c.EmbryonicTimeout, defaultEmbryonicTimeout},
 		{&c.IdleTimeout, defaultIdleTimeout},
 		{&c.Linger, defaultLinger},
-		{&c.CopyWindow, defaultCopyWindow},
 	} {
 		if *d.field <= 0 {
 			*d.field = d.value
 		}
+	}
+	if c.CopyWindow == 0 {
+		c.CopyWindow = defaultCopyWindow
 	}
 	for _, d := range []struct {
 		field *int

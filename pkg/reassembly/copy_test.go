@@ -55,6 +55,18 @@ var copyCases = []tcpCase{
 			t.Errorf("counted %+v", st)
 		}
 	}},
+	{name: "42 copies are not looked for", play: func(t *testing.T, _ *probe) {
+		p := newProbe(t, Config{CopyWindow: -1})
+		p.handshake()
+		s := p.segment(S, 1, ack, octets(S, 1, 500))
+		p.put(s)
+		again := *s
+		again.Vantage = 7
+		p.put(&again)
+		if st := p.a.Stats(); st.Copies != 0 || st.Duplicates != 1 || st.DuplicateBytes != 500 {
+			t.Errorf("counted %+v", st)
+		}
+	}},
 	{name: "42 a packet captured twice at one point", play: func(t *testing.T, p *probe) {
 		p.handshake()
 		s := p.segment(S, 1, ack, octets(S, 1, 500))

@@ -24,8 +24,8 @@
 // there; it is told apart by the other direction's FIN, and a single byte is
 // never called a gap.
 //
-// Of bytes that arrive twice the first stay, those queued included. A difference
-// is counted and told (Conn.Conflict). Delivered bytes are not kept: those that
+// Of bytes that arrive twice the first stay, those queued included unless Overlap
+// says otherwise. A difference is counted and told (Conn.Conflict). Delivered bytes are not kept: those that
 // come again are compared with the first 64 bytes of each of the latest segments.
 //
 // A packet that is captured a second time, at another interface or at the same,

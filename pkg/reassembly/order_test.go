@@ -123,7 +123,8 @@ var orderCases = []tcpCase{
 		p.want(0, S, "[0,400)")
 		p.wantBytes(0, S, 1)
 	}},
-	{name: "10 overlap in the queue", play: playOverlaps},
+	{name: "10 overlap in the queue", play: func(t *testing.T, _ *probe) { playOverlaps(t, OverlapFirst) }},
+	{name: "10 overlap in the queue, the last wins", play: func(t *testing.T, _ *probe) { playOverlaps(t, OverlapLast) }},
 	{name: "31 keep-alive probe", play: func(t *testing.T, p *probe) {
 		p.handshake()
 		p.c(1, 200)
@@ -164,7 +165,7 @@ var orderCases = []tcpCase{
 }
 
 // playOverlaps puts a segment over a queued one in each of the seven positions.
-func playOverlaps(t *testing.T, p *probe) {
+func playOverlaps(t *testing.T, policy Overlap) {
 	const from, n = 101, 100
 	for _, c := range []struct {
 		name        string
@@ -182,7 +183,7 @@ func playOverlaps(t *testing.T, p *probe) {
 		{"starts later, ends later", 151, 100, 50, [2]int64{101, 201}, true},
 	} {
 		for _, differs := range []bool{false, true} {
-			p := newProbe(t, Config{})
+			p := newProbe(t, Config{Overlap: policy})
 			p.handshake()
 			p.acks[S] = 1
 			p.c(from, n)
@@ -204,11 +205,15 @@ func playOverlaps(t *testing.T, p *probe) {
 			for i, b := range r.data[p.dir(C)] {
 				off := int64(i + 1)
 				want := octet(C, off)
-				if old := off >= c.wantOld[0] && off < c.wantOld[1]; differs && !old && off >= c.from {
+				old := off < c.from || off >= c.from+c.n
+				if policy == OverlapFirst {
+					old = old || off >= c.wantOld[0] && off < c.wantOld[1]
+				}
+				if differs && !old {
 					want ^= 0xff
 				}
 				if b != want {
-					t.Fatalf("%s: byte at %d is not the first one", c.name, off)
+					t.Fatalf("%s: byte at %d is not the %v one", c.name, off, policy)
 				}
 			}
 			st := p.a.Stats()

@@ -17,11 +17,20 @@ type piece struct {
 
 func (p *piece) end() int64 { return p.off + int64(p.n) }
 
+// bytes returns those at offsets from to to, nil if they were not captured.
+func (p *piece) bytes(from, to int64) []byte {
+	if p.buf == nil {
+		return nil
+	}
+	return p.buf[from-p.off : to-p.off]
+}
+
 // pieceCharge is what a piece counts against the limits beside its payload.
 const pieceCharge = 64
 
 // enqueue copies what is new of in to the queue of h. In.payload, at offset
-// start, and the missing bytes behind it may overlap pieces, which stay.
+// start, and the missing bytes behind it may overlap pieces, which stay but for
+// what Config.Overlap says.
 func (a *Assembler) enqueue(h *half, start int64, in *arrival) {
 	queued := a.stats.QueuedBytes
 	conflict := false
@@ -64,8 +73,11 @@ func (a *Assembler) insert(h *half, p piece, payload []byte) (conflict bool) {
 		next = min(end, old.end())
 		if payload != nil {
 			a.stats.DuplicateBytes += uint64(next - cur)
-			if old.buf != nil && !bytes.Equal(old.buf[cur-old.off:next-old.off], payload[cur-p.off:next-p.off]) {
+			if before, now := old.bytes(cur, next), payload[cur-p.off:next-p.off]; before != nil && !bytes.Equal(before, now) {
 				conflict = true
+				if a.cfg.Overlap == OverlapLast {
+					copy(before, now)
+				}
 			}
 		}
 		cur = next

@@ -58,6 +58,8 @@ func (f *recordFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.decode.Scoped, "by-network", false, "tell connections apart by VLAN, VXLAN, Geneve and GRE network too, for networks that share addresses")
 	f.streams, f.fragments = reassembly.DefaultConfig(), defrag.DefaultConfig()
 	flags.BoolVar(&f.streams.UrgentOutOfBand, "urgent-out-of-band", false, "take TCP's urgent bytes out of the stream, as most sockets do, instead of leaving them in")
+	flags.TextVar(&f.streams.Overlap, "overlap", reassembly.OverlapFirst, "`policy` on bytes of a TCP stream that wait behind missing ones and come again as others: first or last, whichever stay; the record has the flaw conflict")
+	flags.DurationVar(&f.streams.CopyWindow, "copy-window", f.streams.CopyWindow, "how long after a TCP packet another one that equals it is taken for the same, captured at another interface as well, and not for a repetition; negative = never")
 	flags.DurationVar(&f.streams.IdleTimeout, "idle-timeout", f.streams.IdleTimeout, "how long a TCP connection may be silent before it is given up")
 	flags.IntVar(&f.streams.MaxConnections, "max-connections", f.streams.MaxConnections, "TCP connections to know at a time; beyond it the least recently active goes")
 	flags.IntVar(&f.streams.MaxHoleBytes, "max-stream-queue", f.streams.MaxHoleBytes, "bytes of one TCP stream to keep behind missing ones; beyond it these are given up")
