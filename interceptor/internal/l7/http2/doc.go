@@ -52,7 +52,7 @@
 //
 // # Cost
 //
-// A connection with small HPACK tables keeps about 1.3 KiB between exchanges. What
+// A connection with small HPACK tables keeps about 1.4 KiB between exchanges. What
 // an exchange needs is used again: it takes half an allocation, the text of its
 // header fields, and segments in order take none.
 //
