@@ -83,7 +83,7 @@ func (*connectChannel) close() {}
 
 func (d *connectChannel) connect(ctx context.Context, reply rpcap.StartCapReply) (dataConn, error) {
 	if reply.DataPort == 0 {
-		return d.client.takeInline(), nil
+		return d.client.takeInline()
 	}
 	return d.client.dial.data(ctx, d.client.conn.RemoteAddr(), reply.DataPort)
 }

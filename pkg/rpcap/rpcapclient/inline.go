@@ -1,6 +1,7 @@
 package rpcapclient
 
 import (
+	"errors"
 	"net"
 
 	"capstan/pkg/rpcap"
@@ -22,14 +23,24 @@ func (c *Client) openInline() {
 	c.inlineStream, c.inline = net.Pipe()
 }
 
+// errInlineTaken is a server that starts a second capture on the control
+// connection beside the first.
+var errInlineTaken = errors.New("data connection: another stream has the frames on the control connection")
+
 // takeInline returns the Stream's end of the pipe. The reader made it before it
-// told that the reply has come.
-func (c *Client) takeInline() dataConn {
+// told that the reply has come, and may have ended its own end since.
+func (c *Client) takeInline() (dataConn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	conn := c.inlineStream
 	c.inlineStream = nil
-	return conn
+	switch {
+	case conn != nil:
+		return conn, nil
+	case c.closed:
+		return nil, errClientClosed
+	}
+	return nil, errInlineTaken
 }
 
 // routePacket takes a PACKET on the control connection.
@@ -50,14 +61,10 @@ func (c *Client) routePacket(h rpcap.Header, body []byte) {
 }
 
 // closeInline ends the Stream of frames on the control connection, if there is
-// one.
+// one. Start may still take it, and find its end.
 func (c *Client) closeInline() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.inlineStream != nil { // nobody took it
-		c.inlineStream.Close()
-		c.inlineStream = nil
-	}
 	if c.inline != nil {
 		c.inline.Close()
 		c.inline = nil
