@@ -128,6 +128,9 @@ func (r *Ring) lease(b *Block) bool {
 }
 
 func (r *Ring) wait(b *Block, timeout time.Duration) error {
+	if timeout == 0 && r.gone == nil {
+		return os.ErrDeadlineExceeded // without a system call, which could tell no more
+	}
 	var deadline time.Time
 	if timeout > 0 {
 		deadline = time.Now().Add(timeout)

@@ -3,6 +3,8 @@ package pump
 import (
 	"net"
 
+	"golang.org/x/sys/unix"
+
 	"capstan/pkg/rpcap"
 )
 
@@ -20,8 +22,9 @@ const (
 // they are.
 type outbox struct {
 	conn     net.Conn
-	vectored bool // messages may stay where they are
-	alone    bool // each message is a piece: it is written alone
+	raw      *rawWriter // to conn; nil if that is no socket
+	vectored bool       // messages may stay where they are
+	alone    bool       // each message is a piece: it is written alone
 
 	buf    []byte
 	fill   int      // bytes of buf in use
@@ -29,10 +32,7 @@ type outbox struct {
 	pieces [][]byte // what to write before buf[listed:fill], in order
 	queued uint64   // messages to write
 
-	// Owned by write: the vector, whose slice header net.Buffers uses up as it
-	// writes, and the same memory for the next one.
-	vector  net.Buffers
-	scratch [][]byte
+	vector []unix.Iovec // what raw writes; owned by write
 }
 
 // open sets the connection that write writes to. TCP takes a vector with one
@@ -40,7 +40,9 @@ type outbox struct {
 // TLS copies anyway, and needs large pieces to fill its records.
 func (o *outbox) open(conn net.Conn) {
 	o.conn = conn
-	_, o.vectored = conn.(*net.TCPConn)
+	o.raw = newRawWriter(conn)
+	_, isTCP := conn.(*net.TCPConn)
+	o.vectored = isTCP && o.raw != nil
 }
 
 // empty reports whether there is nothing to write.
@@ -97,11 +99,8 @@ func (o *outbox) list() {
 // write writes everything and empties the outbox. sent counts the messages that
 // were written whole, n the bytes.
 func (o *outbox) write() (sent uint64, n int64, err error) {
-	if o.refers() {
-		o.list()
-		o.scratch = append(o.scratch[:0], o.pieces...)
-		o.vector = o.scratch
-		n, err = o.vector.WriteTo(o.conn)
+	if o.raw != nil {
+		n, err = o.writeVector()
 	} else {
 		var written int
 		written, err = o.conn.Write(o.buf[:o.fill])
@@ -114,6 +113,17 @@ func (o *outbox) write() (sent uint64, n int64, err error) {
 	}
 	o.reset()
 	return sent, n, err
+}
+
+func (o *outbox) writeVector() (n int64, err error) {
+	o.list()
+	o.vector = o.vector[:0]
+	for _, b := range o.pieces {
+		v := unix.Iovec{Base: &b[0]}
+		v.SetLen(len(b))
+		o.vector = append(o.vector, v)
+	}
+	return o.raw.writeAll(o.vector)
 }
 
 // reset empties the outbox.

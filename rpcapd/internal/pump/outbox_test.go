@@ -5,7 +5,10 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"capstan/pkg/afpacket"
 	"capstan/pkg/rpcap"
@@ -57,52 +60,117 @@ func (c *shortConn) Write(b []byte) (int, error) {
 
 // Wherever a connection breaks, what got through is what is counted.
 func TestOutboxCountsWholeMessages(t *testing.T) {
-	for _, copied := range []bool{true, false} {
-		var all []byte
-		var ends []int
-		for limit := 0; limit == 0 || limit <= len(all); limit++ {
-			conn := &shortConn{left: limit}
-			o := outbox{conn: conn}
-			all, ends = nil, nil
-			for i, m := range messages {
-				all = append(all, post(t, &o, m.length, m.stays && !copied, uint32(i+1))...)
-				ends = append(ends, len(all))
-			}
-			var want uint64
-			for _, end := range ends {
-				if end <= limit {
-					want++
-				}
-			}
-			sent, n, err := o.write()
-			if sent != want || n != int64(limit) || (err == nil) != (limit == len(all)) || !bytes.Equal(conn.got, all[:limit]) {
-				t.Fatalf("copied %t, cut after %d bytes: %d messages, want %d; %d bytes, %v", copied, limit, sent, want, n, err)
-			}
-			if !o.empty() || o.refers() {
-				t.Fatal("not empty after write")
-			}
+	for limit, length := 0, 1; limit <= length; limit++ {
+		conn := &shortConn{left: limit}
+		o := outbox{conn: conn}
+		all, ends := postAll(t, &o, false)
+		length = len(all)
+		want := countUpTo(ends, limit)
+		sent, n, err := o.write()
+		if sent != want || n != int64(limit) || (err == nil) != (limit == length) || !bytes.Equal(conn.got, all[:limit]) {
+			t.Fatalf("cut after %d bytes: %d messages, want %d; %d bytes, %v", limit, sent, want, n, err)
+		}
+		if !o.empty() || o.refers() {
+			t.Fatal("not empty after write")
+		}
+		var mixed outbox
+		postAll(t, &mixed, true)
+		mixed.list()
+		if got := wholeMessages(mixed.pieces, int64(limit)); got != want {
+			t.Fatalf("in pieces, cut after %d bytes: %d messages, want %d", limit, got, want)
 		}
 	}
+}
+
+// postAll puts messages into o and returns their bytes and where each ends. If
+// mixed is true, those that may stay where they are.
+func postAll(t testing.TB, o *outbox, mixed bool) (all []byte, ends []int) {
+	for i, m := range messages {
+		all = append(all, post(t, o, m.length, m.stays && mixed, uint32(i+1))...)
+		ends = append(ends, len(all))
+	}
+	return all, ends
+}
+
+// countUpTo counts the ends that are at most limit.
+func countUpTo(ends []int, limit int) (count uint64) {
+	for _, end := range ends {
+		if end <= limit {
+			count++
+		}
+	}
+	return count
+}
+
+// A vector that the socket has no room for is written bit by bit; if its time is
+// over before, what got through is counted.
+func TestOutboxWritesInParts(t *testing.T) {
+	for _, network := range []string{"tcp", "unix"} {
+		server, client := connected(t, network)
+		var o outbox
+		o.open(server)
+		var all []byte
+		var ends []int
+		for i := range 1000 { // megabytes: more than the buffers hold
+			all = append(all, post(t, &o, 8000+i, true, uint32(i+1))...)
+			ends = append(ends, len(all))
+		}
+		_ = server.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
+		sent, n, err := o.write()
+		if !errors.Is(err, os.ErrDeadlineExceeded) || n == 0 || n >= int64(len(all)) || sent != countUpTo(ends, int(n)) || sent == 0 {
+			t.Fatalf("%s: %d messages, %d of %d bytes, %v", network, sent, n, len(all), err)
+		}
+		// The rest, while the client reads.
+		_ = server.SetWriteDeadline(time.Time{})
+		rest := all[n:]
+		for _, piece := range [][]byte{rest[:len(rest)/2], rest[len(rest)/2:]} {
+			o.refer(piece)
+		}
+		received := make(chan []byte)
+		go func() { // ended by server.Close
+			got, _ := io.ReadAll(client)
+			received <- got
+		}()
+		if _, m, err := o.write(); m != int64(len(rest)) || err != nil {
+			t.Fatalf("%s: %d of %d bytes, %v", network, m, len(rest), err)
+		}
+		server.Close()
+		if got := <-received; !bytes.Equal(got, all) {
+			t.Fatalf("%s: other bytes arrived", network)
+		}
+		postAll(t, &o, true)
+		if sent, n, err := o.write(); sent != 0 || n != 0 || !errors.Is(err, net.ErrClosed) {
+			t.Errorf("%s, closed: %d messages, %d bytes, %v", network, sent, n, err)
+		}
+	}
+}
+
+// connected returns the ends of a connection, which are closed at the end.
+func connected(t testing.TB, network string) (server, client net.Conn) {
+	address := "127.0.0.1:0"
+	if network == "unix" {
+		address = filepath.Join(t.TempDir(), "s")
+	}
+	l, err := net.Listen(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if client, err = net.Dial(network, l.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	if server, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Close() })
+	return server, client
 }
 
 // Over TCP a vector is written as it is, one as long as a call takes too, and
 // without allocation.
 func TestOutboxWritesVectors(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	client, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	server, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Close()
+	server, client := connected(t, "tcp")
 	var o outbox
 	o.open(server)
 	if !o.vectored {
@@ -121,7 +189,8 @@ func TestOutboxWritesVectors(t *testing.T) {
 		_, _ = io.Copy(io.Discard, client)
 		close(received)
 	}()
-	if _, n, err := o.write(); n != int64(len(want)) || err != nil {
+	_, n, err := o.write()
+	if n != int64(len(want)) || err != nil {
 		t.Fatalf("%d of %d bytes: %v", n, len(want), err)
 	}
 	if !bytes.Equal(<-received, want) {
