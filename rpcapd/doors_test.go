@@ -186,7 +186,7 @@ func TestLoginAndPolicy(t *testing.T) {
 	// A policy that is broken stays out; a good one holds for the next login.
 	certtest.Write(t, dir, "policy.yaml", []byte("users:\n  eve:\n    filtre: tcp\n"))
 	hangUp(t, s, "policy stays as it was")
-	if text := s.stderr.String(); !strings.Contains(text, `policy.yaml:3: users.eve.filtre: unknown key; did you mean "filter"?`) {
+	if text := s.stderr.String(); !strings.Contains(text, `policy.yaml:3: users.eve.filtre: no such key; did you mean filter?`) {
 		t.Error(text)
 	}
 	certtest.Write(t, dir, "policy.yaml", []byte("users:\n  eve:\n"))
@@ -316,7 +316,7 @@ func TestBadSecurityFiles(t *testing.T) {
 	filter := certtest.Write(t, dir, "filter", []byte("users:\n  a:\n    filter: tcp portt 5\n"))
 	for want, args := range map[string][]string{
 		"credentials: " + bad + ": line 1: the hash is neither": {"--credentials", bad},
-		"policy: " + bad + ":1: x: unknown key":                 {"--policy", bad},
+		"policy: " + bad + ":1: x: no such key":                 {"--policy", bad},
 		"policy: " + filter + ":3: users.a.filter: ":            {"--policy", filter},
 		"audit log: open " + dir:                                {"--audit-log", dir},
 		"--tls-require-client-cert needs --tls-client-ca":       {"-S", "--tls-require-client-cert"},

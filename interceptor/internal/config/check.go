@@ -5,11 +5,13 @@ import (
 	"net"
 	"net/url"
 	"strings"
+
+	"capstan/pkg/strictyaml"
 )
 
 // check tells what is wrong with values that are each well-formed.
-func (p *parser) check(f *File) {
-	wrong := func(key, format string, a ...any) { p.errorf(p.lineOf(key), key, format, a...) }
+func check(r *strictyaml.Reader, f *File) {
+	wrong := r.ErrorAt
 	for i := range f.Rules {
 		if err := f.Rules[i].Check(); err != nil {
 			wrong(fmt.Sprintf("rules[%d]", i), "%v", err)
@@ -23,7 +25,7 @@ func (p *parser) check(f *File) {
 	names, dirs := map[string]bool{}, map[string]bool{}
 	for i := range f.Sinks {
 		s, key := &f.Sinks[i], fmt.Sprintf("sinks[%d]", i)
-		if !p.kind(s, key) {
+		if !hasOneKind(s, key, wrong) {
 			continue
 		}
 		if s.Name == "" {
@@ -47,8 +49,8 @@ func (p *parser) check(f *File) {
 	}
 }
 
-// kind reports whether a sink has exactly one kind.
-func (p *parser) kind(s *Sink, key string) bool {
+// hasOneKind reports whether a sink has exactly one kind.
+func hasOneKind(s *Sink, key string, wrong wrongFunc) bool {
 	kinds := 0
 	for _, set := range []bool{s.Stdout != nil, s.File != nil, s.Kafka != nil, s.OTLP != nil, s.Collector != nil} {
 		if set {
@@ -56,7 +58,7 @@ func (p *parser) kind(s *Sink, key string) bool {
 		}
 	}
 	if kinds != 1 {
-		p.errorf(p.lineOf(key), key, "want exactly one of stdout, file, kafka, otlp, collector; there are %d", kinds)
+		wrong(key, "want exactly one of stdout, file, kafka, otlp, collector; there are %d", kinds)
 	}
 	return kinds == 1
 }

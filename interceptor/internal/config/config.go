@@ -144,17 +144,20 @@ type Collector struct {
 	NoCompression bool   `yaml:"no_compression" doc:"deliver uncompressed"`
 }
 
-// setDefaults is called for values that a file makes, before it fills them.
-func (s *Stdout) setDefaults() { s.Format = "text" }
+// SetDefaults implements strictyaml.Defaulter.
+func (s *Stdout) SetDefaults() { s.Format = "text" }
 
-func (f *FileSink) setDefaults() { f.RotateSize = 100 << 20 }
+// SetDefaults implements strictyaml.Defaulter.
+func (f *FileSink) SetDefaults() { f.RotateSize = 100 << 20 }
 
-func (k *Kafka) setDefaults() {
+// SetDefaults implements strictyaml.Defaulter.
+func (k *Kafka) SetDefaults() {
 	k.Format, k.Key, k.Compression, k.MaxRecord = "protobuf", "connection", "zstd", 1_000_000
 	k.SASL.Mechanism = "none"
 }
 
-func (o *OTLP) setDefaults() {
+// SetDefaults implements strictyaml.Defaulter.
+func (o *OTLP) SetDefaults() {
 	o.Protocol, o.Compression, o.Service = "grpc", "gzip", "capstan-interceptor"
 	o.Traces, o.Metrics, o.Timeout = true, true, 10*time.Second
 }

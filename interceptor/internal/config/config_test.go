@@ -8,8 +8,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"go.yaml.in/yaml/v3"
 
 	"capstan/interceptor/internal/rules"
+	"capstan/pkg/strictyaml"
 )
 
 var testOptions = []Option{{Key: "body_limit", Type: "int"}, {Key: "source", List: true, Type: "stringArray"}, {Key: "by_network", Type: "bool"}}
@@ -143,8 +145,8 @@ func TestMistakesAreToldWithTheirPlace(t *testing.T) {
 		{"rules:\n- allow: {}\n  deny: {}", "c.yaml:2: rules[0]: want either allow or deny"},
 		{"rules:\n- deny: {status: abc}", `status "abc" is none`},
 		{"body_types: json", `"json" is no media type`},
-		{"rules: [" + strings.Repeat("{}, ", maxList+1) + "]", "more than 1000 entries"},
-		{strings.Repeat("#", maxFileLen+1), "longer than"},
+		{"rules: [" + strings.Repeat("{}, ", strictyaml.MaxList+1) + "]", "more than 1000 entries"},
+		{strings.Repeat("#", strictyaml.MaxLen+1), "longer than"},
 	} {
 		_, err := Parse("c.yaml", []byte(c.text), testOptions)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
@@ -194,7 +196,7 @@ func FuzzParse(f *testing.F) {
 func TestEveryFieldIsReadable(t *testing.T) {
 	var walk func(reflect.Type)
 	walk = func(r reflect.Type) {
-		known, names := fields(r)
+		known, names := strictyaml.Fields(r)
 		for _, name := range names {
 			f := r.Field(known[name])
 			if f.Tag.Get("doc") == "" {
@@ -207,7 +209,8 @@ func TestEveryFieldIsReadable(t *testing.T) {
 			if inner.Kind() == reflect.Struct {
 				walk(inner)
 			} else if inner.Kind() != reflect.Map {
-				_ = setScalar(reflect.New(inner).Elem(), "1") // panics for a type that it doesn't know
+				// Panics for a type that it doesn't know.
+				new(strictyaml.Reader).Decode(&strictyaml.Node{Kind: yaml.ScalarNode, Value: "1"}, "", reflect.New(inner).Interface())
 			}
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"capstan/pkg/strictyaml"
 )
 
 // Schema returns the JSON schema (draft 2020-12) of a file that may set options.
@@ -29,7 +31,7 @@ func optionSchema(o Option) map[string]any {
 	switch {
 	case o.List:
 		text := map[string]any{"type": "string"}
-		return map[string]any{"description": o.Doc, "anyOf": []any{map[string]any{"type": "array", "items": text, "maxItems": maxList}, text}}
+		return map[string]any{"description": o.Doc, "anyOf": []any{map[string]any{"type": "array", "items": text, "maxItems": strictyaml.MaxList}, text}}
 	case o.Type == "bool":
 		scalar["type"] = []string{"boolean", "null"}
 	case strings.HasPrefix(o.Type, "int"), strings.HasPrefix(o.Type, "uint"):
@@ -56,7 +58,7 @@ func schemaOf(t reflect.Type, enum string) map[string]any {
 		return schemaOf(t.Elem(), "")
 	case reflect.Struct:
 		properties := map[string]any{}
-		known, _ := fields(t)
+		known, _ := strictyaml.Fields(t)
 		for name, i := range known {
 			f := t.Field(i)
 			s := schemaOf(f.Type, f.Tag.Get("enum"))
@@ -66,7 +68,7 @@ func schemaOf(t reflect.Type, enum string) map[string]any {
 		return map[string]any{"type": []string{"object", "null"}, "properties": properties, "additionalProperties": false}
 	case reflect.Slice:
 		items := schemaOf(t.Elem(), "")
-		list := map[string]any{"type": "array", "items": items, "maxItems": maxList}
+		list := map[string]any{"type": "array", "items": items, "maxItems": strictyaml.MaxList}
 		if t.Elem().Kind() == reflect.String { // one without brackets
 			return map[string]any{"anyOf": []any{list, items}}
 		}
@@ -98,10 +100,13 @@ func Reference(options []Option) string {
 func cell(text string) string { return strings.ReplaceAll(text, "|", `\|`) }
 
 func reference(b *strings.Builder, t reflect.Type, at string) {
-	known, names := fields(t)
+	known, names := strictyaml.Fields(t)
 	for _, name := range names {
 		f := t.Field(known[name])
-		key := join(at, name)
+		key := name
+		if at != "" {
+			key = at + "." + name
+		}
 		fmt.Fprintf(b, "| `%s` | %s | %s |\n", key, kindOf(f.Type, f.Tag.Get("enum")), cell(f.Tag.Get("doc")))
 		inner := f.Type
 		if inner.Kind() == reflect.Slice && inner.Elem().Kind() == reflect.Struct {

@@ -79,7 +79,7 @@ func TestRights(t *testing.T) {
 		t.Errorf("after: %v", err)
 	}
 	write("user: {}")
-	if err := g.Reload(); err == nil || !strings.Contains(err.Error(), file+":1: user: unknown key") || !rightsOf(t, g, "eve").Capture {
+	if err := g.Reload(); err == nil || !strings.Contains(err.Error(), file+":1: user: no such key") || !rightsOf(t, g, "eve").Capture {
 		t.Errorf("after a broken one: %v", err)
 	}
 	if _, err := New(Options{Source: source, Policy: file}, slog.New(slog.DiscardHandler)); err == nil {
