@@ -17,7 +17,7 @@ type Config struct {
 	// MaxStreams is how many streams of a connection may be open. Default 1,024.
 	MaxStreams int
 	// MaxStreamBytes is about how much memory they may keep together; beyond it
-	// the oldest are told as they are. Default 1 MiB.
+	// the oldest are told as they are. Default 2 MiB.
 	MaxStreamBytes int
 	// MaxUnparsed is how many bytes in which no frame can be found a direction
 	// may carry before it is given up. Default 64 MiB.
@@ -35,7 +35,7 @@ type Config struct {
 const (
 	defaultMaxHeaderBlock = 256 << 10
 	defaultMaxStreams     = 1024
-	defaultMaxStreamBytes = 1 << 20
+	defaultMaxStreamBytes = 2 << 20
 	defaultMaxUnparsed    = 64 << 20
 	defaultLossTimeout    = 30 * time.Second
 

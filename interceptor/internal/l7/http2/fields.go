@@ -47,12 +47,12 @@ func (c *Conn) fields(s *stream, from []hpack.Field) []*capstanv1.Header {
 		return nil
 	}
 	to := s.room.take(len(from))
-	cost := 0
+	cost := fieldCost * min(len(from), max(s.room.taken-firstFields, 0))
 	for i := range from {
 		f, t := &from[i], to[i]
 		t.Name, t.Value = text(f, f.Name), text(f, f.Value)
 		t.NameUnknown, t.ValueUnknown = f.NameUnknown, f.ValueUnknown
-		cost += fieldCost + len(f.Name) + len(f.Value)
+		cost += len(f.Name) + len(f.Value)
 	}
 	c.addCost(s, cost)
 	return to
@@ -61,7 +61,8 @@ func (c *Conn) fields(s *stream, from []hpack.Field) []*capstanv1.Header {
 // fieldRoom is memory for the header fields of a record.
 type fieldRoom struct {
 	fields []*capstanv1.Header
-	used   int
+	used   int // of fields
+	taken  int // in all
 }
 
 // take returns n fields, in which anything may stand. Those taken before stay
@@ -76,5 +77,6 @@ func (r *fieldRoom) take(n int) []*capstanv1.Header {
 	}
 	from := r.used
 	r.used += n
+	r.taken += n
 	return r.fields[from:r.used:r.used]
 }

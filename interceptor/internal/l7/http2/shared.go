@@ -46,11 +46,10 @@ func (s *Shared) stream() *stream {
 // newStream allocates a stream together with room for the header fields that
 // small messages have.
 func newStream() *stream {
-	const first = 14
 	var x struct {
 		stream
-		fields [first]capstanv1.Header
-		list   [first]*capstanv1.Header
+		fields [firstFields]capstanv1.Header
+		list   [firstFields]*capstanv1.Header
 	}
 	for i := range x.fields {
 		x.list[i] = &x.fields[i]

@@ -2,8 +2,11 @@ package http2
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
+
+	"capstan/interceptor/internal/l7/hpack"
 )
 
 // TestWhatIsUsedAgain holds that exchanges, large and small, of gRPC and not, with
@@ -49,4 +52,28 @@ func TestWhatIsUsedAgain(t *testing.T) {
 	}
 	round()
 	k.end()
+}
+
+// TestStreamCost holds the estimate against what is allocated.
+func TestStreamCost(t *testing.T) {
+	const n = 1000
+	streams := make([]*stream, n)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for i := range streams {
+		streams[i] = newStream()
+	}
+	runtime.ReadMemStats(&after)
+	if each := int(after.TotalAlloc-before.TotalAlloc) / n; each > streamCost*11/10 || each < streamCost*9/10 {
+		t.Errorf("a stream takes %d bytes, the estimate is %d", each, streamCost)
+	}
+	s := streams[0]
+	(&Conn{shared: new(Shared)}).fields(s, make([]hpack.Field, firstFields))
+	if s.cost != 0 {
+		t.Errorf("fields that there is room for cost %d bytes", s.cost)
+	}
+	(&Conn{shared: new(Shared)}).fields(s, make([]hpack.Field, 3))
+	if s.cost != 3*fieldCost {
+		t.Errorf("3 more cost %d bytes", s.cost)
+	}
 }

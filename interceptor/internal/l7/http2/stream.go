@@ -59,10 +59,13 @@ func (s *side) touch(first, last int64) {
 	s.last = max(s.last, last)
 }
 
+// firstFields is how many header fields there is room for with each stream.
+const firstFields = 14
+
 // Estimates of what a stream keeps in memory.
 const (
-	streamCost = 1 << 10 // the stream itself
-	fieldCost  = 96      // a header field besides its text
+	streamCost = 2304 // the stream itself, as newStream allocates it
+	fieldCost  = 88   // another header field besides its text
 )
 
 // streams are those of a connection that are open, in the order of opening.
