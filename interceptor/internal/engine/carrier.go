@@ -210,7 +210,7 @@ func (c *carrier) Gap(d flow.Direction, g reassembly.Gap) {
 	case c.parser != nil:
 		c.parser.Gap(d, g)
 	case c.decided:
-	case http1.LooksLikeCutRequest(c.prefix(d, nil)):
+	case http1.LooksLikeCutRequest(c.prefix(d, nil), c.lenient):
 		c.become(HTTP1)
 		c.parser.Gap(d, g)
 	default:

@@ -100,6 +100,8 @@ func TestConnectionDecides(t *testing.T) {
 		{"joined at the end of a request", true, []string{"C:POST", "C:" + request, "S:" + response, "C:" + request, "S:" + response}, HTTP1, 2},
 		{"cut in the request line", false, []string{"C:GET /1 HTT", "c:lost", "S:" + response, "C:" + request, "S:" + response}, HTTP1, 1},
 		{"cut in the target", false, []string{"C:GET /1", "c:lost", "S:" + response, "C:" + request, "S:" + response}, HTTP1, 1},
+		{"cut in what may be a target", true, []string{"C:GET /1", "c:lost"}, Undecided, 0},
+		{"cut behind a target", true, []string{"C:GET /1 HT", "c:lost"}, HTTP1, 0},
 		{"first bytes lost", false, []string{"c:lost", "C:mething else", "S:" + "xyz", "C:" + request, "S:" + response}, HTTP1, 1},
 		{"too little", false, []string{"C:GE"}, Undecided, 0},
 	}

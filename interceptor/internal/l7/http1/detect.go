@@ -70,29 +70,33 @@ func versionFollows(b []byte) (ok, needMore bool) {
 	return ok, !ok && end < 0 && len(b) < maxDetectLen
 }
 
-// LooksLikeCutRequest reports whether b, behind which bytes are missing, holds a
-// known method, the whole target, and behind that nothing but the start of a
-// version.
-func LooksLikeCutRequest(b []byte) bool {
-	_, ok := parseCutRequestLine(b)
-	return ok
+// LooksLikeCutRequest reports whether b, behind which bytes are missing, holds
+// the start of a request line: a known method and a path. midstream tells that b
+// may be something else than the start of a connection: then it has to hold the
+// whole target, and behind that nothing but the start of a version.
+func LooksLikeCutRequest(b []byte, midstream bool) bool {
+	_, whole, ok := parseCutRequestLine(b)
+	return ok && (whole || !midstream)
 }
 
-// parseCutRequestLine takes the first part of a request line as
-// LooksLikeCutRequest tells it.
-func parseCutRequestLine(b []byte) (l requestLine, ok bool) {
+// parseCutRequestLine takes the first part of a request line; whole tells that
+// it holds the target's end.
+func parseCutRequestLine(b []byte) (l requestLine, whole, ok bool) {
 	l.methodEnd = bytes.IndexByte(b, ' ')
 	if l.methodEnd < 0 || !knownMethod(b[:l.methodEnd]) {
-		return l, false
+		return l, false, false
 	}
 	l.targetStart = l.methodEnd + 1
-	n := bytes.IndexByte(b[l.targetStart:], ' ')
-	if n < 1 || !isTarget(b[l.targetStart:l.targetStart+n]) {
-		return l, false
+	target := b[l.targetStart:]
+	if n := bytes.IndexByte(target, ' '); n >= 0 {
+		version := bytes.TrimSuffix(target[n+1:], []byte("\r"))
+		whole = isVersion(version) || bytes.HasPrefix([]byte("HTTP/1."), version)
+		target = target[:n]
+	} else if !bytes.HasPrefix(target, []byte("/")) {
+		return l, false, false
 	}
-	l.targetEnd = l.targetStart + n
-	version := bytes.TrimSuffix(b[l.targetEnd+1:], []byte("\r"))
-	return l, isVersion(version) || bytes.HasPrefix([]byte("HTTP/1."), version)
+	l.targetEnd = l.targetStart + len(target)
+	return l, whole, len(target) > 0 && isTarget(target) && (whole || l.targetEnd == len(b))
 }
 
 // LooksLikeResponse reports whether b starts like an HTTP/1 response:

@@ -66,6 +66,9 @@
 // before the response. It is then never again believed in doubt: what can't be
 // counted is emitted in halves, and at once.
 //
+// The end of a segment that a snap length cut off is known as well: reassembly.Gap
+// tells what its sender had received.
+//
 // Where the byte before S was not seen, as with the first exchange of a
 // connection joined midstream, the request must be the only one pending and
 // R.acked its very end. Such a pair is withheld until the next response confirms

@@ -149,7 +149,7 @@ func (h *half) mark() {
 func (h *half) gap(g *reassembly.Gap) {
 	n := g.Len
 	h.c.shared.Stats.GapBytes += uint64(n)
-	h.offset, h.time, h.lastAcked = g.Offset, g.Time, -1
+	h.offset, h.time, h.lastAcked = g.Offset, g.Time, g.Acked
 	switch h.state {
 	case stateBody, stateChunkData:
 		h.gapInBody(n)

@@ -77,6 +77,12 @@ func (h *harness) gap(d flow.Direction, n int64) {
 	h.offset[d] += n
 }
 
+// snapped is gap for the end of the segment that came last.
+func (h *harness) snapped(d flow.Direction, n int64) {
+	h.c.Gap(d, reassembly.Gap{Time: h.time, Offset: h.offset[d], Acked: h.offset[d.Reverse()], Len: n})
+	h.offset[d] += n
+}
+
 func (h *harness) end(d flow.Direction) {
 	h.ended[d] = true
 	h.c.End(d, h.time)

@@ -160,13 +160,18 @@ func (h *half) partialSection() {
 }
 
 // partialLine takes a start line that ends early, as all do where the snap
-// length is short, if it says what matters: method and target, or the status.
+// length is short, if it says what matters: method and path, or the status.
 func (h *half) partialLine() bool {
 	if h.request {
-		if h.reqLine, h.lined = parseCutRequestLine(h.buf); !h.lined {
+		line, whole, ok := parseCutRequestLine(h.buf)
+		if !ok {
 			return false
 		}
+		h.reqLine, h.lined = line, true
 		h.beginRequest(h.buf)
+		if !whole {
+			h.x.flaws.Add(capstanv1.Flaw_FLAW_HEADERS_CUT)
+		}
 	} else {
 		if ok, _ := LooksLikeResponse(h.buf); !ok {
 			return false

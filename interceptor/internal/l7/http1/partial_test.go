@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"fmt"
 	"testing"
 
 	"capstan/pkg/reassembly"
@@ -16,7 +17,10 @@ func TestPartialStartLine(t *testing.T) {
 		{"both", "GET /1 HTT", "HTTP/1.1 404 Not", []string{"GET /1 0 > 404 0 gap"}},
 		{"behind the target", "GET /1 ", "HTTP/1.1 404 ", []string{"GET /1 0 > 404 0 gap"}},
 		{"at the line's end", "GET /1 HTTP/1.1\r", "HTTP/1.1 404\r", []string{"GET /1 0 > 404 0 gap"}},
-		{"in the target and the status", "GET /1", "HTTP/1.1 40", nil},
+		{"in the target", "GET /12", "HTTP/1.1 404 Not", []string{"GET /12 0 > 404 0 gap headers_cut"}},
+		{"in the method and the status", "GET", "HTTP/1.1 40", nil},
+		{"at the target's start", "GET ", "HTTP/1.1 40", nil},
+		{"in a target without a path", "GET 12", "HTTP/1.1 40", nil},
 		{"in the status", "GET /1 HTTP/1.0", "HTTP/1.1 404", []string{"GET /1 0 > - gap no_response"}},
 		{"no method", "SOME bytes HTTP/1.1", "HTTP/1.1 404 Not", []string{"- > 404 0 gap no_request"}},
 		{"no version", "GET the rest", "HTTP/1.1 404 Not", []string{"- > 404 0 gap no_request"}},
@@ -45,4 +49,19 @@ func TestPartialStartLine(t *testing.T) {
 		h.server(ok("bb"))
 		expect(t, h.close(reassembly.CloseFIN), "GET /1 0 > 200 1 gap", "GET /2 0 > 200 2 +")
 	})
+}
+
+// TestSnapLength cuts every message off inside of its head: the next one starts
+// behind missing bytes, of which is known what their sender had received.
+func TestSnapLength(t *testing.T) {
+	h := full(t)
+	var want []string
+	for i := range 20 {
+		h.client(fmt.Sprintf("GET /%d HTTP/1.1\r\nHost: h\r\nUser-A", i))
+		h.snapped(fromClient, 300)
+		h.server("HTTP/1.1 200 OK\r\nServer: s\r\nContent-Le")
+		h.snapped(fromServer, 2000)
+		want = append(want, fmt.Sprintf("GET /%d 0 > 200 0 gap", i))
+	}
+	expect(t, h.close(reassembly.CloseFIN), want...)
 }
