@@ -88,7 +88,7 @@ func unread(e *engine.Snapshot) map[string]uint64 {
 
 func sinkStatus(s *delivery.SinkStats) *capstanv1.SinkStatus {
 	return &capstanv1.SinkStatus{
-		Name: s.Name, Kind: s.Kind, Policy: s.Policy.String(), Failing: s.Failing, Problem: utf8Text(s.Problem), Accepted: s.Accepted, Recovered: s.Recovered, Delivered: s.Delivered, Dropped: s.Dropped,
+		Name: s.Name, Kind: s.Kind, Policy: s.Policy.String(), Failing: s.Failing, Problem: utf8Text(s.Problem), Accepted: s.Accepted, Recovered: s.Recovered, Delivered: s.Delivered, Dropped: s.Dropped + s.Shed,
 		Rejected: s.Rejected, SpoolFull: s.SpoolFull, SpoolLost: s.SpoolLost, Queued: s.Queued, Spooled: s.Spooled,
 		SpoolBytes: uint64(s.SpoolBytes), Retries: s.Retries, QueueLimit: uint64(s.MaxRecords), QueuedBytes: uint64(s.QueuedBytes),
 		QueueLimitBytes: uint64(s.MaxBytes), SpoolLimitBytes: uint64(s.MaxSpoolBytes),
@@ -152,6 +152,7 @@ func outputAccount(ledgers []ledger.Ledger, out ledger.Output) *capstanv1.Accoun
 		add(s.Name+".recovered", "found in its spool at the start", s.Recovered, 1)
 		add(s.Name+".delivered", "delivered", s.Delivered, 1)
 		add(s.Name+".dropped", "dropped", s.Dropped, 1)
+		add(s.Name+".shed", "dropped for lack of memory", s.Shed, 1)
 		add(s.Name+".rejected", "rejected", s.Rejected, 1)
 		add(s.Name+".spool_full", "dropped since the spool was full", s.SpoolFull, 1)
 		add(s.Name+".spool_lost", "lost in a damaged spool", s.SpoolLost, 1)

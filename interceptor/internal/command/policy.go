@@ -87,10 +87,11 @@ func (f *recordFlags) openOutput(stdout io.Writer, c *settings, log *slog.Logger
 	g := &gate{own: own.New()}
 	g.policy.Store(policy)
 	f.keep = exchange.NewKeep(f.bodyLimit, f.masks())
-	o := &outlets{stdout: stdout, color: color, drain: f.sinks.drain, own: g.own, log: log}
+	o := &outlets{stdout: stdout, color: color, drain: f.sinks.drain, own: g.own, log: log, memory: int(f.budget.Limit())}
 	if err := openSinks(o, list); err != nil {
 		return nil, nil, err
 	}
+	f.budget.OnShed(o.fanout.Shed)
 	out, err := newOutput(stdout, format, color, g, o.fanout, failed)
 	if err != nil {
 		return nil, nil, errors.Join(err, o.close())

@@ -52,6 +52,7 @@ func TestReload(t *testing.T) {
 	if err == nil {
 		r.log, err = newLogger(&log, "text")
 	}
+	defer r.flags.begin()()
 	if err == nil {
 		r.out, r.sinks, err = r.flags.openOutput(r.streams.out, r.settings, r.log, func(err error) { t.Error(err) })
 	}

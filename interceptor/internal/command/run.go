@@ -215,6 +215,7 @@ func (r *runner) serveAPI() (stop func(), err error) {
 	}, r.log)
 	if hub != nil {
 		r.out.fanout.Tap(hub)
+		r.flags.budget.OnShed(hub.Shed)
 	}
 	return stop, err
 }

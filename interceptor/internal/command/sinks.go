@@ -76,6 +76,8 @@ type outlets struct {
 	drain  time.Duration
 	own    *own.Connections
 	log    *slog.Logger
+	// memory bounds a sink's queue that has no bound of its own; 0 = as delivery does.
+	memory int
 
 	fanout *delivery.Fanout
 	opened map[*delivery.Queue]config.Sink // owned by whoever changes them
@@ -133,10 +135,18 @@ func (o *outlets) openQueue(c *config.Sink) (*delivery.Queue, error) {
 	return q, nil
 }
 
+// queueShare is the part of the memory that a queue may have: queues share the
+// records, so that several take little more than one.
+const queueShare = 8
+
 func (o *outlets) queueConfig(c *config.Sink) delivery.Config {
 	policy, _ := delivery.ParsePolicy(c.Policy) // files are checked
+	maxBytes := int(c.MaxBytes)
+	if maxBytes == 0 && o.memory > 0 {
+		maxBytes = min(delivery.DefaultMaxBytes, o.memory/queueShare)
+	}
 	return delivery.Config{
-		Name: c.Name, Kind: c.Kind(), Policy: policy, Form: o.form(c), MaxRecords: c.MaxRecords, MaxBytes: int(c.MaxBytes),
+		Name: c.Name, Kind: c.Kind(), Policy: policy, Form: o.form(c), MaxRecords: c.MaxRecords, MaxBytes: maxBytes,
 		Spool: spool.Options{Dir: c.SpoolDir, MaxBytes: int64(c.SpoolBytes)}, Log: o.log,
 	}
 }
@@ -182,7 +192,7 @@ func (o *outlets) close() error {
 	defer cancel()
 	err := o.fanout.Close(ctx)
 	for _, s := range o.fanout.Stats() {
-		if lost := s.Dropped + s.SpoolFull; lost > 0 {
+		if lost := s.Dropped + s.Shed + s.SpoolFull; lost > 0 {
 			err = errors.Join(err, fmt.Errorf("sink %s: %d records were not delivered", s.Name, lost))
 		}
 	}

@@ -44,7 +44,7 @@ type Sink struct {
 	Name       string `yaml:"name" doc:"unique; by default the kind"`
 	Policy     string `yaml:"policy" enum:"block,drop-oldest,spool" doc:"when the sink is slower than the records come; by default spool if there is a spool, else block for stdout and file, drop-oldest for the others"`
 	MaxRecords int    `yaml:"max_records" doc:"records that may wait in memory; 0 = 10,000"`
-	MaxBytes   Size   `yaml:"max_bytes" doc:"bytes of records that may wait in memory; 0 = 64MiB"`
+	MaxBytes   Size   `yaml:"max_bytes" doc:"bytes of records that may wait in memory; 0 = 64MiB, at most an eighth of the cap on memory"`
 	SpoolDir   string `yaml:"spool_dir" doc:"directory of this sink alone, where records wait until it has them"`
 	SpoolBytes Size   `yaml:"spool_bytes" doc:"bytes that this may have; 0 = 1GiB"`
 

@@ -463,3 +463,43 @@ func TestASinkThatIsStuckIsReplaced(t *testing.T) {
 		t.Errorf("%+v", stats)
 	}
 }
+
+// TestShed: short of memory, a queue that may drop loses the older half of what
+// waits; one that blocks or spools loses nothing.
+func TestShed(t *testing.T) {
+	gates := []chan error{make(chan error), make(chan error), make(chan error)}
+	var sinks []*memorySink
+	for _, g := range gates {
+		sinks = append(sinks, &memorySink{gate: g})
+	}
+	f := NewFanout(
+		newQueue(t, Config{Name: "drop", Policy: DropOldest, BatchRecords: 1}, sinks[0]),
+		newQueue(t, Config{Name: "block", BatchRecords: 1}, sinks[1]),
+		newQueue(t, Config{Name: "spool", BatchRecords: 1, Policy: Spool, Spool: spool.Options{Dir: t.TempDir()}}, sinks[2]))
+	emit := func(n int) {
+		if err := f.Emit(exchange(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	emit(0)
+	drop := f.Queues()[0]
+	await(t, "a batch under way", func() bool { drop.mem.mu.Lock(); defer drop.mem.mu.Unlock(); return drop.mem.taken == 1 })
+	for n := range 10 {
+		emit(n + 1)
+	}
+	f.Shed()
+	for _, g := range gates {
+		close(g)
+	}
+	if err := f.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s := balanced(t, drop); s.Shed != 5 || s.Delivered != 6 || s.Dropped != 0 {
+		t.Errorf("%+v", s)
+	}
+	if sinks[0].ids[1] != "6" {
+		t.Errorf("%v", sinks[0].ids)
+	}
+	sinks[1].want(t, 0, 11)
+	sinks[2].want(t, 0, 11)
+}

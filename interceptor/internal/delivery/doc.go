@@ -10,6 +10,9 @@
 // writes to disk first, so that records outlive an outage of the sink and the end
 // of the process.
 //
+// When the process runs short of memory, [Fanout.Shed] takes it from those queues
+// whose policy is to drop.
+//
 // A sink gets batches, again and again until it takes them: delivery is at least
 // once, and the ids of records tell repeats. Every record that a queue accepted
 // is in exactly one counter of [Stats].

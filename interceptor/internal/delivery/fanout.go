@@ -215,6 +215,16 @@ func (f *Fanout) Stats() []SinkStats {
 	return all
 }
 
+// Shed gives memory back: of queues with the policy DropOldest the older half of
+// what waits, counted as Shed. The policy Block makes engines wait, so that such a
+// queue grows no further than its bound; with Spool records are on their way to
+// disk.
+func (f *Fanout) Shed() {
+	for _, q := range f.Queues() {
+		q.mem.shed()
+	}
+}
+
 // Close closes the queues at the same time, which have until ctx ends. Their
 // counters stay.
 func (f *Fanout) Close(ctx context.Context) error { return closeAll(ctx, f.Queues()) }

@@ -22,7 +22,7 @@ type memory struct {
 	taken   int // records under way
 	bytes   int // of those that wait and those under way
 	closed  bool
-	stats   Stats // Accepted, Dropped, Blocked
+	stats   Stats // Accepted, Dropped, Shed, Blocked
 }
 
 func newMemory(c Config) *memory {
@@ -162,6 +162,20 @@ func (m *memory) drop() {
 		m.pop()
 		m.stats.Dropped++
 	}
+}
+
+// shed drops the older half of what waits, if that is the policy.
+func (m *memory) shed() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.dropOldest {
+		return
+	}
+	for range (m.n + 1) / 2 {
+		m.pop()
+		m.stats.Shed++
+	}
+	m.room.Broadcast()
 }
 
 // snapshot returns the counters of records that have not left the memory by

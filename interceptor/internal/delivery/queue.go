@@ -48,7 +48,7 @@ type Config struct {
 	Policy Policy
 	// Form is what the sink appends records in; nil if it takes them as they are.
 	Form *Form
-	// MaxRecords and MaxBytes bound the queue in memory; 10,000 and 64 MiB.
+	// MaxRecords and MaxBytes bound the queue in memory; 10,000 and DefaultMaxBytes.
 	MaxRecords int
 	MaxBytes   int
 	// BatchRecords and BatchBytes bound a batch; 500 and 1 MiB. One record may
@@ -64,6 +64,9 @@ type Config struct {
 	Log *slog.Logger
 }
 
+// DefaultMaxBytes is the default of [Config].MaxBytes.
+const DefaultMaxBytes = 64 << 20
+
 func (c Config) withDefaults() Config {
 	set := func(v *int, d int) {
 		if *v <= 0 {
@@ -71,7 +74,7 @@ func (c Config) withDefaults() Config {
 		}
 	}
 	set(&c.MaxRecords, 10_000)
-	set(&c.MaxBytes, 64<<20)
+	set(&c.MaxBytes, DefaultMaxBytes)
 	set(&c.BatchRecords, 500)
 	set(&c.BatchBytes, 1<<20)
 	if c.RetryMin <= 0 {
@@ -89,13 +92,14 @@ func (c Config) withDefaults() Config {
 
 // Stats are the counters of a queue, in records. At any time
 //
-//	Accepted + Recovered = Delivered + Dropped + Rejected + SpoolFull + SpoolLost + Queued + Spooled
+//	Accepted + Recovered = Delivered + Dropped + Shed + Rejected + SpoolFull + SpoolLost + Queued + Spooled
 type Stats struct {
 	Accepted  uint64 // by Emit
 	Recovered uint64 // found in the spool at the start
 
 	Delivered uint64 // taken by the sink
 	Dropped   uint64 // by the policy DropOldest, and what was in memory at the end
+	Shed      uint64 // by the policy DropOldest, since memory was short
 	Rejected  uint64 // never taken by the sink
 	SpoolFull uint64 // dropped since the spool was full or could not be written
 	SpoolLost uint64 // in damaged parts of the spool
@@ -119,7 +123,7 @@ type Stats struct {
 
 // Balanced reports whether the equation holds.
 func (s *Stats) Balanced() bool {
-	return s.Accepted+s.Recovered == s.Delivered+s.Dropped+s.Rejected+s.SpoolFull+s.SpoolLost+s.Queued+s.Spooled
+	return s.Accepted+s.Recovered == s.Delivered+s.Dropped+s.Shed+s.Rejected+s.SpoolFull+s.SpoolLost+s.Queued+s.Spooled
 }
 
 // followedBy returns the counters of two queues of one name, of which next
@@ -132,6 +136,7 @@ func (s Stats) followedBy(next Stats) Stats {
 	next.Recovered += s.Recovered
 	next.Delivered += s.Delivered
 	next.Dropped += s.Dropped
+	next.Shed += s.Shed
 	next.Rejected += s.Rejected
 	next.SpoolFull += s.SpoolFull
 	next.SpoolLost += s.SpoolLost

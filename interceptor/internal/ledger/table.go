@@ -66,7 +66,7 @@ func sinkLine(w io.Writer, s *delivery.SinkStats) {
 		n    uint64
 		text string
 	}{
-		{s.Recovered, "of them from before the start"}, {s.Dropped, "dropped"}, {s.Rejected, "rejected"}, {s.SpoolFull, "dropped since the spool was full"},
+		{s.Recovered, "of them from before the start"}, {s.Dropped, "dropped"}, {s.Shed, "dropped for lack of memory"}, {s.Rejected, "rejected"}, {s.SpoolFull, "dropped since the spool was full"},
 		{s.SpoolLost, "lost in a damaged spool"}, {s.Queued, "waiting"}, {s.Spooled, "kept on disk"},
 	} {
 		if part.n > 0 {
@@ -130,7 +130,7 @@ func StatusLine(ledgers []Ledger, out Output) string {
 		figures.Count(frames), figures.Count(lost), figures.Count(active[engine.HTTP1]), figures.Count(active[engine.TLS]), figures.Count(active[engine.HTTP2]),
 		figures.Count(active[engine.Unknown]), figures.Count(active[engine.Undecided]), figures.Size(gaps), figures.Count(out.Passed))
 	for i := range out.Sinks {
-		if s := &out.Sinks[i]; s.Failing || s.Dropped+s.SpoolFull+s.SpoolLost+s.Rejected > 0 {
+		if s := &out.Sinks[i]; s.Failing || s.Dropped+s.Shed+s.SpoolFull+s.SpoolLost+s.Rejected > 0 {
 			fmt.Fprintf(&b, "; sink %s: %s", s.Name, sinkState(s))
 		}
 	}
@@ -153,7 +153,7 @@ func StatusLine(ledgers []Ledger, out Output) string {
 
 // sinkState tells what is wrong with a sink.
 func sinkState(s *delivery.SinkStats) string {
-	state := fmt.Sprintf("%s waiting, %s lost", figures.Count(s.Queued+s.Spooled), figures.Count(s.Dropped+s.SpoolFull+s.SpoolLost+s.Rejected))
+	state := fmt.Sprintf("%s waiting, %s lost", figures.Count(s.Queued+s.Spooled), figures.Count(s.Dropped+s.Shed+s.SpoolFull+s.SpoolLost+s.Rejected))
 	if s.Failing {
 		state = "fails, " + state
 	}

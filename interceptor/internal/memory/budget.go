@@ -41,6 +41,7 @@ type Budget struct {
 	need      Need
 	collected uint64 // round
 	pressed   bool   // something was shed, and since then nothing was found to be enough
+	others    []func()
 }
 
 // Need is what has to be shed.
@@ -104,8 +105,17 @@ func (b *Budget) Poll() Need {
 	return b.need
 }
 
-// Collect has the collector run and waits for it, once in a round: what was shed
-// is memory again before more is taken, and the next judgement knows it.
+// OnShed has shed called once in each round, for those who hold memory and don't
+// poll. It must not use b.
+func (b *Budget) OnShed(shed func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.others = append(b.others, shed)
+}
+
+// Collect has the others shed, then the collector run, and waits for it, once in a
+// round: what was shed is memory again before more is taken, and the next judgement
+// knows it.
 func (b *Budget) Collect(round uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -113,6 +123,9 @@ func (b *Budget) Collect(round uint64) {
 		return
 	}
 	b.collected = round
+	for _, shed := range b.others {
+		shed()
+	}
 	runtime.GC()
 }
 

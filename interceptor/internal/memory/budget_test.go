@@ -59,3 +59,23 @@ func BenchmarkPoll(b *testing.B) {
 		budget.Poll()
 	}
 }
+
+// TestOthersShed: once in each round, before the collector counts again.
+func TestOthersShed(t *testing.T) {
+	b := NewBudget(64 << 20)
+	defer b.Close()
+	hog := make([]byte, 40<<20)
+	calls := 0
+	b.OnShed(func() { calls++; hog = nil })
+	runtime.GC()
+	need := b.Poll()
+	b.Collect(need.Round)
+	b.Collect(need.Round)
+	if need.Round != 1 || calls != 1 {
+		t.Errorf("%d calls in round %d", calls, need.Round)
+	}
+	if n := b.Poll(); n != need {
+		t.Errorf("it was enough: %+v", n)
+	}
+	runtime.KeepAlive(hog)
+}

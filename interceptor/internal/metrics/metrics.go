@@ -352,7 +352,7 @@ func collectOutput(ch chan<- prometheus.Metric, out ledger.Output) {
 			n       uint64
 		}{
 			{"accepted", s.Accepted}, {"recovered", s.Recovered}, {"delivered", s.Delivered}, {"dropped", s.Dropped},
-			{"rejected", s.Rejected}, {"spool-full", s.SpoolFull}, {"spool-lost", s.SpoolLost},
+			{"shed", s.Shed}, {"rejected", s.Rejected}, {"spool-full", s.SpoolFull}, {"spool-lost", s.SpoolLost},
 		} {
 			send(sinkRecordsDesc, perRecord, float64(o.n), s.Name, o.outcome)
 		}

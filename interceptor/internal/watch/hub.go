@@ -91,6 +91,16 @@ func (h *Hub) dropOldest() {
 	h.bytes -= cost(r)
 }
 
+// Shed gives memory back: the older half of what is kept. Watchers that have not
+// had it are told so.
+func (h *Hub) Shed() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for range (h.n + 1) / 2 {
+		h.dropOldest()
+	}
+}
+
 func (h *Hub) grow() {
 	grown := make([]*delivery.Record, min(max(64, 2*len(h.ring)), h.cfg.MaxRecords))
 	for i := range h.n {

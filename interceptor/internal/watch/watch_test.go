@@ -111,6 +111,24 @@ func TestRingIsBoundedInBytes(t *testing.T) {
 	}
 }
 
+// TestShed: the older half goes, and who follows is told.
+func TestShed(t *testing.T) {
+	h := New(Config{})
+	late := watch(t, h, Options{Backlog: 100})
+	for n := range 5 {
+		h.Push(record(t, n))
+	}
+	h.Shed()
+	if s := h.Stats(); s.Kept != 2 || s.Bytes != 2*cost(record(t, 1)) {
+		t.Errorf("%+v", s)
+	}
+	h.Push(record(t, 5))
+	h.Close()
+	if got, want := read(t, late), "+3 3 4 5"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
 func TestWatchersAreLimited(t *testing.T) {
 	h := New(Config{MaxWatchers: 1})
 	w, err := h.Watch(Options{})
