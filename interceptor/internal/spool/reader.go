@@ -13,7 +13,6 @@ import (
 type reader struct {
 	position uint64 // number of the record that is read next
 	handed   []run  // returned by Next and not acknowledged, oldest first
-	lostTo   uint64 // losses before this number have been counted
 
 	file  *os.File
 	in    *bufio.Reader
@@ -24,12 +23,6 @@ type reader struct {
 
 // run is records with consecutive numbers.
 type run struct{ first, n uint64 }
-
-// seek makes number the next record.
-func (r *reader) seek(number uint64) {
-	r.position = number
-	r.handed = r.handed[:0]
-}
 
 // hand notes that the record at position has been returned.
 func (r *reader) hand() {
@@ -162,12 +155,9 @@ func (s *Spool) readOne(i int) ([]byte, error) {
 func (s *Spool) skip(end uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	from := max(s.reader.position, s.reader.lostTo)
-	if end > from {
-		s.stats.Lost += end - from
-		s.stats.Pending -= end - from
-		s.reader.lostTo = end
-	}
+	lost := end - s.reader.position
+	s.stats.Lost += lost
+	s.stats.Pending -= lost
 	s.reader.position = end
 	if end > s.segments[len(s.segments)-1].first { // the writer begins a new one, lest it writes behind the damage
 		s.rotate = true

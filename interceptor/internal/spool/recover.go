@@ -37,7 +37,7 @@ func (s *Spool) recover() error {
 	if len(s.segments) == 1 && s.acked == s.next {
 		s.drop()
 	}
-	s.reader.position, s.reader.lostTo = acked, acked
+	s.reader.position = acked
 	s.stats.Recovered = s.next - acked
 	s.stats.Pending = s.stats.Recovered
 	return nil

@@ -162,13 +162,6 @@ func (s *Spool) Next(ctx context.Context, count, maxBytes int) ([][]byte, error)
 	}
 }
 
-// Rewind makes Next start again at the first record that is not acknowledged.
-func (s *Spool) Rewind() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.reader.seek(s.acked)
-}
-
 // Ack acknowledges the n oldest records that Next has returned and that were
 // not acknowledged yet.
 func (s *Spool) Ack(n int) error {
