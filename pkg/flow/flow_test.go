@@ -73,3 +73,25 @@ func BenchmarkHash(b *testing.B) {
 	}
 	_ = sum
 }
+
+func TestEqualIsEqual(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for range 1000 {
+		k, _ := NewKey(randomEndpoint(r), randomEndpoint(r))
+		k.Scope = r.Uint32()
+		same := k
+		if !k.Equal(&same) {
+			t.Fatalf("%v does not equal itself", k)
+		}
+		for name, change := range map[string]func(*Key){
+			"address": func(k *Key) { k.A.Addr[r.IntN(16)]++ }, "port": func(k *Key) { k.A.Port++ },
+			"other address": func(k *Key) { k.B.Addr[r.IntN(16)]++ }, "other port": func(k *Key) { k.B.Port++ },
+			"scope": func(k *Key) { k.Scope++ },
+		} {
+			o := k
+			if change(&o); k.Equal(&o) {
+				t.Fatalf("%v with another %s: %v", k, name, o)
+			}
+		}
+	}
+}

@@ -39,9 +39,11 @@ type identity struct {
 	flags                          packet.Flags
 }
 
-func identityOf(s *packet.Segment) identity {
-	return identity{seq: s.Seq, ack: s.Ack, length: uint32(len(s.Payload) + s.Missing), tsVal: s.TSVal, tsEcr: s.TSEcr,
-		window: s.Window, id: s.ID, flags: s.Flags}
+// set makes i that of s. It stores field by field: a copy of a struct written just
+// now waits for its parts.
+func (i *identity) set(s *packet.Segment) {
+	i.seq, i.ack, i.length = s.Seq, s.Ack, uint32(len(s.Payload)+s.Missing)
+	i.tsVal, i.tsEcr, i.window, i.id, i.flags = s.TSVal, s.TSEcr, s.Window, s.ID, s.Flags
 }
 
 const (
@@ -87,7 +89,7 @@ func (t *history) note(h *half, s *packet.Segment, time int64) {
 		t.grow()
 	}
 	e := &t.ring[t.next&uint32(len(t.ring)-1)]
-	e.identity = identityOf(s)
+	e.set(s)
 	e.at, e.prev, e.vantage = t.now, h.recent, s.Vantage
 	e.captured, e.time = uint32(len(s.Payload)), time
 	e.head = sample(s.Payload)
@@ -124,7 +126,8 @@ func (t *history) copied(c *connection, h *half, s *packet.Segment, time, window
 	case h.synced && h.pos(s.Seq) >= h.tail():
 		return false // all new
 	}
-	id := identityOf(s)
+	var id identity
+	id.set(s)
 	e := t.at(h.recent)
 	for n := 0; e != nil && n < maxSightings && time-e.time <= window; n++ {
 		if e.identity == id && (e.vantage != s.Vantage || id.id != 0) && e.time-time <= window &&

@@ -35,7 +35,7 @@ func (t *table) find(k *flow.Key) *connection {
 		if s.c == nil {
 			return nil
 		}
-		if s.hash == hash && s.c.Key == *k {
+		if s.hash == hash && s.c.Key.Equal(k) {
 			return s.c
 		}
 	}

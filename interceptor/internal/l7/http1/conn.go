@@ -74,7 +74,9 @@ func (c *Conn) identity() *exchange.Connection {
 func (c *Conn) Data(d flow.Direction, ch reassembly.Chunk) {
 	c.enter()
 	c.half[d].data(&ch)
-	c.leave()
+	if len(c.pending) == 0 && c.group == nil {
+		c.leave()
+	}
 }
 
 // Gap takes the news that bytes of direction d were not captured.
@@ -130,9 +132,12 @@ func (c *Conn) Close(time int64, r reassembly.CloseReason) {
 
 // enter makes sure that there is what a part of an exchange needs.
 func (c *Conn) enter() {
-	if c.inFlight != nil {
-		return
+	if c.inFlight == nil {
+		c.takeOff()
 	}
+}
+
+func (c *Conn) takeOff() {
 	f := c.shared.inFlight()
 	c.inFlight = f
 	for d := range c.half {

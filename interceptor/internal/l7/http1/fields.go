@@ -12,10 +12,13 @@ import (
 // section, into fields (RFC 9112 §5) and tells framing of each. ends are the
 // offsets behind those lines, the first maxLineEnds or all. s may end with the
 // empty line or in the middle of the section, but not in the middle of a line.
-// The fields share the memory of s, and are room's.
-func parseFields(s string, at int, ends []uint32, f *framing, room *fieldRoom) (fields []*capstanv1.Header, cut bool) {
-	controls, ascii := census(s[at:])
-	valid := ascii || utf8.ValidString(s[at:])
+// The fields share the memory of s, and are room's. valid tells that s is UTF-8.
+func parseFields(s string, at int, ends []uint32, f *framing, room *fieldRoom) (fields []*capstanv1.Header, cut, valid bool) {
+	controls, ascii := census(s)
+	valid = ascii || utf8.ValidString(s)
+	if at > 0 {
+		controls -= 2 // which end the start line
+	}
 	n, lines := 0, lineWalk{s: s, at: at, ends: ends}
 	for lines.at < len(s) {
 		field, folded := lines.field(f)
@@ -45,9 +48,9 @@ func parseFields(s string, at int, ends []uint32, f *framing, room *fieldRoom) (
 		f.malformed = true // a CR that ends no line, a NUL: read in one way here, in another there
 	}
 	if n == 0 {
-		return nil, cut
+		return nil, cut, valid
 	}
-	return room.list[:n:n], cut
+	return room.list[:n:n], cut, valid
 }
 
 // lineWalk walks over the lines of a section.
@@ -89,6 +92,14 @@ func (l *lineWalk) line(f *framing) string {
 // everybody reads them in the same way.
 func (l *lineWalk) field(f *framing) (field string, folded bool) {
 	from := l.at
+	if len(l.ends) > 0 {
+		// Nearly all are a line whose end is known and another line behind it.
+		if end := int(l.ends[0]); end-from >= 2 && l.s[end-2] == '\r' && (end == len(l.s) || l.s[end] > ' ') {
+			l.at, l.ends = end, l.ends[1:]
+			l.count++
+			return l.s[from : end-2], false
+		}
+	}
 	field = l.line(f)
 	for field != "" && l.at < len(l.s) && (l.s[l.at] == ' ' || l.s[l.at] == '\t') {
 		folded, f.malformed = true, true
@@ -152,12 +163,22 @@ func (r *fieldRoom) kept() fieldRoom {
 // and marks the message malformed; so does space around the name, which is
 // taken off.
 func splitField(field string, folded bool, f *framing) (name, value string, ok bool) {
-	colon := strings.IndexByte(field, ':')
-	if colon < 0 {
+	colon := 0
+	for colon < len(field) && field[colon] != ':' {
+		colon++ // names are so short that a loop is as fast as anything
+	}
+	if colon == len(field) {
 		f.malformed = true
 		return "", "", false
 	}
-	name = trimSpace(field[:colon])
+	name, value = field[:colon], field[colon+1:]
+	if len(value) > 0 && value[0] == ' ' {
+		value = value[1:] // what nearly everybody sends
+	}
+	if !folded && trimmed(name) && trimmed(value) {
+		return name, value, true
+	}
+	name, value = strings.Trim(name, space), strings.Trim(value, space)
 	if name == "" {
 		f.malformed = true
 		return "", "", false
@@ -165,24 +186,17 @@ func splitField(field string, folded bool, f *framing) (name, value string, ok b
 	if len(name) != colon || folded && strings.Contains(name, "\n") {
 		f.malformed = true
 	}
-	value = field[colon+1:]
-	if len(value) > 0 && value[0] == ' ' {
-		value = value[1:] // what nearly everybody sends
-	}
-	value = trimSpace(value)
 	if folded {
 		value = unfold(value)
 	}
 	return name, value, true
 }
 
-// trimSpace takes white space off both ends of s.
-func trimSpace(s string) string {
-	if len(s) > 0 && s[0] > ' ' && s[len(s)-1] > ' ' {
-		return s
-	}
-	return strings.Trim(s, " \t\r\n")
-}
+// space is what doesn't belong to a name or value at whose ends it stands.
+const space = " \t\r\n"
+
+// trimmed reports whether s is not empty and certainly has no space at its ends.
+func trimmed(s string) bool { return s != "" && s[0] > ' ' && s[len(s)-1] > ' ' }
 
 // unfold replaces each fold by one space (RFC 9112 §5.2).
 func unfold(value string) string {
@@ -233,7 +247,7 @@ func schemeLen(target string) int {
 }
 
 // isName reports whether a field has this name, in any spelling. Most are
-// spelt as registered.
+// spelt as registered, or differ in the first letter.
 func isName(name, want string) bool {
-	return len(name) == len(want) && (name == want || strings.EqualFold(name, want))
+	return len(name) == len(want) && name[0]|0x20 == want[0]|0x20 && (name == want || strings.EqualFold(name, want))
 }

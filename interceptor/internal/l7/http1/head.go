@@ -3,7 +3,6 @@ package http1
 import (
 	"bytes"
 	"strings"
-	"unicode/utf8"
 
 	"capstan/interceptor/internal/exchange"
 	capstanv1 "capstan/proto/capstan/v1"
@@ -196,7 +195,7 @@ func (h *half) keepSection(s string) {
 		at, ends = int(ends[0]), ends[1:]
 		frame.malformed = frame.malformed || at < 2 || s[at-2] != '\r'
 	}
-	fields, cut := parseFields(s, at, ends, frame, h.room())
+	fields, cut, valid := parseFields(s, at, ends, frame, h.room())
 	if cut {
 		h.messageFlaws().Add(capstanv1.Flaw_FLAW_HEADERS_CUT)
 	}
@@ -211,7 +210,6 @@ func (h *half) keepSection(s string) {
 		}
 		return
 	}
-	valid := utf8.ValidString(s[:at])
 	if h.request {
 		q, l := &h.x.req, &h.reqLine
 		q.Method, q.Target, q.Version = s[:l.methodEnd], s[l.targetStart:l.targetEnd], s[l.versionStart:l.versionEnd]

@@ -78,7 +78,8 @@ func (s *Shared) recycle(x *roundTrip) {
 	request, response := x.reqRoom.kept(), x.respRoom.kept()
 	content, answer := keptContent(x.reqBody.Content), keptContent(x.own.body.Content)
 	flaws, interim := x.rec.Flaws[:0], x.own.msg.InterimStatuses[:0]
-	*x = roundTrip{reqRoom: request, respRoom: response}
+	*x = roundTrip{}
+	x.reqRoom, x.respRoom = request, response
 	x.reqBody.Content, x.own.body.Content = content, answer
 	x.rec.Flaws, x.own.msg.InterimStatuses = flaws, interim
 	s.free = append(s.free, x)
