@@ -36,7 +36,7 @@ func newAgeList(timeout time.Duration) ageList {
 
 // append puts c at the young end.
 func (l *ageList) append(c *connection, now int64) {
-	c.listed = now
+	c.settled = now + l.grain
 	c.prev, c.next = l.last, nil
 	if l.last != nil {
 		l.last.next = c
@@ -75,15 +75,14 @@ func (a *Assembler) enlist(c *connection, k listKind) {
 // touch notes activity of c.
 func (a *Assembler) touch(c *connection) {
 	c.last = a.now
-	if l := &a.lists[c.list%numLists]; a.now-c.listed > l.grain {
-		l.remove(c)
-		l.append(c, a.now)
+	if a.now > c.settled {
+		a.enlist(c, c.list)
 	}
 }
 
 // silent reports whether c has been silent too long.
 func (a *Assembler) silent(c *connection) bool {
-	return c.last+a.lists[c.list%numLists].timeout <= a.now
+	return c.last+a.lists[c.list].timeout <= a.now
 }
 
 // forgetLingering forgets all that are closed.
@@ -108,9 +107,9 @@ func (a *Assembler) AdvanceTo(at Instant) {
 	if a.now >= a.nextSweep {
 		a.nextSweep = a.now + sweepInterval
 		for k := listEmbryonic; k < numLists; k++ {
-			// Listed by the age of listed, which is at most last.
+			// Listed since settled less the grain, which is at most last.
 			l := &a.lists[k]
-			for c := l.first; c != nil && c.listed+l.timeout <= a.now; c = c.next {
+			for c := l.first; c != nil && c.settled-l.grain+l.timeout <= a.now; c = c.next {
 				if a.silent(c) {
 					a.due = append(a.due, c)
 				}

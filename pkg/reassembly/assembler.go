@@ -85,7 +85,7 @@ func (a *Assembler) Stats() Stats {
 // irregular takes a segment that is not simply the next of an established
 // connection; c is nil if the tuple is not known.
 func (a *Assembler) irregular(c *connection, s *packet.Segment, time int64) {
-	if c != nil {
+	if c != nil && c.holed() {
 		a.declareDue(c) // before the segment, since it may fill what is lost by now
 	}
 	switch {
@@ -209,7 +209,7 @@ func (a *Assembler) follow(c *connection, s *packet.Segment, time int64) {
 		a.stats.Shed++
 		a.declare(a.holes[0])
 	}
-	if c.state == stateOpen {
+	if c.state == stateOpen && c.holed() {
 		a.declareDue(c)
 	}
 }

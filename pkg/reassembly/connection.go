@@ -32,7 +32,7 @@ type connection struct {
 
 	// Place in one of the assembler's age lists.
 	prev, next *connection
-	listed     int64
+	settled    int64 // until then activity does not change the place
 }
 
 // half is one direction of a connection. Offsets are 64 bit and count from the

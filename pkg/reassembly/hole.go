@@ -61,6 +61,11 @@ func (a *Assembler) settle(h *half) {
 	a.holes.set(h, deadline)
 }
 
+// holed reports whether c has a hole that may be due.
+func (c *connection) holed() bool {
+	return c.half[0].pending != nil && c.half[0].slot != 0 || c.half[1].pending != nil && c.half[1].slot != 0
+}
+
 // declareDue declares the holes of c whose time is over.
 func (a *Assembler) declareDue(c *connection) {
 	for d := 0; d < len(c.half); {

@@ -42,8 +42,11 @@ func detect(b []byte, midstream bool) Protocol {
 		return Undecided
 	}
 	request, moreRequest := http1.LooksLikeRequest(b)
+	if request {
+		return HTTP1
+	}
 	response, moreResponse := http1.LooksLikeResponse(b)
-	if request || response {
+	if response {
 		return HTTP1
 	}
 	record, moreRecord := tls.LooksLikeRecord(b)

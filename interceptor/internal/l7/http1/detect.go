@@ -20,7 +20,9 @@ const (
 // Empty lines may stand in front (RFC 9112 §2.2). With ok false, needMore tells that
 // more bytes could still make it true.
 func LooksLikeRequest(b []byte) (ok, needMore bool) {
-	b = bytes.TrimLeft(b, "\r\n")
+	for len(b) > 0 && (b[0] == '\r' || b[0] == '\n') {
+		b = b[1:]
+	}
 	n := 0
 	for n < len(b) && n <= maxDetectMethodLen && (b[n] >= 'A' && b[n] <= 'Z' || (b[n] == '-' || b[n] == '_') && n > 0) {
 		n++

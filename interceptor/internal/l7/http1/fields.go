@@ -225,7 +225,7 @@ func authority(method, target string, fields []*capstanv1.Header) string {
 		}
 	} else {
 		for _, f := range fields {
-			if isName(f.Name, "Host") {
+			if len(f.Name) == len("Host") && isName(f.Name, "Host") {
 				return f.Value
 			}
 		}
@@ -246,8 +246,9 @@ func schemeLen(target string) int {
 	return i
 }
 
-// isName reports whether a field has this name, in any spelling. Most are
-// spelt as registered, or differ in the first letter.
+// isName reports whether a field whose name is as long as want has that name, in
+// any spelling. Most others have another first letter, and most are spelt as
+// registered.
 func isName(name, want string) bool {
-	return len(name) == len(want) && name[0]|0x20 == want[0]|0x20 && (name == want || strings.EqualFold(name, want))
+	return name[0]|0x20 == want[0]|0x20 && (name == want || strings.EqualFold(name, want))
 }
