@@ -30,6 +30,7 @@ app.kubernetes.io/component: {{ .component }}
 {{- define "capstan.labels" -}}
 {{ include "capstan.selectorLabels" . }}
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: capstan
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- end }}

@@ -123,6 +123,7 @@ func TestSchemaRefuses(t *testing.T) {
 		"{htpsProxy: a}":                                                                            "htpsProxy",
 		"{relay: {colector: {}}}":                                                                   "colector",
 		"{networkPolicy: {k8sApi: {prt: 1}}}":                                                       "prt",
+		"{rpcapd: {seccompProfile: {type: Unconfined}}}":                                            "seccompProfile",
 		"{securityMode: none}":                                                                      "securityMode",
 		"{hostNetwork: 'yes'}":                                                                      "hostNetwork",
 		"{httpsProxy: 'user:secret@proxy:1'}":                                                       "httpsProxy",

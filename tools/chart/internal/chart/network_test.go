@@ -156,7 +156,7 @@ func TestNetworkPolicies(t *testing.T) {
 		t.Error("policies by default")
 	}
 	o := render(t, `
-networkPolicy: {enabled: true, k8sApi: {port: 6443}, extraEgress: [{to: [{ipBlock: {cidr: 198.51.100.0/24}}], ports: [{port: 9000, protocol: TCP}]}]}
+networkPolicy: {enabled: true, k8sApi: {port: 6443}, metricsFrom: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}], extraEgress: [{to: [{ipBlock: {cidr: 198.51.100.0/24}}], ports: [{port: 9000, protocol: TCP}]}]}
 relay: {collector: {address: "collector.example.com:443"}}
 prometheusAgent: {enabled: true, remoteWrite: {url: "https://metrics.example.com/write"}}
 `)
@@ -181,6 +181,7 @@ prometheusAgent: {enabled: true, remoteWrite: {url: "https://metrics.example.com
 		"capstan-release to pods of capstan : ",
 		"capstan-release to namespace kube-system, 169.254.20.10/32 : UDP 53, TCP 53",
 		"capstan-relay from  : TCP 4417",
+		"capstan-relay from namespace monitoring : TCP 4418",
 		"capstan-outside to  : TCP 443",
 		"capstan-outside to 198.51.100.0/24 : TCP 9000",
 		"capstan-prometheus-agent to  : TCP 6443, TCP 9417, TCP 9418",
@@ -221,6 +222,9 @@ func TestNotesSayWhatPoliciesDoNot(t *testing.T) {
 		t.Error(notes)
 	}
 	if notes := render(t, "").notes; !strings.Contains(notes, "logs -f daemonset/capstan-interceptor") || !strings.Contains(notes, "enforce: privileged") {
+		t.Error(notes)
+	}
+	if notes := render(t, "{securityMode: leastPrivilege}").notes; !strings.Contains(notes, "enforce: privileged, for\nrpcapd's capabilities and the node's network.") {
 		t.Error(notes)
 	}
 	if notes := render(t, "{hostNetwork: false}").notes; !strings.Contains(notes, "only the traffic of the sensor's own pods") {

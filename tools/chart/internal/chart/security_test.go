@@ -57,6 +57,10 @@ func TestLeastPrivilege(t *testing.T) {
 		t.Errorf("rpcapd's socket has group %d, not the interceptor's", *rpcapd.RunAsGroup)
 	}
 	restricted(t, "interceptor", container(t, pod, "interceptor"), 1000)
+	own := container(t, render(t, "{securityMode: leastPrivilege, rpcapd: {seccompProfile: {type: Localhost, localhostProfile: a.json}}}").sensor(t), "rpcapd")
+	if p := own.SecurityContext.SeccompProfile; p.Type != corev1.SeccompProfileTypeLocalhost || *p.LocalhostProfile != "a.json" {
+		t.Errorf("rpcapd's profile: %+v", p)
+	}
 }
 
 // confined holds what every container that is not privileged has.
@@ -222,15 +226,18 @@ func TestServiceAccounts(t *testing.T) {
 	}
 }
 
-// TestProbes holds that every container has probes, and the sensor's are
-// programs, not ports.
+// TestProbes holds that every container has probes, and that ours are programs,
+// not connections.
 func TestProbes(t *testing.T) {
 	for name, pod := range render(t, all).pods(t) {
 		for _, c := range pod.Containers {
 			if c.LivenessProbe == nil || c.StartupProbe == nil {
 				t.Errorf("%s: %s has no probe", name, c.Name)
-			} else if name == "interceptor" && (c.LivenessProbe.Exec == nil || c.StartupProbe.Exec == nil) {
-				t.Errorf("%s: %s is probed over the network", name, c.Name)
+			}
+			for _, probe := range []*corev1.Probe{c.StartupProbe, c.LivenessProbe, c.ReadinessProbe} {
+				if name != "prometheus-agent" && probe != nil && probe.Exec == nil {
+					t.Errorf("%s: %s is probed over the network", name, c.Name)
+				}
 			}
 			if len(c.Resources.Requests) == 0 || len(c.Resources.Limits) == 0 {
 				t.Errorf("%s: %s has no resources", name, c.Name)
@@ -239,10 +246,12 @@ func TestProbes(t *testing.T) {
 	}
 }
 
-// TestSensorRunsOnEveryNode holds that no taint keeps it off.
+// TestSensorRunsOnEveryNode holds that no taint keeps it off, and that of nodes
+// of another system, which have no such images, it keeps off.
 func TestSensorRunsOnEveryNode(t *testing.T) {
 	pod := render(t, "").sensor(t)
-	if len(pod.Tolerations) != 1 || pod.Tolerations[0] != (corev1.Toleration{Operator: corev1.TolerationOpExists}) || len(pod.NodeSelector) != 0 {
+	if len(pod.Tolerations) != 1 || pod.Tolerations[0] != (corev1.Toleration{Operator: corev1.TolerationOpExists}) ||
+		len(pod.NodeSelector) != 1 || pod.NodeSelector[corev1.LabelOSStable] != "linux" {
 		t.Errorf("%+v, %+v", pod.Tolerations, pod.NodeSelector)
 	}
 }

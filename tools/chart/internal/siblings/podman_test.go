@@ -287,11 +287,16 @@ func (p *podman) checkConfined(t *testing.T, container string) {
 	}
 }
 
-// probe runs a container's own liveness probe.
+// probe runs a container's own probes.
 func (p *podman) probe(pod string, c corev1.Container) error {
-	out, err := p.run(false, "podman", append([]string{"exec", pod + "-" + c.Name}, c.LivenessProbe.Exec.Command...)...)
-	if err != nil {
-		return fmt.Errorf("%v: %w: %s", c.LivenessProbe.Exec.Command, err, out)
+	for _, probe := range []*corev1.Probe{c.LivenessProbe, c.ReadinessProbe} {
+		if probe == nil {
+			continue
+		}
+		out, err := p.run(false, "podman", append([]string{"exec", pod + "-" + c.Name}, probe.Exec.Command...)...)
+		if err != nil {
+			return fmt.Errorf("%v: %w: %s", probe.Exec.Command, err, out)
+		}
 	}
 	return nil
 }

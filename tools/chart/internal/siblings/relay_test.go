@@ -9,7 +9,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -79,9 +78,7 @@ func freePorts(t *testing.T, n int) []int {
 func (p *pod) beside() {
 	p.HostNetwork = true
 	for i := range p.Containers {
-		c := &p.Containers[i]
-		c.Ports = nil          // the host's network has them all
-		c.ReadinessProbe = nil // podman has none
+		p.Containers[i].Ports = nil // the host's network has them all
 	}
 }
 
@@ -138,7 +135,7 @@ interceptor: {extraArgs: ["--collector=127.0.0.1:%d", "--collector-name=%s"]}
 	if host := proxy.host.Load(); host != "collector.example.com:443" {
 		t.Errorf("the proxy was asked for %v", host)
 	}
-	p.tryNotes(t, inside.notes, map[string]string{"daemonset/capstan-interceptor": "sensor", "deployment/capstan-relay": "relay"})
+	p.tryNotes(t, inside.notes, map[string]string{"daemonset/capstan-interceptor": "sensor", "deployment/capstan-relay": "relay"}, "logs", "exec", "exec")
 	p.checkConfined(t, "relay-relay")
 	p.checkListeners(t, "relay-relay", "*:"+strconv.Itoa(ports[2]), "127.0.0.1:"+strconv.Itoa(ports[3]))
 	p.checkListeners(t, "sensor-rpcapd")
@@ -150,41 +147,5 @@ interceptor: {extraArgs: ["--collector=127.0.0.1:%d", "--collector-name=%s"]}
 		if strings.Contains(log, "s3cret") {
 			t.Errorf("%s tells the proxy's password", name)
 		}
-	}
-}
-
-// tryNotes does what the chart's notes tell an operator to, in the pods of the
-// workloads that they name.
-func (p *podman) tryNotes(t *testing.T, notes string, pods map[string]string) {
-	t.Helper()
-	tried := make(map[string]int)
-	for line := range strings.Lines(notes) {
-		words := strings.Fields(strings.ReplaceAll(line, "'", ""))
-		if len(words) < 5 || words[0] != "kubectl" || words[1] != "-n" {
-			continue
-		}
-		at := func(word string) int { return slices.Index(words, word) + 1 }
-		container := "relay" // which is alone in its pod
-		if at("-c") > 0 {
-			container = words[at("-c")]
-		}
-		verb := words[3]
-		tried[verb]++
-		switch verb {
-		case "logs":
-			pod, begin := pods[words[at("-f")]], words[at("grep")]
-			if log := p.logs(pod, container); !strings.Contains("\n"+log, "\n"+strings.TrimPrefix(begin, "^")) {
-				t.Errorf("%s: nothing is found in\n%s", line, log)
-			}
-		case "exec":
-			if out, err := p.run(false, "podman", append([]string{"exec", pods[words[4]] + "-" + container}, words[at("--"):]...)...); err != nil {
-				t.Errorf("%s: %v\n%s", line, err, out)
-			}
-		default:
-			t.Errorf("how is this tried? %s", line)
-		}
-	}
-	if tried["logs"] != 1 || tried["exec"] != 2 {
-		t.Errorf("tried %v of\n%s", tried, notes)
 	}
 }

@@ -5,7 +5,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +17,9 @@ import (
 
 // alone are the values of a sensor that delivers nowhere.
 const alone = "relay: {enabled: false}\n"
+
+// serverSecret has a certificate and its key.
+const serverSecret = "capstan-relay-tls"
 
 // promised is how long after its start the sensor may take to tell an exchange.
 const promised = 60 * time.Second
@@ -65,6 +70,16 @@ func clean(t *testing.T, name, log string) {
 	}
 }
 
+// checkDoctor holds that rpcapd has every capability that its own examination
+// asks for. Whether bpf is allowed, too, is up to the runtime's profile.
+func (p *podman) checkDoctor(t *testing.T) {
+	t.Helper()
+	found := p.must("podman", "exec", "sensor-rpcapd", "/rpcapd", "doctor")
+	if !strings.Contains(found, "This process can capture") || strings.Contains(found, "capabilities: {add:") {
+		t.Errorf("rpcapd doctor says:\n%s", found)
+	}
+}
+
 // TestSensor runs rpcapd and interceptor as the siblings that the chart makes
 // of them, with each access to the host and without.
 func TestSensor(t *testing.T) {
@@ -100,6 +115,9 @@ func TestSensor(t *testing.T) {
 			if tc.captures {
 				p.told(t, tr, "sensor", fmt.Sprintf("/first/%d", os.Getpid()))
 			}
+			if tc.captures && tc.change == nil {
+				p.checkDoctor(t)
+			}
 			for _, c := range spec.Containers {
 				if spec.HostNetwork {
 					p.checkListeners(t, "sensor-"+c.Name)
@@ -132,15 +150,40 @@ func TestSensor(t *testing.T) {
 			}
 		}
 	})
+	t.Run("ports that values open", func(t *testing.T) {
+		ports := freePorts(t, 3)
+		r := render(t, alone+fmt.Sprintf(`
+securityMode: leastPrivilege
+monitoring: {enabled: true, rpcapdPort: %d, interceptorPort: %d}
+rpcapd: {wireshark: {enabled: true, port: %d, tlsSecret: %s, credentialsSecret: users}}
+`, ports[0], ports[1], ports[2], serverSecret))
+		r.files[serverSecret] = render(t, "").files[serverSecret]
+		hash := exec.Command(p.program(runtime.GOARCH, "rpcapd"), "hash-password", "ann")
+		hash.Stdin = strings.NewReader("a password\n")
+		user, err := hash.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.files["users"] = map[string][]byte{"credentials": user}
+		spec := r.pod(t, "interceptor")
+		spec.beside()
+		p.play(t, "sensor", spec)
+		for _, c := range spec.Containers {
+			eventually(t, promised, c.Name+"'s probe succeeds", func() bool { return p.probe("sensor", c) == nil })
+		}
+		p.checkListeners(t, "sensor-rpcapd", fmt.Sprintf("*:%d", ports[0]), fmt.Sprintf("*:%d", ports[2]))
+		p.checkListeners(t, "sensor-interceptor", fmt.Sprintf("*:%d", ports[1]))
+	})
 	t.Run("sinks of the values", func(t *testing.T) {
-		spec := render(t, alone+`
+		r := render(t, alone+`
 securityMode: leastPrivilege
 interceptor:
   output: none
   config:
     rules: [{deny: {path: /secret/*}}]
     sinks: [{file: {path: /var/lib/capstan/records.ndjson}}]
-`).pod(t, "interceptor")
+`)
+		spec := r.pod(t, "interceptor")
 		tr := newTraffic(t)
 		p.play(t, "sensor", spec)
 		var records []byte
@@ -156,5 +199,6 @@ interceptor:
 		if log := p.logs("sensor", "interceptor"); strings.Contains(log, "/open/path") {
 			t.Errorf("output is none:\n%s", log)
 		}
+		p.tryNotes(t, r.notes, map[string]string{"daemonset/capstan-interceptor": "sensor"}, "exec", "exec")
 	})
 }
