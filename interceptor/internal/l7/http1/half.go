@@ -164,6 +164,7 @@ func (h *half) gap(g *reassembly.Gap) {
 		}
 	case stateDead:
 	default:
+		h.believe()
 		h.lost(capstanv1.Flaw_FLAW_GAP)
 	}
 	h.offset = g.Offset + n

@@ -57,6 +57,14 @@ func TestSnapLength(t *testing.T) {
 	h := full(t)
 	var want []string
 	for i := range 20 {
+		h.client(fmt.Sprintf("GET /%d?a-long-ques", i))
+		h.snapped(fromClient, 1300)
+		h.client("tion HTTP/1.1\r\nHost: h\r\n\r\n") // the same request's second segment
+		h.server("HTTP/1.1 200 OK\r\nServer: s\r\nContent-Le")
+		h.snapped(fromServer, 2000)
+		want = append(want, fmt.Sprintf("GET /%d?a-long-ques 0 > 200 0 gap headers_cut", i))
+	}
+	for i := range 20 {
 		h.client(fmt.Sprintf("GET /%d HTTP/1.1\r\nHost: h\r\nUser-A", i))
 		h.snapped(fromClient, 300)
 		h.server("HTTP/1.1 200 OK\r\nServer: s\r\nContent-Le")

@@ -43,6 +43,18 @@ func (h *half) resync(b []byte, boundary bool) int {
 	}
 }
 
+// believe takes what a segment started with and no other will finish for a
+// request, if it looks like one so far.
+func (h *half) believe() {
+	if h.state != stateResync || !h.request || !LooksLikeCutRequest(h.buf, false) {
+		return
+	}
+	h.c.shared.Stats.SkippedBytes -= uint64(len(h.buf))
+	h.c.shared.Stats.HeadBytes += uint64(len(h.buf))
+	h.state = stateHead
+	h.unparsed = 0
+}
+
 // detect tells whether b starts like a message of this direction. While the
 // roles are not known either will do, and settles them.
 func (h *half) detect(b []byte) (ok, needMore bool) {
