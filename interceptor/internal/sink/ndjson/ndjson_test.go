@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"math"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -365,10 +366,15 @@ func BenchmarkAppend(b *testing.B) {
 			Headers: []*capstanv1.Header{{Name: "Host", Value: "www.example.com"}, {Name: "User-Agent", Value: "curl/8.5.0"}, {Name: "Accept", Value: "*/*"}}},
 		Response: &capstanv1.HttpResponse{Status: 200, Reason: "OK", Version: "HTTP/1.1", Headers: []*capstanv1.Header{{Name: "Content-Type", Value: "text/plain"}, {Name: "Content-Length", Value: "5"}}},
 	}
-	var buf []byte
-	b.ReportAllocs()
-	for b.Loop() {
-		buf = Append(buf[:0], x)
+	for _, n := range []int{0, 4096} { // of a body
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			x.Response.Body = &capstanv1.Body{Content: make([]byte, n), Size: uint64(n)}
+			var buf []byte
+			b.ReportAllocs()
+			for b.Loop() {
+				buf = Append(buf[:0], x)
+			}
+			b.SetBytes(int64(len(buf)))
+		})
 	}
-	b.SetBytes(int64(len(buf)))
 }
