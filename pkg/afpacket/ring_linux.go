@@ -2,7 +2,6 @@ package afpacket
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -11,16 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// leasedPollInterval is how often Next looks for a block where poll can't wait
-// for it, see [Ring.pollTimeout].
-const leasedPollInterval = time.Millisecond
-
 // Ring is a receive ring. Next may be called by one goroutine at a time (more
 // are served one after the other); the other methods from any goroutine.
 type Ring struct {
 	// immutable
 	fd          int
-	wakeFd      int // eventfd that Close makes readable
 	mem         []byte
 	blockLen    int
 	ifindex     int
@@ -35,6 +29,7 @@ type Ring struct {
 	holders   atomic.Int32
 	malformed atomic.Uint64
 
+	waiter            // guarded by nextMu, but for file
 	nextMu sync.Mutex // serialises Next
 	// guarded by nextMu
 	index     int       // the block that is retired next
@@ -55,23 +50,20 @@ func Open(cfg Config, attach func(fd int) error) (*Ring, error) {
 		return nil, err
 	}
 	cfg.setDefaults()
-	wakeFd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err != nil {
-		return nil, fmt.Errorf("afpacket: eventfd: %w", err)
-	}
 	fd, mem, err := openSocket(&cfg, attach)
 	if err != nil {
-		unix.Close(wakeFd)
 		return nil, err
 	}
 	r := &Ring{
 		fd:       fd,
-		wakeFd:   wakeFd,
 		mem:      mem,
 		blockLen: cfg.BlockLen,
 		leased:   make([]atomic.Bool, cfg.BlockCount),
 		ifindex:  cfg.Interface,
 		timeout:  cfg.BlockTimeout,
+	}
+	if err := r.own(fd); err != nil {
+		return nil, errors.Join(err, unix.Munmap(mem), r.file.Close())
 	}
 	r.holders.Store(1)
 	r.promiscuous = cfg.Promiscuous && cfg.Interface != 0 && joinPromiscuous(fd, cfg.Interface) == nil
@@ -84,7 +76,7 @@ func (r *Ring) Promiscuous() bool { return r.promiscuous }
 
 // Next leases the next block of frames into b, which must not hold a lease.
 // If a block is ready it makes no system call. Otherwise it waits up to
-// timeout (0 = not at all, negative = for ever) and fails with
+// timeout (0 = not at all, without a system call; negative = for ever) and fails with
 // [os.ErrDeadlineExceeded], which loses nothing. After [Ring.Close] it fails
 // with [os.ErrClosed]. When the interface went away or down it hands out the
 // blocks that still hold frames and then fails with an [*InterfaceGoneError],
@@ -127,93 +119,6 @@ func (r *Ring) lease(b *Block) bool {
 	return true
 }
 
-func (r *Ring) wait(b *Block, timeout time.Duration) error {
-	if timeout == 0 && r.gone == nil {
-		return os.ErrDeadlineExceeded // without a system call, which could tell no more
-	}
-	var deadline time.Time
-	if timeout > 0 {
-		deadline = time.Now().Add(timeout)
-	}
-	for {
-		if r.gone != nil && !time.Now().Before(r.goneUntil) {
-			return r.gone
-		}
-		left := timeout
-		if timeout > 0 {
-			left = max(time.Until(deadline), 0)
-		}
-		if err := r.poll(left); err != nil {
-			return err
-		}
-		if r.closed.Load() {
-			return os.ErrClosed
-		}
-		if r.lease(b) {
-			return nil
-		}
-		if timeout == 0 || timeout > 0 && !time.Now().Before(deadline) {
-			return os.ErrDeadlineExceeded
-		}
-	}
-}
-
-// poll waits until there may be something to do: a retired block, an error on
-// the socket, Close, or the end of the timeout (negative = none).
-func (r *Ring) poll(timeout time.Duration) error {
-	fds := [2]unix.PollFd{
-		{Fd: int32(r.wakeFd), Events: unix.POLLIN},
-		{Fd: int32(r.fd), Events: unix.POLLIN},
-	}
-	timeout, leased := r.pollTimeout(timeout)
-	if leased {
-		fds[1].Events = 0 // errors are reported all the same
-	}
-	var ts *unix.Timespec
-	if timeout >= 0 {
-		t := unix.NsecToTimespec(int64(timeout))
-		ts = &t
-	}
-	if _, err := unix.Ppoll(fds[:], ts, nil); err != nil && err != unix.EINTR {
-		return fmt.Errorf("afpacket: poll: %w", err)
-	}
-	if fds[1].Revents&unix.POLLERR == 0 || r.gone != nil {
-		return nil
-	}
-	err := pendingError(r.fd)
-	switch {
-	case err == nil:
-		return nil
-	case isGone(err):
-		// The kernel goes on retiring the open block by its timer. Twice the
-		// timeout leaves it room to be late.
-		r.gone = &InterfaceGoneError{Interface: r.ifindex, Err: err}
-		r.goneUntil = time.Now().Add(2*r.timeout + leasedPollInterval)
-		return nil
-	default:
-		return fmt.Errorf("afpacket: poll: %w", err)
-	}
-}
-
-// pollTimeout shortens the time to poll where poll's own answer won't do.
-// After the interface is gone the socket no longer wakes anybody. And poll
-// calls the socket readable as long as the block before the one being filled
-// is the user's, so that it can't wait while that one is leased.
-func (r *Ring) pollTimeout(timeout time.Duration) (_ time.Duration, leased bool) {
-	if r.gone != nil && (timeout < 0 || timeout > leasedPollInterval) {
-		timeout = leasedPollInterval
-	}
-	previous := r.index - 1
-	if previous < 0 {
-		previous = len(r.leased) - 1
-	}
-	leased = r.leased[previous].Load()
-	if leased && (timeout < 0 || timeout > leasedPollInterval) {
-		timeout = leasedPollInterval
-	}
-	return timeout, leased
-}
-
 // Close ends the capture, wakes Next, and waits for it to return. Blocks that
 // are still leased stay readable until they are released; the memory goes
 // with the last of them.
@@ -221,10 +126,7 @@ func (r *Ring) Close() error {
 	var err error
 	r.closeOnce.Do(func() {
 		r.closed.Store(true)
-		var one = [8]byte{0: 1, 7: 1} // not zero in either byte order
-		if _, e := unix.Write(r.wakeFd, one[:]); e != nil {
-			err = fmt.Errorf("afpacket: wake: %w", e)
-		}
+		err = r.file.SetReadDeadline(time.Unix(1, 0)) // wakes Next
 		r.nextMu.Lock()
 		defer r.nextMu.Unlock()
 		r.statsMu.Lock()
@@ -240,5 +142,5 @@ func (r *Ring) drop() error {
 	if r.holders.Add(-1) != 0 {
 		return nil
 	}
-	return errors.Join(unix.Munmap(r.mem), unix.Close(r.fd), unix.Close(r.wakeFd))
+	return errors.Join(unix.Munmap(r.mem), r.file.Close())
 }

@@ -12,7 +12,7 @@ import (
 // which an unfiltered frame could enter the ring: with protocol 0 the socket
 // receives nothing until bind names one.
 func openSocket(cfg *Config, attach func(fd int) error) (fd int, mem []byte, err error) {
-	fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return -1, nil, socketError(err)
 	}
@@ -86,18 +86,6 @@ func bind(fd, ifindex int) error {
 
 func isGone(err error) bool {
 	return errors.Is(err, unix.ENETDOWN) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENXIO)
-}
-
-// pendingError takes the error off the socket.
-func pendingError(fd int) error {
-	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
-	if err != nil {
-		return err
-	}
-	if errno != 0 {
-		return unix.Errno(errno)
-	}
-	return nil
 }
 
 func joinPromiscuous(fd, ifindex int) error {
