@@ -234,18 +234,22 @@ func (p *podman) kill(t *testing.T, container string) {
 	}
 }
 
+// everywhere makes one of the ways to write all addresses.
+var everywhere = strings.NewReplacer("0.0.0.0:", "*:", "[::]:", "*:")
+
 // checkListeners holds at which addresses and ports of this host's network a
-// container listens, by TCP or UDP.
+// container listens, by TCP or UDP. Of all addresses is *, by one socket or two.
 func (p *podman) checkListeners(t *testing.T, container string, want ...string) {
 	t.Helper()
 	owner := fmt.Sprintf("pid=%d,", p.process(t, container))
 	var got []string
 	for line := range strings.Lines(p.must(requireProgram(t, "ss"), "-H", "-n", "-l", "-t", "-u", "-p")) {
 		if fields := strings.Fields(line); strings.Contains(line, owner) {
-			got = append(got, fields[4])
+			got = append(got, everywhere.Replace(fields[4]))
 		}
 	}
 	slices.Sort(got)
+	got = slices.Compact(got)
 	slices.Sort(want)
 	if !slices.Equal(got, want) {
 		t.Errorf("%s listens at %v, want %v", container, got, want)
