@@ -11,9 +11,11 @@ import (
 	"unicode/utf8"
 
 	"github.com/charmbracelet/x/ansi"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"capstan/interceptor/internal/figures"
 	"capstan/interceptor/internal/sink/text"
 	capstanv1 "capstan/proto/capstan/v1"
 )
@@ -37,17 +39,18 @@ func detail(x *capstanv1.Exchange) []line {
 	}
 	d.request(x.GetRequest())
 	d.response(x.GetResponse())
+	d.grpc(x.GetGrpc())
 	for _, part := range []struct {
 		name string
 		m    proto.Message
 		is   bool
 	}{
-		{"gRPC", x.GetGrpc(), x.GetGrpc() != nil}, {"Connection", x.GetConnection(), x.GetConnection() != nil},
+		{"Connection", x.GetConnection(), x.GetConnection() != nil},
 		{"WebSocket", x.GetWebsocket(), x.GetWebsocket() != nil}, {"TLS", x.GetTls(), x.GetTls() != nil},
 	} {
 		if part.is {
 			d.title(part.name)
-			d.text(protojson.MarshalOptions{Multiline: true, Indent: "  "}.Format(part.m))
+			d.message(part.m)
 		}
 	}
 	return d.lines
@@ -123,6 +126,48 @@ func (d *details) headers(headers []*capstanv1.Header) {
 	}
 }
 
+// message shows a message as JSON, whose blanks protojson changes from build to
+// build.
+func (d *details) message(m proto.Message) {
+	var indented bytes.Buffer
+	if text, err := protojson.Marshal(m); err == nil && json.Indent(&indented, text, "", "  ") == nil {
+		d.text(indented.String())
+	}
+}
+
+// grpc tells of a call what its HTTP exchange doesn't.
+func (d *details) grpc(g *capstanv1.Grpc) {
+	if g == nil {
+		return
+	}
+	d.title("gRPC")
+	d.field("service", g.GetService())
+	d.field("method", g.GetMethod())
+	switch {
+	case !g.GetStatusKnown():
+		d.field("status", "not seen")
+	default:
+		d.field("status", strings.TrimSpace(fmt.Sprintf("%d %s %s", g.GetStatus(), codes.Code(g.GetStatus()), g.GetStatusMessage())))
+	}
+	if g.GetTimeoutNs() != 0 {
+		d.field("deadline", time.Duration(g.GetTimeoutNs()).String())
+	}
+	d.grpcMessages("sent", g.GetRequestMessages(), g.GetRequestEncoding())
+	d.grpcMessages("received", g.GetResponseMessages(), g.GetResponseEncoding())
+}
+
+// grpcMessages tells of those of one direction, seen from the client.
+func (d *details) grpcMessages(name string, m *capstanv1.GrpcMessages, encoding string) {
+	s := fmt.Sprintf("%s, %s", plural(m.GetCount(), "message"), figures.Size(m.GetBytes()))
+	if n := m.GetCompressed(); n > 0 {
+		s += fmt.Sprintf(", %s of them compressed by %s", figures.Count(n), encoding)
+	}
+	if m.GetIncomplete() {
+		s += ", and what could not be followed"
+	}
+	d.field(name, s)
+}
+
 func (d *details) trailers(headers []*capstanv1.Header) {
 	if len(headers) > 0 {
 		d.add(dim, "trailers")
@@ -181,4 +226,11 @@ func isText(b []byte) bool {
 		b = b[n:]
 	}
 	return odd*20 <= total
+}
+
+func plural(n uint64, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return figures.Count(n) + " " + what
 }

@@ -40,14 +40,29 @@ func (m *model) key(k tea.KeyPressMsg) tea.Cmd {
 	case "c":
 		m.records, m.held, m.dropped, m.cursor, m.top, m.tail = nil, nil, 0, 0, 0, true
 		m.mode = listMode
-	case "enter", "right", "l":
+	case "left", "right", "h", "l":
+		m.sideways(k.String())
+	case "enter":
 		m.open()
-	case "esc", "left", "h", "backspace":
+	case "esc", "backspace":
 		m.mode = listMode
 	default:
 		m.moveKey(k.String())
 	}
 	return nil
+}
+
+// sideways opens the record under the cursor, or the one before or behind the one
+// that is open.
+func (m *model) sideways(k string) {
+	by := map[string]int{"left": -1, "h": -1, "right": 1, "l": 1}[k]
+	switch {
+	case m.mode == detailMode && m.cursor+by >= 0 && m.cursor+by < len(m.records):
+		m.move(m.cursor + by)
+		m.open()
+	case m.mode == listMode && by > 0:
+		m.open()
+	}
 }
 
 // moveKey moves the cursor in the list, or what is seen of the record in full.
@@ -82,6 +97,7 @@ func (m *model) promptKey(k tea.KeyPressMsg) {
 		m.filter = value
 		m.records, m.held, m.cursor, m.top, m.tail = nil, nil, 0, 0, true
 		m.total, m.skipped, m.failed, m.failReason = 0, 0, 0, ""
+		m.paused, m.dropped = false, 0 // to see what it finds
 		m.mode = listMode
 		m.feed.start(value)
 	case "backspace":

@@ -84,7 +84,7 @@ func (m *model) drawList() []string {
 	}
 	var rows []string
 	for i := m.top; i < min(m.top+m.page(), len(m.records)); i++ {
-		row := string(text.Encoder{Color: i != m.cursor}.Append(nil, m.records[i]))
+		row := string(text.Encoder{Color: i != m.cursor, Columns: true}.Append(nil, m.records[i]))
 		row = strings.TrimSuffix(row, "\n")
 		if i == m.cursor {
 			row = m.bar(row)
@@ -124,7 +124,7 @@ func (m *model) note() string {
 func (m *model) foot() string {
 	switch m.mode {
 	case detailMode:
-		return " ↑↓ scroll  esc back  / search  n next  p pause  ? help  q back"
+		return " ↑↓ scroll  ←→ others  esc back  / search  n next  p pause  ? help  q back"
 	case filterPrompt:
 		return ` enter apply  esc cancel  ctrl+u clear   e.g. exchange.response.status >= 500`
 	case searchPrompt:
@@ -142,12 +142,16 @@ var help = []string{
 	"  PgUp PgDn        a page up, a page down",
 	"  Home g, End G    first; last, and follow",
 	"  Enter            the record in full: headers, bodies",
+	"  ← →              in full: the record before, the next one",
 	"  Esc              back",
 	"  p Space          pause; what comes meanwhile is kept",
 	"  f                filter, in the interceptor (CEL over exchange)",
 	"  / n N            search what is here; next, previous",
 	"  c                clear the list",
 	"  q                back, or quit",
+	"",
+	bold + "  Columns" + reset,
+	"  time, status (of gRPC both), ! if something is lacking, duration, what was asked, sizes, ends",
 	"",
 	bold + "  Filters" + reset,
 	`  exchange.response.status >= 500`,

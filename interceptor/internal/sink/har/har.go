@@ -89,6 +89,7 @@ type request struct {
 	PostData    *postData `json:"postData,omitempty"`
 	HeadersSize int       `json:"headersSize"` // -1: not known
 	BodySize    uint64    `json:"bodySize"`
+	Trailers    []pair    `json:"_trailers,omitempty"` // the format has none, but fields of one's own
 }
 
 type response struct {
@@ -101,6 +102,7 @@ type response struct {
 	RedirectURL string  `json:"redirectURL"`
 	HeadersSize int     `json:"headersSize"`
 	BodySize    uint64  `json:"bodySize"`
+	Trailers    []pair  `json:"_trailers,omitempty"`
 }
 
 type pair struct {
@@ -160,7 +162,7 @@ func newEntry(x *capstanv1.Exchange) *entry {
 func newRequest(q *capstanv1.HttpRequest) request {
 	r := request{
 		Method: q.GetMethod(), URL: text.URL(q), HTTPVersion: q.GetVersion(), Cookies: []pair{}, Headers: pairs(q.GetHeaders()),
-		QueryString: []pair{}, HeadersSize: -1, BodySize: q.GetBody().GetSize(),
+		QueryString: []pair{}, HeadersSize: -1, BodySize: q.GetBody().GetSize(), Trailers: pairs(q.GetTrailers()),
 	}
 	if _, query, ok := strings.Cut(q.GetTarget(), "?"); ok {
 		r.QueryString = queryPairs(query)
@@ -179,7 +181,7 @@ func newResponse(p *capstanv1.HttpResponse) response {
 	return response{
 		Status: p.GetStatus(), StatusText: p.GetReason(), HTTPVersion: p.GetVersion(), Cookies: []pair{}, Headers: pairs(p.GetHeaders()),
 		Content: newContent(p.GetBody(), header(p.GetHeaders(), "content-type")), RedirectURL: header(p.GetHeaders(), "location"),
-		HeadersSize: -1, BodySize: p.GetBody().GetSize(),
+		HeadersSize: -1, BodySize: p.GetBody().GetSize(), Trailers: pairs(p.GetTrailers()),
 	}
 }
 

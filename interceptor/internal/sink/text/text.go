@@ -24,6 +24,9 @@ import (
 type Encoder struct {
 	Color    bool           // ANSI colours by method and status
 	Location *time.Location // of the time; nil means local
+	// Columns makes lines for screens that cut them: what one looks for comes
+	// first, see appendColumns.
+	Columns bool
 }
 
 // ANSI colours (ECMA-48 SGR).
@@ -46,8 +49,10 @@ func (e Encoder) Append(dst []byte, x *capstanv1.Exchange) []byte {
 	dst = e.on(dst, dim)
 	dst = time.Unix(0, int64(x.GetStartTimeUnixNs())).In(loc).AppendFormat(dst, "15:04:05.000")
 	dst = e.off(dst)
-	dst = appendEndpoint(append(dst, ' '), x.GetClient())
-	dst = appendEndpoint(append(dst, " → "...), x.GetServer())
+	if e.Columns {
+		return e.appendColumns(append(dst, ' '), x)
+	}
+	dst = appendEnds(append(dst, ' '), x)
 	if x.GetConnection() != nil {
 		dst = e.appendConnection(append(dst, ' '), x)
 	} else {
@@ -66,6 +71,10 @@ func (e Encoder) appendExchange(dst []byte, x *capstanv1.Exchange) []byte {
 		dst = strconv.AppendUint(append(dst, " grpc="...), uint64(g.GetStatus()), 10)
 	}
 	dst = append(dst, ' ')
+	return appendSizes(dst, x)
+}
+
+func appendSizes(dst []byte, x *capstanv1.Exchange) []byte {
 	dst = appendSize(dst, x.GetRequest() != nil, x.GetRequest().GetBody().GetSize())
 	dst = append(dst, '/')
 	return appendSize(dst, x.GetResponse() != nil, x.GetResponse().GetBody().GetSize())
@@ -163,6 +172,11 @@ func (e Encoder) appendFlaws(dst []byte, flaws []capstanv1.Flaw) []byte {
 		dst = append(append(dst, sep...), flawWords[f]...)
 	}
 	return e.off(append(dst, ')'))
+}
+
+func appendEnds(dst []byte, x *capstanv1.Exchange) []byte {
+	dst = appendEndpoint(dst, x.GetClient())
+	return appendEndpoint(append(dst, " → "...), x.GetServer())
 }
 
 func appendEndpoint(dst []byte, ep *capstanv1.Endpoint) []byte {
