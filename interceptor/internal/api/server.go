@@ -110,7 +110,7 @@ func (s *Server) serve(l net.Listener, options ...grpc.ServerOption) {
 		grpc.ConnectionTimeout(10*time.Second),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 20 * time.Second, MaxConnectionIdle: 10 * time.Minute}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
-		grpc.UnaryInterceptor(s.gate.unary), grpc.StreamInterceptor(s.gate.stream),
+		grpc.ForceServerCodecV2(newCodec()), grpc.UnaryInterceptor(s.gate.unary), grpc.StreamInterceptor(s.gate.stream),
 	)...)
 	capstanv1.RegisterInterceptorServer(g, s.service)
 	grpc_health_v1.RegisterHealthServer(g, s.health)

@@ -76,38 +76,46 @@ func (s *service) Watch(request *capstanv1.WatchRequest, stream grpc.ServerStrea
 		case err != nil:
 			return status.FromContextError(err).Err()
 		}
-		if err := stream.Send(response(e, request.GetOmitBodies())); err != nil {
+		m, err := response(&e, request.GetOmitBodies())
+		if err != nil {
+			return status.Error(codes.Internal, err.Error())
+		}
+		if err := stream.SendMsg(m); err != nil {
 			return err
 		}
 		skipped += e.Skipped
-		if e.Exchange != nil {
+		if e.Record != nil {
 			records++
 		}
 	}
 }
 
-// response makes the message of an event. It copies where it leaves something out.
-func response(e watch.Event, omitBodies bool) *capstanv1.WatchResponse {
+// response makes the message of an event: a [capstanv1.WatchResponse], or one that
+// is encoded already if nothing is left out of the record.
+func response(e *watch.Event, omitBodies bool) (any, error) {
 	switch {
 	case e.Skipped > 0:
-		return &capstanv1.WatchResponse{Event: &capstanv1.WatchResponse_Lagged{Lagged: &capstanv1.Lagged{Skipped: e.Skipped}}}
+		return &capstanv1.WatchResponse{Event: &capstanv1.WatchResponse_Lagged{Lagged: &capstanv1.Lagged{Skipped: e.Skipped}}}, nil
 	case e.Failed > 0:
 		return &capstanv1.WatchResponse{Event: &capstanv1.WatchResponse_FilterFailure{
-			FilterFailure: &capstanv1.FilterFailure{Records: e.Failed, Reason: e.FailReason}}}
+			FilterFailure: &capstanv1.FilterFailure{Records: e.Failed, Reason: e.FailReason}}}, nil
+	case !omitBodies && len(e.Record.Raw) <= maxResponse-1024:
+		return &encodedWatch{exchange: e.Record.Raw, token: e.Token}, nil
 	}
-	x := e.Exchange
-	if omitBodies || proto.Size(x) > maxResponse-1024 {
-		x = withoutContent(x)
+	x, err := e.Record.Exchange()
+	if err != nil {
+		return nil, err
 	}
 	return &capstanv1.WatchResponse{Event: &capstanv1.WatchResponse_Exchange{
-		Exchange: &capstanv1.WatchedExchange{Exchange: x, ResumeToken: e.Token}}}
+		Exchange: &capstanv1.WatchedExchange{Exchange: withoutContent(x), ResumeToken: e.Token}}}, nil
 }
 
+// withoutContent copies x and leaves out the bodies.
 func withoutContent(x *capstanv1.Exchange) *capstanv1.Exchange {
 	x = proto.CloneOf(x)
 	for _, b := range []*capstanv1.Body{x.GetRequest().GetBody(), x.GetResponse().GetBody()} {
-		if len(b.GetContent()) > 0 {
-			b.Content, b.Truncated = nil, true
+		if len(b.GetContent())+len(b.GetDecoded()) > 0 {
+			b.Content, b.Decoded, b.Truncated = nil, nil, true
 		}
 	}
 	return x

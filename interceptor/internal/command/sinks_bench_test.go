@@ -39,6 +39,7 @@ func BenchmarkSinks(b *testing.B) {
 	for name, c := range map[string]*config.Sink{
 		"stdout": {Stdout: &config.Stdout{Format: "json"}},
 		"file":   {File: &config.FileSink{Path: filepath.Join(b.TempDir(), "x"), RotateSize: 64 << 20, Keep: 1}},
+		"zstd":   {File: &config.FileSink{Path: filepath.Join(b.TempDir(), "x"), RotateSize: 64 << 20, Keep: 1, Zstd: true}},
 		"kafka":  {Kafka: &config.Kafka{Brokers: broker.ListenAddrs(), Topic: "http", Format: "protobuf", Key: "connection", Compression: "zstd", MaxRecord: 1_000_000}},
 		"otlp":   {OTLP: &config.OTLP{Endpoint: r.ServeGRPC(b), Protocol: "grpc", Traces: true, Metrics: true, Compression: "gzip", Timeout: 10e9}},
 	} {

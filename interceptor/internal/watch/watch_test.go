@@ -30,6 +30,14 @@ func record(t testing.TB, n int) *delivery.Record {
 	return r
 }
 
+func idOf(e Event) string {
+	x, err := e.Record.Exchange()
+	if err != nil {
+		return err.Error()
+	}
+	return x.GetId()
+}
+
 func watch(t *testing.T, h *Hub, o Options) *Watcher {
 	t.Helper()
 	w, err := h.Watch(o)
@@ -56,7 +64,7 @@ func read(t *testing.T, w *Watcher) string {
 		case e.Failed > 0:
 			got = append(got, fmt.Sprintf("!%d", e.Failed))
 		default:
-			got = append(got, e.Exchange.GetId())
+			got = append(got, idOf(e))
 		}
 	}
 }
@@ -70,7 +78,7 @@ func TestBacklogResumeAndLag(t *testing.T) {
 	tail := watch(t, h, Options{Backlog: 2})
 	late := watch(t, h, Options{Backlog: 100})
 	e, err := live.Next(context.Background())
-	if err != nil || e.Exchange.GetId() != "0" {
+	if err != nil || idOf(e) != "0" {
 		t.Fatal(e, err)
 	}
 	resumed := watch(t, h, Options{ResumeToken: e.Token, Backlog: 1})
@@ -177,7 +185,7 @@ func TestPushNeverWaits(t *testing.T) {
 				if err != nil {
 					break
 				}
-				if seen += e.Skipped; e.Exchange != nil {
+				if seen += e.Skipped; e.Record != nil {
 					seen++
 				}
 			}

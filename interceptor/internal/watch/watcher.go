@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"capstan/interceptor/internal/delivery"
-	capstanv1 "capstan/proto/capstan/v1"
 )
 
 // Options say what a watcher wants.
@@ -22,10 +21,9 @@ type Options struct {
 
 // Event is what [Watcher.Next] returns: one of the three.
 type Event struct {
-	// Exchange is shared with others and must not be changed; Token is its
-	// resume token.
-	Exchange *capstanv1.Exchange
-	Token    string
+	// Record is shared with others; Token is its resume token.
+	Record *delivery.Record
+	Token  string
 	// Skipped is how many records were left out, before the filter.
 	Skipped uint64
 	// Failed is how many records the filter had no answer for, FailReason why
@@ -105,9 +103,9 @@ func (w *Watcher) Next(ctx context.Context) (Event, error) {
 			}
 			r := w.batch[0]
 			w.batch = w.batch[1:]
-			if x := w.judge(ctx, r); x != nil {
+			if w.wants(ctx, r) {
 				token := w.hub.instance + "-" + strconv.FormatUint(w.next-uint64(len(w.batch)), 10)
-				return Event{Exchange: x, Token: token}, nil
+				return Event{Record: r, Token: token}, nil
 			}
 		}
 		if w.failed > 0 {
@@ -146,19 +144,19 @@ func (w *Watcher) fill(ctx context.Context) (skipped uint64, err error) {
 	}
 }
 
-// judge returns the exchange of r if it is wanted.
-func (w *Watcher) judge(ctx context.Context, r *delivery.Record) *capstanv1.Exchange {
+// wants reports whether r passes the filter. Without one it is not decoded.
+func (w *Watcher) wants(ctx context.Context, r *delivery.Record) bool {
+	if w.filter == nil {
+		return true
+	}
 	x, err := r.Exchange()
-	wanted := err == nil
-	if wanted && w.filter != nil {
+	wanted := false
+	if err == nil {
 		wanted, err = w.filter.Match(ctx, x)
 	}
-	switch {
-	case err != nil:
+	if err != nil {
 		w.failed++
 		w.failReason = err.Error()
-	case wanted:
-		return x
 	}
-	return nil
+	return wanted && err == nil
 }

@@ -85,7 +85,7 @@ func (s *Sink) open() error {
 		return nil
 	}
 	if s.zstd == nil {
-		s.zstd, err = zstd.NewWriter(f, zstd.WithEncoderConcurrency(1))
+		s.zstd, err = zstd.NewWriter(f, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
 		return err
 	}
 	s.zstd.Reset(f)
