@@ -3,18 +3,16 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"capstan/bench/internal/sink"
 	"capstan/pkg/rpcap"
+	"capstan/pkg/smallfile"
 )
 
 // sinkFlags are the flags of "bench sink".
@@ -104,13 +102,8 @@ func (f *sinkFlags) config(source string) (sink.Config, error) {
 		c.Verify = sink.VerifyNone
 	}
 	if f.ca != "" {
-		pem, err := os.ReadFile(f.ca)
-		if err != nil {
+		if c.TLS.RootCAs, err = smallfile.Authorities(f.ca); err != nil {
 			return c, err
-		}
-		c.TLS.RootCAs = x509.NewCertPool()
-		if !c.TLS.RootCAs.AppendCertsFromPEM(pem) {
-			return c, errors.New(f.ca + ": no certificate in it")
 		}
 	}
 	return c, nil

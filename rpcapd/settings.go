@@ -9,8 +9,8 @@ import (
 	"log/slog"
 	"os"
 
+	"capstan/pkg/smallfile"
 	"capstan/rpcapd/internal/config"
-	"capstan/rpcapd/internal/smallfile"
 )
 
 // settingsFiles are the configuration files of -f and -s; a path may be empty.

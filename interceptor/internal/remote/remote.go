@@ -6,7 +6,6 @@ package remote
 import (
 	"bytes"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"io"
 	"os"
@@ -17,6 +16,7 @@ import (
 	"capstan/pkg/pcapfilter"
 	"capstan/pkg/rpcap"
 	"capstan/pkg/rpcap/rpcapclient"
+	"capstan/pkg/smallfile"
 )
 
 // PasswordVariable is the environment variable with the password, for who can't
@@ -67,13 +67,9 @@ func TLS(caFile string, insecure bool) (*tls.Config, error) {
 	if caFile == "" {
 		return c, nil
 	}
-	pem, err := os.ReadFile(caFile)
-	if err != nil {
+	var err error
+	if c.RootCAs, err = smallfile.Authorities(caFile); err != nil {
 		return nil, fmt.Errorf("CA certificates: %w", err)
-	}
-	c.RootCAs = x509.NewCertPool()
-	if !c.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("CA certificates: no PEM certificate in %s", caFile)
 	}
 	return c, nil
 }

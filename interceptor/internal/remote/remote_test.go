@@ -78,7 +78,7 @@ func TestTLS(t *testing.T) {
 	if err := os.WriteFile(file, []byte("no certificate"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := TLS(file, false); err == nil || !strings.Contains(err.Error(), "no PEM certificate") {
+	if _, err := TLS(file, false); err == nil || !strings.Contains(err.Error(), "no certificate in") {
 		t.Errorf("an empty file: %v", err)
 	}
 }

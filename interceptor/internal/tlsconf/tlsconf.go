@@ -10,12 +10,12 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"os"
 	"strings"
 
 	"google.golang.org/grpc/credentials"
+
+	"capstan/pkg/smallfile"
 )
 
 // Files names PEM files. Those of a certificate and its key come together.
@@ -55,13 +55,9 @@ func (f Files) Pool() (*x509.CertPool, error) {
 	if f.Authorities == "" {
 		return nil, nil
 	}
-	pem, err := readFile(f.Authorities)
+	pool, err := smallfile.Authorities(f.Authorities)
 	if err != nil {
 		return nil, fmt.Errorf("tls: authorities: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("tls: authorities: no certificate in %s", f.Authorities)
 	}
 	return pool, nil
 }
@@ -89,7 +85,7 @@ func (f Files) Handshake(ctx context.Context, conn net.Conn, name string) (net.C
 
 // Secret returns the first line of a file, such as a password's.
 func Secret(file string) (string, error) {
-	text, err := readFile(file)
+	text, err := smallfile.Read(file, maxFile)
 	if err != nil {
 		return "", err
 	}
@@ -180,7 +176,7 @@ type tokenFile string
 
 // GetRequestMetadata implements credentials.PerRPCCredentials.
 func (t tokenFile) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
-	text, err := readFile(string(t))
+	text, err := smallfile.Read(string(t), maxFile)
 	if err != nil {
 		return nil, fmt.Errorf("token: %w", err)
 	}
@@ -195,17 +191,3 @@ func (t tokenFile) GetRequestMetadata(context.Context, ...string) (map[string]st
 func (tokenFile) RequireTransportSecurity() bool { return true }
 
 const maxFile = 4 << 20
-
-// readFile is os.ReadFile for files that have no reason to be long.
-func readFile(name string) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(b) > maxFile {
-		err = fmt.Errorf("%s is longer than %d bytes", name, maxFile)
-	}
-	return b, err
-}

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"capstan/rpcapd/internal/smallfile"
+	"capstan/pkg/smallfile"
 )
 
 // CredentialsFile is the path of a file of users and password hashes. It is

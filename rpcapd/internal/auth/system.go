@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"capstan/rpcapd/internal/smallfile"
+	"capstan/pkg/smallfile"
 )
 
 // System is the accounts of the host. Its files are read anew for each login.

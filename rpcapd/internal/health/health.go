@@ -4,17 +4,16 @@ package health
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
 	"capstan/pkg/rpcap"
 	"capstan/pkg/rpcap/rpcapclient"
+	"capstan/pkg/smallfile"
 )
 
 // Usage is the text of --help.
@@ -122,13 +121,9 @@ func probe(ctx context.Context, u rpcap.URL, o options) (string, error) {
 func (o options) tlsConfig() (*tls.Config, error) {
 	cfg := &tls.Config{InsecureSkipVerify: o.insecure}
 	if o.ca != "" {
-		text, err := os.ReadFile(o.ca)
-		if err != nil {
+		var err error
+		if cfg.RootCAs, err = smallfile.Authorities(o.ca); err != nil {
 			return nil, err
-		}
-		cfg.RootCAs = x509.NewCertPool()
-		if !cfg.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("no certificate in %s", o.ca)
 		}
 	}
 	return cfg, nil

@@ -4,8 +4,8 @@ import (
 	"path"
 	"strconv"
 
+	"capstan/pkg/smallfile"
 	"capstan/pkg/strictyaml"
-	"capstan/rpcapd/internal/smallfile"
 )
 
 // Limits of a policy file.

@@ -14,7 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"capstan/rpcapd/internal/smallfile"
+	"capstan/pkg/smallfile"
 )
 
 // Options name the files, all in PEM.
@@ -121,13 +121,8 @@ func (o Options) read() (*tls.Config, *x509.Certificate, error) {
 	}
 	cfg.Certificates = []tls.Certificate{pair}
 	if o.ClientAuthority != "" {
-		authority, err := smallfile.Read(o.ClientAuthority, maxFileLen)
-		if err != nil {
+		if cfg.ClientCAs, err = smallfile.Authorities(o.ClientAuthority); err != nil {
 			return nil, nil, fmt.Errorf("client authority: %w", err)
-		}
-		cfg.ClientCAs = x509.NewCertPool()
-		if !cfg.ClientCAs.AppendCertsFromPEM(authority) {
-			return nil, nil, fmt.Errorf("client authority: no certificate in %s", o.ClientAuthority)
 		}
 		cfg.ClientAuth = tls.VerifyClientCertIfGiven
 		if o.RequireClient {
@@ -143,5 +138,5 @@ func encrypted(key []byte) bool {
 	return block != nil && (block.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED"))
 }
 
-// maxFileLen bounds each file; bundles of authorities have a few hundred KiB.
+// maxFileLen bounds certificate and key.
 const maxFileLen = 4 << 20
