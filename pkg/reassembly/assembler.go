@@ -176,7 +176,9 @@ func (a *Assembler) follow(c *connection, s *packet.Segment, time int64) {
 	if !empty || syn || s.Flags.Has(packet.FlagFIN) {
 		a.remember(h, s, h.pos(seq), time)
 	}
-	in := arrival{payload: s.Payload, missing: s.Missing, time: time, acked: -1, urgent: a.urgent(s, h.pos(seq))}
+	var in arrival // field by field, as in identity.set
+	in.payload, in.missing, in.time, in.acked = s.Payload, s.Missing, time, -1
+	in.urgent = a.urgent(s, h.pos(seq))
 	if ack && !c.challenged(s) {
 		c.choose(s)
 		if !o.synced {

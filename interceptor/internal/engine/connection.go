@@ -42,8 +42,8 @@ func (s *shard) newConnection(rc *reassembly.Conn) reassembly.Handler {
 	s.protocols[Undecided].Connections++
 	s.protocols[Undecided].Active++
 	c := s.connections.take()
-	*c = connection{account: account{shard: s}, carrier: carrier{conn: rc, lenient: rc.Midstream}}
-	c.of = &c.account
+	*c = connection{}
+	c.shard, c.conn, c.of, c.lenient = s, rc, &c.account, rc.Midstream
 	return c
 }
 

@@ -31,6 +31,9 @@ func (m *maskSet) userInfo(q *capstanv1.HttpRequest) (count uint64) {
 // maskUserInfo masks what is before the @ of an authority (RFC 3986 §3.2), alone
 // or in a URI.
 func maskUserInfo(s string) (string, bool) {
+	if strings.IndexByte(s, '@') < 0 {
+		return s, false
+	}
 	from := 0
 	if i := strings.Index(s, "://"); i >= 0 {
 		from = i + len("://")

@@ -33,7 +33,8 @@ var _ reassembly.Handler = (*Conn)(nil)
 // connection's identity if it has told records before, else nil; tunnels is for
 // the Upgrader.
 func (c *Conn) Init(s *Shared, conn *reassembly.Conn, named *exchange.Connection, tunnels uint8) {
-	*c = Conn{shared: s, conn: conn, named: named, tunnels: tunnels}
+	*c = Conn{}
+	c.shared, c.conn, c.named, c.tunnels = s, conn, named, tunnels
 	for d := range c.half {
 		h := &c.half[d]
 		h.c, h.dir = c, flow.Direction(d)

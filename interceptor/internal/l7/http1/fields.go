@@ -19,7 +19,9 @@ func parseFields(s string, at int, ends []uint32, f *framing, room *fieldRoom) (
 	if at > 0 {
 		controls -= 2 // which end the start line
 	}
-	n, lines := 0, lineWalk{s: s, at: at, ends: ends}
+	n := 0
+	var lines lineWalk
+	lines.s, lines.at, lines.ends = s, at, ends
 	for lines.at < len(s) {
 		field, folded := lines.field(f)
 		if field == "" {

@@ -128,12 +128,12 @@ func (h *half) couldBeStartLine(b []byte) bool {
 // startLine takes a whole start line.
 func (h *half) startLine(line []byte) (ok bool) {
 	if h.request {
-		if h.reqLine, ok = parseRequestLine(line); ok {
+		if ok = h.reqLine.parse(line); ok {
 			h.beginRequest(line)
 		}
 		return ok
 	}
-	if h.status, ok = parseStatusLine(line); ok {
+	if ok = h.status.parse(line); ok {
 		h.beginResponse()
 	}
 	return ok
@@ -175,7 +175,7 @@ func (h *half) partialLine() bool {
 		if ok, _ := LooksLikeResponse(h.buf); !ok {
 			return false
 		}
-		h.status, h.lined = parseStatusLine(bytes.TrimSuffix(h.buf, []byte("\r")))
+		h.lined = h.status.parse(bytes.TrimSuffix(h.buf, []byte("\r")))
 		h.beginResponse()
 	}
 	h.lineStart = len(h.buf)
@@ -308,7 +308,7 @@ func lastFieldStart(src []byte, line int) int {
 // startLineCut takes the start of a start line that is longer than the limit.
 func (h *half) startLineCut(b []byte) (ok bool) {
 	if h.request {
-		if h.reqLine, ok = cutRequestLine(b); ok {
+		if ok = h.reqLine.cut(b); ok {
 			h.beginRequest(b)
 		}
 		return ok

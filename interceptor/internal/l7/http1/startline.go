@@ -21,13 +21,14 @@ type requestLine struct {
 	malformed                bool
 }
 
-// parseRequestLine takes a line without its end. It accepts what servers are
+// parse takes a line without its end. It accepts what servers are
 // known to forgive, and marks it malformed: a misspelt version, a missing one
 // behind a known method, a missing target, white space in the target, repeated spaces.
-func parseRequestLine(line []byte) (l requestLine, ok bool) {
+func (l *requestLine) parse(line []byte) (ok bool) {
+	*l = requestLine{}
 	l.methodEnd = bytes.IndexByte(line, ' ')
 	if l.methodEnd < 1 || l.methodEnd > maxMethodLen || !isToken(line[:l.methodEnd]) {
-		return l, false
+		return false
 	}
 	end := len(line)
 	if c := line[end-1]; c == ' ' || c == '\t' {
@@ -44,13 +45,13 @@ func parseRequestLine(line []byte) (l requestLine, ok bool) {
 	switch {
 	case l.versionEnd == 0 || !isVersion(version):
 		if !knownMethod(line[:l.methodEnd]) && !bytes.HasPrefix(version, []byte("HTTP/1.")) {
-			return l, false
+			return false
 		}
 		l.malformed = true
 	case version[len(protocolName)] != '1':
 		l.malformed = true
 		if string(line[:l.methodEnd]) == "PRI" {
-			return l, false // the preface of HTTP/2 (RFC 9113 §3.4)
+			return false // the preface of HTTP/2 (RFC 9113 §3.4)
 		}
 	}
 	for l.targetEnd > l.methodEnd && line[l.targetEnd-1] == ' ' {
@@ -65,18 +66,19 @@ func parseRequestLine(line []byte) (l requestLine, ok bool) {
 	if l.targetStart == l.targetEnd || !isTarget(line[l.targetStart:l.targetEnd]) {
 		l.malformed = true
 	}
-	return l, true
+	return true
 }
 
-// cutRequestLine takes the start of a request line whose end is beyond the
+// cut takes the start of a request line whose end is beyond the
 // limit.
-func cutRequestLine(b []byte) (l requestLine, ok bool) {
+func (l *requestLine) cut(b []byte) (ok bool) {
+	*l = requestLine{}
 	l.methodEnd = bytes.IndexByte(b, ' ')
 	if l.methodEnd < 1 || l.methodEnd > maxMethodLen || !isToken(b[:l.methodEnd]) {
-		return l, false
+		return false
 	}
 	l.targetStart, l.targetEnd = l.methodEnd+1, len(b)
-	return l, true
+	return true
 }
 
 // statusLine holds the parts of a status line (RFC 9112 §4), as requestLine
@@ -88,17 +90,18 @@ type statusLine struct {
 	malformed              bool
 }
 
-// parseStatusLine takes a line without its end, or the start of one. It is
+// parse takes a line without its end, or the start of one. It is
 // called where a status line has to be, so whatever browsers take for one is
 // one, marked malformed if its version is none or a tab follows that.
-func parseStatusLine(line []byte) (l statusLine, ok bool) {
+func (l *statusLine) parse(line []byte) (ok bool) {
+	*l = statusLine{}
 	if l.versionEnd = len("HTTP/1.1"); len(line) > l.versionEnd && line[l.versionEnd] == ' ' && isVersion(line[:l.versionEnd]) {
 		l.malformed = line[len(protocolName)] != '1'
 	} else {
 		l.malformed = true
 		l.versionEnd = bytes.IndexAny(line, " \t")
 		if l.versionEnd < len(protocolName) || l.versionEnd > maxVersionLen || !bytes.HasPrefix(line, []byte(protocolName)) {
-			return l, false
+			return false
 		}
 	}
 	at := l.versionEnd + 1
@@ -122,7 +125,7 @@ func parseStatusLine(line []byte) (l statusLine, ok bool) {
 	}
 	l.reasonStart = min(at+len(code)+1, len(line))
 	l.reasonEnd = len(line)
-	return l, true
+	return true
 }
 
 // couldBeRequestLine reports whether b, which has no line end yet, may become
