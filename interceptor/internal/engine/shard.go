@@ -58,9 +58,16 @@ func (s *shard) relieve() {
 	}
 	s.shed = need.Round
 	s.recorder.Release()
-	s.http2.Release()
+	s.release()
 	s.assembler.Shed(need.Hard)
 	s.cfg.Memory.Collect(need.Round)
+}
+
+// release lets go of memory that is only kept for reuse.
+func (s *shard) release() {
+	s.connections, s.https = nil, nil
+	s.http1.Release()
+	s.http2.Release()
 }
 
 func (s *shard) counters() Counters {

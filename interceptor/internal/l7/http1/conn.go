@@ -127,6 +127,7 @@ func (c *Conn) Close(time int64, r reassembly.CloseReason) {
 	c.pairing.close(c, r)
 	if c.next != nil {
 		c.next.Close(time, r)
+		c.next = nil // c may be kept for long until it is used again
 	}
 	c.leave()
 }

@@ -404,5 +404,5 @@ func (p *pairing) close(c *Conn, r reassembly.CloseReason) {
 		p.finish(c, x)
 	}
 	clear(p.pending)
-	p.pending = p.pending[:0]
+	p.pending, p.cost = p.pending[:0], 0
 }

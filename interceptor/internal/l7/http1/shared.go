@@ -40,6 +40,9 @@ const (
 	keepPendingLen = 16
 )
 
+// Release lets go of memory that is only kept for reuse.
+func (s *Shared) Release() { s.free, s.landed = nil, nil }
+
 // inFlight returns one with nothing in it.
 func (s *Shared) inFlight() *inFlight {
 	n := len(s.landed)

@@ -25,7 +25,9 @@ func (c *Conn) tunnel() {
 			continue
 		}
 		early, held := h.early(), h.state == stateHold
-		h.abort(capstanv1.Flaw_FLAW_MALFORMED)
+		if early == nil { // what is in progress is HTTP
+			h.abort(capstanv1.Flaw_FLAW_MALFORMED)
+		}
 		if c.next != nil {
 			if len(early) > 0 {
 				c.next.Data(h.dir, reassembly.Chunk{Time: h.msgTime, Offset: h.msgOffset, Acked: h.msgAcked, Bytes: early})
