@@ -2,6 +2,7 @@
 package chart
 
 import (
+	"context"
 	"fmt"
 	"path"
 	"sort"
@@ -46,7 +47,7 @@ func (c *Chart) Render(values string) (Rendered, error) {
 	if err != nil {
 		return Rendered{}, err
 	}
-	return rendered((engine.Engine{Strict: true}).Render(c.chart, all))
+	return rendered((engine.Engine{Strict: true}).RenderWithContext(context.Background(), c.chart, all))
 }
 
 // Upgrade renders an upgrade in a cluster, in which templates find what is
