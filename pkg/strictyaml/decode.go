@@ -22,8 +22,8 @@ type Defaulter interface{ SetDefaults() }
 // Decode reads n into what v points to, and tells what is wrong with it under the
 // key at. A struct's fields are named by their tag yaml; those that allow only some
 // words list these in the tag enum. A pointer is made by its key, even without a
-// value; anything else keeps what it has if there is none. One text may stand for
-// a list of one.
+// value; anything else keeps what it has if there is none, but an entry of a list or
+// map has to have one. One text may stand for a list of one.
 //
 // Types are struct, pointer, slice, map of string, string, bool, int (from 0),
 // time.Duration (from 0) and encoding.TextUnmarshaler.
@@ -95,7 +95,7 @@ func (r *Reader) slice(n *Node, v reflect.Value, at string) {
 		return
 	}
 	out := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
-	r.List(n, at, MaxList, func(i int, name string, item *Node) { r.value(item, out.Index(i), name, "") })
+	r.List(n, at, MaxList, func(i int, name string, item *Node) { r.entry(item, out.Index(i), name) })
 	v.Set(out)
 }
 
@@ -103,10 +103,19 @@ func (r *Reader) textMap(n *Node, v reflect.Value, at string) {
 	out := reflect.MakeMap(v.Type())
 	r.Mapping(n, at, func(key *Node, name string, value *Node) {
 		item := reflect.New(v.Type().Elem()).Elem()
-		r.value(value, item, name, "")
+		r.entry(value, item, name)
 		out.SetMapIndex(reflect.ValueOf(key.Value), item)
 	})
 	v.Set(out)
+}
+
+// entry is value for what is part of a list or a map, which has nothing to keep.
+func (r *Reader) entry(n *Node, v reflect.Value, at string) {
+	if IsNull(n) {
+		r.Errorf(n, at, "stands here without a value")
+		return
+	}
+	r.value(n, v, at, "")
 }
 
 func (r *Reader) scalar(n *Node, v reflect.Value, at, enum string) {

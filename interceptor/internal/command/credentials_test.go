@@ -79,6 +79,8 @@ func credentialConnections(t *testing.T) [][]said {
 		{1, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nSet-Cookie: u=" + planted + "\r\n\r\n"},
 		{0, "GET http://user:" + planted + "@shop/absolute HTTP/1.1\r\nHost: user:" + planted + "@shop\r\n\r\n"},
 		{1, "HTTP/1.1 204 None\r\n\r\n"},
+		{0, "GET /host HTTP/1.1\r\nHost: user:" + planted + "@shop\r\n\r\n"},
+		{1, "HTTP/1.1 204 None\r\n\r\n"},
 	}
 	upgrade := []said{
 		{0, "GET /socket HTTP/1.1\r\nHost: shop\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: Bearer " + planted + "\r\nCookie: w=" + planted + "\r\n\r\n"},

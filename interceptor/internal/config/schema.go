@@ -68,6 +68,9 @@ func schemaOf(t reflect.Type, enum string) map[string]any {
 		return map[string]any{"type": []string{"object", "null"}, "properties": properties, "additionalProperties": false}
 	case reflect.Slice:
 		items := schemaOf(t.Elem(), "")
+		if t.Elem().Kind() == reflect.Struct {
+			items["type"] = "object" // an entry has to be something
+		}
 		list := map[string]any{"type": "array", "items": items, "maxItems": strictyaml.MaxList}
 		if t.Elem().Kind() == reflect.String { // one without brackets
 			return map[string]any{"anyOf": []any{list, items}}

@@ -143,6 +143,8 @@ func TestAuthority(t *testing.T) {
 		{"GET http://a.example:8080/x?u=http://b HTTP/1.1", "h", "a.example:8080"},
 		{"GET http://user:pass@a.example HTTP/1.1", "h", "a.example"},
 		{"GET /x?u=http://b HTTP/1.1", "h", "h"},
+		{"GET / HTTP/1.1", "user:pa@ss@h:80", "h:80"},
+		{"CONNECT user:pass@h:443 HTTP/1.1", "h", "h:443"},
 		{"OPTIONS * HTTP/1.1", "h", "h"},
 		{"GET http://[::1]:8080/ HTTP/1.1", "h", "[::1]:8080"},
 	} {

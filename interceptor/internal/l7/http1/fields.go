@@ -228,7 +228,8 @@ func authority(method, target string, fields []*capstanv1.Header) string {
 	} else {
 		for _, f := range fields {
 			if len(f.Name) == len("Host") && isName(f.Name, "Host") {
-				return f.Value
+				a = f.Value
+				break
 			}
 		}
 	}
