@@ -35,7 +35,7 @@ func maskUserInfo(s string) (string, bool) {
 		return s, false
 	}
 	from := 0
-	if i := strings.Index(s, "://"); i >= 0 {
+	if i := strings.Index(s, "://"); i >= 0 && !strings.ContainsAny(s[:i], "/?#@") {
 		from = i + len("://")
 	}
 	end := len(s)

@@ -18,6 +18,7 @@ func TestUserInfoIsMasked(t *testing.T) {
 		"http://u:p@q@shop:80?x":            "http://***@shop:80?x",
 		"u:p@shop:443":                      "***@shop:443",
 		"shop:443":                          "shop:443",
+		"u:p@shop:443?to=http://a@b":        "***@shop:443?to=http://a@b",
 		"http://u@[2001:db8::1]/":           "http://***@[2001:db8::1]/",
 		"/redirect?to=http://u:p@elsewhere": "/redirect?to=http://u:p@elsewhere",
 	} {
