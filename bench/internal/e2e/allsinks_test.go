@@ -143,14 +143,9 @@ func TestEverySinkLive(t *testing.T) {
 	interceptor := start(t, network.server, stdout, "interceptor", "run", "--source", unixSource(socket, "any"), "--config", config,
 		"--api-socket", api, "--watch-records", fmt.Sprint(n/2), "--watch-bytes", fmt.Sprint(1<<30))
 	eventually(t, "interceptor captures", func() bool { return strings.Contains(interceptor.stderr.String(), "msg=capturing") })
-	conn, err := grpc.NewClient("unix:"+api, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	client := capstanv1.NewInterceptorClient(conn)
+	client := apiClient(t, api)
 	goOn := make(chan struct{})
-	fast, slow := watch(t, client, nil), watch(t, client, goOn)
+	fast, slow := watch(t, client, nil), watch(t, apiClient(t, api), goOn)
 
 	tr := &traffic{connections: 20, requests: n, pause: 5 * time.Millisecond}
 	done := make(chan struct{})
@@ -222,6 +217,20 @@ func TestEverySinkLive(t *testing.T) {
 		t.Error("the account")
 	}
 	t.Logf("%s", interceptor.stderr.String())
+}
+
+// apiClient returns a client with a connection of its own. What is on the way to
+// it is bounded, so that one that doesn't read lags.
+func apiClient(t *testing.T, socket string) capstanv1.InterceptorClient {
+	t.Helper()
+	const window = 64 << 10
+	conn, err := grpc.NewClient("unix:"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithInitialWindowSize(window), grpc.WithInitialConnWindowSize(window))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return capstanv1.NewInterceptorClient(conn)
 }
 
 // settled waits until every sink has got rid of all n exchanges, and returns the
