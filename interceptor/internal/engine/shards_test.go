@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -147,6 +148,40 @@ func trouble(seed uint64, ordered bool) (frames []capture.Frame) {
 func TestTroubleInShards(t *testing.T) {
 	for seed := range uint64(20) {
 		compareShards(t, fmt.Sprint("seed ", seed), trouble(seed, false))
+	}
+}
+
+// TestWrappingsInShards has the packets of a connection now bare, now with tags, in
+// a tunnel, in fragments, cut, or with options: some are decoded before they
+// are divided, some behind that, and all of a connection belong to one shard.
+func TestWrappingsInShards(t *testing.T) {
+	for seed := range uint64(10) {
+		rnd := rand.New(rand.NewPCG(seed, 2))
+		frames := remake(trouble(seed, false), func(i int, f capture.Frame) []capture.Frame {
+			switch rnd.IntN(10) {
+			case 0:
+				f.Data = slices.Insert(slices.Clone(f.Data), 12, 0x81, 0, 0, 7)
+			case 1:
+				f.Data = slices.Insert(slices.Clone(f.Data), 12, 0x88, 0xa8, 0, 7, 0x81, 0, 0, 9)
+			case 2:
+				f.Data = slices.Concat(make([]byte, 12), []byte{0x08, 0}, ipv4Header(17, 20+8+8+len(f.Data)), udpHeader(4789, 8+8+len(f.Data)), []byte{8, 0, 0, 0, 0, 0, 7, 0}, f.Data)
+			case 3:
+				f.Data = slices.Concat(make([]byte, 12), []byte{0x08, 0}, ipv4Header(4, 20+len(f.Data)-14), f.Data[14:])
+			case 4:
+				return fragments(f, 8*(1+rnd.IntN(40)), uint16(i+1))
+			case 5: // four bytes of options: no operation
+				f.Data = slices.Insert(slices.Clone(f.Data), 34, 1, 1, 1, 1)
+				f.Data[14]++
+				binary.BigEndian.PutUint16(f.Data[16:], binary.BigEndian.Uint16(f.Data[16:])+4)
+			case 6:
+				f.Len = len(f.Data)
+				f.Data = f.Data[:rnd.IntN(len(f.Data)+1)]
+				return []capture.Frame{f}
+			}
+			f.Len = len(f.Data)
+			return []capture.Frame{f}
+		})
+		compareShards(t, fmt.Sprint("seed ", seed), frames)
 	}
 }
 
