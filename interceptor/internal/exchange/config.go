@@ -9,7 +9,8 @@ import (
 
 // Config tells a [Recorder] what to put into records and where they go.
 type Config struct {
-	// Source is the URL or file name that every record carries.
+	// Source is the URL or file name that every record carries. What of it isn't
+	// UTF-8, as the names of files may be, becomes U+FFFD there.
 	Source string
 	// BodyLimit is how many bytes of a body a record may keep; 0 keeps none.
 	// The recorder doesn't cut, the parsers ask for it and don't copy more.

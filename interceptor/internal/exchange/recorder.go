@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"slices"
+	"strings"
 
 	"capstan/interceptor/internal/arena"
 	"capstan/interceptor/internal/content"
@@ -50,6 +51,8 @@ func NewRecorder(cfg Config) *Recorder {
 	if cfg.Keep == nil {
 		cfg.Keep = NewKeep(cfg.BodyLimit, cfg.MaskHeaders)
 	}
+	// No reader of protobuf takes other text, and nobody who encodes looks.
+	cfg.Source = strings.ToValidUTF8(cfg.Source, "\uFFFD")
 	return &Recorder{cfg: cfg, content: content.Decoder{Config: cfg.Content}}
 }
 

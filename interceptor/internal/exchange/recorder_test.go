@@ -57,6 +57,14 @@ func TestIDsNameConnectionAndOrdinal(t *testing.T) {
 	}
 }
 
+func TestSourceIsUTF8(t *testing.T) {
+	for source, want := range map[string]string{"": "", "café.pcap": "café.pcap", "caf\xe9.pcap": "caf\uFFFD.pcap"} {
+		if x, _ := record(t, Config{Source: source}, testConnection(), &capstanv1.Exchange{}); x.Source != want {
+			t.Errorf("%q became %q", source, x.Source)
+		}
+	}
+}
+
 func TestIDsDependOnEveryPartOfTheIdentity(t *testing.T) {
 	seen := map[[idLen]byte]string{testConnection().prefix: "unchanged"}
 	for name, change := range map[string]func(*reassembly.Conn){
