@@ -112,9 +112,7 @@ func (o *output) Write(encoded []byte) {
 		return
 	}
 	n := rawLen + binary.LittleEndian.Uint32(encoded)
-	if n > rawLen {
-		o.fanout.Push(encoded[rawLen:n])
-	}
+	o.fanout.Push(encoded[rawLen:n])
 	if o.encode == nil {
 		return
 	}

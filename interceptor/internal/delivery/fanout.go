@@ -27,8 +27,15 @@ type Fanout struct {
 	closed  map[string]Stats
 }
 
-// Tap takes records without waiting. Any goroutine may call Push.
-type Tap interface{ Push(*Record) }
+// Tap takes records without waiting. Any goroutine may call its methods.
+type Tap interface {
+	// Wants is asked before a record is encoded that no queue takes.
+	Wants() bool
+	// Push takes a record, which nobody may have asked about.
+	Push(*Record)
+	// Pass tells of a record that is not pushed, since nobody wants it.
+	Pass()
+}
 
 // generation is the queues between two replacements.
 type generation struct {
@@ -64,7 +71,8 @@ func (f *Fanout) start(queues []*Queue) {
 // and while queues are replaced. x is the caller's again afterwards. Any
 // goroutine may call it.
 func (f *Fanout) Emit(x *capstanv1.Exchange) error {
-	if !f.isTaken() {
+	if !f.isWanted() {
+		f.pass()
 		return nil
 	}
 	s := slabs.Get().(*slab)
@@ -77,12 +85,20 @@ func (f *Fanout) Emit(x *capstanv1.Exchange) error {
 	return nil
 }
 
-func (f *Fanout) isTaken() bool { return len(f.taps) > 0 || len(f.Queues()) > 0 }
+func (f *Fanout) isWanted() bool {
+	return len(f.Queues()) > 0 || slices.ContainsFunc(f.taps, Tap.Wants)
+}
 
-// Append appends x as Push takes it, or nothing if nobody wants it. Any goroutine
+func (f *Fanout) pass() {
+	for _, t := range f.taps {
+		t.Pass()
+	}
+}
+
+// Append appends x as Push takes it: nothing if nobody wants it. Any goroutine
 // may call it.
 func (f *Fanout) Append(dst []byte, x *capstanv1.Exchange) ([]byte, error) {
-	if !f.isTaken() {
+	if !f.isWanted() {
 		return dst, nil
 	}
 	return appendBundle(dst, x, f.current.Load().forms, *f.forms.Load())
@@ -91,7 +107,8 @@ func (f *Fanout) Append(dst []byte, x *capstanv1.Exchange) ([]byte, error) {
 // Push hands on what Append has appended, which it copies. It waits as
 // Emit does. Any goroutine may call it.
 func (f *Fanout) Push(bundle []byte) {
-	if !f.isTaken() {
+	if len(bundle) == 0 {
+		f.pass()
 		return
 	}
 	s := slabs.Get().(*slab)

@@ -141,4 +141,56 @@ func TestEmitAllocates(t *testing.T) {
 
 type nullTap struct{}
 
+func (nullTap) Wants() bool  { return true }
 func (nullTap) Push(*Record) {}
+func (nullTap) Pass()        {}
+
+// fussyTap counts, and wants no record or all.
+type fussyTap struct {
+	wants          bool
+	pushed, passed int
+}
+
+func (t *fussyTap) Wants() bool  { return t.wants }
+func (t *fussyTap) Push(*Record) { t.pushed++ }
+func (t *fussyTap) Pass()        { t.passed++ }
+
+// TestUnwanted: what no tap wants is not encoded and told, but is had by taps, too,
+// where another wants it or a queue takes it.
+func TestUnwanted(t *testing.T) {
+	emit := func(f *Fanout) {
+		if err := f.Emit(exchange(1)); err != nil {
+			t.Fatal(err)
+		}
+		b, err := f.Append(nil, exchange(2))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Push(b)
+	}
+	for _, tc := range []struct {
+		name           string
+		queues         int
+		wants          bool // of another tap
+		pushed, passed int
+	}{
+		{"nobody", 0, false, 0, 2},
+		{"another tap", 0, true, 2, 0},
+		{"a queue", 1, false, 2, 0},
+	} {
+		var queues []*Queue
+		for range tc.queues {
+			queues = append(queues, newQueue(t, Config{Name: "q"}, &memorySink{}))
+		}
+		f, tap := NewFanout(queues...), &fussyTap{}
+		f.Tap(tap)
+		f.Tap(&fussyTap{wants: tc.wants})
+		emit(f)
+		if tap.pushed != tc.pushed || tap.passed != tc.passed {
+			t.Errorf("%s: %+v", tc.name, tap)
+		}
+		if err := f.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}

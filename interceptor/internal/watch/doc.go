@@ -6,4 +6,7 @@
 // no watcher slows the capture. One that is slower than the records come finds
 // its position overwritten, goes on with the oldest record that is left, and is
 // told how many it has missed.
+//
+// While nobody watches, what is taken is bounded in records per second: enough
+// to begin with, and next to no work however many come.
 package watch

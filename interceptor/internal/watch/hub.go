@@ -4,7 +4,9 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"sort"
 	"sync"
+	"time"
 
 	"capstan/interceptor/internal/delivery"
 )
@@ -16,6 +18,9 @@ type Config struct {
 	// watcher has had it decoded.
 	MaxBytes    int
 	MaxWatchers int // at the same time, 16
+	// IdleRate is how many records a second are taken while nobody watches, 1,000.
+	// What was not used of it allows for MaxRecords at once.
+	IdleRate int
 }
 
 func (c Config) withDefaults() Config {
@@ -27,6 +32,7 @@ func (c Config) withDefaults() Config {
 	set(&c.MaxRecords, 10_000)
 	set(&c.MaxBytes, 64<<20)
 	set(&c.MaxWatchers, 16)
+	set(&c.IdleRate, 1000)
 	return c
 }
 
@@ -41,20 +47,43 @@ type Hub struct {
 	mu      sync.Mutex
 	changed chan struct{} // closed when something has changed for those who wait
 	// Guarded by mu.
-	ring     []*delivery.Record
+	ring     []entry
 	head, n  int
 	bytes    int
 	end      uint64 // position behind the latest record; the first has 0
 	watchers int
+	idle     allowance
 	waiting  bool // somebody waits for changed
 	closed   bool
+}
+
+// entry is a record and its position.
+type entry struct {
+	record   *delivery.Record
+	position uint64
 }
 
 // New returns an empty Hub.
 func New(c Config) *Hub {
 	var id [8]byte
 	_, _ = rand.Read(id[:]) // never fails
-	return &Hub{cfg: c.withDefaults(), instance: hex.EncodeToString(id[:]), changed: make(chan struct{})}
+	c = c.withDefaults()
+	return &Hub{cfg: c, instance: hex.EncodeToString(id[:]), changed: make(chan struct{}), idle: newAllowance(c)}
+}
+
+// Wants implements delivery.Tap: all while somebody watches, else as many as
+// Config.IdleRate allows.
+func (h *Hub) Wants() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return !h.closed && (h.watchers > 0 || h.idle.take(time.Now()))
+}
+
+// Pass implements delivery.Tap: watchers are told that a record is missing.
+func (h *Hub) Pass() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.end++
 }
 
 // cost is about the memory that r takes: its bytes, and the decoded message,
@@ -76,16 +105,19 @@ func (h *Hub) Push(r *delivery.Record) {
 	if h.n == len(h.ring) {
 		h.grow()
 	}
-	h.ring[(h.head+h.n)%len(h.ring)] = r
+	*h.at(h.n) = entry{r, h.end}
 	h.n++
 	h.bytes += cost(r)
 	h.end++
 	h.wake()
 }
 
+// at returns entry i, counted from the oldest.
+func (h *Hub) at(i int) *entry { return &h.ring[(h.head+i)%len(h.ring)] }
+
 func (h *Hub) dropOldest() {
-	r := h.ring[h.head]
-	h.ring[h.head] = nil
+	r := h.ring[h.head].record
+	h.ring[h.head] = entry{}
 	h.head = (h.head + 1) % len(h.ring)
 	h.n--
 	h.bytes -= cost(r)
@@ -102,9 +134,9 @@ func (h *Hub) Shed() {
 }
 
 func (h *Hub) grow() {
-	grown := make([]*delivery.Record, min(max(64, 2*len(h.ring)), h.cfg.MaxRecords))
+	grown := make([]entry, min(max(64, 2*len(h.ring)), h.cfg.MaxRecords))
 	for i := range h.n {
-		grown[i] = h.ring[(h.head+i)%len(h.ring)]
+		grown[i] = *h.at(i)
 	}
 	h.ring, h.head = grown, 0
 }
@@ -127,7 +159,7 @@ func (h *Hub) Close() {
 
 // Stats tells what a Hub has.
 type Stats struct {
-	Records  uint64 // taken so far
+	Records  uint64 // that came so far
 	Kept     int
 	Bytes    int // of memory, as Config.MaxBytes counts
 	Watchers int
@@ -140,24 +172,24 @@ func (h *Hub) Stats() Stats {
 	return Stats{Records: h.end, Kept: h.n, Bytes: h.bytes, Watchers: h.watchers}
 }
 
-// read copies the records from position from on into batch, as many as it has
-// room for. first is the position of the first: higher than from if what was
-// there is gone. With nothing to read it returns a channel to wait for, or ended.
+// read copies records from position from on into batch, as many as it has room
+// for and as follow one another. first is the position of the first: higher than
+// from if what was there is gone, or was not taken. With nothing to read it
+// returns a channel to wait for, or ended.
 func (h *Hub) read(from uint64, batch []*delivery.Record) (n int, first uint64, wait <-chan struct{}, ended bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	oldest := h.end - uint64(h.n)
-	first = max(from, oldest)
-	if first == h.end {
+	oldest := sort.Search(h.n, func(i int) bool { return h.at(i).position >= from })
+	if oldest == h.n {
 		if h.closed {
-			return 0, first, nil, true
+			return 0, from, nil, true
 		}
 		h.waiting = true
-		return 0, first, h.changed, false
+		return 0, from, h.changed, false
 	}
-	skip := int(first - oldest)
-	for n < len(batch) && skip+n < h.n {
-		batch[n] = h.ring[(h.head+skip+n)%len(h.ring)]
+	first = h.at(oldest).position
+	for n < len(batch) && oldest+n < h.n && h.at(oldest+n).position == first+uint64(n) {
+		batch[n] = h.at(oldest + n).record
 		n++
 	}
 	return n, first, nil, false

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	"capstan/interceptor/internal/delivery"
 )
@@ -40,6 +41,10 @@ func (e *TokenError) Error() string { return fmt.Sprintf("resume token %q: %s", 
 
 const batchLen = 32
 
+// resumeGrace is how long after the last watcher all records are taken yet, so
+// that one who lost the connection misses nothing.
+const resumeGrace = time.Minute
+
 // Watcher follows the records of a Hub. One goroutine uses it.
 type Watcher struct {
 	hub    *Hub
@@ -56,7 +61,10 @@ type Watcher struct {
 func (h *Hub) Watch(o Options) (*Watcher, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	start := h.end - min(uint64(o.Backlog), uint64(h.n))
+	start := h.end
+	if n := min(int64(o.Backlog), int64(h.n)); n > 0 {
+		start = h.at(h.n - int(n)).position
+	}
 	if o.ResumeToken != "" {
 		var err error
 		if start, err = h.position(o.ResumeToken); err != nil {
@@ -91,6 +99,7 @@ func (w *Watcher) Close() {
 	w.hub.mu.Lock()
 	defer w.hub.mu.Unlock()
 	w.hub.watchers--
+	w.hub.idle.allUntil = time.Now().Add(resumeGrace)
 }
 
 // Next returns the next event. It waits for one; the error is ctx's, or io.EOF

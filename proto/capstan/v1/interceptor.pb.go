@@ -257,7 +257,8 @@ func (x *WatchedExchange) GetResumeToken() string {
 }
 
 // Lagged says that records were left out: the watcher was too slow, or has
-// resumed too late. Watchers never slow the capture.
+// resumed too late, or more came while nobody watched than were kept. Watchers
+// never slow the capture.
 type Lagged struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Records left out here, before the filter.
