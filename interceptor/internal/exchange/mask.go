@@ -47,15 +47,18 @@ func letterBit(c byte) uint32 {
 	return 1 << (c & 31)
 }
 
-func (m *maskSet) has(name string) bool {
+// mayHave tells of nearly all names that they are not in m.
+func (m *maskSet) mayHave(name string) bool {
 	if name == "" {
 		return false
 	}
-	at := min(len(name), maskNameLimit)
-	if e := &m.ends[at]; e.first&letterBit(name[0]) == 0 || e.last&letterBit(name[len(name)-1]) == 0 {
-		return false
-	}
-	for _, n := range m.byLen[at] {
+	e := &m.ends[min(len(name), maskNameLimit)]
+	return e.first&letterBit(name[0]) != 0 && e.last&letterBit(name[len(name)-1]) != 0
+}
+
+// lists reports whether a field of that name is to be masked.
+func (m *maskSet) lists(name string) bool {
+	for _, n := range m.byLen[min(len(name), maskNameLimit)] {
 		if strings.EqualFold(n, name) {
 			return true
 		}
@@ -67,7 +70,7 @@ func (m *maskSet) has(name string) bool {
 // name is unknown may be a credential.
 func (m *maskSet) apply(fields []*capstanv1.Header) (count uint64) {
 	for _, f := range fields {
-		if m.has(f.Name) || f.NameUnknown && f.Value != "" && !m.empty {
+		if m.mayHave(f.Name) && m.lists(f.Name) || f.NameUnknown && f.Value != "" && !m.empty {
 			f.Value = masked
 			count++
 		}

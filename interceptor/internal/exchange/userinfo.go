@@ -17,7 +17,7 @@ func (m *maskSet) userInfo(q *capstanv1.HttpRequest) (count uint64) {
 		q.Target, _ = maskUserInfo(q.Target)
 	}
 	for _, h := range q.Headers {
-		if len(h.Name) != len("host") || !strings.EqualFold(h.Name, "host") {
+		if len(h.Name) != len("Host") || h.Name != "Host" && !strings.EqualFold(h.Name, "Host") {
 			continue
 		}
 		if value, found := maskUserInfo(h.Value); found {

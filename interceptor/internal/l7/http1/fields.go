@@ -1,7 +1,6 @@
 package http1
 
 import (
-	"math/bits"
 	"strings"
 	"unicode/utf8"
 
@@ -10,12 +9,13 @@ import (
 
 // parseFields turns the lines of s from offset at, those of a header or trailer
 // section, into fields (RFC 9112 §5) and tells framing of each. ends are the
-// offsets behind those lines, the first maxLineEnds or all. s may end with the
+// offsets behind those lines, the first maxLineEnds or all; c is the census of s,
+// start line included. s may end with the
 // empty line or in the middle of the section, but not in the middle of a line.
 // The fields share the memory of s, and are room's. valid tells that s is UTF-8.
-func parseFields(s string, at int, ends []uint32, f *framing, room *fieldRoom) (fields []*capstanv1.Header, cut, valid bool) {
-	controls, ascii := census(s)
-	valid = ascii || utf8.ValidString(s)
+func parseFields(s string, c census, at int, ends []uint32, f *framing, room *fieldRoom) (fields []*capstanv1.Header, cut, valid bool) {
+	valid = c.ascii() || utf8.ValidString(s)
+	controls := c.controls
 	if at > 0 {
 		controls -= 2 // which end the start line
 	}
@@ -111,27 +111,6 @@ func (l *lineWalk) field(f *framing) (field string, folded bool) {
 	return field, folded
 }
 
-// census counts the control characters in s, and tells whether it is ASCII.
-func census(s string) (controls int, ascii bool) {
-	const each, low = 0x8080808080808080, 0x7f7f7f7f7f7f7f7f
-	var all uint64
-	for ; len(s) >= 8; s = s[8:] {
-		v := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
-			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
-		// A byte's highest bit is set here if the byte is at least a space.
-		printing := (v&low + 0x6060606060606060) | v
-		controls += bits.OnesCount64(^printing & each)
-		all |= v
-	}
-	for i := range len(s) {
-		if s[i] < ' ' {
-			controls++
-		}
-		all |= uint64(s[i])
-	}
-	return controls, all&each == 0
-}
-
 // fieldRoom is memory for the fields of one section, which may be used again.
 type fieldRoom struct {
 	fields []capstanv1.Header
@@ -165,10 +144,7 @@ func (r *fieldRoom) kept() fieldRoom {
 // and marks the message malformed; so does space around the name, which is
 // taken off.
 func splitField(field string, folded bool, f *framing) (name, value string, ok bool) {
-	colon := 0
-	for colon < len(field) && field[colon] != ':' {
-		colon++ // names are so short that a loop is as fast as anything
-	}
+	colon := colonIn(field)
 	if colon == len(field) {
 		f.malformed = true
 		return "", "", false

@@ -14,6 +14,7 @@ type section struct {
 	buf       []byte   // what earlier segments brought
 	lineStart int      // of the line in progress
 	scanned   int      // no line end before this but those passed
+	census    census   // of the bytes up to there
 	ends      []uint32 // offsets behind the line ends passed, the first maxLineEnds
 	lined     bool     // the start line is complete
 	trailers  bool
@@ -34,7 +35,7 @@ const maxLineEnds = maxFields + 2
 // they mean something only behind one.
 func (s *section) reset() {
 	s.buf, s.ends = s.buf[:0], s.ends[:0]
-	s.lineStart, s.scanned, s.column = 0, 0, 0
+	s.lineStart, s.scanned, s.census, s.column = 0, 0, census{}, 0
 	s.lined, s.trailers, s.firstCR, s.skipLine = false, false, false, false
 }
 
@@ -93,7 +94,7 @@ func (h *half) head(b []byte) int {
 // false if src is not HTTP.
 func (h *half) scan(src []byte) (end int, ok bool) {
 	for {
-		i := bytes.IndexByte(src[h.scanned:], '\n')
+		i := h.census.line(src[h.scanned:])
 		if i < 0 {
 			h.scanned = len(src)
 			return -1, h.lined || h.couldBeStartLine(src)
@@ -146,7 +147,7 @@ func (h *half) wholeSection(b []byte) {
 		h.endInterim()
 		return
 	}
-	h.keepSection(h.c.shared.text.String(b))
+	h.keepSection(h.c.shared.text.String(b), h.census)
 	h.endSection()
 }
 
@@ -154,7 +155,8 @@ func (h *half) wholeSection(b []byte) {
 // part of its start line.
 func (h *half) partialSection() {
 	if !h.interim {
-		h.keepSection(h.c.shared.text.String(h.buf[:h.lineStart]))
+		s := h.c.shared.text.String(h.buf[:h.lineStart])
+		h.keepSection(s, censusOf(s))
 	}
 }
 
@@ -183,8 +185,8 @@ func (h *half) partialLine() bool {
 }
 
 // keepSection records a start line and fields, or trailers. The record shares
-// the memory of s.
-func (h *half) keepSection(s string) {
+// the memory of s, whose census is c.
+func (h *half) keepSection(s string, c census) {
 	frame, ends, at := &h.frame, h.ends, 0
 	switch {
 	case h.trailers:
@@ -195,7 +197,7 @@ func (h *half) keepSection(s string) {
 		at, ends = int(ends[0]), ends[1:]
 		frame.malformed = frame.malformed || at < 2 || s[at-2] != '\r'
 	}
-	fields, cut, valid := parseFields(s, at, ends, frame, h.room())
+	fields, cut, valid := parseFields(s, c, at, ends, frame, h.room())
 	if cut {
 		h.messageFlaws().Add(capstanv1.Flaw_FLAW_HEADERS_CUT)
 	}
@@ -280,7 +282,8 @@ func (h *half) cut(src []byte) bool {
 		at = lastFieldStart(src, h.lineStart)
 	}
 	if !h.interim {
-		h.keepSection(h.c.shared.text.String(src[:at]))
+		s := h.c.shared.text.String(src[:at])
+		h.keepSection(s, censusOf(s))
 		h.messageFlaws().Add(capstanv1.Flaw_FLAW_HEADERS_CUT)
 	}
 	rest := bytes.Clone(src[at:])

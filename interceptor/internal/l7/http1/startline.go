@@ -1,6 +1,9 @@
 package http1
 
-import "bytes"
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 // protocolName is what every HTTP-version starts with, and maxVersionLen how
 // long one may be that is none.
@@ -159,7 +162,15 @@ func isVersion(b []byte) bool {
 	return true
 }
 
+// isTarget reports whether b has neither spaces nor control characters.
 func isTarget(b []byte) bool {
+	for len(b) >= 8 {
+		v := binary.LittleEndian.Uint64(b)
+		if controlsOf(v) != 0 || firstByte(v, ' ') < 8 || firstByte(v, 0x7f) < 8 {
+			return false
+		}
+		b = b[8:]
+	}
 	for _, c := range b {
 		if c <= ' ' || c == 0x7f {
 			return false

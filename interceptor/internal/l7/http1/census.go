@@ -1,0 +1,104 @@
+package http1
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// census is what is known of the bytes of a section as a whole.
+type census struct {
+	controls int    // control characters
+	all      uint64 // bytes, at any place in a word, or'ed
+}
+
+// Constants for eight bytes at a time.
+const (
+	eachLow  = 0x0101010101010101
+	eachHigh = 0x8080808080808080
+)
+
+// controlsOf returns v with the highest bit of each byte that is a control
+// character set, and no other.
+func controlsOf(v uint64) uint64 {
+	// A byte's highest bit is set in the sum if its rest is at least a space.
+	return ^((v&^eachHigh + 0x60*eachLow) | v) & eachHigh
+}
+
+// ascii reports whether all bytes were ASCII.
+func (c *census) ascii() bool { return c.all&eachHigh == 0 }
+
+// line takes the bytes of b up to the first line feed, or all, and returns where
+// that is, or -1.
+func (c *census) line(b []byte) int {
+	controls, all, rest := c.controls, c.all, b
+	for len(rest) >= 8 {
+		v := binary.LittleEndian.Uint64(rest)
+		rest = rest[8:]
+		m := controlsOf(v)
+		if m == 0 {
+			all |= v
+			continue
+		}
+		i := firstByte(v, '\n')
+		if i < 8 {
+			unread := 56 - 8*i // bits
+			c.controls, c.all = controls+marked(m<<unread), all|v<<unread
+			return len(b) - len(rest) - 8 + i
+		}
+		controls += marked(m)
+		all |= v
+	}
+	for i, x := range rest {
+		all |= uint64(x)
+		if x < ' ' {
+			if controls++; x == '\n' {
+				c.controls, c.all = controls, all
+				return len(b) - len(rest) + i
+			}
+		}
+	}
+	c.controls, c.all = controls, all
+	return -1
+}
+
+// marked returns how many bytes of m have their highest bit set. There is no other
+// bit in m.
+func marked(m uint64) int { return int(m >> 7 * eachLow >> 56) }
+
+// firstByte returns which of the eight bytes of v, the lowest first, is the first
+// that equals x, 8 if there is none.
+func firstByte(v uint64, x byte) int {
+	v ^= uint64(x) * eachLow
+	// The lowest bit set here is that of the first byte that is zero.
+	return bits.TrailingZeros64((v-eachLow)&^v&eachHigh) / 8
+}
+
+// censusOf returns the census of s.
+func censusOf(s string) (c census) {
+	for i := range len(s) {
+		if s[i] < ' ' {
+			c.controls++
+		}
+		c.all |= uint64(s[i])
+	}
+	return c
+}
+
+// colonIn returns where the first colon of s is, or the length of s. Names are too
+// short for a call of strings.IndexByte to be worth while.
+func colonIn(s string) int {
+	rest := s
+	for ; len(rest) >= 8; rest = rest[8:] {
+		v := uint64(rest[0]) | uint64(rest[1])<<8 | uint64(rest[2])<<16 | uint64(rest[3])<<24 |
+			uint64(rest[4])<<32 | uint64(rest[5])<<40 | uint64(rest[6])<<48 | uint64(rest[7])<<56
+		if i := firstByte(v, ':'); i < 8 {
+			return len(s) - len(rest) + i
+		}
+	}
+	for i := range len(rest) {
+		if rest[i] == ':' {
+			return len(s) - len(rest) + i
+		}
+	}
+	return len(s)
+}
