@@ -59,6 +59,9 @@ func NewRecorder(cfg Config) *Recorder {
 // BodyLimit returns how many bytes of a body to keep.
 func (r *Recorder) BodyLimit() int { return r.cfg.Keep.now.Load().bodyLimit }
 
+// Masks reports whether fields of that name are to be masked.
+func (r *Recorder) Masks(name string) bool { return r.cfg.Keep.now.Load().mask.lists(name) }
+
 // Stats returns the counts so far.
 func (r *Recorder) Stats() Stats { return r.stats }
 

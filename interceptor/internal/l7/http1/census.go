@@ -27,6 +27,9 @@ func controlsOf(v uint64) uint64 {
 // ascii reports whether all bytes were ASCII.
 func (c *census) ascii() bool { return c.all&eachHigh == 0 }
 
+// usual reports whether the bytes are those of an ASCII line that CR and LF end.
+func (c *census) usual() bool { return c.controls == len(lineEnd) && c.ascii() }
+
 // line takes the bytes of b up to the first line feed, or all, and returns where
 // that is, or -1.
 func (c *census) line(b []byte) int {

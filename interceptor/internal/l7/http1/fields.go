@@ -31,7 +31,7 @@ func parseFields(s string, c census, at int, ends []uint32, f *framing, room *fi
 		if !ok {
 			continue
 		}
-		f.field(name, value)
+		f.field(kindOf(name), value)
 		if n == maxFields {
 			cut = true
 			continue
@@ -39,20 +39,16 @@ func parseFields(s string, c census, at int, ends []uint32, f *framing, room *fi
 		if n == 0 {
 			room.take(min(lines.most(), maxFields))
 		}
-		h := &room.fields[n]
-		h.Name, h.Value, h.NameUnknown, h.ValueUnknown = name, value, false, false
 		if !valid {
-			h.Name, h.Value = clean(name), clean(value)
+			name, value = clean(name), clean(value)
 		}
+		room.set(n, name, value)
 		n++
 	}
 	if !f.malformed && controls != 2*lines.count && (strings.Count(s[at:], "\r") > lines.count || strings.IndexByte(s[at:], 0) >= 0) {
 		f.malformed = true // a CR that ends no line, a NUL: read in one way here, in another there
 	}
-	if n == 0 {
-		return nil, cut, valid
-	}
-	return room.list[:n:n], cut, valid
+	return room.of(n), cut, valid
 }
 
 // lineWalk walks over the lines of a section.
@@ -103,7 +99,7 @@ func (l *lineWalk) field(f *framing) (field string, folded bool) {
 		}
 	}
 	field = l.line(f)
-	for field != "" && l.at < len(l.s) && (l.s[l.at] == ' ' || l.s[l.at] == '\t') {
+	for field != "" && l.at < len(l.s) && isBlank(l.s[l.at]) {
 		folded, f.malformed = true, true
 		last := l.at
 		field = l.s[from : last+len(l.line(f))]
@@ -131,6 +127,34 @@ func (r *fieldRoom) take(n int) {
 
 // firstFields is how many fields there is room for at first.
 const firstFields = 16
+
+// grow makes room for more fields than there is room for, which stay. It reports
+// whether there may be more.
+func (r *fieldRoom) grow() bool {
+	old := r.fields
+	if len(old) == maxFields {
+		return false
+	}
+	r.take(min(max(2*len(old), firstFields), maxFields))
+	for i := range old {
+		r.set(i, old[i].Name, old[i].Value)
+	}
+	return true
+}
+
+// set makes the i-th field that of the given name and value.
+func (r *fieldRoom) set(i int, name, value string) {
+	h := &r.fields[i]
+	h.Name, h.Value, h.NameUnknown, h.ValueUnknown = name, value, false, false
+}
+
+// of returns the first n fields, nil if there are none.
+func (r *fieldRoom) of(n int) []*capstanv1.Header {
+	if n == 0 {
+		return nil
+	}
+	return r.list[:n:n]
+}
 
 // kept returns r for reuse, unless it is large.
 func (r *fieldRoom) kept() fieldRoom {

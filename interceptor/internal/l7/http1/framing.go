@@ -37,28 +37,59 @@ const (
 	bodyUnknown // the message contradicts itself
 )
 
-// field looks at one field.
-func (f *framing) field(name, value string) {
+// fieldKind is what a field says about the length of its message.
+type fieldKind uint8
+
+const (
+	kindOther fieldKind = iota // nothing
+	kindContentLength
+	kindTransferEncoding
+	kindContentType
+	kindUpgrade
+	kindConnection
+)
+
+// kindOf returns the kind of a field of that name.
+func kindOf(name string) fieldKind {
 	switch len(name) {
 	case len("Content-Length"):
 		if isName(name, "Content-Length") {
-			f.contentLength(value)
+			return kindContentLength
 		}
 	case len("Transfer-Encoding"):
 		if isName(name, "Transfer-Encoding") {
-			f.transferEncoding(value)
+			return kindTransferEncoding
 		}
 	case len("Content-Type"):
 		if isName(name, "Content-Type") {
-			f.messages = grpc.KindOf(value)
+			return kindContentType
 		}
 	case len("Upgrade"):
-		f.upgrade = f.upgrade || isName(name, "Upgrade")
+		if isName(name, "Upgrade") {
+			return kindUpgrade
+		}
 	case len("Connection"):
 		if isName(name, "Connection") {
-			f.close = f.close || hasToken(value, "close")
-			f.keepAlive = f.keepAlive || hasToken(value, "keep-alive")
+			return kindConnection
 		}
+	}
+	return kindOther
+}
+
+// field looks at one field.
+func (f *framing) field(k fieldKind, value string) {
+	switch k {
+	case kindContentLength:
+		f.contentLength(value)
+	case kindTransferEncoding:
+		f.transferEncoding(value)
+	case kindContentType:
+		f.messages = grpc.KindOf(value)
+	case kindUpgrade:
+		f.upgrade = true
+	case kindConnection:
+		f.close = f.close || hasToken(value, "close")
+		f.keepAlive = f.keepAlive || hasToken(value, "keep-alive")
 	}
 }
 

@@ -18,6 +18,7 @@ type section struct {
 	ends      []uint32 // offsets behind the line ends passed, the first maxLineEnds
 	lined     bool     // the start line is complete
 	trailers  bool
+	kept      bool // its start line and fields are in the record
 	reqLine   requestLine
 	status    statusLine
 
@@ -36,7 +37,7 @@ const maxLineEnds = maxFields + 2
 func (s *section) reset() {
 	s.buf, s.ends = s.buf[:0], s.ends[:0]
 	s.lineStart, s.scanned, s.census, s.column = 0, 0, census{}, 0
-	s.lined, s.trailers, s.firstCR, s.skipLine = false, false, false, false
+	s.lined, s.trailers, s.kept, s.firstCR, s.skipLine = false, false, false, false, false
 }
 
 // release gives large buffers back.
@@ -113,6 +114,9 @@ func (h *half) scan(src []byte) (end int, ok bool) {
 				return -1, false
 			}
 			h.lined = true
+			if end := h.usualSection(src, lf+1); end >= 0 {
+				return end, true
+			}
 		case len(line) == 0:
 			return lf + 1, true
 		}
@@ -147,7 +151,9 @@ func (h *half) wholeSection(b []byte) {
 		h.endInterim()
 		return
 	}
-	h.keepSection(h.c.shared.text.String(b), h.census)
+	if !h.kept {
+		h.keepSection(h.c.shared.text.String(b), h.census)
+	}
 	h.endSection()
 }
 
@@ -212,6 +218,12 @@ func (h *half) keepSection(s string, c census) {
 		}
 		return
 	}
+	h.keepHead(s, fields, valid)
+}
+
+// keepHead records the start line, which s starts with, and fields. valid tells
+// that s is UTF-8.
+func (h *half) keepHead(s string, fields []*capstanv1.Header, valid bool) {
 	if h.request {
 		q, l := &h.x.req, &h.reqLine
 		q.Method, q.Target, q.Version = s[:l.methodEnd], s[l.targetStart:l.targetEnd], s[l.versionStart:l.versionEnd]
@@ -388,7 +400,7 @@ func (h *half) cutField() {
 		h.frame.cutTooLong = true
 		return
 	}
-	h.frame.field(name, value)
+	h.frame.field(kindOf(name), value)
 }
 
 // endCutHead goes on behind the empty line.

@@ -15,7 +15,8 @@ type Shared struct {
 	rec      *exchange.Recorder
 	upgrader Upgrader // nil: nobody
 
-	text arena.Text // of header sections
+	text  arena.Text // of header sections
+	known knownLines
 
 	// To be used again.
 	free   []*roundTrip
@@ -26,7 +27,7 @@ type Shared struct {
 // upgrader may be nil.
 func NewShared(cfg Config, rec *exchange.Recorder, upgrader Upgrader) *Shared {
 	cfg.setDefaults()
-	return &Shared{cfg: cfg, rec: rec, upgrader: upgrader}
+	return &Shared{cfg: cfg, rec: rec, upgrader: upgrader, known: newKnownLines()}
 }
 
 const (
@@ -41,7 +42,10 @@ const (
 )
 
 // Release lets go of memory that is only kept for reuse.
-func (s *Shared) Release() { s.free, s.landed = nil, nil }
+func (s *Shared) Release() {
+	s.free, s.landed = nil, nil
+	s.known.release()
+}
 
 // inFlight returns one with nothing in it.
 func (s *Shared) inFlight() *inFlight {

@@ -1,0 +1,187 @@
+package http1
+
+import (
+	"hash/maphash"
+	"strings"
+
+	"capstan/interceptor/internal/exchange"
+)
+
+// knownLines remembers field lines. Nearly all lines of a header section stood in
+// an earlier one, byte for byte and behind the same line; seeing one again takes a
+// comparison instead of being searched, checked, split and copied.
+//
+// A line is stored when it comes a second time, so that dates and ids, which don't,
+// cost nothing here; nor are credentials kept. Its hash gives it the one place
+// where it can be, and where it replaces another.
+type knownLines struct {
+	seed  maphash.Seed
+	lines []knownLine // by place, nil until one is met
+	met   []uint16    // by place, of the hash of the line met last that isn't stored
+	first [2]followers
+}
+
+// knownLine is a line that there is nothing to say against.
+type knownLine struct {
+	text       string // with CR and LF, empty if there is none
+	nameEnd    uint16 // offset in text, and so are the next two
+	valueStart uint16
+	valueEnd   uint16
+	kind       fieldKind
+	then       followers
+}
+
+// followers are the places of what came behind a line the last time: the next
+// stored line with no others in between, with one, or with two.
+type followers [3]uint16
+
+const (
+	knownPlaces = 1 << 10
+	// maxKnownLen bounds a line that is stored: 256 KiB for all of them.
+	maxKnownLen = 256
+)
+
+func newKnownLines() knownLines { return knownLines{seed: maphash.MakeSeed()} }
+
+// release forgets all lines.
+func (k *knownLines) release() { k.lines, k.met = nil, nil }
+
+// place is where a section has got to.
+type place struct {
+	then    *followers // of the stored line passed last
+	between int        // lines passed since that
+}
+
+// next returns the stored line that b starts with, else its first line, which is
+// not stored, else nil for both: it is out of the ordinary.
+func (k *knownLines) next(b []byte, p *place, rec *exchange.Recorder) (l *knownLine, line []byte) {
+	foreseen := p.between < len(p.then)
+	if foreseen && k.lines != nil {
+		l = &k.lines[p.then[p.between]]
+		if n := len(l.text); n > 0 && n < len(b) && string(b[:n]) == l.text && !isBlank(b[n]) {
+			p.then, p.between = &l.then, 0
+			return l, nil
+		}
+	}
+	if line = usualLine(b); line == nil {
+		return nil, nil
+	}
+	l, i := k.find(line, rec)
+	if l == nil {
+		p.between++
+		return nil, line
+	}
+	if foreseen {
+		p.then[p.between] = i
+	}
+	p.then, p.between = &l.then, 0
+	return l, nil
+}
+
+// find returns the stored line that equals line, and its index; nil if it isn't
+// stored even now. Lines whose fields rec masks never are.
+func (k *knownLines) find(line []byte, rec *exchange.Recorder) (l *knownLine, i uint16) {
+	if len(line) > maxKnownLen {
+		return nil, 0
+	}
+	if k.lines == nil {
+		k.lines, k.met = make([]knownLine, knownPlaces), make([]uint16, knownPlaces)
+	}
+	hash := maphash.Bytes(k.seed, line)
+	i = uint16(hash % knownPlaces)
+	l = &k.lines[i]
+	if string(line) == l.text {
+		return l, i
+	}
+	if met := uint16(hash >> 48); k.met[i] != met {
+		k.met[i] = met
+		return nil, 0
+	}
+	if !l.learn(line, rec) {
+		return nil, 0
+	}
+	return l, i
+}
+
+// learn makes l the given line, unless there is something to say against that.
+func (l *knownLine) learn(line []byte, rec *exchange.Recorder) bool {
+	text := string(line)
+	field := text[:len(text)-len(lineEnd)]
+	var f framing
+	name, value, ok := splitField(field, false, &f)
+	if !ok || f.malformed || !strings.HasSuffix(field, value) || rec.Masks(name) {
+		return false
+	}
+	*l = knownLine{
+		text: text, nameEnd: uint16(len(name)), valueStart: uint16(len(field) - len(value)), valueEnd: uint16(len(field)),
+		kind: kindOf(name),
+	}
+	return true
+}
+
+// behindStart returns what came behind start lines.
+func (k *knownLines) behindStart(request bool) *followers {
+	if request {
+		return &k.first[0]
+	}
+	return &k.first[1]
+}
+
+func (l *knownLine) name() string  { return l.text[:l.nameEnd] }
+func (l *knownLine) value() string { return l.text[l.valueStart:l.valueEnd] }
+
+// usualSection reads the section that b holds behind its start line, which is the
+// first from bytes, if it is there as a whole and nothing about it is out of the
+// ordinary. It returns the offset behind the empty line, or -1 if others have to
+// read it: then nothing has happened.
+func (h *half) usualSection(b []byte, from int) (end int) {
+	if !h.census.usual() || b[from-2] != '\r' || h.interim {
+		return -1
+	}
+	s, room, frame := h.c.shared, h.room(), h.frame
+	p := place{then: s.known.behindStart(h.request)}
+	at, n := from, 0
+	for !emptyLine(b[at:]) {
+		l, line := s.known.next(b[at:], &p, s.rec)
+		if l == nil && line == nil || n == len(room.fields) && !room.grow() {
+			return -1
+		}
+		if l != nil {
+			at += len(l.text)
+			frame.field(l.kind, l.value())
+			room.set(n, l.name(), l.value())
+			n++
+			continue
+		}
+		at += len(line)
+		name, value, ok := splitField(s.text.String(line[:len(line)-len(lineEnd)]), false, &frame)
+		if ok {
+			frame.field(kindOf(name), value)
+			room.set(n, name, value)
+			n++
+		}
+	}
+	h.frame, h.kept = frame, true
+	h.keepHead(s.text.String(b[:from]), room.of(n), true)
+	return at + len(lineEnd)
+}
+
+// lineEnd is how a line has to end.
+const lineEnd = "\r\n"
+
+func emptyLine(b []byte) bool { return len(b) >= len(lineEnd) && b[0] == '\r' && b[1] == '\n' }
+
+// isBlank reports whether a line that starts with c goes on with the field before
+// it (RFC 9112 §5.2).
+func isBlank(c byte) bool { return c == ' ' || c == '\t' }
+
+// usualLine returns the line that b starts with, its end included, or nil if it
+// isn't ASCII that CR and LF end, or goes on in another line, or does not end in b.
+func usualLine(b []byte) []byte {
+	var c census
+	i := c.line(b)
+	if i < 0 || i+1 == len(b) || !c.usual() || b[i-1] != '\r' || isBlank(b[i+1]) {
+		return nil
+	}
+	return b[:i+1]
+}
