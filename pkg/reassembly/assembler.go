@@ -11,6 +11,7 @@ type Assembler struct {
 	conns       table
 	lists       [numLists]ageList
 	free        []*connection
+	chunk       []connection // never used yet
 	freePending []*pending
 
 	history history
@@ -142,14 +143,7 @@ func (a *Assembler) admit(s *packet.Segment, time int64) *connection {
 	if a.conns.count >= a.cfg.MaxConnections {
 		a.evict()
 	}
-	var c *connection
-	if n := len(a.free); n > 0 {
-		c, a.free = a.free[n-1], a.free[:n-1]
-	} else {
-		c = new(connection)
-	}
-	c.reset()
-	a.attach(c)
+	c := a.connection()
 	c.Key, c.Start, c.born = s.Key, time, a.number
 	c.Midstream = !s.Flags.Has(packet.FlagSYN)
 	c.last, c.lastTime = a.now, time

@@ -18,7 +18,7 @@ func TestTCP(t *testing.T) {
 				p := newProbe(t, c.cfg)
 				c.play(t, p)
 				structure(t, p.a)
-				p.a.CloseAll(p.now, CloseEndOfCapture)
+				p.closeAll(CloseEndOfCapture)
 				empty(t, p.a)
 				for i, r := range p.streams {
 					if len(r.closed) != 1 {

@@ -48,7 +48,7 @@ type half struct {
 	dir    flow.Direction
 	synced bool // next is known
 	soft   bool // next comes from a segment without data, which may have been a keep-alive probe
-	plain  bool // no pieces, no FIN, no hole: the fast path may take it
+	plain  bool // nothing is awaited, neither bytes nor a FIN seen ahead of them nor a choice: the usual ways may take it
 }
 
 // pending is what a direction waits for. Every direction has one while a
@@ -94,10 +94,16 @@ func (h *half) pos(seq uint32) int64 {
 // over reports whether the FIN was reached.
 func (h *half) over() bool { return h.pending != nil && h.ended }
 
-// sync makes seq the sequence number of stream offset 0.
+// begin makes seq the sequence number of stream offset 0, where nothing is
+// pending.
+func (h *half) begin(seq uint32) {
+	h.next, h.synced, h.plain, h.offset = seq, true, true, 0
+}
+
+// sync is begin where something may be pending.
 func (h *half) sync(seq uint32) {
-	h.next, h.synced, h.plain = seq, true, true
-	h.offset, h.ackOff, h.sentOff = 0, 0, 0
+	h.begin(seq)
+	h.ackOff, h.sentOff = 0, 0
 }
 
 // virgin reports whether nothing of the direction's data was seen.
@@ -134,12 +140,24 @@ func (h *half) acked(ack uint32) int64 {
 	return max(p-int64(h.oob), 0)
 }
 
-// reset makes c ready for a new connection.
-func (c *connection) reset() {
-	*c = connection{}
-	for d := range c.half {
-		c.half[d].dir = flow.Direction(d)
+// chunkLen is how many connections are allocated at a time: few, since memory
+// that one of them lives in is kept.
+const chunkLen = 8
+
+// connection returns one that nothing is known of.
+func (a *Assembler) connection() *connection {
+	var c *connection
+	if n := len(a.free); n > 0 {
+		c, a.free = a.free[n-1], a.free[:n-1]
+		*c = connection{}
+	} else {
+		if len(a.chunk) == 0 {
+			a.chunk = make([]connection, chunkLen)
+		}
+		c, a.chunk = &a.chunk[0], a.chunk[1:]
 	}
+	c.half[flow.BToA].dir = flow.BToA
+	return c
 }
 
 // Bounds on what is kept for reuse: structs, and the room for pieces in one.
@@ -151,17 +169,20 @@ const (
 // attach gives both directions of c their pending.
 func (a *Assembler) attach(c *connection) {
 	for d := range c.half {
-		h := &c.half[d]
-		if h.pending != nil {
-			continue
+		if h := &c.half[d]; h.pending == nil {
+			a.lend(c, h)
 		}
-		if n := len(a.freePending); n > 0 {
-			h.pending, a.freePending = a.freePending[n-1], a.freePending[:n-1]
-		} else {
-			h.pending = &pending{urgent: -1}
-		}
-		h.conn = c
 	}
+}
+
+// lend gives h, a direction of c that has none, its pending.
+func (a *Assembler) lend(c *connection, h *half) {
+	if n := len(a.freePending); n > 0 {
+		h.pending, a.freePending = a.freePending[n-1], a.freePending[:n-1]
+	} else {
+		h.pending = &pending{urgent: -1}
+	}
+	h.conn = c
 }
 
 // release takes back what attach gave, where nothing is pending.

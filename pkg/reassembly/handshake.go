@@ -29,7 +29,7 @@ func (a *Assembler) syn(c *connection, s *packet.Segment, time int64) *connectio
 			// A second answer with another number, or one to another SYN: the
 			// client goes on with the first, or refuses it, unless it tells.
 			if known && !c.established {
-				h.rival, h.rivalled = s.Seq, true
+				h.rival, h.rivalled, h.plain = s.Seq, true, false
 			}
 			a.stats.IgnoredSYN++
 			a.drop(DropStray, len(s.Payload))
@@ -110,7 +110,9 @@ func (a *Assembler) adopt(c *connection, h *half, isn uint32, time int64) bool {
 // returns that one.
 func (a *Assembler) replace(c *connection, s *packet.Segment, time int64) *connection {
 	a.close(c, time, CloseReplaced)
-	return a.syn(a.admit(s, time), s, time)
+	c = a.admit(s, time)
+	a.attach(c)
+	return a.syn(c, s, time)
 }
 
 // hold keeps the payload of a SYN (TCP Fast Open, RFC 7413) until the peer's

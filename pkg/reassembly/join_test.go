@@ -122,7 +122,7 @@ var joinCases = []tcpCase{
 	{name: "49 port scan", cfg: Config{MaxConnections: 1000}, play: func(t *testing.T, p *probe) {
 		for i := range 20_000 {
 			p.ends[S] = flow.EndpointFrom(netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}), 4000))
-			p.a.Segment(p.segment(C, 0, syn, nil), p.now)
+			p.segmentAt(p.segment(C, 0, syn, nil), p.now)
 		}
 		st := p.a.Stats()
 		if st.Active != 1000 || st.Closed[CloseEvicted] != 19_000 || p.a.conns.count != 1000 {
@@ -139,7 +139,7 @@ var joinCases = []tcpCase{
 		p.c(1, 100)
 		for i := range 1000 {
 			p.ends[S] = flow.EndpointFrom(netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}), 4000))
-			p.a.Segment(p.segment(C, 0, syn, nil), p.now)
+			p.segmentAt(p.segment(C, 0, syn, nil), p.now)
 		}
 		p.wantClosed(0)
 		balance(t, p.a)

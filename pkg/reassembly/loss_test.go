@@ -107,7 +107,7 @@ var lossCases = []tcpCase{
 		p.c(1, 200)
 		p.lost(S, 1, 500, finack)
 		p.send(C, 201, 0, finack)
-		p.a.CloseAll(p.now, CloseEndOfCapture)
+		p.closeAll(CloseEndOfCapture)
 		p.want(0, S, "gap500")
 		p.want(0, C, "[0,200) END")
 	}},
@@ -119,7 +119,7 @@ var lossCases = []tcpCase{
 		p.bare(C)
 		p.bare(S)
 		p.wait(2 * time.Second)
-		p.a.CloseAll(p.now, CloseEndOfCapture)
+		p.closeAll(CloseEndOfCapture)
 		p.want(0, S, "[0,500)")
 	}},
 	{name: "14 acknowledged by both ends, never seen", play: func(t *testing.T, p *probe) {

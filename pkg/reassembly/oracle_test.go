@@ -172,14 +172,14 @@ func (pl *plan) run(t testing.TB, strict bool) {
 	p := pl.p
 	for _, e := range pl.events {
 		p.now += 10_000
-		p.a.Segment(e.seg, p.now)
+		p.segmentAt(e.seg, p.now)
 		balance(t, p.a)
 		structure(t, p.a)
 	}
 	// Time enough for the holes that the peer's ACK has passed, or for all.
 	p.wait([...]time.Duration{0, 10 * time.Millisecond, 2 * time.Second}[pl.pause])
 	structure(t, p.a)
-	p.a.CloseAll(p.now, CloseEndOfCapture)
+	p.closeAll(CloseEndOfCapture)
 	empty(t, p.a)
 	if st := p.a.Stats(); st.Opened != 1 {
 		t.Errorf("%d connections", st.Opened)
@@ -335,9 +335,9 @@ func playHostile(t testing.TB, d *dice) {
 			s.Missing = 1<<31 - 1
 		}
 		p.now += [...]int64{0, 1000, -1000, ms, 100 * ms, int64(time.Minute), -int64(time.Hour), 1 << 62}[d.roll(8)]
-		p.a.Segment(s, p.now)
+		p.segmentAt(s, p.now)
 		if d.roll(16) == 15 {
-			p.a.Advance(p.now)
+			p.advance()
 		}
 		balance(t, p.a)
 		structure(t, p.a)
@@ -345,7 +345,7 @@ func playHostile(t testing.TB, d *dice) {
 			t.Errorf("%d connections", p.a.conns.count)
 		}
 	}
-	p.a.CloseAll(p.now, CloseSourceLost)
+	p.closeAll(CloseSourceLost)
 	empty(t, p.a)
 	for i, r := range p.streams {
 		if len(r.closed) != 1 {

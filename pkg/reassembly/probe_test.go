@@ -122,17 +122,24 @@ type probe struct {
 	streams []*stream
 	twice   bool // every segment is captured at two interfaces
 	ends    [2]flow.Endpoint
+	careful *careful
 }
 
 func newProbe(t testing.TB, cfg Config) *probe {
 	p := &probe{t: t, now: 1_700_000_000_000_000_000, isn: [2]uint32{1000, 70000}, acks: [2]int64{-1, -1}}
 	p.ends = [2]flow.Endpoint{clientEnd, serverEnd}
-	p.a = New(cfg, func(c *Conn) Handler {
+	p.a = newRecorded(t, cfg, &p.streams)
+	p.careful = newCareful(t, cfg)
+	return p
+}
+
+// newRecorded returns an assembler whose handlers are added to streams.
+func newRecorded(t testing.TB, cfg Config, streams *[]*stream) *Assembler {
+	return New(cfg, func(c *Conn) Handler {
 		r := &stream{t: t, conn: c, atOpen: *c}
-		p.streams = append(p.streams, r)
+		*streams = append(*streams, r)
 		return r
 	})
-	return p
 }
 
 func (p *probe) dir(x side) flow.Direction {
@@ -154,14 +161,43 @@ func (p *probe) segment(x side, off int64, flags packet.Flags, payload []byte) *
 	return s
 }
 
+// segmentAt, advance and closeAll do what Assembler's methods do, and hold that
+// taking every segment for irregular comes to the same.
+func (p *probe) segmentAt(s *packet.Segment, time int64) {
+	p.t.Helper()
+	p.a.Segment(s, time)
+	p.careful.segment(s, time)
+	p.careful.compareCounts(p)
+	p.careful.compare(p, &s.Key)
+}
+
+func (p *probe) advance() {
+	p.t.Helper()
+	p.a.Advance(p.now)
+	p.careful.a.Advance(p.now)
+	p.careful.compareCounts(p)
+	for _, s := range p.a.conns.slots {
+		if s.c != nil {
+			p.careful.compare(p, &s.c.Key)
+		}
+	}
+}
+
+func (p *probe) closeAll(r CloseReason) {
+	p.t.Helper()
+	p.a.CloseAll(p.now, r)
+	p.careful.a.CloseAll(p.now, r)
+	p.careful.compareStreams(p)
+}
+
 // put hands a segment to the assembler, a millisecond after the one before.
 func (p *probe) put(s *packet.Segment) {
 	p.now += ms
-	p.a.Segment(s, p.now)
+	p.segmentAt(s, p.now)
 	if p.twice {
 		c := *s
 		c.Payload = bytes.Clone(s.Payload)
-		p.a.Segment(&c, p.now+3000)
+		p.segmentAt(&c, p.now+3000)
 	}
 	balance(p.t, p.a)
 }
@@ -215,7 +251,7 @@ func (p *probe) fins() {
 // wait lets time pass.
 func (p *probe) wait(d time.Duration) {
 	p.now += int64(d)
-	p.a.Advance(p.now)
+	p.advance()
 	balance(p.t, p.a)
 }
 

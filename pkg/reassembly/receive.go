@@ -133,8 +133,7 @@ func (a *Assembler) tellEnd(h *half) {
 	}
 }
 
-// drain hands over the queued pieces that are next, and the FIN if it is. The
-// second FIN of a connection closes it.
+// drain hands over the queued pieces that are next, and the FIN if it is.
 func (a *Assembler) drain(h *half) {
 	i := 0
 	for ; i < len(h.pieces) && h.pieces[i].off == h.offset && !h.held; i++ {
@@ -152,10 +151,16 @@ func (a *Assembler) drain(h *half) {
 	if !h.finSeen || h.ended || h.offset != h.finOff {
 		return
 	}
+	a.reachEnd(h)
+}
+
+// reachEnd takes the FIN of h, which is next. The second one of a connection
+// closes it.
+func (a *Assembler) reachEnd(h *half) {
 	h.ended = true
 	h.next++
 	a.tellEnd(h)
-	if c := h.conn; h.peer().ended && c.state == stateOpen {
-		a.close(c, max(h.finTime, h.peer().finTime), CloseFIN)
+	if c, o := h.conn, h.peer(); o.over() && c.state == stateOpen {
+		a.close(c, max(h.finTime, o.finTime), CloseFIN)
 	}
 }

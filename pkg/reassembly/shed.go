@@ -16,7 +16,7 @@ func (a *Assembler) Shed(hard bool) {
 	if hard {
 		a.shedOldest(listEstablished, 4)
 	}
-	a.free, a.freePending = nil, nil
+	a.free, a.chunk, a.freePending = nil, nil, nil
 	a.buffers.release()
 	a.conns.shrink()
 }
