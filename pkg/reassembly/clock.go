@@ -5,8 +5,14 @@ package reassembly
 // zero value is ready. An assembler has one of its own; assemblers that share
 // the connections of a source share one, outside of them, so that all of them
 // act at the same instants.
+//
+// One wrong time far ahead, of a damaged record, would end every connection. So
+// whoever can keep a packet back asks Leaps before Tick. If the packet leaps, the
+// one after it decides: unless that refutes the leap, no packet came meanwhile,
+// and all is as if nobody had asked.
 type Clock struct {
 	now     int64
+	heard   int64 // the latest time of a packet, plus skew
 	skew    int64 // now = packet time + skew, unless the packet is late
 	late    int   // packets in a row that were late by more than clockStep
 	number  uint64
@@ -23,8 +29,9 @@ type Instant struct {
 }
 
 const (
-	// The source's clock is taken to have been set back once maxLate packets in a
-	// row lie more than clockStep in the past. Less than that is the disorder of
+	// A packet that is more than clockStep ahead leaps. The source's clock is taken
+	// to have been set back once maxLate packets in a row lie more than that in the
+	// past. Less than that is the disorder of
 	// several CPUs or interfaces, or old frames that a capture ring repeats; then
 	// the time stands still until the packets have caught up.
 	clockStep = 5e9
@@ -52,8 +59,34 @@ func (c *Clock) Tick(t int64) Instant {
 		if c.late++; c.late >= maxLate {
 			c.skew += c.now - t
 			c.late = 0
+			t = c.now
 		}
 	}
+	c.heard = max(c.heard, t)
+	return c.instant()
+}
+
+// Leaps reports whether a packet's time t is so far ahead that it is to be
+// doubted. The first packet's never is.
+func (c *Clock) Leaps(t int64) bool { return c.started && t+c.skew-c.now > clockStep }
+
+// Refutes reports whether t, the time of the packet that follows one that leaps,
+// shows that packet's time to be wrong: it goes on where the clock stands.
+func (c *Clock) Refutes(leap, t int64) bool {
+	return t+c.skew >= c.now-clockStep && t < leap-clockStep
+}
+
+// Stand returns an instant at the time that the clock shows, for a packet whose own
+// time is wrong.
+func (c *Clock) Stand() Instant { return c.instant() }
+
+// Wait returns the instant when d has passed since the latest packet, in nanoseconds.
+func (c *Clock) Wait(d int64) Instant {
+	c.now = max(c.now, c.heard+d)
+	return c.instant()
+}
+
+func (c *Clock) instant() Instant {
 	c.number++
 	at := Instant{Now: c.now, Number: c.number}
 	if c.now >= c.next {

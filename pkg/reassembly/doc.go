@@ -45,6 +45,9 @@
 // drops as too old is a repetition in all but the strangest cases, and dropping
 // one that was taken would lose data.
 //
+// Timeouts run on a [Clock] that the packets' times drive. It never runs back: it
+// stands still while packets come late, and goes on with them if they stay late.
+//
 // Limits of what a passive observer can know: a jump of more
 // than 1 GiB in one hole (the largest window TCP has) is taken for a stray
 // segment unless the peer has acknowledged it.

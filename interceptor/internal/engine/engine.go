@@ -61,6 +61,7 @@ type Engine struct {
 	segment packet.Segment // reused for every frame
 	defrag  *defrag.Defragmenter
 	clock   reassembly.Clock
+	leap    leap
 	front   front
 	buffer  []byte // that is lent, with one shard
 
@@ -102,14 +103,25 @@ func (e *Engine) Exchange(n int) []byte {
 // Exchange has lent.
 // Next: packet.Decoder.Decode, then shard.segment.
 func (e *Engine) Frame(f *capture.Frame) {
+	if e.leap.waits {
+		e.settleLeap(e.clock.Refutes(e.leap.frame.Timestamp, f.Timestamp))
+	}
+	if e.clock.Leaps(f.Timestamp) {
+		e.leap.keep(f)
+		return
+	}
+	e.front.last = max(e.front.last, f.Timestamp)
+	e.frame(f, e.clock.Tick(f.Timestamp))
+}
+
+// frame takes a frame at its instant.
+func (e *Engine) frame(f *capture.Frame, at reassembly.Instant) {
 	c := &e.front
 	c.frames++
 	c.bytes += uint64(len(f.Data))
 	if f.Truncated() {
 		c.truncated++
 	}
-	c.last = max(c.last, f.Timestamp)
-	at := e.clock.Tick(f.Timestamp)
 	if at.Due {
 		e.advance(at)
 	}
@@ -149,7 +161,7 @@ func (e *Engine) take(time int64, at reassembly.Instant) {
 // completes may hold another one, of a packet inside of a tunnel.
 func (e *Engine) fragment(time int64, at reassembly.Instant) {
 	for outcome := packet.OutcomeFragment; outcome == packet.OutcomeFragment; {
-		g := e.defrag.Fragment(&e.decoder.Fragment, time)
+		g := e.defrag.Fragment(&e.decoder.Fragment, at.Now)
 		if g == nil {
 			return
 		}
@@ -172,11 +184,12 @@ func (e *Engine) advance(at reassembly.Instant) {
 
 // closeAll ends every connection.
 func (e *Engine) closeAll(r reassembly.CloseReason) {
+	e.settleLeap(false)
 	e.defrag.Flush()
 	if e.shard != nil {
 		e.shard.assembler.CloseAll(e.front.last, r)
 	} else {
-		e.rounds.all(item{kind: itemCloseAll, at: e.clock.Tick(e.front.last), time: e.front.last, reason: r})
+		e.rounds.all(item{kind: itemCloseAll, at: e.clock.Stand(), time: e.front.last, reason: r})
 	}
 }
 
@@ -195,10 +208,11 @@ func (e *Engine) Drained() {
 // Idle tells that a live source has had no frame for the duration d, so that
 // timeouts, which run on the frames' time, pass on a silent host too.
 func (e *Engine) Idle(d time.Duration) {
-	if e.front.last != 0 {
-		now := e.front.last + int64(d)
-		e.defrag.Advance(now)
-		e.advance(e.clock.Tick(now))
+	e.settleLeap(false)
+	if e.front.frames > 0 {
+		at := e.clock.Wait(int64(d))
+		e.defrag.Advance(at.Now)
+		e.advance(at)
 	}
 	e.Drained()
 }
