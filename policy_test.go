@@ -103,6 +103,7 @@ var rooms = []room{
 	{"capstan/interceptor/internal/terminal", []string{"capstan/interceptor/internal/figures", "capstan/interceptor/internal/sink/...", "capstan/interceptor/internal/tlsconf", "capstan/proto/...",
 		"charm.land/bubbletea/v2", "github.com/charmbracelet/x/ansi", "google.golang.org/grpc...", "google.golang.org/protobuf..."}, "the API for people; bubbletea draws, x/ansi measures text"},
 	{"capstan/interceptor/internal/delivery", []string{"capstan/interceptor/internal/spool", "capstan/proto/...", "google.golang.org/protobuf/proto"}, "queues between engines and sinks"},
+	{"capstan/interceptor/internal/delivery/deliverytest", []string{"capstan/interceptor/internal/delivery", "capstan/proto/..."}, "makes records for tests"},
 	{"capstan/interceptor/internal/ledger", []string{"capstan/interceptor/internal/...", "capstan/pkg/defrag", "capstan/pkg/packet", "capstan/pkg/reassembly", "capstan/proto/..."}, "reads every room's counters"},
 	{"capstan/interceptor/internal/metrics", []string{"capstan/interceptor/internal/...", "capstan/pkg/defrag", "capstan/pkg/packet", "capstan/pkg/reassembly", "capstan/pkg/unixsock", "capstan/proto/...", "github.com/prometheus/client_golang..."}, "the ledger for Prometheus"},
 	{"capstan/bench", []string{"capstan/bench/...", "capstan/pkg/...", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys/unix"}, "main"},

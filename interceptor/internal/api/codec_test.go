@@ -7,7 +7,7 @@ import (
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/encoding/proto"
 
-	"capstan/interceptor/internal/delivery"
+	"capstan/interceptor/internal/delivery/deliverytest"
 	"capstan/interceptor/internal/watch"
 	capstanv1 "capstan/proto/capstan/v1"
 )
@@ -18,10 +18,7 @@ func TestCodec(t *testing.T) {
 	library := encoding.GetCodecV2(proto.Name)
 	for _, n := range []int{0, 1, 100, 127, 128, 20_000} {
 		x := &capstanv1.Exchange{Id: "id", Response: &capstanv1.HttpResponse{Body: &capstanv1.Body{Content: make([]byte, n), Decoded: make([]byte, n)}}}
-		r, err := delivery.NewRecord(x)
-		if err != nil {
-			t.Fatal(err)
-		}
+		r := deliverytest.Record(t, x)
 		for _, omit := range []bool{false, true} {
 			m, err := response(&watch.Event{Record: r, Token: "token"}, omit)
 			if err != nil {

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"capstan/interceptor/internal/delivery"
+	"capstan/interceptor/internal/delivery/deliverytest"
 	"capstan/interceptor/internal/engine"
 	"capstan/interceptor/internal/ledger"
 	"capstan/interceptor/internal/source"
@@ -173,11 +174,7 @@ func dial(t *testing.T, target string, o ...grpc.DialOption) *grpc.ClientConn {
 
 func (r *rig) push(t *testing.T, x *capstanv1.Exchange) {
 	t.Helper()
-	record, err := delivery.NewRecord(x)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.hub.Push(record)
+	r.hub.Push(deliverytest.Record(t, x))
 }
 
 func testContext(t *testing.T) context.Context {

@@ -257,10 +257,7 @@ func TestDropOldestNeverWaits(t *testing.T) {
 func TestBytesBound(t *testing.T) {
 	s := &memorySink{gate: make(chan error)}
 	q := newQueue(t, Config{Policy: Block, MaxBytes: 100, BatchRecords: 1}, s)
-	long, err := NewRecord(&capstanv1.Exchange{Id: string(make([]byte, 500))})
-	if err != nil {
-		t.Fatal(err)
-	}
+	long := newRecord(t, &capstanv1.Exchange{Id: string(make([]byte, 500))})
 	q.Push(long)
 	await(t, "a batch under way", func() bool { q.mem.mu.Lock(); defer q.mem.mu.Unlock(); return q.mem.taken == 1 })
 	done := make(chan struct{})
@@ -320,10 +317,7 @@ func TestAppend(t *testing.T) {
 	q := newQueue(t, c, s)
 	n := 0
 	for ; ; n++ {
-		r, err := NewRecord(exchange(n))
-		if err != nil {
-			t.Fatal(err)
-		}
+		r := newRecord(t, exchange(n))
 		if err := q.Append(r.Raw); errors.Is(err, spool.ErrFull) {
 			break
 		} else if err != nil {

@@ -21,15 +21,6 @@ type Record struct {
 	err      error
 }
 
-// NewRecord encodes x, which it doesn't keep.
-func NewRecord(x *capstanv1.Exchange) (*Record, error) {
-	raw, err := appendRecord(nil, x)
-	if err != nil {
-		return nil, err
-	}
-	return &Record{Raw: raw, ours: true}, nil
-}
-
 // Size returns the bytes that the record takes in all its forms.
 func (r *Record) Size() int {
 	n := len(r.Raw)

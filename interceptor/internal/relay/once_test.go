@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"capstan/interceptor/internal/delivery"
+	"capstan/interceptor/internal/delivery/deliverytest"
 	capstanv1 "capstan/proto/capstan/v1"
 )
 
@@ -35,11 +36,7 @@ func (*listSink) Close() error { return nil }
 func numbered(t testing.TB, numbers ...int) (batch []*delivery.Record) {
 	t.Helper()
 	for _, n := range numbers {
-		r, err := delivery.NewRecord(&capstanv1.Exchange{Id: fmt.Sprint(n)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		batch = append(batch, r)
+		batch = append(batch, deliverytest.Record(t, &capstanv1.Exchange{Id: fmt.Sprint(n)}))
 	}
 	return batch
 }

@@ -30,6 +30,7 @@ import (
 
 	"capstan/interceptor/internal/collector"
 	"capstan/interceptor/internal/delivery"
+	"capstan/interceptor/internal/delivery/deliverytest"
 	"capstan/interceptor/internal/spool"
 	"capstan/interceptor/internal/tlsconf"
 	"capstan/pkg/certtest"
@@ -212,11 +213,7 @@ func TestWaitingIsBounded(t *testing.T) {
 	r := serve(t, t.TempDir(), 2000, g, discard)
 	r.cfg.waiting = 1
 	long := func(n int) []*delivery.Record {
-		record, err := delivery.NewRecord(&capstanv1.Exchange{Id: fmt.Sprint(n), Request: &capstanv1.HttpRequest{Body: &capstanv1.Body{Content: make([]byte, 1200)}}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return []*delivery.Record{record}
+		return deliverytest.Records(t, &capstanv1.Exchange{Id: fmt.Sprint(n), Request: &capstanv1.HttpRequest{Body: &capstanv1.Body{Content: make([]byte, 1200)}}})
 	}
 	first, second := connect(t, r.address, "first"), connect(t, r.address, "second")
 	deliver(t, first, long(1))
@@ -482,10 +479,7 @@ func (failing) Close() error                                      { return nil }
 func BenchmarkRelay(b *testing.B) {
 	g := newGate(true)
 	r := serve(b, b.TempDir(), 1<<40, g, discard)
-	record, err := delivery.NewRecord(&capstanv1.Exchange{Id: "0123456789abcdef-1", Request: &capstanv1.HttpRequest{Body: &capstanv1.Body{Content: make([]byte, 2000)}}})
-	if err != nil {
-		b.Fatal(err)
-	}
+	record := deliverytest.Record(b, &capstanv1.Exchange{Id: "0123456789abcdef-1", Request: &capstanv1.HttpRequest{Body: &capstanv1.Body{Content: make([]byte, 2000)}}})
 	batch := make([]*delivery.Record, 500)
 	for i := range batch {
 		batch[i] = record

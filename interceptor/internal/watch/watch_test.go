@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"capstan/interceptor/internal/delivery"
+	"capstan/interceptor/internal/delivery/deliverytest"
 	"capstan/pkg/leaktest"
 	capstanv1 "capstan/proto/capstan/v1"
 )
@@ -19,15 +20,11 @@ func TestMain(m *testing.M) { os.Exit(leaktest.Run(m)) }
 
 func record(t testing.TB, n int) *delivery.Record {
 	t.Helper()
-	r, err := delivery.NewRecord(&capstanv1.Exchange{
+	return deliverytest.Record(t, &capstanv1.Exchange{
 		Id:       fmt.Sprint(n),
 		Request:  &capstanv1.HttpRequest{Method: "GET", Target: "/", Headers: []*capstanv1.Header{{Name: "Accept", Value: "a/b"}}},
 		Response: &capstanv1.HttpResponse{Status: uint32(200 + n%2*300)},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
 }
 
 func idOf(e Event) string {

@@ -14,17 +14,14 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"capstan/interceptor/internal/delivery"
+	"capstan/interceptor/internal/delivery/deliverytest"
 	capstanv1 "capstan/proto/capstan/v1"
 )
 
 func records(t *testing.T, from, to int) (batch []*delivery.Record) {
 	t.Helper()
 	for n := from; n < to; n++ {
-		r, err := delivery.NewRecord(&capstanv1.Exchange{Id: fmt.Sprintf("id-%05d", n)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		batch = append(batch, r)
+		batch = append(batch, deliverytest.Record(t, &capstanv1.Exchange{Id: fmt.Sprintf("id-%05d", n)}))
 	}
 	return batch
 }

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"capstan/interceptor/internal/delivery"
+	"capstan/interceptor/internal/delivery/deliverytest"
 	"capstan/interceptor/internal/sink/ndjson"
 	"capstan/pkg/leaktest"
 	capstanv1 "capstan/proto/capstan/v1"
@@ -56,18 +57,6 @@ func exchange(connection, n int) *capstanv1.Exchange {
 	return &capstanv1.Exchange{Id: fmt.Sprintf("%032x-%d", connection, n), Server: &capstanv1.Endpoint{Address: "2001:db8::1", Port: 80}}
 }
 
-func batch(t *testing.T, list ...*capstanv1.Exchange) (records []*delivery.Record) {
-	t.Helper()
-	for _, x := range list {
-		r, err := delivery.NewRecord(x)
-		if err != nil {
-			t.Fatal(err)
-		}
-		records = append(records, r)
-	}
-	return records
-}
-
 // consume returns the first n records of the topic.
 func consume(t *testing.T, c *kfake.Cluster, n int, options ...kgo.Opt) (records []*kgo.Record) {
 	t.Helper()
@@ -97,7 +86,7 @@ func TestConnectionsStayInOrder(t *testing.T) {
 			list = append(list, exchange(connection, n))
 		}
 	}
-	if err := s.Deliver(t.Context(), batch(t, list...)); err != nil {
+	if err := s.Deliver(t.Context(), deliverytest.Records(t, list...)); err != nil {
 		t.Fatal(err)
 	}
 	next, partition := map[string]int{}, map[string]int32{}
@@ -135,7 +124,7 @@ func TestFormsOfRecords(t *testing.T) {
 		} {
 			x := []*capstanv1.Exchange{exchange(1, 7), long, longer}[i]
 			before := proto.CloneOf(x)
-			k, err := c.record(batch(t, x)[0])
+			k, err := c.record(deliverytest.Records(t, x)[0])
 			if err != nil || len(k.Value) > c.MaxRecord {
 				t.Fatalf("%d bytes %v", len(k.Value), err)
 			}
@@ -191,13 +180,13 @@ func TestWhatABrokerRefuses(t *testing.T) {
 			return response, nil, true
 		})
 	}
-	records := batch(t, exchange(1, 0))
+	records := deliverytest.Records(t, exchange(1, 0))
 	refuse(kerr.MessageTooLarge.Code)
 	var reject *delivery.RejectError
 	if err := s.Deliver(t.Context(), records); !errors.As(err, &reject) || reject.Rejected != 1 {
 		t.Errorf("too large: %v", err)
 	}
-	records = append(batch(t, exchange(2, 0), exchange(2, 1)), &delivery.Record{Raw: []byte("no record")})
+	records = append(deliverytest.Records(t, exchange(2, 0), exchange(2, 1)), &delivery.Record{Raw: []byte("no record")})
 	refuse(kerr.TopicAuthorizationFailed.Code)
 	if err := s.Deliver(t.Context(), records); err == nil || errors.As(err, &reject) {
 		t.Fatalf("no right: %v", err)
@@ -216,13 +205,13 @@ func TestPasswords(t *testing.T) {
 		password := "right"
 		mechanism := SASL(m, "capstan", func() (string, error) { return password, nil })
 		s := newSink(t, Config{Brokers: c.ListenAddrs(), SASL: mechanism})
-		if err := s.Deliver(t.Context(), batch(t, exchange(1, 0))); err != nil {
+		if err := s.Deliver(t.Context(), deliverytest.Records(t, exchange(1, 0))); err != nil {
 			t.Errorf("%s: %v", m, err)
 		}
 		password = "wrong"
 		s = newSink(t, Config{Brokers: c.ListenAddrs(), SASL: mechanism})
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-		if err := s.Deliver(ctx, batch(t, exchange(1, 0))); err == nil || strings.Contains(err.Error(), password) {
+		if err := s.Deliver(ctx, deliverytest.Records(t, exchange(1, 0))); err == nil || strings.Contains(err.Error(), password) {
 			t.Errorf("%s, wrong password: %v", m, err)
 		}
 		cancel()

@@ -17,6 +17,7 @@ import (
 	grpcstatus "google.golang.org/grpc/status"
 
 	"capstan/interceptor/internal/delivery"
+	"capstan/interceptor/internal/delivery/deliverytest"
 	"capstan/interceptor/internal/sink/otlp/otlptest"
 	"capstan/pkg/leaktest"
 	capstanv1 "capstan/proto/capstan/v1"
@@ -45,18 +46,6 @@ func call(n int) *capstanv1.Exchange {
 			{Name: "Traceparent", Value: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}, {Name: "tracestate", Value: "a=b"}}},
 		Response: &capstanv1.HttpResponse{Status: 503, Version: "HTTP/1.1"},
 	}
-}
-
-func records(t *testing.T, list ...*capstanv1.Exchange) (batch []*delivery.Record) {
-	t.Helper()
-	for _, x := range list {
-		r, err := delivery.NewRecord(x)
-		if err != nil {
-			t.Fatal(err)
-		}
-		batch = append(batch, r)
-	}
-	return batch
 }
 
 func text(l []*commonpb.KeyValue) map[string]string {
@@ -188,7 +177,7 @@ func TestDelivery(t *testing.T) {
 				temporary, permanent = grpcstatus.Error(codes.Unauthenticated, ""), grpcstatus.Error(codes.InvalidArgument, "")
 			}
 			s := newSink(t, c)
-			batch := append(records(t, call(0), call(1)), &delivery.Record{Raw: []byte("no record")})
+			batch := append(deliverytest.Records(t, call(0), call(1)), &delivery.Record{Raw: []byte("no record")})
 			var reject *delivery.RejectError
 			r.Fail = []error{temporary}
 			if err := s.Deliver(t.Context(), batch); err == nil || errors.As(err, &reject) {
@@ -205,15 +194,15 @@ func TestDelivery(t *testing.T) {
 				t.Errorf("%d spans, %d metrics, header %q", len(r.Spans()), len(r.Metrics()), r.Tenant())
 			}
 			r.Fail = []error{permanent, permanent}
-			if err := s.Deliver(t.Context(), records(t, call(2), call(3))); !errors.As(err, &reject) || reject.Rejected != 2 {
+			if err := s.Deliver(t.Context(), deliverytest.Records(t, call(2), call(3))); !errors.As(err, &reject) || reject.Rejected != 2 {
 				t.Errorf("permanent: %v", err)
 			}
 			r.Reject = 1
-			if err := s.Deliver(t.Context(), records(t, call(4), call(5))); !errors.As(err, &reject) || reject.Rejected != 1 {
+			if err := s.Deliver(t.Context(), deliverytest.Records(t, call(4), call(5))); !errors.As(err, &reject) || reject.Rejected != 1 {
 				t.Errorf("partial: %v", err)
 			}
 			r.Reject = 0
-			if err := s.Deliver(t.Context(), records(t, call(6))); err != nil {
+			if err := s.Deliver(t.Context(), deliverytest.Records(t, call(6))); err != nil {
 				t.Error(err)
 			}
 			if err := s.Deliver(t.Context(), []*delivery.Record{{Raw: []byte("x")}}); !errors.As(err, &reject) {
