@@ -49,7 +49,7 @@ func serveKernel(t *testing.T) (address string, stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- d.Serve(ctx) }() // ended by stop
-	return d.Addrs()[0].String(), func() {
+	return d.listeners[0].Addr().String(), func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)

@@ -135,7 +135,7 @@ func serveWith(t *testing.T, r resolver, args ...string) *testDaemon {
 	if err := d.Listen(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
-	d.address = d.Addrs()[len(d.Addrs())-1].String()
+	d.address = d.listeners[len(d.listeners)-1].Addr().String()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- d.Serve(ctx) }()
@@ -470,7 +470,7 @@ func TestListenFailures(t *testing.T) {
 	}
 	// IPv6 is left, and open to everybody.
 	d, log, err := listen("-n", "-p", port)
-	if err != nil || len(d.Addrs()) != 1 || !strings.Contains(log, "Can't listen") || !strings.Contains(log, "ANYONE") {
+	if err != nil || len(d.listeners) != 1 || !strings.Contains(log, "Can't listen") || !strings.Contains(log, "ANYONE") {
 		t.Errorf("%v: %s", err, log)
 	}
 	if _, log, err := listen("-n", "-b", "127.0.0.1", "-p", "0"); err != nil || strings.Contains(log, "ANYONE") {

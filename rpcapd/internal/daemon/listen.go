@@ -147,15 +147,6 @@ func (d *Daemon) warnOpen() {
 	}
 }
 
-// Addrs returns the addresses that are listened on.
-func (d *Daemon) Addrs() []net.Addr {
-	addrs := make([]net.Addr, len(d.listeners))
-	for i, l := range d.listeners {
-		addrs[i] = l.Addr()
-	}
-	return addrs
-}
-
 // Close closes the listeners, which Serve does by itself in the end: it is for
 // those who can't get that far. A unix socket's file goes with its listener.
 func (d *Daemon) Close() {
