@@ -126,8 +126,8 @@ func TestOutboxWritesInParts(t *testing.T) {
 		for _, piece := range [][]byte{rest[:len(rest)/2], rest[len(rest)/2:]} {
 			o.refer(piece)
 		}
-		received := make(chan []byte)
-		go func() { // ended by server.Close
+		received := make(chan []byte, 1)
+		go func() { // ended by server.Close, or the client's at the end of the test
 			got, _ := io.ReadAll(client)
 			received <- got
 		}()
