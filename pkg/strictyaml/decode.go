@@ -47,9 +47,6 @@ func Fields(t reflect.Type) (byName map[string]int, names []string) {
 }
 
 func (r *Reader) value(n *Node, v reflect.Value, at, enum string) {
-	if _, known := r.lines[at]; !known && at != "" {
-		r.lines[at] = n.Line
-	}
 	if v.Kind() == reflect.Pointer {
 		v.Set(reflect.New(v.Type().Elem()))
 		if d, ok := v.Interface().(Defaulter); ok {

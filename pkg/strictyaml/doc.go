@@ -7,6 +7,6 @@
 //
 //	c.yaml:3: sinks[0].file.pth: no such key; did you mean path?
 //
-// [Decode] fills Go values by their tags. Who needs more than that walks the nodes:
+// [Reader.Decode] fills Go values by their tags. Who needs more than that walks the nodes:
 // [Reader.Mapping], [Reader.List] and [Reader.Scalar] check what Decode does.
 package strictyaml
