@@ -61,7 +61,7 @@ var rooms = []room{
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/prometheus/client_golang...", "golang.org/x/time/rate", "google.golang.org/grpc..."}, "receives, keeps, forwards"},
 	{"capstan/interceptor/internal/collector", []string{"capstan/interceptor/internal/delivery", "capstan/interceptor/internal/egress",
 		"capstan/interceptor/internal/tlsconf", "capstan/proto/...", "github.com/spf13/pflag", "google.golang.org/grpc...", "google.golang.org/protobuf/proto"}, "both sides of one service"},
-	{"capstan/interceptor/internal/config", []string{"capstan/interceptor/internal/rules", "capstan/pkg/strictyaml", "go.yaml.in/yaml/v3"}, "the file, whose options are the command's; yaml.v3 writes one"},
+	{"capstan/interceptor/internal/config", []string{"capstan/interceptor/internal/rules", "capstan/pkg/smallfile", "capstan/pkg/strictyaml", "go.yaml.in/yaml/v3"}, "the file, whose options are the command's; yaml.v3 writes one"},
 	{"capstan/interceptor/internal/rules", []string{"capstan/proto/..."}, "which records leave"},
 	{"capstan/interceptor/internal/own", []string{"capstan/proto/..."}, "which connections are the sinks'"},
 	{"capstan/interceptor/internal/memlimit", nil, "what the control group says"},

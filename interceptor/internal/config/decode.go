@@ -1,21 +1,14 @@
 package config
 
 import (
-	"io"
-	"os"
-
+	"capstan/pkg/smallfile"
 	"capstan/pkg/strictyaml"
 )
 
 // Load reads a file that may set options. The error tells everything that is
 // wrong, each with file, line and key.
 func Load(file string, options []Option) (*File, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, strictyaml.MaxLen+1))
+	text, err := smallfile.Read(file, strictyaml.MaxLen)
 	if err != nil {
 		return nil, err
 	}
