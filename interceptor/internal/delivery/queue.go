@@ -121,9 +121,12 @@ type Stats struct {
 	MaxSpoolBytes int64 // 0 without a spool
 }
 
+// Lost is how many records the sink will never have.
+func (s *Stats) Lost() uint64 { return s.Dropped + s.Shed + s.Rejected + s.SpoolFull + s.SpoolLost }
+
 // Balanced reports whether the equation holds.
 func (s *Stats) Balanced() bool {
-	return s.Accepted+s.Recovered == s.Delivered+s.Dropped+s.Shed+s.Rejected+s.SpoolFull+s.SpoolLost+s.Queued+s.Spooled
+	return s.Accepted+s.Recovered == s.Delivered+s.Lost()+s.Queued+s.Spooled
 }
 
 // followedBy returns the counters of two queues of one name, of which next

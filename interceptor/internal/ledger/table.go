@@ -130,7 +130,7 @@ func StatusLine(ledgers []Ledger, out Output) string {
 		figures.Count(frames), figures.Count(lost), figures.Count(active[engine.HTTP1]), figures.Count(active[engine.TLS]), figures.Count(active[engine.HTTP2]),
 		figures.Count(active[engine.Unknown]), figures.Count(active[engine.Undecided]), figures.Size(gaps), figures.Count(out.Passed))
 	for i := range out.Sinks {
-		if s := &out.Sinks[i]; s.Failing || s.Dropped+s.Shed+s.SpoolFull+s.SpoolLost+s.Rejected > 0 {
+		if s := &out.Sinks[i]; s.Failing || s.Lost() > 0 {
 			fmt.Fprintf(&b, "; sink %s: %s", s.Name, sinkState(s))
 		}
 	}
@@ -153,7 +153,7 @@ func StatusLine(ledgers []Ledger, out Output) string {
 
 // sinkState tells what is wrong with a sink.
 func sinkState(s *delivery.SinkStats) string {
-	state := fmt.Sprintf("%s waiting, %s lost", figures.Count(s.Queued+s.Spooled), figures.Count(s.Dropped+s.Shed+s.SpoolFull+s.SpoolLost+s.Rejected))
+	state := fmt.Sprintf("%s waiting, %s lost", figures.Count(s.Queued+s.Spooled), figures.Count(s.Lost()))
 	if s.Failing {
 		state = "fails, " + state
 	}
