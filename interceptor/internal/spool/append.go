@@ -6,6 +6,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"capstan/interceptor/internal/durable"
 )
 
 // Append appends records in order, all of them or none. When it returns nil
@@ -197,7 +199,7 @@ func (s *Spool) begin() error {
 	if err != nil {
 		return err
 	}
-	if err := syncDir(s.dir); err != nil {
+	if err := durable.SyncDir(s.dir); err != nil {
 		f.Close()
 		return err
 	}

@@ -248,12 +248,4 @@ func (s *Spool) path(first uint64) string {
 	return filepath.Join(s.dir, fmt.Sprintf("%016x.spool", first))
 }
 
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
 var _ io.Closer = (*Spool)(nil)

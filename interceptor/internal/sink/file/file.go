@@ -21,6 +21,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"capstan/interceptor/internal/delivery"
+	"capstan/interceptor/internal/durable"
 	"capstan/interceptor/internal/sink/ndjson"
 )
 
@@ -36,7 +37,8 @@ type Config struct {
 	Keep int
 	// Compress writes zstd; the extension .zst is the caller's to give.
 	Compress bool
-	// Sync has records on disk before they count as delivered.
+	// Sync has records, and the names of their files, on disk before they count
+	// as delivered.
 	Sync bool
 }
 
@@ -44,13 +46,14 @@ const defaultMaxBytes = 100 << 20
 
 // Sink writes records to files. It implements delivery.Sink.
 type Sink struct {
-	cfg   Config
-	now   func() time.Time
-	file  *os.File
-	zstd  *zstd.Encoder
-	size  int64 // of the file
-	began time.Time
-	line  []byte
+	cfg     Config
+	now     func() time.Time
+	syncDir func(dir string) error
+	file    *os.File
+	zstd    *zstd.Encoder
+	size    int64 // of the file
+	began   time.Time
+	line    []byte
 }
 
 // New opens the file. One that is there already is continued, unless it is
@@ -59,7 +62,10 @@ func New(c Config) (*Sink, error) {
 	if c.MaxBytes <= 0 {
 		c.MaxBytes = defaultMaxBytes
 	}
-	s := &Sink{cfg: c, now: time.Now}
+	s := &Sink{cfg: c, now: time.Now, syncDir: durable.SyncDir}
+	if !c.Sync {
+		s.syncDir = func(string) error { return nil }
+	}
 	if c.Compress {
 		if _, err := os.Stat(c.Path); err == nil {
 			if err := s.rename(s.now()); err != nil {
@@ -76,6 +82,9 @@ func (s *Sink) open() error {
 		return fmt.Errorf("records: %w", err)
 	}
 	size, err := mendEnd(f, s.cfg.Compress)
+	if err == nil {
+		err = s.syncDir(s.dir())
+	}
 	if err != nil {
 		f.Close()
 		return fmt.Errorf("records: %w", err)
@@ -210,19 +219,24 @@ const stamp = "20060102T150405.000000000Z"
 func (s *Sink) rename(began time.Time) error {
 	for ; ; began = began.Add(1) {
 		to := s.before() + began.UTC().Format(stamp) + s.after()
-		err := os.Link(s.cfg.Path, to)
-		if errors.Is(err, os.ErrExist) {
+		switch err := os.Link(s.cfg.Path, to); {
+		case errors.Is(err, os.ErrExist):
 			continue
+		case err != nil:
+			return fmt.Errorf("records: rotate: %w", err)
 		}
+		err := s.syncDir(s.dir()) // before the other name is gone
 		if err == nil {
 			err = os.Remove(s.cfg.Path)
 		}
 		if err != nil {
-			return fmt.Errorf("records: rotate: %w", err)
+			return fmt.Errorf("records: rotate: %w", errors.Join(err, os.Remove(to)))
 		}
 		return nil
 	}
 }
+
+func (s *Sink) dir() string { return filepath.Dir(s.cfg.Path) }
 
 // before and after are the parts of a full file's name around the stamp.
 func (s *Sink) before() string {
@@ -242,7 +256,7 @@ func (s *Sink) removeOld() error {
 	if s.cfg.Keep <= 0 {
 		return nil
 	}
-	entries, err := os.ReadDir(filepath.Dir(s.cfg.Path))
+	entries, err := os.ReadDir(s.dir())
 	if err != nil {
 		return fmt.Errorf("records: %w", err)
 	}
@@ -256,7 +270,7 @@ func (s *Sink) removeOld() error {
 	}
 	slices.Sort(full)
 	for len(full) > s.cfg.Keep {
-		if err := os.Remove(filepath.Join(filepath.Dir(s.cfg.Path), full[0])); err != nil {
+		if err := os.Remove(filepath.Join(s.dir(), full[0])); err != nil {
 			return fmt.Errorf("records: %w", err)
 		}
 		full = full[1:]

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -177,6 +178,47 @@ func TestRejectAndFailure(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, ids := contents(t, dir); len(ids) != 2 {
+		t.Errorf("%q", ids)
+	}
+}
+
+// TestNamesAreOnDisk: with Sync no record counts as delivered before its file has
+// its name on disk, and a full file has its new name there before the old is gone.
+func TestNamesAreOnDisk(t *testing.T) {
+	dir := t.TempDir()
+	s, err := New(Config{Path: filepath.Join(dir, "r.ndjson"), MaxBytes: 1, Sync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var synced []string // the names that were there each time
+	broken := errors.New("broken")
+	var fail error
+	s.syncDir = func(d string) error {
+		names, _ := contents(t, d)
+		synced = append(synced, strings.Join(names, " "))
+		return fail
+	}
+	deliver(t, s, records(t, 0, 1))
+	names, _ := contents(t, dir)
+	if want := []string{names[0] + " r.ndjson", names[0] + " r.ndjson"}; len(names) != 2 || !slices.Equal(synced, want) {
+		t.Errorf("%q, want %q", synced, want)
+	}
+	fail = broken
+	if err := s.Deliver(t.Context(), records(t, 1, 2)); !errors.Is(err, broken) {
+		t.Errorf("not renamed: %v", err)
+	}
+	if now, _ := contents(t, dir); !slices.Equal(now, names) {
+		t.Errorf("%q, want %q", now, names)
+	}
+	if err := s.Deliver(t.Context(), records(t, 2, 3)); !errors.Is(err, broken) {
+		t.Errorf("not opened: %v", err)
+	}
+	fail = nil
+	deliver(t, s, records(t, 2, 3))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, ids := contents(t, dir); fmt.Sprint(ids) != "[00000 00001 00002]" {
 		t.Errorf("%q", ids)
 	}
 }
