@@ -66,7 +66,7 @@ func (d Direction) String() string {
 // soon as the capture has ended.
 type Stats struct {
 	Seen        uint64 // frames that reached the capture point
-	Excluded    uint64 // left out by rule: own data connections, direction, loopback's second copy
+	Excluded    uint64 // left out by rule: own data connections, loopback's second copy, what the device's parameters leave out
 	Filtered    uint64 // refused by the client's filter
 	Sampled     uint64 // accepted by the client's filter, left out by its sampling
 	Dropped     uint64 // matched, but lost since the ring was full
