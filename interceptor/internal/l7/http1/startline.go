@@ -28,6 +28,11 @@ type requestLine struct {
 // known to forgive, and marks it malformed: a misspelt version, a missing one
 // behind a known method, a missing target, white space in the target, repeated spaces.
 func (l *requestLine) parse(line []byte) (ok bool) {
+	return l.parseUsual(line) || l.parseAny(line)
+}
+
+// parseAny is parse for all lines.
+func (l *requestLine) parseAny(line []byte) (ok bool) {
 	*l = requestLine{}
 	l.methodEnd = bytes.IndexByte(line, ' ')
 	if l.methodEnd < 1 || l.methodEnd > maxMethodLen || !isToken(line[:l.methodEnd]) {
@@ -69,6 +74,24 @@ func (l *requestLine) parse(line []byte) (ok bool) {
 	if l.targetStart == l.targetEnd || !isTarget(line[l.targetStart:l.targetEnd]) {
 		l.malformed = true
 	}
+	return true
+}
+
+// parseUsual takes a line as nearly everybody sends it: parse finds the same in it.
+func (l *requestLine) parseUsual(line []byte) (ok bool) {
+	const end = " HTTP/1.1"
+	targetEnd := len(line) - len(end)
+	if targetEnd < 0 || string(line[targetEnd:]) != end {
+		return false
+	}
+	n := 0
+	for n < min(targetEnd, maxMethodLen) && tchar[line[n]] {
+		n++
+	}
+	if n == 0 || n+1 >= targetEnd || line[n] != ' ' || !isTarget(line[n+1:targetEnd]) {
+		return false
+	}
+	*l = requestLine{methodEnd: n, targetStart: n + 1, targetEnd: targetEnd, versionStart: targetEnd + 1, versionEnd: len(line)}
 	return true
 }
 
