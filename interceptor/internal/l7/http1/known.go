@@ -19,7 +19,18 @@ type knownLines struct {
 	lines []knownLine // by place, nil until one is met
 	met   []uint16    // by place, of the hash of the line met last that isn't stored
 	first [2]followers
+
+	statuses [knownStatuses]knownStatus
 }
+
+// knownStatus is a status line that the usual section came behind.
+type knownStatus struct {
+	text string // with CR and LF
+	line statusLine
+}
+
+// knownStatuses is how many status lines are remembered.
+const knownStatuses = 16
 
 // knownLine is a line that there is nothing to say against.
 type knownLine struct {
@@ -44,7 +55,25 @@ const (
 func newKnownLines() knownLines { return knownLines{seed: maphash.MakeSeed()} }
 
 // release forgets all lines.
-func (k *knownLines) release() { k.lines, k.met = nil, nil }
+func (k *knownLines) release() {
+	k.lines, k.met = nil, nil
+	clear(k.statuses[:])
+}
+
+// status returns where the status line is, or may be, that b starts with, nil if
+// that is too short. The codes in use differ in their first and last digits.
+func (k *knownLines) status(b []byte) *knownStatus {
+	const code = len("HTTP/1.1 ")
+	if len(b) < code+3 {
+		return nil
+	}
+	return &k.statuses[(b[code]<<2^b[code+2])%knownStatuses]
+}
+
+// starts reports whether b starts with s.
+func (s *knownStatus) starts(b []byte) bool {
+	return s.text != "" && len(b) > len(s.text) && string(b[:len(s.text)]) == s.text
+}
 
 // place is where a section has got to.
 type place struct {
@@ -162,8 +191,40 @@ func (h *half) usualSection(b []byte, from int) (end int) {
 		}
 	}
 	h.frame, h.kept = frame, true
-	h.keepHead(s.text.String(b[:from]), room.of(n), true)
+	h.keepHead(h.startText(b[:from]), room.of(n), true)
 	return at + len(lineEnd)
+}
+
+// knownStatus starts a response, and reads its section as usualSection does, if it
+// starts with a status line that is known. If that returns -1, scan goes on with
+// what is behind the line.
+func (h *half) knownStatus(b []byte) (end int) {
+	k := h.c.shared.known.status(b)
+	if k == nil || !k.starts(b) {
+		return -1
+	}
+	n := len(k.text)
+	h.status, h.lined = k.line, true
+	h.census = census{controls: len(lineEnd)}
+	h.scanned, h.lineStart, h.ends = n, n, append(h.ends, uint32(n))
+	h.beginResponse()
+	return h.usualSection(b, n)
+}
+
+// startText returns a start line as a string, of which status lines are few.
+func (h *half) startText(line []byte) string {
+	s := h.c.shared
+	if h.request {
+		return s.text.String(line)
+	}
+	k := s.known.status(line)
+	if k == nil || len(line) > maxKnownLen {
+		return s.text.String(line)
+	}
+	if k.text != string(line) {
+		*k = knownStatus{string(line), h.status}
+	}
+	return k.text
 }
 
 // lineEnd is how a line has to end.
