@@ -1,9 +1,7 @@
 package har
 
 import (
-	"bytes"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"math"
 	"net/netip"
@@ -117,42 +115,18 @@ func checkEntry(e *entry) error {
 	return nil
 }
 
-// written returns the archive of records, as JSON has it.
-func written(t testing.TB, records ...*capstanv1.Exchange) (any, []entry) {
-	t.Helper()
-	var b bytes.Buffer
-	w := New(&b, "v1")
-	for _, x := range records {
-		if err := w.Write(x); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	var v any
-	var a struct{ Log struct{ Entries []entry } }
-	if err := json.Unmarshal(b.Bytes(), &v); err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(b.Bytes(), &a); err != nil {
-		t.Fatal(err)
-	}
-	return v, a.Log.Entries
-}
-
 func checkArchive(t testing.TB, records ...*capstanv1.Exchange) []entry {
 	t.Helper()
-	v, entries := written(t, records...)
+	v, a := archive(t, records...)
 	if err := check(v, "archive", ""); err != nil {
 		t.Error(err)
 	}
-	for i := range entries {
-		if err := checkEntry(&entries[i]); err != nil {
+	for i := range a.Entries {
+		if err := checkEntry(&a.Entries[i]); err != nil {
 			t.Errorf("entry %d: %v", i, err)
 		}
 	}
-	return entries
+	return a.Entries
 }
 
 // TestArchiveIsHAR12: records of each protocol, with all that they may have and
@@ -211,7 +185,7 @@ func TestCheckFindsMistakes(t *testing.T) {
 		func(e map[string]any) { e["request"].(map[string]any)["headers"] = []any{map[string]any{"name": "a"}} },
 		func(e map[string]any) { e["response"].(map[string]any)["cookies"] = nil },
 	} {
-		v, _ := written(t, &capstanv1.Exchange{Request: &capstanv1.HttpRequest{}})
+		v, _ := archive(t, &capstanv1.Exchange{Request: &capstanv1.HttpRequest{}})
 		mistake(v.(map[string]any)["log"].(map[string]any)["entries"].([]any)[0].(map[string]any))
 		if check(v, "archive", "") == nil {
 			t.Error("a mistake is not found")
