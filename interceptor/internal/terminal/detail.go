@@ -143,12 +143,11 @@ func (d *details) grpc(g *capstanv1.Grpc) {
 	d.title("gRPC")
 	d.field("service", g.GetService())
 	d.field("method", g.GetMethod())
-	switch {
-	case !g.GetStatusKnown():
-		d.field("status", "not seen")
-	default:
-		d.field("status", strings.TrimSpace(fmt.Sprintf("%d %s %s", g.GetStatus(), codes.Code(g.GetStatus()), g.GetStatusMessage())))
+	status := "not seen"
+	if g.GetStatusKnown() {
+		status = strings.TrimSpace(fmt.Sprintf("%d %s %s", g.GetStatus(), codes.Code(g.GetStatus()), g.GetStatusMessage()))
 	}
+	d.field("status", status)
 	if g.GetTimeoutNs() != 0 {
 		d.field("deadline", time.Duration(g.GetTimeoutNs()).String())
 	}
