@@ -17,7 +17,7 @@ func (h *half) bodyRecord() *capstanv1.Body {
 // startBody goes to the body that a header section announced.
 func (h *half) startBody(kind bodyKind) {
 	h.beginCall()
-	h.keep = h.c.shared.rec.BodyLimit() > 0
+	h.keep = true
 	switch kind {
 	case bodyNone:
 		h.endMessage(true)
