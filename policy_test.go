@@ -84,7 +84,7 @@ var rooms = []room{
 		"undoes content codings; klauspost/compress has gzip, deflate and zstd, all faster than the standard library's, andybalholm/brotli the only brotli without cgo"},
 	{"capstan/interceptor/internal/l7/websocket", []string{"capstan/interceptor/internal/exchange", "capstan/pkg/flow", "capstan/pkg/reassembly", "capstan/proto/...",
 		"github.com/klauspost/compress/flate"}, "inflates messages as content does"},
-	{"capstan/interceptor/internal/l7/tls", []string{"capstan/interceptor/internal/exchange", "capstan/pkg/flow", "capstan/pkg/reassembly", "capstan/proto/...",
+	{"capstan/interceptor/internal/l7/tls", []string{"capstan/interceptor/internal/exchange", "capstan/interceptor/internal/l7/opaque", "capstan/pkg/flow", "capstan/pkg/reassembly", "capstan/proto/...",
 		"golang.org/x/crypto/cryptobyte"}, "reads hellos; cryptobyte checks every length"},
 	{"capstan/interceptor/internal/exchange/exchangetest", []string{"capstan/proto/...", "google.golang.org/protobuf/..."}, "keeps records for tests"},
 	{"capstan/interceptor/internal/exchange", []string{"capstan/interceptor/internal/arena", "capstan/interceptor/internal/content", "capstan/pkg/flow", "capstan/pkg/reassembly", "capstan/proto/..."}, "builds the record"},

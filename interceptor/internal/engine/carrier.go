@@ -30,6 +30,8 @@ type carrier struct {
 	// lenient: the start was not seen, so bytes that make no sense may be the
 	// middle of a message and a start may still come.
 	lenient bool
+	// reversed: the end that was connected to sends the requests.
+	reversed bool
 	// strange tells, by direction, that the first bytes were those of no known
 	// protocol. The other end may know better what it answers.
 	strange [2]bool
@@ -91,9 +93,22 @@ func (c *carrier) decide(d flow.Direction, chunk reassembly.Chunk) {
 	case protocol == Unknown:
 		c.become(protocol)
 	default:
+		c.reversed = c.asks(d, whole)
 		c.become(protocol)
 		c.Data(d, chunk)
 	}
+}
+
+// asks reports whether b, the first bytes of the end that was connected to, are a
+// request while the other end has said nothing: who keeps a connection open to
+// be asked over it, as a service behind a firewall, answers there.
+func (c *carrier) asks(d flow.Direction, b []byte) bool {
+	if c.lenient || c.named != nil || !c.conn.ClientKnown || d == c.conn.Client || len(c.prefix(d.Reverse(), nil)) > 0 {
+		return false
+	}
+	request, _ := http1.LooksLikeRequest(b)
+	preface, _ := http2.LooksLikePreface(b)
+	return request || preface
 }
 
 // count returns who counts what makes no sense so far.
@@ -167,7 +182,11 @@ func (c *carrier) become(p Protocol) {
 	case HTTP1:
 		c.parser = c.becomeHTTP1()
 	case HTTP2:
-		c.parser = http2.New(&s.cfg.HTTP2, conn, s.recorder, c.named)
+		parser := http2.New(&s.cfg.HTTP2, conn, s.recorder, c.named)
+		if c.reversed {
+			parser.Reverse()
+		}
+		c.parser = parser
 	case TLS:
 		if !s.cfg.NoConnectionRecords {
 			c.parser = tls.New(conn, s.recorder, c.named)
@@ -200,6 +219,9 @@ func (c *carrier) becomeHTTP1() reassembly.Handler {
 		return parser
 	}
 	x := s.newHTTP(c)
+	if c.reversed {
+		x.Conn.Reverse()
+	}
 	c.conn.Handler, c.replaced = x, true
 	return &x.Conn // the bytes held, and those in hand, are counted
 }

@@ -1223,7 +1223,8 @@ type Connection struct {
 	Server *Traffic               `protobuf:"bytes,2,opt,name=server,proto3" json:"server,omitempty"`
 	Close  Close                  `protobuf:"varint,3,opt,name=close,proto3,enum=capstan.v1.Close" json:"close,omitempty"`
 	// What the first bytes look like, those of the end that spoke first: "text",
-	// "binary", or the protocol where they name it, such as "ssh". Not trusted:
+	// "binary", or the protocol where they name it, such as "ssh". Of TLS, those of
+	// the server, if it answers a ClientHello with something else. Not trusted:
 	// anybody can send them.
 	LooksLike string `protobuf:"bytes,4,opt,name=looks_like,json=looksLike,proto3" json:"looks_like,omitempty"`
 	// Whether it began before the capture did, so that its first bytes are not

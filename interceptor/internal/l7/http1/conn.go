@@ -57,6 +57,10 @@ func (c *Conn) setClient(d flow.Direction) {
 	c.half[d.Reverse()].request = false
 }
 
+// Reverse tells that the end that was connected to sends the requests. It is
+// called before any Data.
+func (c *Conn) Reverse() { c.setClient(c.client.Reverse()) }
+
 func (c *Conn) clientHalf() *half { return &c.half[c.client] }
 func (c *Conn) serverHalf() *half { return &c.half[c.client.Reverse()] }
 

@@ -51,6 +51,17 @@ func TestMidstreamFirstPairIsWithheldUntilConfirmed(t *testing.T) {
 	h.gap(fromServer, 10)
 	expect(t, h.close(reassembly.CloseFIN), q, r)
 
+	// The first byte of the client was a keep-alive probe's: also nothing.
+	joined := func(before string) *harness {
+		h := midstream(t)
+		h.chunk(fromClient, []byte(before), -1)
+		h.client(get(1))
+		h.server(ok("a"))
+		return h
+	}
+	expect(t, joined("\x00").close(reassembly.CloseEndOfCapture), "GET /1 0 > 200 1 capture_ended")
+	expect(t, joined("\x00\x00").close(reassembly.CloseEndOfCapture), q, r) // that was something
+
 	h = midstream(t) // the server closes after one response, the client had not asked for that
 	h.client(get(1))
 	h.server("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\na")

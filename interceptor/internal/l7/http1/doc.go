@@ -17,7 +17,8 @@
 // shows at the start of a segment (see [LooksLikeRequest]). Each time that
 // happens a new epoch of the half begins.
 //
-// Without a handshake the roles come from the content: whoever sends a request
+// The end that connected is the client, unless the other one speaks first and
+// sends a request. Without a handshake the roles come from the content: whoever sends a request
 // line first is the client. A connection joined in the middle of a body that
 // holds a request line at the start of a segment can be read the wrong way
 // round; its records then have one half each.

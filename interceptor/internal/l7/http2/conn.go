@@ -82,6 +82,15 @@ func (c *Conn) setClient(d flow.Direction) {
 	}
 }
 
+// Reverse tells that the end that was connected to sends the client's preface. It is
+// called before any Data.
+func (c *Conn) Reverse() {
+	for d := range c.half {
+		c.half[d].state = statePreface
+	}
+	c.setClient(c.client.Reverse())
+}
+
 func (c *Conn) roleOf(d flow.Direction) role {
 	switch {
 	case !c.rolesKnown:

@@ -25,6 +25,7 @@ var banners = []banner{
 	{"+OK", false, "pop3"},
 	{"* OK", false, "imap"},
 	{"RFB 00", false, "vnc"},
+	{"HTTP/1.", false, "http"},
 	{"\x05\x01\x00", true, "socks5"},
 	{"\x03\x00\x00", true, "rdp"},
 	{"*1\r\n$", true, "redis"},
@@ -37,8 +38,9 @@ var banners = []banner{
 	{"\x00\x00\x00\x08\x04\xd2\x16\x2f", true, "postgresql"}, // asks for TLS
 }
 
-// looksLike names what begins with b: a protocol, else text or binary.
-func looksLike(b []byte, fromClient bool) string {
+// LooksLike names what begins with b: a protocol, else text or binary.
+func LooksLike(b []byte, fromClient bool) string {
+	b = b[:min(len(b), prefixLen)]
 	if len(b) == 0 {
 		return ""
 	}

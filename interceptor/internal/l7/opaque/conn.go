@@ -60,7 +60,7 @@ func (c *Conn) Close(_ int64, r reassembly.CloseReason) {
 		client = c.spoke // nobody knows better
 	}
 	x := c.tally.Record(capstanv1.Protocol_PROTOCOL_OTHER, c.conn, client, r)
-	x.Connection.LooksLike = looksLike(c.prefix[:c.have], c.spoke == client)
+	x.Connection.LooksLike = LooksLike(c.prefix[:c.have], c.spoke == client)
 	if c.named == nil {
 		c.named = exchange.NewConnection(c.conn, client)
 	}

@@ -60,7 +60,7 @@ func TestLooksLike(t *testing.T) {
 		{"no character \xff...", true, "binary"},
 		{"\x00\x01\x02", false, "binary"},
 	} {
-		if got := looksLike([]byte(tt.bytes), tt.fromClient); got != tt.want {
+		if got := LooksLike([]byte(tt.bytes), tt.fromClient); got != tt.want {
 			t.Errorf("%q: %q, want %q", tt.bytes, got, tt.want)
 		}
 	}

@@ -2,6 +2,7 @@ package tls
 
 import (
 	"capstan/interceptor/internal/exchange"
+	"capstan/interceptor/internal/l7/opaque"
 	"capstan/pkg/flow"
 	"capstan/pkg/reassembly"
 	capstanv1 "capstan/proto/capstan/v1"
@@ -20,6 +21,7 @@ type Conn struct {
 	half       [2]half
 	tally      exchange.Tally
 	record     capstanv1.Tls
+	answer     string // what answered the hello, if that is no TLS
 }
 
 var _ reassembly.Handler = (*Conn)(nil)
@@ -33,13 +35,26 @@ func New(conn *reassembly.Conn, rec *exchange.Recorder, named *exchange.Connecti
 // Data takes the next bytes of direction d.
 func (c *Conn) Data(d flow.Direction, ch reassembly.Chunk) {
 	c.tally.Data(d, &ch)
+	if h := &c.half[d]; !h.spoke {
+		h.spoke = true
+		c.first(d, ch.Bytes)
+	}
 	c.half[d].data(c, d, ch.Bytes)
+}
+
+// first takes what a direction begins with. A server that does not expect TLS
+// answers in its own protocol.
+func (c *Conn) first(d flow.Direction, b []byte) {
+	if record, more := LooksLikeRecord(b); !record && !more && c.record.ClientHello && d != c.client {
+		c.answer = opaque.LooksLike(b, false)
+	}
 }
 
 // Gap takes the news that bytes of direction d were not captured. What is in the
 // clear is at the beginning: where some of it is missing, no more is looked for.
 func (c *Conn) Gap(d flow.Direction, g reassembly.Gap) {
 	c.tally.Gap(d, &g)
+	c.half[d].spoke = true
 	c.half[d].blind()
 }
 
@@ -53,7 +68,7 @@ func (c *Conn) Close(_ int64, r reassembly.CloseReason) {
 	}
 	c.closed = true
 	x := c.tally.Record(capstanv1.Protocol_PROTOCOL_TLS, c.conn, c.client, r)
-	x.Tls = &c.record
+	x.Tls, x.Connection.LooksLike = &c.record, c.answer
 	for d := range c.half {
 		c.record.EncryptedBytes += c.half[d].encrypted
 	}

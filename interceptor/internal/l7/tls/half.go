@@ -10,6 +10,7 @@ const maxHelloLen = 16 << 10
 // is counted only.
 type half struct {
 	state   state
+	spoke   bool // its first bytes were seen, or will not be
 	header  [recordHeaderLen]byte
 	have    int    // of header
 	left    int    // of the record in hand

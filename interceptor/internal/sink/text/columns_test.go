@@ -28,6 +28,8 @@ func TestColumns(t *testing.T) {
 			"22:13:20.123 404          1µs – – –/0 B 10.0.0.2:4711 → [2001:db8::1]:80\n"},
 		{&capstanv1.Exchange{Protocol: capstanv1.Protocol_PROTOCOL_OTHER, Connection: &capstanv1.Connection{LooksLike: "ssh", Close: capstanv1.Close_CLOSE_FIN}},
 			"22:13:20.123               0s TCP ssh fin 0 B/0 B 10.0.0.2:4711 → [2001:db8::1]:80\n"},
+		{&capstanv1.Exchange{Protocol: capstanv1.Protocol_PROTOCOL_TLS, Tls: &capstanv1.Tls{ServerName: "shop"}, Connection: &capstanv1.Connection{LooksLike: "http", Close: capstanv1.Close_CLOSE_FIN}},
+			"22:13:20.123               0s TLS shop answer=http fin 0 B/0 B 10.0.0.2:4711 → [2001:db8::1]:80\n"},
 	} {
 		if got := string(Encoder{Columns: true, Location: time.UTC}.Append(nil, ends(tt.x))); got != tt.want {
 			t.Errorf("got\n%swant\n%s", got, tt.want)

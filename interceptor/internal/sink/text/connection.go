@@ -17,6 +17,9 @@ func (e Encoder) appendConnection(dst []byte, x *capstanv1.Exchange) []byte {
 	switch {
 	case x.GetTls() != nil:
 		dst = appendTLS(dst, x.GetTls())
+		if c.GetLooksLike() != "" {
+			dst = appendSafe(append(dst, " answer="...), c.GetLooksLike())
+		}
 	case x.GetWebsocket() != nil:
 		dst = appendWebSocket(dst, x.GetWebsocket())
 	case c.GetLooksLike() != "":
