@@ -65,14 +65,11 @@ func (a *Assembler) CloseAll(time int64, r CloseReason) {
 			a.due = append(a.due, c)
 		}
 	}
-	a.each(func(c *connection) {
-		a.close(c, time, r)
-		if c.state == stateLingering {
-			a.forget(c)
-		}
-	})
-	a.forgetLingering()
+	a.each(func(c *connection) { a.close(c, time, r) })
 	a.due = nil // as large as the table was
+	// All that is left lingers, and needs no order to go in.
+	a.conns = newTable()
+	a.lists[listLingering] = newAgeList(a.cfg.Linger)
 }
 
 // Stats returns the counters as they stand.

@@ -26,13 +26,13 @@ type connection struct {
 	list        listKind       // that it is in
 	half        [2]half
 
-	born     uint64 // number of the instant of the first segment
-	last     int64  // assembler time of the last segment
-	lastTime int64  // that segment's own time
+	last     int64 // assembler time of the last segment
+	lastTime int64 // that segment's own time
+	settled  int64 // until then activity does not change the place in the list
 
-	// Place in one of the assembler's age lists.
-	prev, next *connection
-	settled    int64 // until then activity does not change the place
+	// What is from here on most segments don't touch.
+	born       uint64      // number of the instant of the first segment
+	prev, next *connection // in the list
 }
 
 // half is one direction of a connection. Offsets are 64 bit and count from the
