@@ -1,7 +1,6 @@
 package capfile
 
 import (
-	"encoding/binary"
 	"io"
 
 	"capstan/pkg/capture"
@@ -23,19 +22,19 @@ func isPcapMagic(m uint32) bool { return m == pcapMicros || m == pcapNanos || m 
 // pcap reads the classic format.
 type pcap struct {
 	in        *input
-	order     binary.ByteOrder
+	order     byteOrder
 	nanos     int64 // per unit of the record's fraction field
 	recordLen int
 	linkType  capture.LinkType
 }
 
-func newPcap(in *input, order binary.ByteOrder) (*pcap, error) {
+func newPcap(in *input, order byteOrder) (*pcap, error) {
 	h, err := in.body(pcapHeaderLen)
 	if err != nil {
 		return nil, err
 	}
 	p := &pcap{in: in, order: order, nanos: 1000, recordLen: pcapRecordLen}
-	switch order.Uint32(h) {
+	switch order.uint32(h) {
 	case pcapNanos:
 		p.nanos = 1
 	case pcapModified:
@@ -43,7 +42,7 @@ func newPcap(in *input, order binary.ByteOrder) (*pcap, error) {
 	}
 	// The upper bits tell the length of a frame check sequence, which is
 	// treated as padding by every decoder here.
-	p.linkType = capture.LinkTypeFromFile(order.Uint32(h[20:]) & 0xffff)
+	p.linkType = capture.LinkTypeFromFile(order.uint32(h[20:]) & 0xffff)
 	return p, nil
 }
 
@@ -55,8 +54,8 @@ func (p *pcap) next(f *capture.Frame) error {
 	if err != nil {
 		return p.cut(err)
 	}
-	f.Timestamp = int64(p.order.Uint32(h))*1e9 + int64(p.order.Uint32(h[4:]))*p.nanos
-	capLen, wireLen := p.order.Uint32(h[8:]), p.order.Uint32(h[12:])
+	f.Timestamp = int64(p.order.uint32(h))*1e9 + int64(p.order.uint32(h[4:]))*p.nanos
+	capLen, wireLen := p.order.uint32(h[8:]), p.order.uint32(h[12:])
 	if capLen > MaxFrameLen {
 		return p.in.corrupt("a record of %d captured bytes, more than the %d that occur", capLen, MaxFrameLen)
 	}

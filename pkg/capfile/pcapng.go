@@ -38,7 +38,7 @@ const (
 // its own byte order and interfaces.
 type pcapng struct {
 	in         *input
-	order      binary.ByteOrder
+	order      byteOrder
 	interfaces []ngInterface
 }
 
@@ -89,8 +89,8 @@ func (p *pcapng) block() (kind uint32, body []byte, err error) {
 		}
 		h, _ = p.in.peek(8)
 	}
-	kind = p.order.Uint32(h)
-	length := p.order.Uint32(h[4:])
+	kind = p.order.uint32(h)
+	length := p.order.uint32(h[4:])
 	limit := uint32(maxBlockLen)
 	if kind == blockEnhancedPacket || kind == blockPacket || kind == blockSimplePacket {
 		limit = MaxFrameLen + frameBlockExtra
@@ -102,7 +102,7 @@ func (p *pcapng) block() (kind uint32, body []byte, err error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	if trailer := p.order.Uint32(b[length-4:]); trailer != length {
+	if trailer := p.order.uint32(b[length-4:]); trailer != length {
 		return 0, nil, p.in.corrupt("block type %#x has length %d at its start and %d at its end", kind, length, trailer)
 	}
 	return kind, b[8 : length-4], nil
@@ -117,9 +117,9 @@ func (p *pcapng) sectionOrder() error {
 	}
 	switch {
 	case binary.LittleEndian.Uint32(h[8:]) == byteOrderMagic:
-		p.order = binary.LittleEndian
+		p.order = littleEndian
 	case binary.BigEndian.Uint32(h[8:]) == byteOrderMagic:
-		p.order = binary.BigEndian
+		p.order = bigEndian
 	default:
 		return p.in.corrupt("section header without a byte-order magic")
 	}
@@ -134,13 +134,13 @@ func (p *pcapng) interfaceBlock(body []byte) error {
 		return p.in.corrupt("more than %d interfaces in a section", maxInterfaces)
 	}
 	i := ngInterface{
-		linkType: capture.LinkTypeFromFile(uint32(p.order.Uint16(body))),
-		snapLen:  p.order.Uint32(body[4:]),
+		linkType: capture.LinkTypeFromFile(uint32(p.order.uint16(body))),
+		snapLen:  p.order.uint32(body[4:]),
 		clock:    newClock(6, 0),
 	}
 	resolution, offset := uint8(6), int64(0)
 	for options := body[8:]; len(options) >= 4; {
-		code, n := p.order.Uint16(options), int(p.order.Uint16(options[2:]))
+		code, n := p.order.uint16(options), int(p.order.uint16(options[2:]))
 		padded := (n + 3) &^ 3
 		if code == optEnd || 4+padded > len(options) {
 			break
@@ -150,7 +150,7 @@ func (p *pcapng) interfaceBlock(body []byte) error {
 		case code == optIfTSResol && n >= 1:
 			resolution = value[0]
 		case code == optIfTSOffset && n >= 8:
-			offset = int64(p.order.Uint64(value))
+			offset = int64(p.order.uint64(value))
 		}
 		options = options[4+padded:]
 	}
@@ -166,19 +166,19 @@ func (p *pcapng) packet(f *capture.Frame, body []byte, obsolete bool) error {
 	if len(body) < headerLen {
 		return p.in.corrupt("packet block of %d bytes", len(body))
 	}
-	id := p.order.Uint32(body)
+	id := p.order.uint32(body)
 	if obsolete {
-		id = uint32(p.order.Uint16(body))
+		id = uint32(p.order.uint16(body))
 	}
 	if int64(id) >= int64(len(p.interfaces)) {
 		return p.in.corrupt("packet of interface %d where the section has %d", id, len(p.interfaces))
 	}
 	i := &p.interfaces[id]
-	capLen, wireLen := p.order.Uint32(body[12:]), p.order.Uint32(body[16:])
+	capLen, wireLen := p.order.uint32(body[12:]), p.order.uint32(body[16:])
 	if int64(capLen) > int64(len(body)-headerLen) {
 		return p.in.corrupt("packet of %d captured bytes in a block that holds %d", capLen, len(body)-headerLen)
 	}
-	units := uint64(p.order.Uint32(body[4:]))<<32 | uint64(p.order.Uint32(body[8:]))
+	units := uint64(p.order.uint32(body[4:]))<<32 | uint64(p.order.uint32(body[8:]))
 	f.Timestamp = i.clock.nanos(units)
 	f.Data = body[headerLen : headerLen+int(capLen) : headerLen+int(capLen)]
 	f.Len = int(max(wireLen, capLen))
@@ -193,7 +193,7 @@ func (p *pcapng) simplePacket(f *capture.Frame, body []byte) error {
 		return p.in.corrupt("simple packet block of %d bytes in a section of %d interfaces", len(body), len(p.interfaces))
 	}
 	i := &p.interfaces[0]
-	wireLen := p.order.Uint32(body)
+	wireLen := p.order.uint32(body)
 	n := min(int64(wireLen), int64(len(body)-4))
 	if i.snapLen != 0 {
 		n = min(n, int64(i.snapLen))

@@ -59,9 +59,9 @@ func NewReader(r io.Reader) (*Reader, error) {
 		rd.format = &pcapng{in: &rd.in}
 		return rd, nil
 	case isPcapMagic(little):
-		rd.format, err = newPcap(&rd.in, binary.LittleEndian)
+		rd.format, err = newPcap(&rd.in, littleEndian)
 	case isPcapMagic(big):
-		rd.format, err = newPcap(&rd.in, binary.BigEndian)
+		rd.format, err = newPcap(&rd.in, bigEndian)
 	default:
 		return nil, ErrNotCapture
 	}

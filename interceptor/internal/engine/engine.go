@@ -177,7 +177,7 @@ func (e *Engine) fragment(time int64, at reassembly.Instant) {
 func (e *Engine) advance(at reassembly.Instant) {
 	if e.shard != nil {
 		e.shard.assembler.AdvanceTo(at)
-	} else if e.rounds.all(item{kind: itemAdvance, at: at}) {
+	} else if e.rounds.all(item{kind: itemAdvance, now: at.Now, number: at.Number}) {
 		e.dispatch(false)
 	}
 }
@@ -189,7 +189,8 @@ func (e *Engine) closeAll(r reassembly.CloseReason) {
 	if e.shard != nil {
 		e.shard.assembler.CloseAll(e.front.last, r)
 	} else {
-		e.rounds.all(item{kind: itemCloseAll, at: e.clock.Stand(), time: e.front.last, reason: r})
+		at := e.clock.Stand()
+		e.rounds.all(item{kind: itemCloseAll, now: at.Now, number: at.Number, time: e.front.last, reason: r})
 	}
 }
 

@@ -17,12 +17,12 @@ type loan struct {
 	users atomic.Int32 // the source and rounds
 }
 
-// Sizes. A buffer is about what the batches of a round hold.
+// Sizes. A buffer is about what the batches of a round of two shards hold.
 const (
 	loanLen = 256 << 10
-	// maxIdle bounds the buffers that are kept: each round under way has frames
-	// in two or three.
-	maxIdle = 3 * maxRounds
+	// maxIdle bounds the buffers that are kept: about so many are in use at a time,
+	// most by two rounds.
+	maxIdle = 2 * maxRounds
 )
 
 // exchange lends a buffer of n bytes at least in place of the one before.

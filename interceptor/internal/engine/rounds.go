@@ -37,14 +37,15 @@ type rounds struct {
 }
 
 // Sizes. A batch holds a few hundred frames, since handing one over costs
-// about as much as a few.
+// about as much as a few. So many rounds keep every shard busy while another, or
+// the merger, waits to be woken, which may take longer than the work of a round.
 const (
-	maxRounds     = 4
-	maxBatchItems = 512
-	maxBatchBytes = 256 << 10
+	maxRounds     = 16
+	maxBatchItems = 256
+	maxBatchBytes = 128 << 10
 
 	// keepEncoded is the most room for records that a batch keeps.
-	keepEncoded = 1 << 20
+	keepEncoded = 512 << 10
 )
 
 // round is a batch for each shard.
@@ -67,17 +68,22 @@ type batch struct {
 	encoded  []byte // of the records
 }
 
-// item is one thing to do.
+// item is one thing to do. It goes from the cache of one processor to that of
+// another: 64 bytes are one line there.
 type item struct {
 	kind     itemKind
 	reason   reassembly.CloseReason
 	linkType capture.LinkType
 	vantage  uint32 // the frame's interface
-	length   int    // the frame's, on the wire; of a segment, its number in the batch
-	at       reassembly.Instant
+	length   uint32 // the frame's, on the wire; of a segment, its number in the batch
+	now      int64  // with number, the instant
+	number   uint64
 	time     int64
 	data     []byte // the frame's
 }
+
+// at returns the instant: nobody asks what was due at it.
+func (it *item) at() reassembly.Instant { return reassembly.Instant{Now: it.now, Number: it.number} }
 
 type itemKind uint8
 
@@ -126,7 +132,7 @@ func (r *rounds) frame(f *capture.Frame, hash uint64, at reassembly.Instant) (fu
 	} else {
 		data = b.copy(data)
 	}
-	b.items = append(b.items, item{kind: itemFrame, linkType: f.LinkType, vantage: f.Interface, length: f.Len, at: at, time: f.Timestamp, data: data})
+	b.items = append(b.items, item{kind: itemFrame, linkType: f.LinkType, vantage: f.Interface, length: uint32(f.Len), now: at.Now, number: at.Number, time: f.Timestamp, data: data})
 	b.size += len(data)
 	return b.isFull()
 }
@@ -135,7 +141,7 @@ func (r *rounds) frame(f *capture.Frame, hash uint64, at reassembly.Instant) (fu
 // lie in a datagram's buffer.
 func (r *rounds) segment(s *packet.Segment, time int64, at reassembly.Instant) (full bool) {
 	b := r.batch(s.Key.Hash())
-	b.items = append(b.items, item{kind: itemSegment, length: len(b.segments), at: at, time: time})
+	b.items = append(b.items, item{kind: itemSegment, length: uint32(len(b.segments)), now: at.Now, number: at.Number, time: time})
 	b.segments = append(b.segments, *s)
 	b.segments[len(b.segments)-1].Payload = b.copy(s.Payload)
 	b.size += len(s.Payload)
@@ -219,7 +225,7 @@ func work(cfg Config, i int, in <-chan *round) {
 	for r := range in {
 		b = &r.batches[i]
 		for j := range b.items {
-			instant = b.items[j].at.Number
+			instant = b.items[j].number
 			w.do(b, &b.items[j])
 		}
 		w.worked.Counters, w.worked.decode = w.shard.counters(), w.decoder.Stats()
@@ -231,16 +237,16 @@ func work(cfg Config, i int, in <-chan *round) {
 func (w *worker) do(b *batch, it *item) {
 	switch it.kind {
 	case itemFrame:
-		w.frame = capture.Frame{Data: it.data, Len: it.length, LinkType: it.linkType, Interface: it.vantage, Timestamp: it.time}
+		w.frame = capture.Frame{Data: it.data, Len: int(it.length), LinkType: it.linkType, Interface: it.vantage, Timestamp: it.time}
 		outcome := w.decoder.Decode(&w.frame, &w.segment)
 		w.worked.outcomes[outcome]++
 		if outcome == packet.OutcomeTCP {
-			w.shard.segment(&w.segment, it.time, it.at)
+			w.shard.segment(&w.segment, it.time, it.at())
 		}
 	case itemSegment:
-		w.shard.segment(&b.segments[it.length], it.time, it.at)
+		w.shard.segment(&b.segments[it.length], it.time, it.at())
 	case itemAdvance:
-		w.shard.assembler.AdvanceTo(it.at)
+		w.shard.assembler.AdvanceTo(it.at())
 	case itemCloseAll:
 		w.shard.assembler.CloseAll(it.time, it.reason)
 	}
