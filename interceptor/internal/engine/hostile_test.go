@@ -165,7 +165,7 @@ func attacks(t testing.TB) []attack {
 	var one *peer
 	return []attack{
 		{"SYN flood", false, 300_000, func(a *attacker, _ int) { a.peer().send(0, 0x02, nil) }},
-		{"idle connections", false, 70_000, func(a *attacker, _ int) {
+		{"idle connections", false, 100_000, func(a *attacker, _ int) {
 			p := a.open()
 			p.say(0, get)
 			p.say(1, []byte(answer(100)))
