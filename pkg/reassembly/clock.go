@@ -13,6 +13,7 @@ package reassembly
 type Clock struct {
 	now     int64
 	heard   int64 // the latest time of a packet, plus skew
+	last    int64 // that of the last packet, which may be late
 	skew    int64 // now = packet time + skew, unless the packet is late
 	late    int   // packets in a row that were late by more than clockStep
 	number  uint64
@@ -62,7 +63,7 @@ func (c *Clock) Tick(t int64) Instant {
 			t = c.now
 		}
 	}
-	c.heard = max(c.heard, t)
+	c.heard, c.last = max(c.heard, t), t
 	return c.instant()
 }
 
@@ -71,9 +72,10 @@ func (c *Clock) Tick(t int64) Instant {
 func (c *Clock) Leaps(t int64) bool { return c.started && t+c.skew-c.now > clockStep }
 
 // Refutes reports whether t, the time of the packet that follows one that leaps,
-// shows that packet's time to be wrong: it goes on where the clock stands.
+// shows that packet's time to be wrong: it goes on where the packet before did, or
+// the clock stands.
 func (c *Clock) Refutes(leap, t int64) bool {
-	return t+c.skew >= c.now-clockStep && t < leap-clockStep
+	return t+c.skew >= min(c.now, c.last)-clockStep && t < leap-clockStep
 }
 
 // Stand returns an instant at the time that the clock shows, for a packet whose own

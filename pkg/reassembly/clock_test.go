@@ -39,9 +39,20 @@ func TestClockLeaps(t *testing.T) {
 		{500, 500, false},
 		{500, 4e9, false},
 		{106, 101, false},
+		{500, 10, false},
 	} {
 		if got := c.Refutes(tt.leap*second, tt.next*second); got != tt.want {
 			t.Errorf("from 100 s to %d s, then %d s: refuted is %v", tt.leap, tt.next, got)
+		}
+	}
+}
+
+// While packets come late, the next late one is as good a witness.
+func TestClockLeapsAmongLatePackets(t *testing.T) {
+	c := at(100, 20)
+	for next, want := range map[int64]bool{14: false, 15: true, 21: true, 100: true, 499: false} {
+		if got := c.Refutes(500*second, next*second); got != want {
+			t.Errorf("from 20 s to 500 s, then %d s: refuted is %v", next, got)
 		}
 	}
 }
