@@ -27,6 +27,11 @@ processes to their end, for each exchange; and beside it what each takes alone:
 rpcapd for a reader that drops the frames, the interceptor from a file with the
 same frames that is in memory.
 
+What a machine does in a second tells little about programs on another one. So
+the textbook pipeline of Go's libraries has 1,800-byte responses from memory just
+before and after each run, and it is stated how many times its exchanges both
+processes tell in the same processor time.
+
 --outlets names where records go, each measured apart in a run of its own, to
 receivers whose work doesn't count: ` + strings.Join(pipeline.OutletNames(), ", ") + `.`,
 		Args: cobra.NoArgs,
@@ -68,7 +73,7 @@ receivers whose work doesn't count: ` + strings.Join(pipeline.OutletNames(), ", 
 func writePipeline(to io.Writer, c *pipeline.Config, r *pipeline.Result) error {
 	fmt.Fprintf(to, "\n%d B responses, %.0f frames/s, %d shards: processor time of an exchange\n", c.ResponseLen, c.Rate, c.Shards)
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
-	fmt.Fprint(w, "outlet\texchanges\tincomplete\tframes lost\trpcapd\tinterceptor\tover the first\tboth\texchanges/s of both\tof the interceptor")
+	fmt.Fprint(w, "outlet\texchanges\tincomplete\tframes lost\trpcapd\tinterceptor\tover the first\tboth\texchanges/s of both\tof the interceptor\tof the textbook, 1.8 KB\tboth / textbook")
 	for _, s := range r.Live[0].Stages {
 		fmt.Fprintf(w, "\t%s", s.Stage)
 	}
@@ -77,9 +82,9 @@ func writePipeline(to io.Writer, c *pipeline.Config, r *pipeline.Result) error {
 	for i := range r.Live {
 		l := &r.Live[i]
 		own := l.Each(l.Interceptor)
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%s\t%s\t%+.1f µs\t%s\t%.0f\t%.0f", l.Outlet, l.Exchanges, l.Exchanges-l.Complete, l.RingLost,
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%s\t%s\t%+.1f µs\t%s\t%.0f\t%.0f\t%.0f\t%.2f", l.Outlet, l.Exchanges, l.Exchanges-l.Complete, l.RingLost,
 			micros(l.Each(l.Rpcapd)), micros(own), float64(own-first)/1e3, micros(l.Each(l.Rpcapd+l.Interceptor)),
-			l.PerSecond(), float64(l.Exchanges)/l.Interceptor.Seconds())
+			l.PerSecond(), float64(l.Exchanges)/l.Interceptor.Seconds(), 1/l.Textbook.Seconds(), l.TimesTextbook())
 		for _, s := range l.Stages {
 			fmt.Fprintf(w, "\t%.0f %%", 100*s.Part)
 		}

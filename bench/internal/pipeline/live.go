@@ -24,15 +24,15 @@ func (b *bed) rpcapdArgs() []string {
 }
 
 // live measures both processes.
-func (b *bed) live(ctx context.Context, name string) (l Live, err error) {
+func (b *bed) live(ctx context.Context, name string, l *Live) (err error) {
 	out, err := b.outlet(ctx, name)
 	if err != nil {
-		return l, err
+		return err
 	}
 	defer func() { err = errors.Join(err, out.close()) }()
 	nowhere, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {
-		return l, err
+		return err
 	}
 	defer nowhere.Close()
 	args := append([]string{"--status-interval", "0", "--shards", strconv.Itoa(b.Shards)}, out.args...)
@@ -65,10 +65,10 @@ func (b *bed) live(ctx context.Context, name string) (l Live, err error) {
 	cancel()
 	working.Wait()
 	if err = errors.Join(err, sent, profiled); err != nil {
-		return l, fmt.Errorf("%w\n%s", err, said.String())
+		return fmt.Errorf("%w\n%s", err, said.String())
 	}
 	l.Outlet, l.Rpcapd, l.Interceptor = name, spent(processes[0]), spent(processes[1])
-	return l, l.count(said.String())
+	return l.count(said.String())
 }
 
 // count takes the counters out of what the interceptor said in the end.

@@ -43,7 +43,14 @@ type Live struct {
 	// Processor time from start to end, user and system.
 	Rpcapd, Interceptor time.Duration
 	Stages              []Share // of the interceptor's time; nil without profiles
+	// Textbook is what the textbook pipeline took for an exchange of 1,800 bytes just
+	// before and after, of processor time.
+	Textbook time.Duration
 }
+
+// TimesTextbook returns how many times the exchanges of the textbook pipeline,
+// of 1,800 bytes, both processes tell in the same processor time.
+func (l *Live) TimesTextbook() float64 { return l.PerSecond() * l.Textbook.Seconds() }
 
 // PerSecond returns the exchanges for each second of processor time of both.
 func (l *Live) PerSecond() float64 {
@@ -81,8 +88,13 @@ func Run(ctx context.Context, c Config) (r Result, err error) {
 	if err := b.make(); err != nil {
 		return r, err
 	}
+	y, err := newYardstick()
+	if err != nil {
+		return r, err
+	}
 	for _, name := range c.Outlets {
-		live, err := b.live(ctx, name)
+		var live Live
+		live.Textbook, err = y.around(func() error { return b.live(ctx, name, &live) })
 		if err != nil {
 			return r, fmt.Errorf("%s: %w", name, err)
 		}

@@ -1,7 +1,9 @@
 package pipeline
 
 import (
+	"errors"
 	"testing"
+	"time"
 
 	"github.com/google/pprof/profile"
 )
@@ -51,5 +53,25 @@ func TestShares(t *testing.T) {
 		if s.Part != want[s.Stage] {
 			t.Errorf("%s: %v, want %v", s.Stage, s.Part, want[s.Stage])
 		}
+	}
+}
+
+// TestYardstick: the textbook runs before and after, and all its exchanges are told.
+func TestYardstick(t *testing.T) {
+	y, err := newYardstick()
+	if err != nil {
+		t.Fatal(err)
+	}
+	took, err := y.around(func() error { return nil })
+	if err != nil || took <= 0 || y.exchanges%y.w.Exchanges != 0 || y.exchanges < 2*y.w.Exchanges || y.used < 2*yardstickTime {
+		t.Errorf("%v, %v: %d exchanges, %v", took, err, y.exchanges, y.used)
+	}
+	failed := errors.New("failed")
+	if _, err := y.around(func() error { return failed }); err != failed {
+		t.Error(err)
+	}
+	l := Live{Exchanges: 200, Rpcapd: time.Millisecond, Interceptor: 3 * time.Millisecond, Textbook: 40 * time.Microsecond}
+	if x := l.TimesTextbook(); x < 1.999 || x > 2.001 {
+		t.Errorf("200 exchanges in the time of 100 are %v times as many", x)
 	}
 }
