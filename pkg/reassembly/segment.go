@@ -21,56 +21,35 @@ func (a *Assembler) Segment(s *packet.Segment, time int64) {
 // SegmentAt is Segment at an instant of a clock that is not the assembler's own,
 // and whoever calls it calls AdvanceTo.
 func (a *Assembler) SegmentAt(s *packet.Segment, time int64, at Instant) {
-	c := a.enter(s, at)
-	if s.Missing == 0 && (c == nil || c.state == stateOpen && !a.silent(c)) {
-		const control = packet.FlagSYN | packet.FlagFIN | packet.FlagRST | packet.FlagACK | packet.FlagURG
-		switch s.Flags & control {
-		case packet.FlagACK:
-			if c != nil && a.continues(c, s, time) {
-				return
+	a.enter(s, at)
+	c := a.conns.find(&s.Key)
+	if c != nil && c.state == stateOpen && s.Flags&control == packet.FlagACK && s.Missing == 0 && !a.silent(c) {
+		h, o := &c.half[s.Dir&1], &c.half[s.Dir&1^1]
+		if h.plain && o.plain && s.Seq == h.next && int32(s.Ack-o.next) <= 0 && (len(s.Payload) == 0 || !h.over()) &&
+			(c.established || a.greeted(c, h, o, s)) {
+			a.touch(c)
+			c.lastTime = time
+			if len(s.Payload) > 0 {
+				a.history.note(h, s, time)
+				a.deliver(c, h, s.Payload, time, o.acked(s.Ack))
 			}
-		case packet.FlagSYN:
-			if c == nil && len(s.Payload) == 0 {
-				a.opens(s, time)
-				return
-			}
-		case packet.FlagSYN | packet.FlagACK:
-			if c != nil && len(s.Payload) == 0 && a.answers(c, s, time) {
-				return
-			}
-		case packet.FlagFIN | packet.FlagACK:
-			if c != nil && a.ends(c, s, time) {
-				return
-			}
+			return
 		}
 	}
-	a.irregular(c, s, time)
+	if !a.usual(c, s, time) {
+		a.irregular(c, s, time)
+	}
 }
 
-// enter counts a segment and returns the connection that it belongs to, if that
-// is known.
-func (a *Assembler) enter(s *packet.Segment, at Instant) *connection {
+// control are the flags that make a difference to what a segment is.
+const control = packet.FlagSYN | packet.FlagFIN | packet.FlagRST | packet.FlagACK | packet.FlagURG
+
+// enter counts a segment.
+func (a *Assembler) enter(s *packet.Segment, at Instant) {
 	a.now, a.number, a.history.now = at.Now, at.Number, uint32(at.Number)
 	a.stats.Segments++
 	a.stats.PayloadBytes += uint64(len(s.Payload))
 	a.stats.MissingBytes += uint64(s.Missing)
-	return a.conns.find(&s.Key)
-}
-
-// continues takes a segment with no flag but ACK if it is in order.
-func (a *Assembler) continues(c *connection, s *packet.Segment, time int64) bool {
-	h, o := &c.half[s.Dir&1], &c.half[s.Dir&1^1]
-	if !h.plain || !o.plain || s.Seq != h.next || int32(s.Ack-o.next) > 0 || len(s.Payload) > 0 && h.over() ||
-		!c.established && !a.greeted(c, h, o, s) {
-		return false
-	}
-	a.touch(c)
-	c.lastTime = time
-	if len(s.Payload) > 0 {
-		a.history.note(h, s, time)
-		a.deliver(c, h, s.Payload, time, o.acked(s.Ack))
-	}
-	return true
 }
 
 // greeted takes a segment in order of a connection that isn't established, which

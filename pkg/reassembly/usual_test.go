@@ -29,7 +29,8 @@ func (k *careful) segment(s *packet.Segment, time int64) {
 	if at.Due {
 		k.a.AdvanceTo(at)
 	}
-	k.a.irregular(k.a.enter(s, at), s, time)
+	k.a.enter(s, at)
+	k.a.irregular(k.a.conns.find(&s.Key), s, time)
 }
 
 // TestShortConnections plays connections of a few segments each, all on one
