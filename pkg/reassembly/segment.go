@@ -6,8 +6,8 @@ import "capstan/pkg/packet"
 // s and its payload are not kept.
 //
 // A segment in order, and a bare ACK that tells nothing new, take the way
-// through here, and what is usual of the start and the end of a connection that
-// of opens, answers and ends; everything else is irregular's.
+// through here, SYNs and FINs in order that of usual; everything else is
+// irregular's.
 //
 // Next: Handler.Data.
 func (a *Assembler) Segment(s *packet.Segment, time int64) {
