@@ -64,8 +64,9 @@ func (s *session) read(ctx context.Context, sink Sink) error {
 	var f capture.Frame
 	lastFrame := time.Now()
 	var deadline time.Time
+	buffered := false
 	for {
-		if !s.stream.Buffered() {
+		if !buffered {
 			s.source.counters.setStream(s.stream.Stats())
 			sink.Drained()
 			if now := time.Now(); deadline.Sub(now) < idleInterval/2 {
@@ -77,11 +78,11 @@ func (s *session) read(ctx context.Context, sink Sink) error {
 		switch {
 		case err == nil:
 			sink.Frame(&f)
-			if !s.stream.Buffered() {
+			if buffered = s.stream.Buffered(); !buffered {
 				lastFrame = time.Now()
 			}
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			deadline = time.Time{}
+			buffered, deadline = false, time.Time{}
 			sink.Idle(time.Since(lastFrame))
 		case err == io.EOF:
 			return errors.New("the server ended the data connection")
