@@ -6,6 +6,9 @@ import (
 	"strings"
 	"testing"
 	"unsafe"
+
+	"capstan/pkg/flow"
+	"capstan/pkg/reassembly"
 )
 
 // lines of header sections, ordinary ones and others.
@@ -88,5 +91,34 @@ func TestKnownLinesAreNotCopied(t *testing.T) {
 	h.shared.Release()
 	if again := sentFields(h, section); again[0] == third[0] {
 		t.Error("a line is known that should be forgotten")
+	}
+}
+
+// BenchmarkSections has sections of ten fields that were all there before, or of
+// which none was.
+func BenchmarkSections(b *testing.B) {
+	for _, fresh := range []bool{false, true} {
+		b.Run(map[bool]string{false: "known", true: "new"}[fresh], func(b *testing.B) {
+			h := benchConn(b, 0)
+			fields := "X-Number: 00000000 some value of usual length\r\n"
+			section := strings.Repeat(fields, 10) + "Content-Length: 0\r\n\r\n"
+			messages := [2][]byte{[]byte("GET / HTTP/1.1\r\n" + section), []byte("HTTP/1.1 200 OK\r\n" + section)}
+			number := uint32(0)
+			var at [2]int64
+			b.ReportAllocs()
+			for b.Loop() {
+				for d, m := range messages {
+					for i := 0; fresh && i < 10; i++ {
+						number++
+						place := len(m) - len(section) + i*len(fields) + len("X-Number: ")
+						for digit := range 8 {
+							m[place+digit] = 'a' + byte(number>>(4*digit)&15)
+						}
+					}
+					h.c.Data([2]flow.Direction{fromClient, fromServer}[d], reassembly.Chunk{Time: 1, Offset: at[d], Acked: at[1-d], Bytes: m})
+					at[d] += int64(len(m))
+				}
+			}
+		})
 	}
 }
