@@ -87,7 +87,14 @@ bench-baseline: build ## measure the baseline and README's figures again, on a q
 
 .PHONY: bench-engine
 bench-engine: ## measure the interceptor's engine against the textbook pipeline, on the same frames; ARGS="-count 6"
-	$(GO) test -run '^$$' -bench AgainstTextbook -benchtime 3s $(ARGS) ./interceptor/internal/engine
+	$(GO) test -pgo=$(CURDIR)/interceptor/default.pgo -run '^$$' -bench AgainstTextbook -benchtime 3s $(ARGS) ./interceptor/internal/engine
+
+.PHONY: profile
+profile: ## take the profile again that the interceptor is built with (go doc cmd/go, -pgo), on a quiet machine
+	mkdir -p $(BIN)
+	$(GO) test -trimpath -run '^$$' -bench Workload -benchtime 6s -cpu 1 -o /dev/null -cpuprofile $(CURDIR)/$(BIN)/engine.pprof ./interceptor/internal/engine
+	$(GO) test -trimpath -run '^$$' -bench Sinks/stdout -benchtime 2s -o /dev/null -cpuprofile $(CURDIR)/$(BIN)/sinks.pprof ./interceptor/internal/command
+	$(GO) tool pprof -proto -ignore crypto/ $(BIN)/engine.pprof $(BIN)/sinks.pprof > interceptor/default.pgo
 
 .PHONY: bench-pipeline
 bench-pipeline: build ## measure rpcapd and interceptor together, as root: processor time of an exchange, against each alone; ARGS="--shards 2"
