@@ -712,6 +712,17 @@ func TestCase72LongHeads(t *testing.T) {
 			t.Errorf("%d response headers", n)
 		}
 	})
+	t.Run("lines that are no fields before more than are kept", func(t *testing.T) {
+		for others := range 5 {
+			h := full(t)
+			h.client("GET /1 HTTP/1.1\r\n")
+			h.client(strings.Repeat("no colon\r\n", others) + strings.Repeat("A: b\r\n", maxFields+1) + "\r\n")
+			h.close(reassembly.CloseFIN)
+			if n := len(h.records[0].Request.Headers); n != maxFields {
+				t.Errorf("behind %d: %d headers", others, n)
+			}
+		}
+	})
 }
 
 // TestPendingRequestsAreBoundedByMemory pipelines large requests that nobody

@@ -59,9 +59,11 @@ type lineWalk struct {
 	count int      // of the lines passed
 }
 
-// most returns how many lines there are at most, from the one passed last.
+// most returns how many lines there are at most, from the one passed last. Where
+// as many ends are known as are noted, that of a start line aside, lines follow
+// whose ends are not.
 func (l *lineWalk) most() int {
-	if l.count+len(l.ends) >= maxLineEnds {
+	if l.count+len(l.ends) >= maxLineEnds-1 {
 		return len(l.s) - l.at + 1
 	}
 	return len(l.ends) + 1
