@@ -295,6 +295,7 @@ func (d *round) reset(l *lender) {
 		if cap(b.encoded) > keepEncoded {
 			b.encoded = nil
 		}
+		clear(b.items) // which would keep buffers alive that are not lent again
 		b.items, b.segments, b.bytes, b.size = b.items[:0], b.segments[:0], b.bytes[:0], 0
 		b.records, b.encoded = b.records[:0], b.encoded[:0]
 	}

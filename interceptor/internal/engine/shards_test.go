@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -217,3 +218,42 @@ func TestSplitBefore(t *testing.T) {
 }
 
 func lines(b []byte) []string { return strings.Split(strings.TrimSuffix(string(b), "\n"), "\n") }
+
+// TestLargeBuffersAreGivenUp lets rounds of every length end with a frame in a
+// buffer that is too large to be lent again. Nothing may refer to those buffers
+// once the round is over.
+func TestLargeBuffersAreGivenUp(t *testing.T) {
+	const large = 300 << 10
+	e := New(Config{Shards: 2, Encode: ndjson.Append, Write: func([]byte) {}, Exchange: exchange.Config{Source: "test"}})
+	defer e.Finish()
+	var w wire
+	w.connect(40000).say(0, get(1))
+	small := w.frames[len(w.frames)-1]
+	inUse := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := inUse()
+	for length := maxBatchItems - 1; length > maxBatchItems-20; length-- {
+		for range maxRounds {
+			e.Exchange(loanLen)
+			for range length {
+				f := small
+				e.Frame(&f)
+			}
+			f := small
+			f.Data = e.Exchange(large)[:large]
+			copy(f.Data, small.Data)
+			f.Len = large
+			e.Frame(&f)
+		}
+	}
+	e.Drained()
+	e.Exchange(1) // waits until a round is over
+	// Buffers of the usual size, up to 8 MiB of them, are kept to be lent again.
+	if after := inUse(); after > before+20<<20 {
+		t.Errorf("%d bytes in use, %d before", after, before)
+	}
+}
