@@ -209,7 +209,8 @@ func (e *Engine) Drained() {
 // Idle tells that a live source has had no frame for the duration d, so that
 // timeouts, which run on the frames' time, pass on a silent host too.
 func (e *Engine) Idle(d time.Duration) {
-	e.settleLeap(false)
+	// The clock has gone on while the source was silent before.
+	e.settleLeap(true)
 	if e.front.frames > 0 {
 		at := e.clock.Wait(int64(d))
 		e.defrag.Advance(at.Now)

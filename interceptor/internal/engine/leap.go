@@ -21,8 +21,8 @@ func (l *leap) keep(f *capture.Frame) {
 }
 
 // settleLeap takes the frame that waits, if there is one. What is refuted takes its
-// place in the order and moves no clock; what nothing refutes, for lack of a
-// further frame, is believed.
+// place in the order and moves no clock; what nothing refutes, since no frame is
+// left, is believed.
 func (e *Engine) settleLeap(refuted bool) {
 	if !e.leap.waits {
 		return

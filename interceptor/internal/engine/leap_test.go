@@ -104,3 +104,31 @@ func TestSilenceAfterClockSetBack(t *testing.T) {
 	}
 	e.Finish()
 }
+
+// A wrong time is none the less wrong if a live source is silent after it.
+func TestStrayTimeBeforeSilence(t *testing.T) {
+	frames, before := paused(time.Second)
+	for _, shards := range []int{1, 2} {
+		var records int
+		e := New(Config{
+			Exchange: exchange.Config{Emit: func(*capstanv1.Exchange) { records++ }},
+			Shards:   shards,
+			Encode:   func(dst []byte, _ *capstanv1.Exchange) []byte { return dst },
+			Write:    func([]byte) { records++ },
+		})
+		for i := range frames {
+			f := frames[i]
+			if i == before {
+				f.Timestamp += int64(time.Hour)
+			}
+			e.Frame(&f)
+			if i == before {
+				e.Idle(50 * time.Millisecond)
+			}
+		}
+		e.Finish()
+		if s := e.Snapshot(); s.Reassembly.Closed[reassembly.CloseTimeout] != 0 || records != 3 || s.Frames != uint64(len(frames)) {
+			t.Errorf("%d shards: %d timeouts, %d records of 3, %d frames of %d", shards, s.Reassembly.Closed[reassembly.CloseTimeout], records, s.Frames, len(frames))
+		}
+	}
+}
