@@ -324,6 +324,22 @@ func (c *client) end(s *stream) (packets []capturedPacket, stats rpcap.StatsRepl
 	return s.packets, stats
 }
 
+// settle waits until all that was captured so far is sent: when a capture ends, a
+// client that is slow to read gets a second for the rest.
+func (c *client) settle() {
+	c.t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		var stats rpcap.StatsReply
+		c.call(&rpcap.StatsRequest{}, &stats)
+		if stats.Sent == stats.Received {
+			return
+		}
+		if time.Now().After(deadline) {
+			c.t.Fatalf("not all is sent: %+v", stats)
+		}
+	}
+}
+
 type capturedPacket struct {
 	rpcap.PacketHeader
 	data []byte
