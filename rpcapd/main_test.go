@@ -328,16 +328,11 @@ func (c *client) end(s *stream) (packets []capturedPacket, stats rpcap.StatsRepl
 // client that is slow to read gets a second for the rest.
 func (c *client) settle() {
 	c.t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+	eventually(c.t, "sent", func() bool {
 		var stats rpcap.StatsReply
 		c.call(&rpcap.StatsRequest{}, &stats)
-		if stats.Sent == stats.Received {
-			return
-		}
-		if time.Now().After(deadline) {
-			c.t.Fatalf("not all is sent: %+v", stats)
-		}
-	}
+		return stats.Sent == stats.Received
+	})
 }
 
 type capturedPacket struct {
