@@ -146,23 +146,25 @@ func (r *Reader) Unknown(key *Node, name string, known []string) {
 	r.Errorf(key, name, "no such key%s", Hint(key.Value, known))
 }
 
-// List calls f for each entry of the list n, which has at most limit of them.
-func (r *Reader) List(n *Node, at string, limit int, f func(i int, name string, item *Node)) {
+// List calls f for each entry of the list n, which has at most limit of them, and
+// reports whether n is such a list.
+func (r *Reader) List(n *Node, at string, limit int, f func(i int, name string, item *Node)) bool {
 	switch {
 	case r.refers(n, at):
-		return
+		return false
 	case n.Kind != yaml.SequenceNode:
 		r.Errorf(n, at, "want a list")
-		return
+		return false
 	case len(n.Content) > limit:
 		r.Errorf(n, at, "more than %d entries", limit)
-		return
+		return false
 	}
 	for i, item := range n.Content {
 		name := fmt.Sprintf("%s[%d]", at, i)
 		r.lines[name] = item.Line
 		f(i, name, item)
 	}
+	return true
 }
 
 // Scalar returns the text of one value as it is written.

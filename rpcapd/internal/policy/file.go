@@ -116,7 +116,7 @@ func (p *parser) rights(n *strictyaml.Node, at string) Rights {
 }
 
 func (p *parser) devices(n *strictyaml.Node, at string) (devices []string) {
-	p.List(n, at, maxDevices, func(_ int, name string, item *strictyaml.Node) {
+	isList := p.List(n, at, maxDevices, func(_ int, name string, item *strictyaml.Node) {
 		pattern, ok := p.Scalar(item, name)
 		if !ok {
 			return
@@ -127,7 +127,7 @@ func (p *parser) devices(n *strictyaml.Node, at string) (devices []string) {
 		}
 		devices = append(devices, pattern)
 	})
-	if len(n.Content) == 0 {
+	if isList && len(n.Content) == 0 {
 		p.Errorf(n, at, `want names or patterns, such as [eth0, "veth*"]; leave it away to allow all`)
 	}
 	return devices

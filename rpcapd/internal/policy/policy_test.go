@@ -161,6 +161,23 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
+// TestMistakeIsToldOnce: devices that are no list are one mistake.
+func TestMistakeIsToldOnce(t *testing.T) {
+	for text, want := range map[string]string{
+		"users: {a: {devices: eth0}}":           "policy.yaml:1: users.a.devices: want a list",
+		"users: {a: {devices: }}":               "policy.yaml:1: users.a.devices: want a list",
+		"users: {a: {devices: {}}}":             "policy.yaml:1: users.a.devices: want a list",
+		"users: {a: {devices: &x []}}":          "policy.yaml:1: users.a.devices: anchors",
+		"users: {a: {devices: []}}":             "policy.yaml:1: users.a.devices: want names",
+		"users: {a: {devices: [\"a[\"]}, b: 5}": "no pattern",
+	} {
+		_, err := Parse("policy.yaml", []byte(text), check)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Count(err.Error(), "users.a.devices") != 1 {
+			t.Errorf("%q: %v, want %s, once", text, err, want)
+		}
+	}
+}
+
 func TestLoad(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "policy.yaml")
 	if _, err := Load(path, check); err == nil {
