@@ -243,11 +243,13 @@ func TestBatchLongerThanSpool(t *testing.T) {
 	batch := numbered(t, 1, 2, 3)
 	batch = append(batch, &delivery.Record{Raw: make([]byte, 3000)})
 	batch = append(batch, numbered(t, 4, 5)...)
+	node := connect(t, r.address, "n")
+	deliver(t, node, numbered(t, 0)) // now it listens
 	var reject *delivery.RejectError
-	if err := connect(t, r.address, "n").Deliver(t.Context(), batch); !errors.As(err, &reject) || reject.Rejected != 1 {
+	if err := node.Deliver(t.Context(), batch); !errors.As(err, &reject) || reject.Rejected != 1 {
 		t.Errorf("%v", err)
 	}
-	await(t, "the others", func() bool { return g.count() == 5 })
+	await(t, "the others", func() bool { return g.count() == 6 })
 }
 
 // A spool that can't be written is told at the start.
