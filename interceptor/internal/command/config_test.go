@@ -90,6 +90,10 @@ func TestConfigCheck(t *testing.T) {
 		"body_limt: 1":            "c.yaml:1: body_limt: no such key; did you mean body_limit?",
 		"\nbody_limit: x":         "c.yaml:2: body_limit: ",
 		"checksums: maybe":        "c.yaml:1: checksums: ",
+		"max_queue: 0":            "c.yaml:1: max_queue: has to be more than 0",
+		"idle_timeout: 0s":        "c.yaml:1: idle_timeout: has to be more than 0",
+		"watchers: 0":             "c.yaml:1: watchers: has to be more than 0",
+		"watch_idle_rate: -1":     "c.yaml:1: watch_idle_rate: is negative",
 		"config: x":               "no such key",
 		"rules: [{deny: {a: 1}}]": "rules[0].deny.a: no such key; there are: host, path, method, status, interface",
 	} {

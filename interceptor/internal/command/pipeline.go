@@ -48,7 +48,7 @@ func (f *recordFlags) register(flags *pflag.FlagSet) {
 	flags.String(configFlag, "", "YAML file that says what flags don't; see docs/configuration.md")
 	flags.Int64Var(&f.memory, "memory", 0, "bytes of memory to stay below, by telling less if nothing else helps (README tells in which order); 0 = nine tenths of the control group's limit, or GOMEMLIMIT, or 512 MiB")
 	flags.StringVar(&f.output.color, "color", "auto", "colour in text records: auto, always or never")
-	flags.IntVar(&f.bodyLimit, "body-limit", 4096, "bytes of each body to keep in a record; 0 keeps none")
+	flags.IntVar(&f.bodyLimit, "body-limit", 4096, "bytes of each body to keep in a record; 0 = none")
 	f.decoded = content.DefaultConfig()
 	flags.Int64Var(&f.decoded.MaxDecoded, "max-decoded", f.decoded.MaxDecoded, "bytes that what is kept of a body may decode to (gzip, deflate, br, zstd)")
 	flags.Int64Var(&f.decoded.MaxRatio, "max-decoded-ratio", f.decoded.MaxRatio, "bytes that may come of each byte of it, beyond 64 KiB in all")
@@ -59,7 +59,7 @@ func (f *recordFlags) register(flags *pflag.FlagSet) {
 	f.streams, f.fragments = reassembly.DefaultConfig(), defrag.DefaultConfig()
 	flags.BoolVar(&f.streams.UrgentOutOfBand, "urgent-out-of-band", false, "take TCP's urgent bytes out of the stream, as most sockets do, instead of leaving them in")
 	flags.TextVar(&f.streams.Overlap, "overlap", reassembly.OverlapFirst, "`policy` on bytes of a TCP stream that wait behind missing ones and come again as others: first or last, whichever stay; the record has the flaw conflict")
-	flags.DurationVar(&f.streams.CopyWindow, "copy-window", f.streams.CopyWindow, "how long after a TCP packet another one that equals it is taken for the same, captured at another interface as well, and not for a repetition; negative = never")
+	flags.DurationVar(&f.streams.CopyWindow, "copy-window", f.streams.CopyWindow, "how long after a TCP packet another one that equals it is taken for the same, captured at another interface as well, and not for a repetition; 0 = never")
 	flags.DurationVar(&f.streams.IdleTimeout, "idle-timeout", f.streams.IdleTimeout, "how long a TCP connection may be silent before it is given up")
 	flags.IntVar(&f.streams.MaxConnections, "max-connections", f.streams.MaxConnections, "TCP connections to know at a time; beyond it the least recently active goes")
 	flags.IntVar(&f.streams.MaxHoleBytes, "max-stream-queue", f.streams.MaxHoleBytes, "bytes of one TCP stream to keep behind missing ones; beyond it these are given up")
@@ -75,14 +75,26 @@ func (f *recordFlags) register(flags *pflag.FlagSet) {
 	flags.IntVar(&f.http2.Headers.TableSize, "max-header-table", f.http2.Headers.TableSize, "bytes of an HPACK table to keep; what was in the rest is unknown")
 	flags.IntVar(&f.shards, "shards", 1, "among how many goroutines, or captures at the same server, the connections of a source are divided")
 	flags.StringVar(&f.logFormat, "log-format", "text", "format of log lines: text or json")
+	positive(flags, "max-decoded", "max-decoded-ratio", "idle-timeout", "max-connections", "max-stream-queue", "max-queue", "max-fragments",
+		"max-header-section", "max-pending", "max-pending-bytes", "max-header-block", "max-streams", "max-stream-bytes", "max-header-table", "shards")
+	notNegative(flags, "memory", "body-limit", "copy-window")
+}
+
+// reassembly is streams, in which 0 stands for the default.
+func (f *recordFlags) reassembly() reassembly.Config {
+	c := f.streams
+	if c.CopyWindow == 0 {
+		c.CopyWindow = -1
+	}
+	return c
 }
 
 // maxShards is as many as a capture server divides a device into.
 const maxShards = 256
 
 func (f *recordFlags) check() error {
-	if f.shards < 1 || f.shards > maxShards {
-		return usageError{fmt.Errorf("--shards %d is not between 1 and %d", f.shards, maxShards)}
+	if f.shards > maxShards {
+		return usageError{fmt.Errorf("--shards %d is more than %d", f.shards, maxShards)}
 	}
 	return nil
 }
@@ -115,7 +127,7 @@ func newPipeline(name, source string, shards int, flags *recordFlags, out *outpu
 	return &pipeline{
 		name: name,
 		engine: engine.New(engine.Config{
-			Decode: flags.decode, Reassembly: flags.streams, Defrag: flags.fragments, HTTP1: flags.http1, HTTP2: flags.http2, Memory: flags.budget,
+			Decode: flags.decode, Reassembly: flags.reassembly(), Defrag: flags.fragments, HTTP1: flags.http1, HTTP2: flags.http2, Memory: flags.budget,
 			NoConnectionRecords: !flags.flows,
 			Exchange: exchange.Config{
 				Source:  source,

@@ -38,6 +38,7 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.metricsAddress, "metrics-address", "", "HOST:PORT, or unix:PATH, to serve Prometheus metrics and health on")
 	flags.BoolVar(&f.pprof, "pprof", false, "serve profiles there, too, at /debug/pprof/: they tell what is in memory to whoever reaches the address")
 	flags.DurationVar(&f.statusInterval, "status-interval", 10*time.Second, "time between status lines on standard error; 0 = none")
+	notNegative(flags, "status-interval")
 	flags.BoolVar(&f.tellHostAccess, "tell-host-access", false, "for pods: warn of hostNetwork, hostPID and privileged, if missing")
 }
 

@@ -54,6 +54,7 @@ func (f *serverFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.insecure, "tls-insecure", false, "do not verify the server's certificate (rpcaps)")
 	flags.StringVar(&f.passwordFile, "password-file", "", "file with the password of the URL's user; default is that in "+remote.PasswordVariable)
 	flags.DurationVar(&f.startTimeout, "connect-timeout", defaultStartTimeout, "how long to try to reach a server at the start")
+	positive(flags, "connect-timeout")
 }
 
 // registerCapture adds those of the commands that capture, too.
@@ -67,6 +68,7 @@ func (f *serverFlags) registerCapture(flags *pflag.FlagSet) {
 	flags.TextVar(&f.sampling, "sampling", remote.Sampling{}, "thin out: count:N one frame in N, timer:N one frame and then none for N ms")
 	flags.StringVar(&f.listen, "listen", "", "[HOST]:PORT to wait at for a daemon in active mode, which is the host of the source (0.0.0.0: any host); without --connect-timeout for ever")
 	flags.DurationVar(&f.reconnectTimeout, "reconnect-timeout", 0, "how long to try to regain a lost server; 0 = for ever")
+	notNegative(flags, "snaplen", "reconnect-timeout")
 }
 
 // client returns the options of a session with u, and completes u's password.

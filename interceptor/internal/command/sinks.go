@@ -35,11 +35,13 @@ func (f *sinkFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.collectorSpool, "collector-spool", "", "directory to keep records in until the collector has them; empty: they wait in memory, and the oldest are dropped if it is too slow")
 	flags.Int64Var(&f.collectorSpoolSize, "collector-spool-size", 1<<30, "bytes that this may have")
 	flags.StringVar(&f.file.Path, "file", "", "file to write records to as JSON lines, which rotates")
-	flags.Int64Var(&f.fileSize, "file-rotate-size", 100<<20, "bytes of such a file")
+	flags.Int64Var(&f.fileSize, "file-rotate-size", 100<<20, "bytes of such a file; 0 = any")
 	flags.DurationVar(&f.file.RotateAge, "file-rotate-age", 0, "age of such a file; 0 = any")
 	flags.IntVar(&f.file.Keep, "file-keep", 0, "full files to keep; 0 = all")
 	flags.BoolVar(&f.file.Zstd, "file-zstd", false, "compress the file")
-	flags.DurationVar(&f.drain, "drain-timeout", 5*time.Second, "how long the end, or a change of sinks, may wait for what is queued")
+	flags.DurationVar(&f.drain, "drain-timeout", 5*time.Second, "how long the end, or a change of sinks, may wait for what is queued; 0 = not at all")
+	positive(flags, "collector-spool-size")
+	notNegative(flags, "file-rotate-size", "file-rotate-age", "file-keep", "drain-timeout")
 }
 
 // sinks are those of the flags, then those of a file.

@@ -80,7 +80,7 @@ type Stdout struct {
 // FileSink writes JSON lines to files.
 type FileSink struct {
 	Path         string        `yaml:"path" doc:"of the file being written; full ones get a time into their name"`
-	RotateSize   Size          `yaml:"rotate_size" doc:"bytes of a full file"`
+	RotateSize   Size          `yaml:"rotate_size" doc:"bytes of a full file; 0 = any"`
 	RotateAge    time.Duration `yaml:"rotate_age" doc:"age of a full file; 0s = any"`
 	Keep         int           `yaml:"keep" doc:"full files to keep; 0 = all"`
 	Zstd         bool          `yaml:"zstd" doc:"compress"`

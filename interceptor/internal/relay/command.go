@@ -199,11 +199,11 @@ ids are remembered.`,
 	}
 	in.register(cmd.Flags())
 	cmd.Flags().StringVar(&dir, "directory", "", "directory for the files")
-	cmd.Flags().Int64Var(&out.MaxBytes, "rotate-size", 100<<20, "bytes of a file")
+	cmd.Flags().Int64Var(&out.MaxBytes, "rotate-size", 100<<20, "bytes of a file; 0 = any")
 	cmd.Flags().DurationVar(&out.MaxAge, "rotate-age", 0, "age of a file; 0 = any")
 	cmd.Flags().IntVar(&out.Keep, "keep", 0, "full files to keep; 0 = all")
 	cmd.Flags().BoolVar(&out.Compress, "zstd", false, "compress the files")
-	cmd.Flags().IntVar(&remember, "remember", 1_000_000, "ids to remember, to leave repeats out")
+	cmd.Flags().IntVar(&remember, "remember", 1_000_000, "ids to remember, to leave repeats out; 0 = none")
 	return cmd
 }
 

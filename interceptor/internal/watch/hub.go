@@ -11,14 +11,14 @@ import (
 	"capstan/interceptor/internal/delivery"
 )
 
-// Config bounds a [Hub]. What is zero has the default named.
+// Config bounds a [Hub]. What is zero has the default named, but for IdleRate.
 type Config struct {
 	MaxRecords int // 10,000
 	// MaxBytes is of memory, 64 MiB: a record counts as what it takes once a
 	// watcher has had it decoded.
 	MaxBytes    int
 	MaxWatchers int // at the same time, 16
-	// IdleRate is how many records a second are taken while nobody watches, 1,000.
+	// IdleRate is how many records a second are taken while nobody watches; 0: none.
 	// What was not used of it allows for MaxRecords at once.
 	IdleRate int
 }
@@ -32,7 +32,6 @@ func (c Config) withDefaults() Config {
 	set(&c.MaxRecords, 10_000)
 	set(&c.MaxBytes, 64<<20)
 	set(&c.MaxWatchers, 16)
-	set(&c.IdleRate, 1000)
 	return c
 }
 

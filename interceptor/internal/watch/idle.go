@@ -25,6 +25,9 @@ func (a *allowance) take(now time.Time) bool {
 	if now.Before(a.allUntil) {
 		return true
 	}
+	if a.rate <= 0 {
+		return false
+	}
 	if passed := now.Sub(a.filled); passed >= refillEvery {
 		if n := int64(passed.Seconds() * float64(a.rate)); n >= int64(a.most-a.left) {
 			a.left, a.filled = a.most, now

@@ -68,6 +68,29 @@ func TestIdleAfterWatcher(t *testing.T) {
 	})
 }
 
+// TestNoIdleRate: at a rate of 0 nothing is kept while nobody watches, but for
+// who may have lost the connection.
+func TestNoIdleRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := New(Config{})
+		come(t, h, 0, 9)
+		time.Sleep(time.Hour)
+		come(t, h, 10, 19)
+		w, err := h.Watch(Options{Backlog: 5})
+		if err != nil {
+			t.Fatal(err)
+		}
+		come(t, h, 20, 21)
+		w.Close()
+		come(t, h, 22, 23)
+		time.Sleep(resumeGrace)
+		come(t, h, 24, 29)
+		if s := h.Stats(); s.Records != 30 || s.Kept != 4 {
+			t.Errorf("%+v, want 4 of 30 kept", s)
+		}
+	})
+}
+
 // TestAllowance: it never takes more than its rate and what may come at once, and
 // all of what comes more slowly.
 func TestAllowance(t *testing.T) {

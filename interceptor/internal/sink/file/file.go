@@ -29,7 +29,7 @@ import (
 type Config struct {
 	// Path of the file being written. Its directory must be there.
 	Path string
-	// MaxBytes is when a file is full, as written; 0 = 100 MiB.
+	// MaxBytes is when a file is full, as written; 0 = never.
 	MaxBytes int64
 	// MaxAge is when a file is old; 0 = never.
 	MaxAge time.Duration
@@ -41,8 +41,6 @@ type Config struct {
 	// as delivered.
 	Sync bool
 }
-
-const defaultMaxBytes = 100 << 20
 
 // Sink writes records to files. It implements delivery.Sink.
 type Sink struct {
@@ -59,9 +57,6 @@ type Sink struct {
 // New opens the file. One that is there already is continued, unless it is
 // compressed: then it is rotated away, since its end may be missing.
 func New(c Config) (*Sink, error) {
-	if c.MaxBytes <= 0 {
-		c.MaxBytes = defaultMaxBytes
-	}
 	s := &Sink{cfg: c, now: time.Now, syncDir: durable.SyncDir}
 	if !c.Sync {
 		s.syncDir = func(string) error { return nil }
@@ -187,7 +182,9 @@ func (s *Sink) giveUp(err error) error {
 
 // rotateIfDue begins a new file if this one is full or old.
 func (s *Sink) rotateIfDue() error {
-	if s.size < s.cfg.MaxBytes && (s.cfg.MaxAge <= 0 || s.now().Sub(s.began) < s.cfg.MaxAge) || s.size == 0 {
+	full := s.cfg.MaxBytes > 0 && s.size >= s.cfg.MaxBytes
+	old := s.cfg.MaxAge > 0 && s.now().Sub(s.began) >= s.cfg.MaxAge
+	if s.size == 0 || !full && !old {
 		return nil
 	}
 	if err := errors.Join(s.end(), s.rename(s.began), s.removeOld()); err != nil {

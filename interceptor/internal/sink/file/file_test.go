@@ -66,6 +66,23 @@ func deliver(t *testing.T, s *Sink, batch []*delivery.Record) {
 	}
 }
 
+// TestNoRotation: without bounds a file is never full.
+func TestNoRotation(t *testing.T) {
+	s, err := New(Config{Path: filepath.Join(t.TempDir(), "r.ndjson")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	deliver(t, s, records(t, 0, 1))
+	s.size, s.began = 1<<50, time.Unix(0, 0)
+	deliver(t, s, records(t, 1, 2))
+	if names, _ := contents(t, filepath.Dir(s.cfg.Path)); len(names) != 1 {
+		t.Errorf("%q", names)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestRotation(t *testing.T) {
 	for _, compress := range []bool{false, true} {
 		dir := t.TempDir()

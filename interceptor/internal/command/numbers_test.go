@@ -1,0 +1,53 @@
+package command
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+)
+
+// TestZero: 0 is refused, or means what the help says that it does.
+func TestZero(t *testing.T) {
+	runFlagSet().VisitAll(func(f *pflag.Flag) {
+		zero, negative := "0", "-1"
+		switch f.Value.Type() {
+		case "int", "int64":
+		case "duration":
+			zero, negative = "0s", "-1s"
+		default:
+			return
+		}
+		explained := strings.Contains(f.Usage, "0 = ")
+		if err := f.Value.Set(zero); (err == nil) != explained {
+			t.Errorf("--%s %s: %v, with the help %q", f.Name, zero, err, f.Usage)
+		}
+		if err := f.Value.Set(negative); err == nil {
+			t.Errorf("--%s %s is taken", f.Name, negative)
+		}
+		if err := f.Value.Set(f.DefValue); err != nil {
+			t.Errorf("--%s %s, the default: %v", f.Name, f.DefValue, err)
+		}
+	})
+}
+
+func runFlagSet() *pflag.FlagSet {
+	flags := pflag.NewFlagSet("run", pflag.ContinueOnError)
+	new(runFlags).register(flags)
+	return flags
+}
+
+// TestNoCopyWindow: no time is none, not the default.
+func TestNoCopyWindow(t *testing.T) {
+	for text, want := range map[string]bool{"0": false, "1ms": true} {
+		var f recordFlags
+		flags := pflag.NewFlagSet("read", pflag.ContinueOnError)
+		f.register(flags)
+		if err := flags.Set("copy-window", text); err != nil {
+			t.Fatal(err)
+		}
+		if window := f.reassembly().CopyWindow; (window > 0) != want || window == 0 {
+			t.Errorf("--copy-window %s: %v", text, window)
+		}
+	}
+}
