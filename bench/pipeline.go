@@ -22,10 +22,10 @@ func pipelineCommand(stdout io.Writer) *cobra.Command {
 		Short: "Measure rpcapd and interceptor together: processor time for each exchange",
 		Long: `pipeline sends generated HTTP/1 over a cable between two network namespaces, at
 --rate, captures it with rpcapd through a unix socket and has the interceptor
-tell it. It states the processor time, user and system, from the start of the
-processes to their end, for each exchange; and beside it what each takes alone:
-rpcapd for a reader that drops the frames, the interceptor from a file with the
-same frames that is in memory.
+tell it. It states the processor time, user and system, from when capturing has
+begun to the end of the processes, for each exchange, and what they took before
+that; and beside it what each takes alone: rpcapd for a reader that drops the
+frames, the interceptor from a file with the same frames that is in memory.
 
 What a machine does in a second tells little about programs on another one. So
 the textbook pipeline of Go's libraries has 1,800-byte responses from memory just
@@ -73,7 +73,7 @@ receivers whose work doesn't count: ` + strings.Join(pipeline.OutletNames(), ", 
 func writePipeline(to io.Writer, c *pipeline.Config, r *pipeline.Result) error {
 	fmt.Fprintf(to, "\n%d B responses, %.0f frames/s, %d shards: processor time of an exchange\n", c.ResponseLen, c.Rate, c.Shards)
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
-	fmt.Fprint(w, "outlet\texchanges\tincomplete\tframes lost\trpcapd\tinterceptor\tover the first\tboth\texchanges/s of both\tof the interceptor\tof the textbook, 1.8 KB\tboth / textbook")
+	fmt.Fprint(w, "outlet\texchanges\tincomplete\tframes lost\trpcapd\tinterceptor\tover the first\tboth\texchanges/s of both\tof the interceptor\tof the textbook, 1.8 KB\tboth / textbook\tstart of rpcapd\tof the interceptor")
 	for _, s := range r.Live[0].Stages {
 		fmt.Fprintf(w, "\t%s", s.Stage)
 	}
@@ -82,9 +82,10 @@ func writePipeline(to io.Writer, c *pipeline.Config, r *pipeline.Result) error {
 	for i := range r.Live {
 		l := &r.Live[i]
 		own := l.Each(l.Interceptor)
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%s\t%s\t%+.1f µs\t%s\t%.0f\t%.0f\t%.0f\t%.2f", l.Outlet, l.Exchanges, l.Exchanges-l.Complete, l.RingLost,
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%s\t%s\t%+.1f µs\t%s\t%.0f\t%.0f\t%.0f\t%.2f\t%.0f ms\t%.0f ms", l.Outlet, l.Exchanges, l.Exchanges-l.Complete, l.RingLost,
 			micros(l.Each(l.Rpcapd)), micros(own), float64(own-first)/1e3, micros(l.Each(l.Rpcapd+l.Interceptor)),
-			l.PerSecond(), float64(l.Exchanges)/l.Interceptor.Seconds(), 1/l.Textbook.Seconds(), l.TimesTextbook())
+			l.PerSecond(), float64(l.Exchanges)/l.Interceptor.Seconds(), 1/l.Textbook.Seconds(), l.TimesTextbook(),
+			millis(l.RpcapdStart), millis(l.InterceptorStart))
 		for _, s := range l.Stages {
 			fmt.Fprintf(w, "\t%.0f %%", 100*s.Part)
 		}
@@ -99,5 +100,7 @@ func writePipeline(to io.Writer, c *pipeline.Config, r *pipeline.Result) error {
 }
 
 func micros(d time.Duration) string { return fmt.Sprintf("%.1f µs", float64(d)/1e3) }
+
+func millis(d time.Duration) float64 { return float64(d) / 1e6 }
 
 func ratio(a, b time.Duration) float64 { return float64(a) / float64(max(b, 1)) }

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"capstan/bench/internal/cpu"
 	"capstan/bench/internal/pair"
 	"capstan/bench/internal/sink"
 	"capstan/pkg/rpcap"
@@ -45,6 +46,7 @@ func (b *bed) serverAlone(ctx context.Context) (took time.Duration, frames uint6
 	}
 	said := newWords("", 0)
 	var server *exec.Cmd
+	var start time.Duration
 	_, err = pair.Run(ctx, pair.Config{
 		Rpcapd: b.Rpcapd, RpcapdArgs: b.rpcapdArgs(),
 		Instead: func(ctx context.Context) error {
@@ -53,6 +55,9 @@ func (b *bed) serverAlone(ctx context.Context) (took time.Duration, frames uint6
 				return err
 			}
 			defer s.Close()
+			if start, err = cpu.Clock(server.Process.Pid); err != nil {
+				return err
+			}
 			if err := b.send(ctx, closed, nil); err != nil {
 				return err
 			}
@@ -72,7 +77,7 @@ func (b *bed) serverAlone(ctx context.Context) (took time.Duration, frames uint6
 	case frames == 0:
 		return 0, 0, fmt.Errorf("no frame arrived\n%s", said.String())
 	}
-	return spent(server), frames, nil
+	return spent(server) - start, frames, nil
 }
 
 // closed is a channel that is.
@@ -82,9 +87,20 @@ var closed = func() chan struct{} {
 	return c
 }()
 
-// interceptorAlone returns what the interceptor takes for so many exchanges of a
-// file that was just written.
+// interceptorAlone returns what the interceptor takes for the exchanges of so many
+// frames beyond those of the connections that begin together.
 func (b *bed) interceptorAlone(ctx context.Context, frames uint64) (took time.Duration, exchanges uint64, err error) {
+	start, first, err := b.readFile(ctx, 1)
+	if err != nil {
+		return 0, 0, err
+	}
+	took, exchanges, err = b.readFile(ctx, frames)
+	return took - start, exchanges - first, err
+}
+
+// readFile returns what the interceptor takes for so many frames of a file that was
+// just written, from its start to its end.
+func (b *bed) readFile(ctx context.Context, frames uint64) (took time.Duration, exchanges uint64, err error) {
 	file := b.path("frames.pcapng")
 	defer os.Remove(file)
 	args := append(b.traffic(), "-w", file, "--count", strconv.FormatUint(frames, 10))

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"capstan/bench/internal/cpu"
 	"capstan/bench/internal/pair"
 )
 
@@ -45,14 +46,21 @@ func (b *bed) live(ctx context.Context, name string, l *Live) (err error) {
 	said := newWords("msg=capturing", b.Shards)
 	var sent, profiled error
 	var working sync.WaitGroup
+	var processes []*exec.Cmd // all there once said.heard is closed
 	working.Go(func() {
 		defer cancel() // the pair takes what is under way
-		sent = b.send(ctx, said.heard, out.ready)
+		sent = b.send(ctx, said.heard, func(ctx context.Context) error {
+			if out.ready != nil {
+				if err := out.ready(ctx); err != nil {
+					return err
+				}
+			}
+			return l.begin(processes)
+		})
 	})
 	if b.Stages {
 		working.Go(func() { l.Stages, profiled = b.profile(ctx, said.heard) })
 	}
-	var processes []*exec.Cmd
 	_, err = pair.Run(ctx, pair.Config{
 		Rpcapd: b.Rpcapd, RpcapdArgs: b.rpcapdArgs(),
 		Interceptor: b.Interceptor, Source: b.source(), InterceptorArgs: args,
@@ -67,8 +75,17 @@ func (b *bed) live(ctx context.Context, name string, l *Live) (err error) {
 	if err = errors.Join(err, sent, profiled); err != nil {
 		return fmt.Errorf("%w\n%s", err, said.String())
 	}
-	l.Outlet, l.Rpcapd, l.Interceptor = name, spent(processes[0]), spent(processes[1])
+	l.Outlet, l.Rpcapd, l.Interceptor = name, spent(processes[0])-l.RpcapdStart, spent(processes[1])-l.InterceptorStart
 	return l.count(said.String())
+}
+
+// begin takes what the two processes have spent before the first frame.
+func (l *Live) begin(processes []*exec.Cmd) (err error) {
+	if l.RpcapdStart, err = cpu.Clock(processes[0].Process.Pid); err != nil {
+		return err
+	}
+	l.InterceptorStart, err = cpu.Clock(processes[1].Process.Pid)
+	return err
 }
 
 // count takes the counters out of what the interceptor said in the end.

@@ -40,9 +40,11 @@ type Live struct {
 	Frames              uint64 // that the interceptor got
 	Exchanges, Complete uint64
 	RingLost            uint64 // frames that the server's ring had no room for
-	// Processor time from start to end, user and system.
+	// Processor time, user and system, from when capturing has begun to the end.
 	Rpcapd, Interceptor time.Duration
-	Stages              []Share // of the interceptor's time; nil without profiles
+	// What it took until then: of rpcapd mostly the kernel's, which clears the ring.
+	RpcapdStart, InterceptorStart time.Duration
+	Stages                        []Share // of the interceptor's time; nil without profiles
 	// Textbook is what the textbook pipeline took for an exchange of 1,800 bytes just
 	// before and after, of processor time.
 	Textbook time.Duration
@@ -65,8 +67,9 @@ func each(d time.Duration, exchanges uint64) time.Duration {
 }
 
 // Alone is what the processes take for an exchange without one another, on the
-// same frames: rpcapd for a reader that drops what it gets, the interceptor from a
-// file that is in memory.
+// same frames: rpcapd for a reader that drops what it gets, from when capturing has
+// begun, the interceptor from a file that is in memory, beyond what it takes for the
+// shortest such file.
 type Alone struct{ Rpcapd, Interceptor time.Duration }
 
 // Sum is what both would take if working together cost nothing.

@@ -29,7 +29,7 @@ func TestReceiveBufferIsTheKernels(t *testing.T) {
 		must(t, err)
 		s, err := c.Start(t.Context(), StartRequest{})
 		must(t, err)
-		buffers[told] = receiveBuffer(t, s.conn)
+		buffers[told] = receiveBuffer(t, s.conn.(*socket).Conn)
 		c.Close()
 	}
 	if buffers[0] != buffers[64<<20] {

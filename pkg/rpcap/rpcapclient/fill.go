@@ -21,6 +21,7 @@ func (s *Stream) drop() error {
 
 // fill reads until n bytes are unread. They fit: n is bounded by the framer.
 func (s *Stream) fill(n int) error {
+	s.publish()
 	s.makeRoom(n)
 	for empty := 0; s.end-s.start < n; empty++ {
 		m, err := s.conn.Read(s.buf[s.end:])

@@ -136,7 +136,7 @@ func (c *Client) Start(ctx context.Context, r StartRequest) (*Stream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start capture: %w", err)
 	}
-	s := newStream(conn, int(m.SnapLen), link)
+	s := newStream(direct(conn), int(m.SnapLen), link)
 	s.grace = c.grace
 	if c.order != hostOrder() {
 		s.swap = swapHostFields(link)

@@ -28,10 +28,12 @@ type Stream struct {
 	buf        []byte // buf[start:end] is unread
 	start, end int
 	skip       uint32 // bytes to skip of a message that is no PACKET
+	ahead      ahead
 	next       uint32 // expected npkt
 	err        error  // the first permanent error
+	counted    counts // of the frames so far
 
-	// Written by the caller of Next, read by anybody.
+	// What Stats tells: written by the caller of Next, read by anybody.
 	frames, bytes, missing atomic.Uint64
 
 	closed    chan struct{}
@@ -46,6 +48,15 @@ type Stream struct {
 	lastTry  bool          // lostEnd has passed and only what is there already is read
 	lostChan chan struct{} // closed when lost is set
 }
+
+// ahead is the PACKET that the buffer starts with, if Buffered has looked.
+type ahead struct {
+	header rpcap.PacketHeader
+	n      int // its length; 0: nobody has looked
+}
+
+// counts are counters of one goroutine.
+type counts struct{ frames, bytes, missing uint64 }
 
 // dataConn is what a Stream needs of a net.Conn.
 type dataConn interface {
@@ -90,6 +101,11 @@ func newStream(conn dataConn, snapLen int, linkType capture.LinkType) *Stream {
 //
 // Next: the caller; in the interceptor, engine.Engine.Frame.
 func (s *Stream) Next(f *capture.Frame) error {
+	if s.ahead.n > 0 {
+		s.deliver(f, &s.ahead.header, s.ahead.n)
+		s.ahead.n = 0
+		return nil
+	}
 	if s.err != nil {
 		return s.err
 	}
@@ -103,6 +119,7 @@ func (s *Stream) Next(f *capture.Frame) error {
 		switch {
 		case err != nil:
 			s.err = fmt.Errorf("data connection: %w", err)
+			s.publish()
 			return s.err
 		case p.skip:
 			s.skip = uint32(n)
@@ -111,14 +128,14 @@ func (s *Stream) Next(f *capture.Frame) error {
 				return err
 			}
 		default:
-			s.deliver(f, p.header, n)
+			s.deliver(f, &p.header, n)
 			return nil
 		}
 	}
 }
 
 // deliver takes the n bytes of the PACKET that the buffer starts with.
-func (s *Stream) deliver(f *capture.Frame, h rpcap.PacketHeader, n int) {
+func (s *Stream) deliver(f *capture.Frame, h *rpcap.PacketHeader, n int) {
 	from := s.start + rpcap.PacketOverhead
 	to := from + int(h.CapLen)
 	f.Timestamp = h.Timestamp
@@ -129,9 +146,12 @@ func (s *Stream) deliver(f *capture.Frame, h rpcap.PacketHeader, n int) {
 	f.Len = max(int(h.Len), int(h.CapLen))
 	f.LinkType = s.linkType
 	s.start += n
-	s.frames.Add(1)
-	s.bytes.Add(uint64(h.CapLen))
+	s.counted.frames++
+	s.counted.bytes += uint64(h.CapLen)
 	s.count(h.Number)
+	if s.start == s.end {
+		s.publish()
+	}
 }
 
 // count finds holes in the numbers of the frames. Numbers that run backwards
@@ -141,21 +161,34 @@ func (s *Stream) count(number uint32) {
 	hole := number - s.next
 	switch {
 	case hole < 1<<31:
-		s.missing.Add(uint64(hole))
+		s.counted.missing += uint64(hole)
 	case s.reorders:
-		if s.missing.Load() > 0 {
-			s.missing.Add(^uint64(0))
+		if s.counted.missing > 0 {
+			s.counted.missing--
 		}
 		return
 	}
 	s.next = number + 1
 }
 
+// publish lets Stats tell what has been counted.
+func (s *Stream) publish() {
+	s.frames.Store(s.counted.frames)
+	s.bytes.Store(s.counted.bytes)
+	s.missing.Store(s.counted.missing)
+}
+
 // Buffered reports whether Next returns without waiting.
 func (s *Stream) Buffered() bool {
-	if s.err != nil {
+	if s.err != nil || s.ahead.n > 0 || s.look() {
 		return true
 	}
+	s.publish()
+	return false
+}
+
+// look is Buffered where the buffer has to be looked at.
+func (s *Stream) look() bool {
 	start := s.start
 	if int64(s.end-start) <= int64(s.skip) {
 		return false
@@ -169,6 +202,9 @@ func (s *Stream) Buffered() bool {
 			return false
 		}
 		if !p.skip {
+			if start == s.start {
+				s.ahead = ahead{p.header, n}
+			}
 			return true
 		}
 		start += n
@@ -184,7 +220,8 @@ type StreamStats struct {
 	Rejected uint64
 }
 
-// Stats returns the counters so far.
+// Stats returns the counters. Frames that were received together with others are
+// counted when the last of them is taken.
 func (s *Stream) Stats() StreamStats {
 	stats := StreamStats{Frames: s.frames.Load(), Bytes: s.bytes.Load(), Missing: s.missing.Load()}
 	if d, ok := s.conn.(*datagramConn); ok {

@@ -68,10 +68,14 @@ func copyOf(f *capture.Frame) frame {
 	return frame{time: f.Timestamp, len: f.Len, data: string(f.Data)}
 }
 
-// readAll takes frames until an error other than a timeout.
+// readAll takes frames until an error other than a timeout. Now and then it asks
+// whether a frame is buffered, which must make no difference.
 func readAll(s *Stream) (all []frame, last error) {
 	for {
 		var f capture.Frame
+		if len(all)%3 == 1 {
+			s.Buffered()
+		}
 		err := s.Next(&f)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			continue
@@ -297,6 +301,33 @@ func TestStreamBuffered(t *testing.T) {
 	}
 	if s.Buffered() {
 		t.Error("a message to skip counts as a packet")
+	}
+}
+
+// Whether somebody asks what is buffered makes no difference to the frames, and
+// counters are told when nothing more is buffered.
+func TestStreamLooksAhead(t *testing.T) {
+	other := rpcap.Append(nil, &rpcap.OpenRequest{Device: "skipped"})
+	wire := slices.Concat(packets(1, 2, 60), other, packets(3, 2, 70_000), packets(6, 1, 0), packets(7, 1, 60)[:50])
+	want, _ := readAll(memoryStream(wire, rpcap.MaxSnapLen))
+	s := memoryStream(wire, rpcap.MaxSnapLen)
+	var got []frame
+	var f capture.Frame
+	for {
+		buffered := s.Buffered()
+		if stats := s.Stats(); !buffered && stats.Frames != uint64(len(got)) {
+			t.Errorf("%d frames taken, %d told", len(got), stats.Frames)
+		}
+		if s.Buffered() != buffered {
+			t.Error("looking changes what is buffered")
+		}
+		if err := s.Next(&f); err != nil {
+			break
+		}
+		got = append(got, copyOf(&f))
+	}
+	if len(want) != 5 || !slices.Equal(got, want) || s.Stats() != (StreamStats{Frames: 5, Bytes: 140_120, Missing: 1}) {
+		t.Errorf("%d frames, want %d, %+v", len(got), len(want), s.Stats())
 	}
 }
 
