@@ -65,14 +65,13 @@ func serve(t *testing.T, s *Server, address string) (addr string, stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := grpc.NewServer(grpc.MaxRecvMsgSize(MaxMessage))
-	capstanv1.RegisterCollectorServer(g, s)
+	h := s.HTTP(nil, nil)
 	done := make(chan struct{})
 	go func() { // ends with stop
 		defer close(done)
-		_ = g.Serve(l)
+		_ = h.Serve(l)
 	}()
-	stop = sync.OnceFunc(func() { g.Stop(); <-done })
+	stop = sync.OnceFunc(func() { h.Close(); s.Stop(); <-done })
 	t.Cleanup(stop)
 	return l.Addr().String(), stop
 }

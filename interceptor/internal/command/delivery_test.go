@@ -19,7 +19,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	grpcstatus "google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -52,10 +51,9 @@ func serveCollector(t *testing.T, s *store) (address string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := grpc.NewServer(grpc.MaxRecvMsgSize(collector.MaxMessage))
-	capstanv1.RegisterCollectorServer(g, collector.NewServer(s.take, collector.Limits{}))
-	go func() { _ = g.Serve(l) }() // ended by Stop
-	t.Cleanup(g.Stop)
+	h := collector.NewServer(s.take, collector.Limits{}).HTTP(nil, nil)
+	go func() { _ = h.Serve(l) }() // ended by Close
+	t.Cleanup(func() { h.Close() })
 	return l.Addr().String()
 }
 
