@@ -23,7 +23,6 @@ import (
 	grpcstatus "google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
-	"capstan/interceptor/internal/collector"
 	"capstan/interceptor/internal/sink/otlp/otlptest"
 	"capstan/pkg/certtest"
 	capstanv1 "capstan/proto/capstan/v1"
@@ -42,19 +41,6 @@ func (s *store) take(_ context.Context, _ string, raw [][]byte) (rejected int, e
 		s.raw = append(s.raw, bytes.Clone(r))
 	}
 	return 0, nil
-}
-
-// serveCollector serves s at an address of its own.
-func serveCollector(t *testing.T, s *store) (address string) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := collector.NewServer(s.take, collector.Limits{}).HTTP(nil, nil)
-	go func() { _ = h.Serve(l) }() // ended by Close
-	t.Cleanup(func() { h.Close() })
-	return l.Addr().String()
 }
 
 // freePort returns a port that nobody has at the moment.
@@ -158,7 +144,7 @@ sinks:
     otlp: {endpoint: %q, protocol: http, compression: none}
   - policy: block
     collector: {address: %q, insecure: true}
-`, file, filepath.Join(dir, "spool-kafka"), brokerPort, filepath.Join(dir, "spool-otlp"), overGRPC.ServeGRPC(t), overHTTP.ServeHTTP(t), serveCollector(t, kept)))
+`, file, filepath.Join(dir, "spool-kafka"), brokerPort, filepath.Join(dir, "spool-otlp"), overGRPC.ServeGRPC(t), overHTTP.ServeHTTP(t), serveStore(t, kept.take)))
 	for _, name := range []string{"spool-kafka", "spool-otlp"} {
 		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
 			t.Fatal(err)

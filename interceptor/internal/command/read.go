@@ -74,7 +74,7 @@ func read(ctx context.Context, s streams, flags *recordFlags, c *settings, full 
 			break
 		}
 	}
-	first = errors.Join(first, sinks.close())
+	first = errors.Join(first, sinks.close(), sinks.dropped()) // a file is there to be told whole
 	if full {
 		ledger.WriteTable(s.err, ledgers, out.snapshot())
 	}

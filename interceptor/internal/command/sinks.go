@@ -188,14 +188,24 @@ func (o *outlets) change(list []config.Sink) error {
 	return o.fanout.Replace(ctx, keep, func() []*delivery.Queue { return o.openOrTry(come) })
 }
 
-// close delivers what is queued, and says what could not be.
+// close delivers what is queued, and says what could not be. What a policy has
+// dropped while the sinks were open is only counted: it was chosen.
 func (o *outlets) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), o.drain)
 	defer cancel()
-	err := o.fanout.Close(ctx)
+	return o.lost(o.fanout.Close(ctx), "were not delivered", func(s *delivery.SinkStats) uint64 { return s.Undelivered + s.SpoolFull })
+}
+
+// dropped says what policies have dropped while the sinks were open.
+func (o *outlets) dropped() error {
+	return o.lost(nil, "were dropped, as the policy is", func(s *delivery.SinkStats) uint64 { return s.Dropped - s.Undelivered + s.Shed })
+}
+
+// lost is err, and the records that count counts of each sink.
+func (o *outlets) lost(err error, how string, count func(*delivery.SinkStats) uint64) error {
 	for _, s := range o.fanout.Stats() {
-		if lost := s.Dropped + s.Shed + s.SpoolFull; lost > 0 {
-			err = errors.Join(err, fmt.Errorf("sink %s: %d records were not delivered", s.Name, lost))
+		if n := count(&s); n > 0 {
+			err = errors.Join(err, fmt.Errorf("sink %s: %d records %s", s.Name, n, how))
 		}
 	}
 	if err != nil {

@@ -220,7 +220,7 @@ func TestDropOldest(t *testing.T) {
 	push(t, q, 0, 1)
 	await(t, "a batch under way", func() bool { q.mem.mu.Lock(); defer q.mem.mu.Unlock(); return q.mem.taken == 1 })
 	push(t, q, 1, 100)
-	if st := balanced(t, q); st.Dropped != 90 || st.Queued != 10 {
+	if st := balanced(t, q); st.Dropped != 90 || st.Undelivered != 0 || st.Queued != 10 {
 		t.Errorf("%+v", st)
 	}
 	s.gate <- nil // record 0, which was under way
@@ -279,11 +279,11 @@ func TestCloseInTime(t *testing.T) {
 	q := newQueue(t, Config{MaxRecords: 50, BatchRecords: 10}, s)
 	push(t, q, 0, 50)
 	closeNow(t, q)
-	if st := balanced(t, q); st.Dropped != 50 || st.Queued != 0 {
+	if st := balanced(t, q); st.Dropped != 50 || st.Undelivered != 50 || st.Queued != 0 {
 		t.Errorf("%+v", st)
 	}
 	push(t, q, 50, 51) // too late
-	if st := balanced(t, q); st.Dropped != 51 {
+	if st := balanced(t, q); st.Dropped != 51 || st.Undelivered != 51 {
 		t.Errorf("%+v", st)
 	}
 }

@@ -22,7 +22,7 @@ type memory struct {
 	taken   int // records under way
 	bytes   int // of those that wait and those under way
 	closed  bool
-	stats   Stats // Accepted, Dropped, Shed, Blocked
+	stats   Stats // Accepted, Dropped, Undelivered, Shed, Blocked
 }
 
 func newMemory(c Config) *memory {
@@ -55,6 +55,7 @@ func (m *memory) push(r *Record) {
 	}
 	if m.closed {
 		m.stats.Dropped++
+		m.stats.Undelivered++
 		return
 	}
 	if m.n == len(m.ring) {
@@ -161,6 +162,7 @@ func (m *memory) drop() {
 	for m.n > 0 {
 		m.pop()
 		m.stats.Dropped++
+		m.stats.Undelivered++
 	}
 }
 

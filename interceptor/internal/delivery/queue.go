@@ -99,12 +99,14 @@ type Stats struct {
 
 	Delivered uint64 // taken by the sink
 	Dropped   uint64 // by the policy DropOldest, and what was in memory at the end
-	Shed      uint64 // by the policy DropOldest, since memory was short
-	Rejected  uint64 // never taken by the sink
-	SpoolFull uint64 // dropped since the spool was full or could not be written
-	SpoolLost uint64 // in damaged parts of the spool
-	Queued    uint64 // in memory now
-	Spooled   uint64 // on disk now, and not in memory
+	// Undelivered are those of Dropped that no policy has chosen: at the end.
+	Undelivered uint64
+	Shed        uint64 // by the policy DropOldest, since memory was short
+	Rejected    uint64 // never taken by the sink
+	SpoolFull   uint64 // dropped since the spool was full or could not be written
+	SpoolLost   uint64 // in damaged parts of the spool
+	Queued      uint64 // in memory now
+	Spooled     uint64 // on disk now, and not in memory
 
 	QueuedBytes int           // of the records in memory
 	SpoolBytes  int64         // on disk
@@ -139,6 +141,7 @@ func (s Stats) followedBy(next Stats) Stats {
 	next.Recovered += s.Recovered
 	next.Delivered += s.Delivered
 	next.Dropped += s.Dropped
+	next.Undelivered += s.Undelivered
 	next.Shed += s.Shed
 	next.Rejected += s.Rejected
 	next.SpoolFull += s.SpoolFull

@@ -312,6 +312,7 @@ func (q *Queue) Stats() Stats {
 	s := q.mem.snapshot()
 	s.Delivered, s.Rejected, s.SpoolFull = q.delivered, q.rejected, q.spoolFull
 	s.Dropped += q.undelivered
+	s.Undelivered += q.undelivered
 	s.Accepted += q.appended.Load()
 	s.Retries = q.retries.Load()
 	if problem := q.problem.Load(); problem != nil {
