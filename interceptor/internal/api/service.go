@@ -9,7 +9,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 
 	"capstan/interceptor/internal/ledger"
 	"capstan/interceptor/internal/source"
@@ -108,17 +107,6 @@ func response(e *watch.Event, omitBodies bool) (any, error) {
 	}
 	return &capstanv1.WatchResponse{Event: &capstanv1.WatchResponse_Exchange{
 		Exchange: &capstanv1.WatchedExchange{Exchange: withoutContent(x), ResumeToken: e.Token}}}, nil
-}
-
-// withoutContent copies x and leaves out the bodies.
-func withoutContent(x *capstanv1.Exchange) *capstanv1.Exchange {
-	x = proto.CloneOf(x)
-	for _, b := range []*capstanv1.Body{x.GetRequest().GetBody(), x.GetResponse().GetBody()} {
-		if len(b.GetContent())+len(b.GetDecoded()) > 0 {
-			b.Content, b.Decoded, b.Truncated = nil, nil, true
-		}
-	}
-	return x
 }
 
 // GetStatus implements capstanv1.InterceptorServer.

@@ -40,7 +40,7 @@ type WatchRequest struct {
 	// The token of the last record received, to go on behind it. What is no
 	// longer kept is told by Lagged. Backlog is ignored then.
 	ResumeToken string `protobuf:"bytes,3,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
-	// Leaves the bodies' content out.
+	// Leaves the content of bodies and of WebSocket messages out.
 	OmitBodies    bool `protobuf:"varint,4,opt,name=omit_bodies,json=omitBodies,proto3" json:"omit_bodies,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
