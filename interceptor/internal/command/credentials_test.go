@@ -72,7 +72,7 @@ func (p *http2Peer) said() said {
 func credentialConnections(t *testing.T) [][]said {
 	t.Helper()
 	http1 := []said{
-		{0, "GET /cookies HTTP/1.1\r\nHost: shop\r\nCookie: a=" + planted + "; b=2\r\ncookie: c=" + planted + "\r\nX-API-KEY: " + planted +
+		{0, "GET /cookies?x=1&access_token=" + planted + " HTTP/1.1\r\nHost: shop\r\nReferer: http://shop/?pin=" + planted + "\r\nCookie: a=" + planted + "; b=2\r\ncookie: c=" + planted + "\r\nX-API-KEY: " + planted +
 			"\r\nProxy-Authorization: Basic " + planted + "\r\n\r\n"},
 		{1, "HTTP/1.1 401 No\r\nSet-Cookie: s=" + planted + "\r\nSet-Cookie: t=" + planted + "\r\nAuthentication-Info: nextnonce=" + planted + "\r\nContent-Length: 0\r\n\r\n"},
 		{0, "POST /trailers HTTP/1.1\r\nHost: shop\r\nTransfer-Encoding: chunked\r\nX-Customer-Pin: " + planted + "\r\n\r\n2\r\nok\r\n0\r\nAuthorization: " + planted + "\r\n\r\n"},
@@ -90,7 +90,7 @@ func credentialConnections(t *testing.T) [][]said {
 	cut := []said{{0, "GET /unanswered HTTP/1.1\r\nHost: shop\r\nAuthorization: " + planted}} // not even whole
 
 	client, server := newHTTP2Peer(t, 0), newHTTP2Peer(t, 1)
-	client.headers(true, ":method", "GET", ":scheme", "http", ":authority", "user:"+planted+"@shop", ":path", "/two", "authorization", "Bearer "+planted, "cookie", "a="+planted, "cookie", "b="+planted)
+	client.headers(true, ":method", "GET", ":scheme", "http", ":authority", "user:"+planted+"@shop", ":path", "/two?sig="+planted, "authorization", "Bearer "+planted, "cookie", "a="+planted, "cookie", "b="+planted)
 	ask := client.said()
 	server.headers(false, ":status", "200", "set-cookie", "s="+planted)
 	server.data(false, "ok")
@@ -118,6 +118,7 @@ func TestCredentialsNeverLeave(t *testing.T) {
 	receiver := &otlptest.Receiver{}
 	config := writeFile(t, fmt.Sprintf(`
 mask_header: [X-Customer-Pin]
+mask_query: [pin]
 sinks:
 - stdout: {format: json}
 - {name: plain, file: {path: %q}}
@@ -129,7 +130,7 @@ sinks:
 	if status != ExitDone {
 		t.Fatalf("status %d\n%s", status, problems)
 	}
-	status, asText, moreProblems := runCommandLine(t, "read", "-o", "text", "--mask-header", "X-Customer-Pin", "--log-format", "json", capture)
+	status, asText, moreProblems := runCommandLine(t, "read", "-o", "text", "--mask-header", "X-Customer-Pin", "--mask-query", "pin", "--log-format", "json", capture)
 	if status != ExitDone {
 		t.Fatalf("status %d\n%s", status, moreProblems)
 	}

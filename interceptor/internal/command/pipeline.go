@@ -28,10 +28,11 @@ type recordFlags struct {
 	sinks     sinkFlags
 	bodyLimit int
 	mask      []string
+	maskQuery []string
 	logFormat string
 	memory    int64
 	budget    *memory.Budget // made by begin
-	keep      *exchange.Keep // made of bodyLimit and mask; shared by the engines
+	keep      *exchange.Keep // made of bodyLimit, mask and maskQuery; shared by the engines
 	decode    packet.Config
 	streams   reassembly.Config
 	fragments defrag.Config
@@ -54,6 +55,7 @@ func (f *recordFlags) register(flags *pflag.FlagSet) {
 	flags.Int64Var(&f.decoded.MaxRatio, "max-decoded-ratio", f.decoded.MaxRatio, "bytes that may come of each byte of it, beyond 64 KiB in all")
 	flags.BoolVar(&f.flows, "flows", true, "tell connections that carry TLS or an unknown protocol, when they close")
 	flags.StringSliceVar(&f.mask, "mask-header", nil, "headers to mask besides the usual ones that carry credentials")
+	flags.StringSliceVar(&f.maskQuery, "mask-query", nil, "parameters of URLs to mask besides the usual ones that carry credentials")
 	flags.TextVar(&f.decode.Checksums, "checksums", packet.ChecksumIgnore, "`policy` on IP and TCP checksums: ignore them, count the bad ones, or drop packets that have one")
 	flags.BoolVar(&f.decode.Scoped, "by-network", false, "tell connections apart by VLAN, VXLAN, Geneve and GRE network too, for networks that share addresses")
 	f.streams, f.fragments = reassembly.DefaultConfig(), defrag.DefaultConfig()

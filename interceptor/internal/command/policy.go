@@ -48,6 +48,11 @@ func (f *recordFlags) policy(file *config.File) (*rules.Policy, error) {
 // masks are the header fields to mask.
 func (f *recordFlags) masks() []string { return append(exchange.DefaultMaskHeaders(), f.mask...) }
 
+// maskQueries are the parameters of URLs to mask.
+func (f *recordFlags) maskQueries() []string {
+	return append(exchange.DefaultMaskQuery(), f.maskQuery...)
+}
+
 // describe tells what becomes of records, a line each.
 func (f *recordFlags) describe(file *config.File) []string {
 	lines := []string{fmt.Sprintf("bodies: the first %d bytes of each", f.bodyLimit)}
@@ -56,7 +61,7 @@ func (f *recordFlags) describe(file *config.File) []string {
 	} else if len(file.BodyTypes) > 0 {
 		lines[0] += fmt.Sprintf(" of the types %v", file.BodyTypes)
 	}
-	lines = append(lines, fmt.Sprintf("masked header fields: %d", len(f.masks())))
+	lines = append(lines, fmt.Sprintf("masked header fields: %d", len(f.masks())), fmt.Sprintf("masked parameters of URLs: %d", len(f.maskQueries())))
 	for i := range file.Rules {
 		lines = append(lines, fmt.Sprintf("rule %d: %s", i+1, &file.Rules[i]))
 	}
@@ -86,7 +91,7 @@ func (f *recordFlags) openOutput(stdout io.Writer, c *settings, log *slog.Logger
 	}
 	g := &gate{own: own.New()}
 	g.policy.Store(policy)
-	f.keep = exchange.NewKeep(f.bodyLimit, f.masks())
+	f.keep = exchange.NewKeep(f.bodyLimit, f.masks(), f.maskQueries())
 	o := &outlets{stdout: stdout, color: color, drain: f.sinks.drain, own: g.own, log: log, memory: int(f.budget.Limit())}
 	if err := openSinks(o, list); err != nil {
 		return nil, nil, err

@@ -14,7 +14,7 @@ import (
 )
 
 // changeable are the options that SIGHUP changes; others need a restart.
-var changeable = []string{"body_limit", "filter", "mask_header"}
+var changeable = []string{"body_limit", "filter", "mask_header", "mask_query"}
 
 // announce tells at the start what holds.
 func (r *runner) announce() {
@@ -79,13 +79,13 @@ func (r *runner) reload() {
 	}
 	r.tellUnchangeable(flags)
 	r.changeFilter(next.server.filter)
-	r.flags.keep.Set(next.bodyLimit, next.masks())
+	r.flags.keep.Set(next.bodyLimit, next.masks(), next.maskQueries())
 	r.out.gate.policy.Store(policy)
 	if err := r.sinks.change(list); err != nil {
 		r.log.Error("sinks", "err", err)
 	}
 	r.settings.file = settings.file
-	r.flags.bodyLimit, r.flags.mask = next.bodyLimit, next.mask
+	r.flags.bodyLimit, r.flags.mask, r.flags.maskQuery = next.bodyLimit, next.mask, next.maskQuery
 	r.log.Info("configuration changed", "file", r.settings.path)
 	r.tellPolicy()
 }

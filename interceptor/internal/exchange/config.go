@@ -19,7 +19,11 @@ type Config struct {
 	// in any spelling. Nil stands for [DefaultMaskHeaders]; an empty list masks
 	// nothing.
 	MaskHeaders []string
-	// Keep, if not nil, stands for BodyLimit and MaskHeaders, and may change.
+	// MaskQuery names the parameters of URLs whose values are masked, in any
+	// spelling. Nil stands for [DefaultMaskQuery]; an empty list masks nothing.
+	MaskQuery []string
+	// Keep, if not nil, stands for BodyLimit, MaskHeaders and MaskQuery, and may
+	// change.
 	Keep *Keep
 	// Content bounds what the content codings of kept bodies decode to. As much
 	// of it is kept as of the body.
@@ -43,6 +47,17 @@ func DefaultMaskHeaders() []string {
 	}
 }
 
+// DefaultMaskQuery returns the parameters of URLs masked unless configured
+// otherwise: those that carry credentials or sign for whoever has the URL, among
+// them those of OpenTelemetry's semantic conventions (url.query).
+func DefaultMaskQuery() []string {
+	return []string{
+		"access_token", "auth_token", "id_token", "refresh_token", "session_token", "token", "jwt",
+		"api_key", "api-key", "apikey", "client_secret", "secret", "password", "passwd", "sig", "signature",
+		"AWSAccessKeyId", "X-Amz-Credential", "X-Amz-Security-Token", "X-Amz-Signature", "X-Goog-Credential", "X-Goog-Signature",
+	}
+}
+
 // Keep is what records may hold of messages. Any goroutine may change it at any
 // time: records that are finished later, and body bytes that come later, follow.
 type Keep struct{ now atomic.Pointer[kept] }
@@ -50,20 +65,24 @@ type Keep struct{ now atomic.Pointer[kept] }
 // kept is one state of a Keep.
 type kept struct {
 	bodyLimit int
-	mask      *maskSet
+	mask      *maskSet // of fields
+	query     *maskSet // of parameters
 }
 
 // NewKeep returns a Keep; the parameters are Config's fields.
-func NewKeep(bodyLimit int, maskHeaders []string) *Keep {
+func NewKeep(bodyLimit int, maskHeaders, maskQuery []string) *Keep {
 	k := new(Keep)
-	k.Set(bodyLimit, maskHeaders)
+	k.Set(bodyLimit, maskHeaders, maskQuery)
 	return k
 }
 
 // Set changes what records may hold.
-func (k *Keep) Set(bodyLimit int, maskHeaders []string) {
+func (k *Keep) Set(bodyLimit int, maskHeaders, maskQuery []string) {
 	if maskHeaders == nil {
 		maskHeaders = DefaultMaskHeaders()
 	}
-	k.now.Store(&kept{max(bodyLimit, 0), newMaskSet(maskHeaders)})
+	if maskQuery == nil {
+		maskQuery = DefaultMaskQuery()
+	}
+	k.now.Store(&kept{max(bodyLimit, 0), newMaskSet(maskHeaders), newMaskSet(maskQuery)})
 }

@@ -34,6 +34,7 @@ type Stats struct {
 	Connections uint64 // of a connection rather than an exchange
 
 	MaskedHeaders uint64 // header and trailer values masked
+	MaskedQueries uint64 // URLs of which values were masked
 	// Decoded are the bodies with content codings, by how far these were undone.
 	Decoded [NumDecodings]uint64
 }
@@ -49,7 +50,7 @@ func (s *Stats) Total() uint64 {
 // NewRecorder returns a recorder for cfg.
 func NewRecorder(cfg Config) *Recorder {
 	if cfg.Keep == nil {
-		cfg.Keep = NewKeep(cfg.BodyLimit, cfg.MaskHeaders)
+		cfg.Keep = NewKeep(cfg.BodyLimit, cfg.MaskHeaders, cfg.MaskQuery)
 	}
 	// No reader of protobuf takes other text, and nobody who encodes looks.
 	cfg.Source = strings.ToValidUTF8(cfg.Source, "\uFFFD")
@@ -124,12 +125,15 @@ func addMissing(x *capstanv1.Exchange) {
 }
 
 func (r *Recorder) maskAll(x *capstanv1.Exchange) {
-	mask := r.cfg.Keep.now.Load().mask
+	now := r.cfg.Keep.now.Load()
+	mask := now.mask
 	if q := x.Request; q != nil {
 		r.stats.MaskedHeaders += mask.apply(q.Headers) + mask.apply(q.Trailers) + mask.userInfo(q)
+		r.stats.MaskedQueries += now.query.target(q) + now.query.links(q.Headers)
 	}
 	if s := x.Response; s != nil {
 		r.stats.MaskedHeaders += mask.apply(s.Headers) + mask.apply(s.Trailers)
+		r.stats.MaskedQueries += now.query.links(s.Headers)
 	}
 }
 

@@ -255,7 +255,7 @@ func TestEmitAllocatesNothing(t *testing.T) {
 }
 
 func TestWhatIsKeptChangesWhileItRuns(t *testing.T) {
-	keep := NewKeep(5, nil)
+	keep := NewKeep(5, nil, nil)
 	var got *capstanv1.Exchange
 	r := NewRecorder(Config{Keep: keep, Emit: func(x *capstanv1.Exchange) { got = x }})
 	emit := func() string {
@@ -265,7 +265,7 @@ func TestWhatIsKeptChangesWhileItRuns(t *testing.T) {
 	if v := emit(); v != "1234" || r.BodyLimit() != 5 {
 		t.Errorf("%q, limit %d", v, r.BodyLimit())
 	}
-	keep.Set(-1, []string{"x-pin"})
+	keep.Set(-1, []string{"x-pin"}, nil)
 	if v := emit(); v != "***" || r.BodyLimit() != 0 {
 		t.Errorf("after the change: %q, limit %d", v, r.BodyLimit())
 	}

@@ -159,6 +159,7 @@ func perSource() []metric {
 		{desc("http2_doubts_total", "What could not be read of HTTP/2, by reason.", "source", "reason"), counter, http2Doubts},
 		{desc("decoded_bodies_total", "Bodies with content codings, by how far these could be undone.", "source", "outcome"), counter, decoded},
 		{desc("masked_headers_total", "Header values masked.", "source"), counter, one(func(l *ledger.Ledger) float64 { return float64(l.Engine.Exchange.MaskedHeaders) })},
+		{desc("masked_queries_total", "URLs of which values were masked: targets, and header fields with links.", "source"), counter, one(func(l *ledger.Ledger) float64 { return float64(l.Engine.Exchange.MaskedQueries) })},
 	}
 }
 

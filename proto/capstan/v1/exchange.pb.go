@@ -581,7 +581,8 @@ func (x *Endpoint) GetPort() uint32 {
 
 // Header is one header or trailer field, in the order and spelling seen. The
 // values of fields that carry credentials are masked, and so are values whose
-// field is unknown. The pseudo-header fields of HTTP/2 are fields of the request
+// field is unknown, and such parameters of the URLs in Referer, Location and
+// Content-Location. The pseudo-header fields of HTTP/2 are fields of the request
 // and response themselves.
 type Header struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -658,7 +659,7 @@ type HttpRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Method string                 `protobuf:"bytes,1,opt,name=method,proto3" json:"method,omitempty"`
 	// The request target as it was sent (RFC 9112 §3.2), or :path. User information
-	// in it is masked.
+	// in it is masked, and so are parameters that carry credentials.
 	Target string `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
 	// Who was asked: :authority, the authority of an absolute target, else the
 	// Host field. Without user information.

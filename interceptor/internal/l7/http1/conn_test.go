@@ -290,11 +290,11 @@ func BenchmarkBody(b *testing.B) {
 // TestBodyLimitMayChange lowers the limit inside of a body.
 func TestBodyLimitMayChange(t *testing.T) {
 	h := newHarness(t, Config{}, 0, testConn())
-	keep := exchange.NewKeep(100, nil)
+	keep := exchange.NewKeep(100, nil, nil)
 	h.hand(Config{}, exchange.Config{Keep: keep, Emit: exchangetest.Keep(&h.records)})
 	h.client(get(1))
 	h.server("HTTP/1.1 200 OK\r\nContent-Length: 60\r\n\r\n" + strings.Repeat("a", 30))
-	keep.Set(10, nil)
+	keep.Set(10, nil, nil)
 	h.server(strings.Repeat("b", 30))
 	b := h.close(reassembly.CloseFIN)[0].Response.Body
 	if b.Size != 60 || string(b.Content) != strings.Repeat("a", 30) || !b.Truncated {

@@ -42,7 +42,7 @@ func call(n int) *capstanv1.Exchange {
 	return &capstanv1.Exchange{
 		Id: fmt.Sprintf("%032x-%d", 1, n), Protocol: capstanv1.Protocol_PROTOCOL_HTTP1, StartTimeUnixNs: 1_000_000_000, DurationNs: 30_000_000, Complete: true,
 		Client: &capstanv1.Endpoint{Address: "10.0.0.1", Port: 4000}, Server: &capstanv1.Endpoint{Address: "10.0.0.2", Port: 80}, Source: "eth0",
-		Request: &capstanv1.HttpRequest{Method: "GET", Target: "/a?x=1&sig=planted", Authority: "shop.example:8080", Version: "HTTP/1.1", Headers: []*capstanv1.Header{
+		Request: &capstanv1.HttpRequest{Method: "GET", Target: "/a?x=1&sig=***&y=**", Authority: "shop.example:8080", Version: "HTTP/1.1", Headers: []*capstanv1.Header{
 			{Name: "Traceparent", Value: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}, {Name: "tracestate", Value: "a=b"}}},
 		Response: &capstanv1.HttpResponse{Status: 503, Version: "HTTP/1.1"},
 	}
@@ -81,7 +81,7 @@ func TestSpanOfAnExchange(t *testing.T) {
 		t.Errorf("%v", s)
 	}
 	contains(t, text(s.Attributes), map[string]string{
-		"http.request.method": "GET", "http.response.status_code": "503", "url.path": "/a", "url.query": "x=1&sig=REDACTED", "url.scheme": "http",
+		"http.request.method": "GET", "http.response.status_code": "503", "url.path": "/a", "url.query": "x=1&sig=REDACTED&y=**", "url.scheme": "http",
 		"server.address": "shop.example", "server.port": "80", "network.peer.address": "10.0.0.1", "network.peer.port": "4000",
 		"network.protocol.name": "http", "network.protocol.version": "1.1", "error.type": "503", "capstan.record.id": call(0).Id, "capstan.complete": "true",
 	})

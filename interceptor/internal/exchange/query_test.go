@@ -1,0 +1,88 @@
+package exchange
+
+import (
+	"strings"
+	"testing"
+
+	capstanv1 "capstan/proto/capstan/v1"
+)
+
+func TestParametersAreMasked(t *testing.T) {
+	mask := newMaskSet(append(DefaultMaskQuery(), "pin"))
+	for in, want := range map[string]string{
+		"":                                       "",
+		"/token=a":                               "/token=a",
+		"/a?":                                    "/a?",
+		"/a?token":                               "/a?token",
+		"/a?token=":                              "/a?token=",
+		"/a?token=s":                             "/a?token=***",
+		"/a?x=1&Token=s&y=2":                     "/a?x=1&Token=***&y=2",
+		"/a?token=s=t&token=u":                   "/a?token=***&token=***",
+		"/a?pin=1;x=2;sig=3":                     "/a?pin=***;x=2;sig=***",
+		"/a?%73ig=s":                             "/a?%73ig=***",
+		"/a?s%zzg=s":                             "/a?s%zzg=s",
+		"/a?tokens=s&my_token=s":                 "/a?tokens=s&my_token=s",
+		"/cb#access_token=s&state=x":             "/cb#access_token=***&state=x",
+		"/a?to=http://b/?sig=s":                  "/a?to=http://b/?sig=***",
+		"http://h/a?X-Amz-Signature=f&X-Amz-A=1": "http://h/a?X-Amz-Signature=***&X-Amz-A=1",
+		"/a?token=***":                           "/a?token=***",
+	} {
+		got, found := mask.maskParameters(in)
+		if got != want || found != (in != want) {
+			t.Errorf("%q became %q (%v), want %q", in, got, found, want)
+		}
+	}
+}
+
+// TestURLsOfRecords: a secret is in no place of a record where a URL is.
+func TestURLsOfRecords(t *testing.T) {
+	const secret = "/a?x=1&access_token=planted"
+	header := func(name string) *capstanv1.Header { return &capstanv1.Header{Name: name, Value: "http://h" + secret} }
+	exchange := func() *capstanv1.Exchange {
+		return &capstanv1.Exchange{
+			Request:  &capstanv1.HttpRequest{Target: secret, Headers: []*capstanv1.Header{header("referer"), header("X-Other")}},
+			Response: &capstanv1.HttpResponse{Headers: []*capstanv1.Header{header("Location"), header("Content-Location")}},
+		}
+	}
+	got, stats := record(t, Config{}, testConnection(), exchange())
+	if n := strings.Count(got.String(), "planted"); n != 1 || stats.MaskedQueries != 4 {
+		t.Errorf("it is there %d times, masked in %d: %v", n, stats.MaskedQueries, got)
+	}
+	if got.Request.Target != "/a?x=1&access_token=***" {
+		t.Error(got.Request.Target)
+	}
+	got, stats = record(t, Config{MaskQuery: []string{}}, testConnection(), exchange())
+	if n := strings.Count(got.String(), "planted"); n != 5 || stats.MaskedQueries != 0 {
+		t.Errorf("it is there %d times: %v", n, got)
+	}
+}
+
+// FuzzMaskParameters: nothing but listed values is masked, and once.
+func FuzzMaskParameters(f *testing.F) {
+	for _, s := range []string{"/a?x=1&sig=2#sig=3", "?sig=&sig==", "/?%73ig=a;b", "#?&;sig=*** "} {
+		f.Add(s)
+	}
+	mask := newMaskSet([]string{"sig"})
+	f.Fuzz(func(t *testing.T, s string) {
+		got, found := mask.maskParameters(s)
+		if again, more := mask.maskParameters(got); more || again != got {
+			t.Fatalf("%q became %q, then %q", s, got, again)
+		}
+		if found == (got == s) {
+			t.Fatalf("%q became %q, found %v", s, got, found)
+		}
+		// Both fall into the same parts, which are equal but for masked values.
+		cut := func(s string) []string {
+			return strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune(separators, r) })
+		}
+		before, after := cut(s), cut(got)
+		if len(before) != len(after) {
+			t.Fatalf("%q became %q", s, got)
+		}
+		for i, part := range after {
+			if key, value, _ := strings.Cut(part, "="); part != before[i] && (value != masked || !mask.listsParameter(key) || !strings.HasPrefix(before[i], key+"=")) {
+				t.Fatalf("%q became %q", s, got)
+			}
+		}
+	})
+}
