@@ -23,7 +23,6 @@ const (
 	listNone        listKind = iota
 	listEmbryonic            // only the first steps of a handshake were seen
 	listEstablished          // more was seen
-	listLingering            // closed; age counts from the close
 	numLists
 )
 
@@ -85,13 +84,6 @@ func (a *Assembler) silent(c *connection) bool {
 	return c.last+a.lists[c.list].timeout <= a.now
 }
 
-// forgetLingering forgets all that are closed.
-func (a *Assembler) forgetLingering() {
-	for l := &a.lists[listLingering]; l.first != nil; {
-		a.forget(l.first)
-	}
-}
-
 // sweepInterval is how often connections to close are looked for. Nanoseconds.
 const sweepInterval = 250e6
 
@@ -115,13 +107,14 @@ func (a *Assembler) AdvanceTo(at Instant) {
 				}
 			}
 		}
+		a.forgetTuples(int64(a.cfg.Linger))
 	}
 	if len(a.due) == 0 {
 		return
 	}
 	a.each(func(c *connection) {
 		a.declareDue(c)
-		if a.silent(c) {
+		if !c.closed && a.silent(c) {
 			a.expire(c)
 		}
 	})
@@ -144,21 +137,15 @@ func (a *Assembler) each(f func(*connection)) {
 func (a *Assembler) Turn() uint64 { return a.turn }
 
 // expire ends a connection that is due.
-func (a *Assembler) expire(c *connection) {
-	if c.state == stateLingering {
-		a.forget(c)
-		return
-	}
-	a.close(c, c.lastTime, CloseTimeout)
-}
+func (a *Assembler) expire(c *connection) { a.close(c, c.lastTime, CloseTimeout) }
 
 // evict makes room for one connection. Tuples that linger go first, since they
 // only serve to recognise late segments. A flood of SYNs may take up to half of
 // the table; beyond that it pays for itself. Else the least recently active
 // connection goes.
 func (a *Assembler) evict() {
-	if c := a.lists[listLingering].first; c != nil {
-		a.forget(c)
+	if i := a.conns.tuples.oldest(); i != 0 {
+		a.conns.forgetTuple(i)
 		return
 	}
 	embryonic := &a.lists[listEmbryonic]

@@ -42,7 +42,6 @@ func New(cfg Config, newHandler func(*Conn) Handler) *Assembler {
 		lists: [numLists]ageList{
 			listEmbryonic:   newAgeList(cfg.EmbryonicTimeout),
 			listEstablished: newAgeList(cfg.IdleTimeout),
-			listLingering:   newAgeList(cfg.Linger),
 		},
 		buffers: buffers{limit: cfg.MaxQueuedTotal / 8},
 	}
@@ -66,17 +65,15 @@ func (a *Assembler) CloseAll(time int64, r CloseReason) {
 		}
 	}
 	a.each(func(c *connection) { a.close(c, time, r) })
-	a.due = nil // as large as the table was
-	// All that is left lingers, and needs no order to go in.
-	a.conns = newTable()
-	a.lists[listLingering] = newAgeList(a.cfg.Linger)
+	a.due = nil          // as large as the table was
+	a.conns = newTable() // all that is left are tuples
 }
 
 // Stats returns the counters as they stand.
 func (a *Assembler) Stats() Stats {
 	s := a.stats
 	s.Active = a.lists[listEmbryonic].count + a.lists[listEstablished].count
-	s.Lingering = a.lists[listLingering].count
+	s.Lingering = a.conns.tuples.count
 	return s
 }
 
@@ -85,25 +82,21 @@ func (a *Assembler) Stats() Stats {
 func (a *Assembler) irregular(c *connection, s *packet.Segment, time int64) {
 	if c != nil && c.holed() {
 		a.declareDue(c) // before the segment, since it may fill what is lost by now
+		if c.closed {
+			if _, i := a.conns.find(&s.Key); a.late(i, s, time) {
+				return
+			}
+			c = nil
+		}
 	}
 	switch {
 	case c == nil:
 	case a.silent(c):
 		a.expire(c)
 		c = nil
-	case a.history.copied(c, &c.half[s.Dir&1], s, time, int64(a.cfg.CopyWindow)):
-		a.stats.Copies++
-		a.stats.CopyBytes += uint64(len(s.Payload))
+	case c.half[s.Dir&1].mayRepeat(s) && a.history.copied(c.half[s.Dir&1].recent, s, time, int64(a.cfg.CopyWindow)):
+		a.copied(s)
 		return
-	case c.state == stateLingering:
-		if !c.reopenedBy(s) {
-			a.stats.LateSegments++
-			a.touch(c) // more may follow: a retransmission waits longer each time
-			a.drop(DropAfterClose, len(s.Payload))
-			return
-		}
-		a.forget(c)
-		c = nil
 	}
 	if s.Flags.Has(packet.FlagRST) {
 		a.reset(c, s, time)
@@ -130,7 +123,7 @@ func (a *Assembler) irregular(c *connection, s *packet.Segment, time int64) {
 	a.touch(c)
 	c.lastTime = time
 	a.follow(c, s, time)
-	if c.state == stateOpen {
+	if !c.closed {
 		a.release(c)
 	}
 }
@@ -185,7 +178,7 @@ func (a *Assembler) follow(c *connection, s *packet.Segment, time int64) {
 		in.fin = s.Flags.Has(packet.FlagFIN) && !syn
 		a.receive(h, h.pos(seq), &in)
 	}
-	if c.state != stateOpen {
+	if c.closed {
 		return // the FIN of both directions was reached
 	}
 	if syn && (empty || !ack) {
@@ -195,14 +188,14 @@ func (a *Assembler) follow(c *connection, s *packet.Segment, time int64) {
 	}
 	a.settle(h)
 	a.settle(o)
-	for c.state == stateOpen && h.pending != nil && h.charge > a.cfg.MaxHoleBytes {
+	for !c.closed && h.pending != nil && h.charge > a.cfg.MaxHoleBytes {
 		a.declare(h)
 	}
 	for a.charge > a.cfg.MaxQueuedTotal && len(a.holes) > 0 {
 		a.stats.Shed++
 		a.declare(a.holes[0])
 	}
-	if c.state == stateOpen && c.holed() {
+	if !c.closed && c.holed() {
 		a.declareDue(c)
 	}
 }
@@ -236,6 +229,12 @@ func (a *Assembler) urgent(s *packet.Segment, start int64) int64 {
 func (a *Assembler) conflict(h *half) {
 	a.stats.Conflicts++
 	h.conn.Conflict[h.dir] = true
+}
+
+// copied counts a segment that was captured before.
+func (a *Assembler) copied(s *packet.Segment) {
+	a.stats.Copies++
+	a.stats.CopyBytes += uint64(len(s.Payload))
 }
 
 // drop counts n bytes of payload dropped.

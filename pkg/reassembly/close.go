@@ -48,27 +48,12 @@ func (a *Assembler) reset(c *connection, s *packet.Segment, time int64) {
 	a.close(c, time, CloseRST)
 }
 
-// reopenedBy reports whether s starts a new connection on the tuple of c, which
-// is closed.
-func (c *connection) reopenedBy(s *packet.Segment) bool {
-	h := &c.half[s.Dir&1]
-	switch {
-	case s.Flags.Has(packet.FlagRST):
-		return false
-	case s.Flags.Has(packet.FlagSYN):
-		return !h.synced || h.next-uint32(h.offset) != s.Seq+1
-	}
-	// An end that has reset a connection sends no data on it: the reset was
-	// forged, and the data shows that the connection goes on.
-	return c.closedBy == CloseRST && c.closedDir == h.dir && len(s.Payload) > 0 && h.pos(s.Seq) >= h.offset
-}
-
 // close tells the handler of c the rest and forgets c, but for its tuple after
 // FIN and RST. The client's direction goes first. The reason told is CloseFIN
 // if that rest ends with both FINs: then the connection was over, whatever made
 // the assembler look.
 func (a *Assembler) close(c *connection, time int64, r CloseReason) {
-	c.state = stateClosing
+	c.closed = true
 	a.attach(c)
 	first := &c.half[0]
 	if c.ClientKnown {
@@ -96,14 +81,18 @@ func (a *Assembler) close(c *connection, time int64, r CloseReason) {
 		}
 		a.detach(h)
 	}
-	if r != CloseFIN && r != CloseRST {
-		a.forget(c)
-		return
+	if r == CloseFIN || r == CloseRST {
+		a.linger(c, r)
+	} else {
+		a.conns.forget(c)
 	}
-	c.state, c.closedBy = stateLingering, r
-	c.last = a.now
-	a.enlist(c, listLingering)
+	if len(a.free) < maxFree {
+		a.free = append(a.free, c)
+	}
 }
+
+// maxFree bounds the connection structs kept for reuse.
+const maxFree = 4096
 
 // flush hands over all that waits in h, with the gaps between, and the gap at
 // the end that the peer's ACK proves.
@@ -121,17 +110,5 @@ func (a *Assembler) flush(h *half) {
 		}
 		a.lose(h, end)
 		a.drain(h)
-	}
-}
-
-// maxFree bounds the connection structs kept for reuse.
-const maxFree = 4096
-
-// forget removes what is left of a closed connection.
-func (a *Assembler) forget(c *connection) {
-	a.enlist(c, listNone)
-	a.conns.remove(c)
-	if len(a.free) < maxFree {
-		a.free = append(a.free, c)
 	}
 }

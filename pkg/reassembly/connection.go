@@ -4,24 +4,14 @@ import (
 	"capstan/pkg/flow"
 )
 
-// state is where a connection is in its life.
-type state uint8
-
-const (
-	stateOpen      state = iota
-	stateClosing         // its handler is being told the rest
-	stateLingering       // closed, remembered for its late segments
-)
-
 // connection is a connection with everything needed to go on with it. Structs
 // are recycled. They are as small as they can be, since most connections are
 // idle most of the time: what only trouble needs is in pending.
 type connection struct {
 	Conn
-	state       state
-	established bool    // more was seen than the first steps of a handshake
-	seen        [2]bool // a segment of this direction was seen
-	closedBy    CloseReason
+	closed      bool           // its handler is being told the rest, or has been
+	established bool           // more was seen than the first steps of a handshake
+	seen        [2]bool        // a segment of this direction was seen
 	closedDir   flow.Direction // of the segment that closed it
 	list        listKind       // that it is in
 	half        [2]half

@@ -113,22 +113,30 @@ func (t *history) at(i uint32) *sighting {
 	return e
 }
 
-// copied reports whether s, of direction h of c, was seen before, at another
-// capture point or, by its IP identification, at any.
-func (t *history) copied(c *connection, h *half, s *packet.Segment, time, window int64) bool {
-	const synOrReset = packet.FlagSYN | packet.FlagRST
-	fin, empty := s.Flags.Has(packet.FlagFIN), len(s.Payload)+s.Missing == 0
+// noted reports whether a history has segments like s: a bare ACK, which it has
+// not, does no harm when it comes again.
+func noted(s *packet.Segment) bool {
+	return s.Flags&(packet.FlagSYN|packet.FlagRST|packet.FlagFIN) != 0 || len(s.Payload)+s.Missing > 0
+}
+
+// mayRepeat reports whether s, of direction h, may have been seen before: it is not
+// all new.
+func (h *half) mayRepeat(s *packet.Segment) bool {
 	switch {
-	case s.Flags&synOrReset != 0:
-	case empty && !fin:
-		return false // a bare ACK, which is not remembered and does no harm
-	case fin && (c.state != stateOpen || h.pending != nil && h.finSeen):
-	case h.synced && h.pos(s.Seq) >= h.tail():
-		return false // all new
+	case !noted(s):
+		return false
+	case s.Flags&(packet.FlagSYN|packet.FlagRST) != 0, s.Flags.Has(packet.FlagFIN) && h.pending != nil && h.finSeen:
+		return true
 	}
+	return !h.synced || h.pos(s.Seq) < h.tail()
+}
+
+// copied reports whether s was seen before, at another capture point or, by its IP
+// identification, at any. recent is the latest entry of its direction.
+func (t *history) copied(recent uint32, s *packet.Segment, time, window int64) bool {
 	var id identity
 	id.set(s)
-	e := t.at(h.recent)
+	e := t.at(recent)
 	for n := 0; e != nil && n < maxSightings && time-e.time <= window; n++ {
 		if e.identity == id && (e.vantage != s.Vantage || id.id != 0) && e.time-time <= window &&
 			int(e.captured) >= len(s.Payload) && !e.differs(s) {

@@ -70,7 +70,7 @@ func (c *connection) holed() bool {
 func (a *Assembler) declareDue(c *connection) {
 	for d := 0; d < len(c.half); {
 		h := &c.half[d]
-		if c.state != stateOpen || h.pending == nil || h.slot == 0 || h.deadline > a.now {
+		if c.closed || h.pending == nil || h.slot == 0 || h.deadline > a.now {
 			d++
 			continue
 		}
@@ -89,7 +89,7 @@ func (a *Assembler) declare(h *half) {
 		a.lose(h, end)
 		a.drain(h)
 	}
-	if c.state == stateOpen {
+	if !c.closed {
 		a.settle(h)
 		a.release(c)
 	}

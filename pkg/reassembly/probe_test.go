@@ -351,7 +351,7 @@ func structure(t testing.TB, a *Assembler) {
 		if c == nil {
 			continue
 		}
-		if a.conns.find(&c.Key) != c {
+		if found, _ := a.conns.find(&c.Key); found != c {
 			t.Errorf("a connection is not found")
 		}
 		for d := range c.half {

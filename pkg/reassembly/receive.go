@@ -160,7 +160,7 @@ func (a *Assembler) reachEnd(h *half) {
 	h.ended = true
 	h.next++
 	a.tellEnd(h)
-	if c, o := h.conn, h.peer(); o.over() && c.state == stateOpen {
+	if c, o := h.conn, h.peer(); o.over() && !c.closed {
 		a.close(c, max(h.finTime, o.finTime), CloseFIN)
 	}
 }

@@ -22,8 +22,8 @@ func (a *Assembler) Segment(s *packet.Segment, time int64) {
 // and whoever calls it calls AdvanceTo.
 func (a *Assembler) SegmentAt(s *packet.Segment, time int64, at Instant) {
 	a.enter(s, at)
-	c := a.conns.find(&s.Key)
-	if c != nil && c.state == stateOpen && s.Flags&control == packet.FlagACK && s.Missing == 0 && !a.silent(c) {
+	c, closed := a.conns.find(&s.Key)
+	if c != nil && s.Flags&control == packet.FlagACK && s.Missing == 0 && !a.silent(c) {
 		h, o := &c.half[s.Dir&1], &c.half[s.Dir&1^1]
 		if h.plain && o.plain && s.Seq == h.next && int32(s.Ack-o.next) <= 0 && (len(s.Payload) == 0 || !h.over()) &&
 			(c.established || a.greeted(c, h, o, s)) {
@@ -35,6 +35,9 @@ func (a *Assembler) SegmentAt(s *packet.Segment, time int64, at Instant) {
 			}
 			return
 		}
+	}
+	if closed != 0 && a.late(closed, s, time) {
+		return
 	}
 	if !a.usual(c, s, time) {
 		a.irregular(c, s, time)

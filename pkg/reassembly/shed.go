@@ -10,8 +10,9 @@ func (a *Assembler) Shed(hard bool) {
 		a.stats.Shed++
 		a.declare(a.holes[0])
 	}
-	a.stats.ShedTuples += uint64(a.lists[listLingering].count)
-	a.forgetLingering()
+	a.stats.ShedTuples += uint64(a.conns.tuples.count)
+	a.forgetTuples(0)
+	a.conns.tuples = tuples{}
 	a.shedOldest(listEmbryonic, 2)
 	if hard {
 		a.shedOldest(listEstablished, 4)
@@ -28,8 +29,5 @@ func (a *Assembler) shedOldest(k listKind, of int) {
 		c := l.first
 		a.stats.ShedConnections++
 		a.close(c, c.lastTime, CloseEvicted)
-		if c.state == stateLingering {
-			a.forget(c)
-		}
 	}
 }

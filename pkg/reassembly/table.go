@@ -6,19 +6,25 @@ import (
 	"capstan/pkg/flow"
 )
 
-// table finds connections by their key: open addressing with linear probing,
-// since a look-up is made for every segment and should touch one cache line
-// beside the connection itself. Both directions of a connection have one entry.
+// table finds connections, and the tuples of closed ones, by their key: open
+// addressing with linear probing, since a look-up is made for every segment and
+// should touch one cache line beside the connection itself. Both directions of a
+// connection have one entry.
 type table struct {
-	slots []slot // a power of two of them
-	count int
-	seed  uint64
+	slots  []slot // a power of two of them
+	count  int
+	seed   uint64
+	tuples tuples
 }
 
+// slot has a connection or a tuple, or is free.
 type slot struct {
-	c    *connection // nil if the slot is free
-	hash uint32
+	c     *connection
+	hash  uint32
+	tuple uint32 // its number, 0 if there is none
 }
+
+func (s *slot) isFree() bool { return s.c == nil && s.tuple == 0 }
 
 const minSlots = 64
 
@@ -27,16 +33,20 @@ func newTable() table { return table{slots: make([]slot, minSlots), seed: rand.U
 // hash has to be used modulo the number of slots.
 func (t *table) hash(k *flow.Key) uint32 { return uint32(k.SeededHash(t.seed)) }
 
-// find returns the connection of key k, or nil.
-func (t *table) find(k *flow.Key) *connection {
+// find returns the connection of key k, or the number of its tuple, or neither.
+func (t *table) find(k *flow.Key) (c *connection, tuple uint32) {
 	hash, mask := t.hash(k), uint32(len(t.slots)-1)
 	for i := hash & mask; ; i = (i + 1) & mask {
-		s := &t.slots[i&uint32(len(t.slots)-1)]
-		if s.c == nil {
-			return nil
-		}
-		if s.hash == hash && s.c.Key.Equal(k) {
-			return s.c
+		switch s := &t.slots[i&uint32(len(t.slots)-1)]; {
+		case s.isFree():
+			return nil, 0
+		case s.hash != hash:
+		case s.c != nil:
+			if s.c.Key.Equal(k) {
+				return s.c, 0
+			}
+		case t.tuples.at(s.tuple).key.Equal(k):
+			return nil, s.tuple
 		}
 	}
 }
@@ -46,14 +56,14 @@ func (t *table) insert(c *connection) {
 	if t.count >= len(t.slots)*3/4 {
 		t.resize(2 * len(t.slots))
 	}
-	t.put(slot{c, t.hash(&c.Key)})
+	t.put(slot{c: c, hash: t.hash(&c.Key)})
 	t.count++
 }
 
 func (t *table) put(s slot) {
 	mask := uint32(len(t.slots) - 1)
 	i := s.hash & mask
-	for t.slots[i].c != nil {
+	for !t.slots[i].isFree() {
 		i = (i + 1) & mask
 	}
 	t.slots[i] = s
@@ -62,9 +72,9 @@ func (t *table) put(s slot) {
 func (t *table) resize(n int) {
 	old := t.slots
 	t.slots = make([]slot, n)
-	for _, s := range old {
-		if s.c != nil {
-			t.put(s)
+	for i := range old {
+		if !old[i].isFree() {
+			t.put(old[i])
 		}
 	}
 }
@@ -80,18 +90,38 @@ func (t *table) shrink() {
 	}
 }
 
-// remove takes c out, and moves up those behind it that it was in the way of.
-func (t *table) remove(c *connection) {
+// place returns the index of the slot that has c, or that tuple where c is nil, which
+// is in the table under key k.
+func (t *table) place(k *flow.Key, c *connection, tuple uint32) uint32 {
 	mask := uint32(len(t.slots) - 1)
-	i := t.hash(&c.Key) & mask
-	for t.slots[i].c != c {
-		if t.slots[i].c == nil {
-			return
-		}
+	i := t.hash(k) & mask
+	for t.slots[i].c != c || t.slots[i].tuple != tuple {
 		i = (i + 1) & mask
 	}
+	return i
+}
+
+// linger puts a tuple in the place of c, and returns its number.
+func (t *table) linger(c *connection) uint32 {
+	s := &t.slots[t.place(&c.Key, c, 0)]
+	s.c, s.tuple = nil, t.tuples.add()
+	return s.tuple
+}
+
+// forget takes c out, which is in.
+func (t *table) forget(c *connection) { t.free(t.place(&c.Key, c, 0)) }
+
+// forgetTuple takes the tuple of that number out.
+func (t *table) forgetTuple(number uint32) {
+	t.free(t.place(&t.tuples.at(number).key, nil, number))
+	t.tuples.remove(number)
+}
+
+// free frees slot i, and moves up those behind it that it was in the way of.
+func (t *table) free(i uint32) {
 	t.count--
-	for j := (i + 1) & mask; t.slots[j].c != nil; j = (j + 1) & mask {
+	mask := uint32(len(t.slots) - 1)
+	for j := (i + 1) & mask; !t.slots[j].isFree(); j = (j + 1) & mask {
 		if home := t.slots[j].hash & mask; (j-home)&mask >= (j-i)&mask {
 			t.slots[i] = t.slots[j]
 			i = j

@@ -2,59 +2,88 @@ package reassembly
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"unsafe"
 
 	"capstan/pkg/flow"
 )
 
-// TestTableAgainstMap inserts, finds and removes at random, in a table so full
-// and with hashes so bad that entries get in each other's way.
+// TestTableAgainstMap inserts, closes, finds and forgets at random, in a table so
+// full and with hashes so bad that entries get in each other's way.
 func TestTableAgainstMap(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	tab := newTable()
-	want := map[flow.Key]*connection{}
+	type entry struct {
+		c     *connection
+		tuple uint32
+	}
+	want := map[flow.Key]entry{}
+	var closed []flow.Key // that have a tuple, oldest first
 	key := func() flow.Key {
 		return flow.Key{A: flow.Endpoint{Port: uint16(r.IntN(3000))}, Scope: uint32(r.IntN(2))}
 	}
+	forget := func(k flow.Key, e entry) {
+		delete(want, k)
+		if e.c != nil {
+			tab.forget(e.c)
+			return
+		}
+		tab.forgetTuple(e.tuple)
+		closed = slices.DeleteFunc(closed, func(o flow.Key) bool { return o == k })
+	}
+	check := func(k flow.Key, e entry) {
+		if c, tuple := tab.find(&k); c != e.c || tuple != e.tuple {
+			t.Fatalf("found %p and tuple %d, want %p and %d", c, tuple, e.c, e.tuple)
+		}
+	}
 	for range 200_000 {
 		k := key()
-		c := want[k]
-		if got := tab.find(&k); got != c {
-			t.Fatalf("found %p, want %p", got, c)
-		}
+		e := want[k]
+		check(k, e)
 		switch {
-		case c == nil:
-			c = &connection{Conn: Conn{Key: k}}
-			tab.insert(c)
-			want[k] = c
-		case r.IntN(3) > 0:
-			tab.remove(c)
-			delete(want, k)
-			tab.remove(c) // not there: nothing happens
+		case e == entry{}:
+			e.c = &connection{Conn: Conn{Key: k}}
+			tab.insert(e.c)
+			want[k] = e
+		case r.IntN(3) == 0:
+		case e.c != nil && r.IntN(2) == 0:
+			i := tab.linger(e.c)
+			tab.tuples.at(i).key = k
+			want[k] = entry{tuple: i}
+			closed = append(closed, k)
+		default:
+			forget(k, e)
 		}
-		if tab.count != len(want) {
-			t.Fatalf("%d entries, want %d", tab.count, len(want))
+		if tab.count != len(want) || tab.tuples.count != len(closed) {
+			t.Fatalf("%d entries, %d tuples, want %d, %d", tab.count, tab.tuples.count, len(want), len(closed))
+		}
+		if oldest := tab.tuples.oldest(); oldest != 0 && tab.tuples.at(oldest).key != closed[0] {
+			t.Fatal("the oldest tuple is another")
 		}
 	}
-	for k, c := range want {
-		if tab.find(&k) != c {
-			t.Fatal("an entry is lost")
-		}
-		tab.remove(c)
+	for k, e := range want {
+		check(k, e)
+		forget(k, e)
 	}
-	for _, s := range tab.slots {
-		if s.c != nil {
+	for i := range tab.slots {
+		if !tab.slots[i].isFree() {
 			t.Fatal("an entry is left")
 		}
 	}
+	if i := tab.tuples.oldest(); i != 0 {
+		t.Fatal("a tuple is left")
+	}
 }
 
-// An idle connection is its struct and its place in the table, which is at least
+// An idle connection is its struct, a closed one its tuple, and its place in the table, which is at least
 // three eighths full.
 func TestIdleConnectionIsSmall(t *testing.T) {
 	if n := unsafe.Sizeof(connection{}) + unsafe.Sizeof(slot{})*8/3; n > 288 {
 		t.Errorf("a connection takes up to %d bytes", n)
+	}
+	if n := unsafe.Sizeof(tuple{}) + unsafe.Sizeof(slot{})*8/3; n > 131 {
+		t.Errorf("a closed one takes up to %d bytes", n)
 	}
 	p := newProbe(t, Config{})
 	p.handshake()

@@ -18,7 +18,7 @@ func (a *Assembler) usual(c *connection, s *packet.Segment, time int64) bool {
 		a.opens(s, time)
 		return true
 	}
-	if c.state != stateOpen || a.silent(c) {
+	if a.silent(c) {
 		return false
 	}
 	switch s.Flags & control {

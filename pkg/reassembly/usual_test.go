@@ -30,7 +30,10 @@ func (k *careful) segment(s *packet.Segment, time int64) {
 		k.a.AdvanceTo(at)
 	}
 	k.a.enter(s, at)
-	k.a.irregular(k.a.conns.find(&s.Key), s, time)
+	c, closed := k.a.conns.find(&s.Key)
+	if closed == 0 || !k.a.late(closed, s, time) {
+		k.a.irregular(c, s, time)
+	}
 }
 
 // TestShortConnections plays connections of a few segments each, all on one
@@ -119,11 +122,15 @@ func (k *careful) compareCounts(p *probe) {
 // key.
 func (k *careful) compare(p *probe, key *flow.Key) {
 	p.t.Helper()
-	got, want := p.a.conns.find(key), k.a.conns.find(key)
-	if got == nil || want == nil {
-		if got != want {
-			p.t.Fatalf("connection is %+v, want %+v", got, want)
-		}
+	got, gotTuple := p.a.conns.find(key)
+	want, wantTuple := k.a.conns.find(key)
+	if (got == nil) != (want == nil) || (gotTuple == 0) != (wantTuple == 0) {
+		p.t.Fatalf("connection is %+v, want %+v; tuple %d, want %d", got, want, gotTuple, wantTuple)
+	}
+	if got, want := remains(p.a, gotTuple), remains(k.a, wantTuple); got != want {
+		p.t.Fatalf("tuple is %+v, want %+v", got, want)
+	}
+	if got == nil {
 		return
 	}
 	if got, want := known(got), known(want); got != want {
@@ -134,6 +141,16 @@ func (k *careful) compare(p *probe, key *flow.Key) {
 			p.t.Fatalf("direction %d waits for %+v, want %+v", d, got, want)
 		}
 	}
+}
+
+// remains returns the tuple of that number without its place in the list.
+func remains(a *Assembler, i uint32) tuple {
+	if i == 0 {
+		return tuple{}
+	}
+	x := *a.conns.tuples.at(i)
+	x.prev, x.next = 0, 0
+	return x
 }
 
 // known returns c without what may differ: places in memory, and of a connection

@@ -170,7 +170,7 @@ func attacks(t testing.TB) []attack {
 			p.say(0, get)
 			p.say(1, []byte(answer(100)))
 		}},
-		{"connections that end at once", false, 300_000, func(a *attacker, _ int) {
+		{"connections that end at once", false, 700_000, func(a *attacker, _ int) {
 			p := a.peer()
 			p.send(0, 0x02, nil)
 			p.send(1, 0x14, nil)
