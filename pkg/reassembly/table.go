@@ -17,30 +17,31 @@ type table struct {
 	tuples tuples
 }
 
-// slot has a connection or a tuple, or is free.
+// slot has a connection or a tuple, or is free and 0.
 type slot struct {
 	c     *connection
-	hash  uint32
+	hash  uint32 // of the key, not 0
 	tuple uint32 // its number, 0 if there is none
 }
 
-func (s *slot) isFree() bool { return s.c == nil && s.tuple == 0 }
+func (s *slot) isFree() bool { return s.hash == 0 }
 
 const minSlots = 64
 
 func newTable() table { return table{slots: make([]slot, minSlots), seed: rand.Uint64()} }
 
-// hash has to be used modulo the number of slots.
-func (t *table) hash(k *flow.Key) uint32 { return uint32(k.SeededHash(t.seed)) }
+// hash has to be used modulo the number of slots. It is not 0.
+func (t *table) hash(k *flow.Key) uint32 { return uint32(k.SeededHash(t.seed)) | 1<<31 }
 
 // find returns the connection of key k, or the number of its tuple, or neither.
 func (t *table) find(k *flow.Key) (c *connection, tuple uint32) {
-	hash, mask := t.hash(k), uint32(len(t.slots)-1)
-	for i := hash & mask; ; i = (i + 1) & mask {
+	hash := t.hash(k)
+	for i := hash; ; i++ {
 		switch s := &t.slots[i&uint32(len(t.slots)-1)]; {
-		case s.isFree():
-			return nil, 0
 		case s.hash != hash:
+			if s.isFree() {
+				return nil, 0
+			}
 		case s.c != nil:
 			if s.c.Key.Equal(k) {
 				return s.c, 0
