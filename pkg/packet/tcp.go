@@ -50,18 +50,22 @@ func (s *Segment) timestamps(options []byte) {
 		s.TSVal, s.TSEcr = binary.BigEndian.Uint32(options[4:]), binary.BigEndian.Uint32(options[8:])
 		return
 	}
-	for len(options) > 0 && options[0] != optEnd {
-		if options[0] == optNOP {
-			options = options[1:]
+	for i := 0; i < len(options) && options[i] != optEnd; {
+		if options[i] == optNOP {
+			i++
 			continue
 		}
-		if len(options) < 2 || options[1] < 2 || int(options[1]) > len(options) {
+		if i+1 == len(options) {
 			return
 		}
-		if options[0] == optTimestamps && options[1] == timestampsLen {
-			s.TSVal, s.TSEcr = binary.BigEndian.Uint32(options[2:]), binary.BigEndian.Uint32(options[6:])
+		n := int(options[i+1])
+		if n < 2 || n > len(options)-i {
 			return
 		}
-		options = options[options[1]:]
+		if options[i] == optTimestamps && n == timestampsLen {
+			s.TSVal, s.TSEcr = binary.BigEndian.Uint32(options[i+2:]), binary.BigEndian.Uint32(options[i+6:])
+			return
+		}
+		i += n
 	}
 }

@@ -24,7 +24,7 @@ const (
 // the messages behind a plus sign and with parameters.
 func KindOf(contentType string) Kind {
 	const grpc = "application/grpc"
-	if len(contentType) < len(grpc) || !strings.EqualFold(contentType[:len(grpc)], grpc) {
+	if len(contentType) < len(grpc) || contentType[len("application/")]|0x20 != 'g' || !strings.EqualFold(contentType[:len(grpc)], grpc) {
 		return None
 	}
 	rest := contentType[len(grpc):]
