@@ -170,15 +170,18 @@ func (h *half) usualSection(b []byte, from int) (end int) {
 	s, room, frame := h.c.shared, h.room(), h.frame
 	p := place{then: s.known.behindStart(h.request)}
 	at, n := from, 0
-	for !emptyLine(b[at:]) {
+	for !emptyLine(b, at) {
 		l, line := s.known.next(b[at:], &p, s.rec)
 		if l == nil && line == nil || n == len(room.fields) && !room.grow() {
 			return -1
 		}
 		if l != nil {
 			at += len(l.text)
-			frame.field(l.kind, l.value())
-			room.set(n, l.name(), l.value())
+			value := l.value()
+			if l.kind != kindOther {
+				frame.field(l.kind, value)
+			}
+			room.set(n, l.name(), value)
 			n++
 			continue
 		}
@@ -230,7 +233,8 @@ func (h *half) startText(line []byte) string {
 // lineEnd is how a line has to end.
 const lineEnd = "\r\n"
 
-func emptyLine(b []byte) bool { return len(b) >= len(lineEnd) && b[0] == '\r' && b[1] == '\n' }
+// emptyLine reports whether b has an empty line at offset at.
+func emptyLine(b []byte, at int) bool { return at+1 < len(b) && b[at] == '\r' && b[at+1] == '\n' }
 
 // isBlank reports whether a line that starts with c goes on with the field before
 // it (RFC 9112 §5.2).
