@@ -30,11 +30,12 @@ func (s *Segment) usual(f *capture.Frame, scoped bool) bool {
 			return false
 		}
 		h := b[off : off+ipv4HeaderLen]
-		if h[0] != 0x45 || h[9] != protoTCP || binary.BigEndian.Uint16(h[6:])&0x3fff != 0 {
+		first := binary.BigEndian.Uint64(h) // up to the fragment offset
+		if first>>56 != 0x45 || first&0x3fff != 0 || h[9] != protoTCP {
 			return false
 		}
-		s.ID = binary.BigEndian.Uint16(h[4:])
-		return s.usualTCP(b, off+ipv4HeaderLen, off+int(binary.BigEndian.Uint16(h[2:])), mapped4(h[12:16]), mapped4(h[16:20]))
+		s.ID = uint16(first >> 16)
+		return s.usualTCP(b, off+ipv4HeaderLen, off+int(uint16(first>>32)), mapped4(h[12:16]), mapped4(h[16:20]))
 	case etherIPv6:
 		if len(b) < off+ipv6HeaderLen+tcpHeaderLen {
 			return false
@@ -54,13 +55,14 @@ func (s *Segment) usual(f *capture.Frame, scoped bool) bool {
 // a packet that ends at end.
 func (s *Segment) usualTCP(b []byte, off, end int, src, dst address) bool {
 	h := b[off : off+tcpHeaderLen]
-	options, payload := off+tcpHeaderLen, off+int(h[12]>>4)*4
+	first, last := binary.BigEndian.Uint64(h), binary.BigEndian.Uint64(h[12:]) // ports and number; the offset of the data and all behind it
+	options, payload := off+tcpHeaderLen, off+int(last>>60)*4
 	if end > len(b) || payload < options || payload > end {
 		return false
 	}
-	s.setKey(src, binary.BigEndian.Uint16(h[0:]), dst, binary.BigEndian.Uint16(h[2:]), 0)
-	s.Seq, s.Ack = binary.BigEndian.Uint32(h[4:]), binary.BigEndian.Uint32(h[8:])
-	s.Flags, s.Window, s.Urgent = Flags(h[13]), binary.BigEndian.Uint16(h[14:]), binary.BigEndian.Uint16(h[18:])
+	s.setKey(src, uint16(first>>48), dst, uint16(first>>32), 0)
+	s.Seq, s.Ack = uint32(first), binary.BigEndian.Uint32(h[8:])
+	s.Flags, s.Window, s.Urgent = Flags(last>>48), uint16(last>>32), uint16(last)
 	s.TSVal, s.TSEcr, s.Missing = 0, 0, 0
 	if payload > options {
 		s.timestamps(b[options:payload])

@@ -54,7 +54,7 @@ func (t *table) find(k *flow.Key) (c *connection, tuple uint32) {
 
 // insert adds c, whose key is not in the table.
 func (t *table) insert(c *connection) {
-	if t.count >= len(t.slots)*3/4 {
+	if t.count >= len(t.slots)*5/8 { // at most two slots are looked at on average to find a connection
 		t.resize(2 * len(t.slots))
 	}
 	t.put(slot{c: c, hash: t.hash(&c.Key)})

@@ -76,13 +76,13 @@ func TestTableAgainstMap(t *testing.T) {
 	}
 }
 
-// An idle connection is its struct, a closed one its tuple, and its place in the table, which is at least
-// three eighths full.
+// An idle connection is its struct, a closed one its tuple, and its place in the
+// table, which is at least five sixteenths full.
 func TestIdleConnectionIsSmall(t *testing.T) {
-	if n := unsafe.Sizeof(connection{}) + unsafe.Sizeof(slot{})*8/3; n > 288 {
+	if n := unsafe.Sizeof(connection{}) + unsafe.Sizeof(slot{})*16/5; n > 256 {
 		t.Errorf("a connection takes up to %d bytes", n)
 	}
-	if n := unsafe.Sizeof(tuple{}) + unsafe.Sizeof(slot{})*8/3; n > 131 {
+	if n := unsafe.Sizeof(tuple{}) + unsafe.Sizeof(slot{})*16/5; n > 140 {
 		t.Errorf("a closed one takes up to %d bytes", n)
 	}
 	p := newProbe(t, Config{})

@@ -2,7 +2,6 @@ package http1
 
 import (
 	"hash/maphash"
-	"strings"
 
 	"capstan/interceptor/internal/exchange"
 )
@@ -34,12 +33,10 @@ const knownStatuses = 16
 
 // knownLine is a line that there is nothing to say against.
 type knownLine struct {
-	text       string // with CR and LF, empty if there is none
-	nameEnd    uint16 // offset in text, and so are the next two
-	valueStart uint16
-	valueEnd   uint16
-	kind       fieldKind
-	then       followers
+	text        string // with CR and LF, empty if there is none
+	name, value string // parts of text
+	kind        fieldKind
+	then        followers
 }
 
 // followers are the places of what came behind a line the last time: the next
@@ -81,18 +78,18 @@ type place struct {
 	between int        // lines passed since that
 }
 
-// next returns the stored line that b starts with, else its first line, which is
+// next returns the stored line that b has at offset at, else the line there, which is
 // not stored, else nil for both: it is out of the ordinary.
-func (k *knownLines) next(b []byte, p *place, rec *exchange.Recorder) (l *knownLine, line []byte) {
+func (k *knownLines) next(b []byte, at int, p *place, rec *exchange.Recorder) (l *knownLine, line []byte) {
 	foreseen := p.between < len(p.then)
 	if foreseen && k.lines != nil {
 		l = &k.lines[p.then[p.between]]
-		if n := len(l.text); n > 0 && n < len(b) && string(b[:n]) == l.text && !isBlank(b[n]) {
+		if end := at + len(l.text); end > at && end < len(b) && string(b[at:end]) == l.text && !isBlank(b[end]) {
 			p.then, p.between = &l.then, 0
 			return l, nil
 		}
 	}
-	if line = usualLine(b); line == nil {
+	if line = usualLine(b[at:]); line == nil {
 		return nil, nil
 	}
 	l, i := k.find(line, rec)
@@ -138,13 +135,10 @@ func (l *knownLine) learn(line []byte, rec *exchange.Recorder) bool {
 	field := text[:len(text)-len(lineEnd)]
 	var f framing
 	name, value, ok := splitField(field, false, &f)
-	if !ok || f.malformed || !strings.HasSuffix(field, value) || rec.Masks(name) {
+	if !ok || f.malformed || rec.Masks(name) {
 		return false
 	}
-	*l = knownLine{
-		text: text, nameEnd: uint16(len(name)), valueStart: uint16(len(field) - len(value)), valueEnd: uint16(len(field)),
-		kind: kindOf(name),
-	}
+	*l = knownLine{text: text, name: name, value: value, kind: kindOf(name)}
 	return true
 }
 
@@ -155,9 +149,6 @@ func (k *knownLines) behindStart(request bool) *followers {
 	}
 	return &k.first[1]
 }
-
-func (l *knownLine) name() string  { return l.text[:l.nameEnd] }
-func (l *knownLine) value() string { return l.text[l.valueStart:l.valueEnd] }
 
 // usualSection reads the section that b holds behind its start line, which is the
 // first from bytes, if it is there as a whole and nothing about it is out of the
@@ -171,17 +162,16 @@ func (h *half) usualSection(b []byte, from int) (end int) {
 	p := place{then: s.known.behindStart(h.request)}
 	at, n := from, 0
 	for !emptyLine(b, at) {
-		l, line := s.known.next(b[at:], &p, s.rec)
+		l, line := s.known.next(b, at, &p, s.rec)
 		if l == nil && line == nil || n == len(room.fields) && !room.grow() {
 			return -1
 		}
 		if l != nil {
 			at += len(l.text)
-			value := l.value()
 			if l.kind != kindOther {
-				frame.field(l.kind, value)
+				frame.field(l.kind, l.value)
 			}
-			room.set(n, l.name(), value)
+			room.set(n, l.name, l.value)
 			n++
 			continue
 		}
