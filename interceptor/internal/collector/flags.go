@@ -2,7 +2,6 @@ package collector
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -99,13 +98,9 @@ func (o *Options) check() error {
 }
 
 func (o *Options) dialer() (*egress.Dialer, error) {
-	e := egress.Config{HTTPSProxy: o.HTTPSProxy, NoProxy: o.NoProxy, Dial: o.Dial}
-	if o.ProxyAuthorities != "" {
-		pool, err := tlsconf.Files{Authorities: o.ProxyAuthorities}.Pool()
-		if err != nil {
-			return nil, err
-		}
-		e.ProxyTLS = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
+	roots, err := tlsconf.Files{Authorities: o.ProxyAuthorities}.Pool()
+	if err != nil {
+		return nil, err
 	}
-	return egress.New(e)
+	return egress.New(egress.Config{HTTPSProxy: o.HTTPSProxy, NoProxy: o.NoProxy, ProxyRoots: roots, Dial: o.Dial})
 }

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"net"
 	"os"
+	"strings"
 
 	"google.golang.org/grpc/credentials/insecure"
 
 	"capstan/interceptor/internal/collector"
 	"capstan/interceptor/internal/config"
 	"capstan/interceptor/internal/delivery"
+	"capstan/interceptor/internal/egress"
 	"capstan/interceptor/internal/own"
 	"capstan/interceptor/internal/sink/file"
 	"capstan/interceptor/internal/sink/kafka"
@@ -98,9 +100,25 @@ func tlsFiles(c *config.TLS) (tlsconf.Files, error) {
 	return f, f.Check()
 }
 
-// dialTLS connects like dial and secures the connection.
-func (o *outlets) dialTLS(f tlsconf.Files, name string) own.DialFunc {
-	dial := o.dial()
+// dialBy connects like dial, by a proxy: that of c, or of the environment if
+// that is to count where c has none.
+func (o *outlets) dialBy(c *config.Proxy, environment bool) (own.DialFunc, error) {
+	if c.URL == "" && !environment {
+		return o.dial(), nil
+	}
+	roots, err := tlsconf.Files{Authorities: c.CA}.Pool()
+	if err != nil {
+		return nil, err
+	}
+	d, err := egress.New(egress.Config{HTTPSProxy: string(c.URL), NoProxy: c.NoProxy, ProxyRoots: roots, Dial: o.dial()})
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, _, address string) (net.Conn, error) { return d.DialContext(ctx, address) }, nil
+}
+
+// secured returns dial, whose connections are secured then.
+func secured(dial own.DialFunc, f tlsconf.Files, name string) own.DialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dial(ctx, network, address)
 		if err != nil {
@@ -115,16 +133,21 @@ func (o *outlets) dialTLS(f tlsconf.Files, name string) own.DialFunc {
 }
 
 func (o *outlets) openKafka(c *config.Kafka) (delivery.Sink, error) {
+	// HTTPS_PROXY is for the web: no client of Kafka uses it.
+	dial, err := o.dialBy(&c.Proxy, false)
+	if err != nil {
+		return nil, err
+	}
 	cfg := kafka.Config{
 		Brokers: c.Brokers, Topic: c.Topic, JSON: c.Format == "json", Key: kafkaKeys[c.Key],
-		Compression: c.Compression, MaxRecord: int(c.MaxRecord), Dial: o.dial(), ClientID: "capstan-interceptor",
+		Compression: c.Compression, MaxRecord: int(c.MaxRecord), Dial: dial, ClientID: "capstan-interceptor",
 	}
 	if c.TLS.Enabled {
 		files, err := tlsFiles(&c.TLS)
 		if err != nil {
 			return nil, err
 		}
-		cfg.Dial = o.dialTLS(files, c.TLS.Name)
+		cfg.Dial = secured(dial, files, c.TLS.Name)
 	}
 	cfg.SASL = kafka.SASL(c.SASL.Mechanism, c.SASL.User, func() (string, error) { return tlsconf.Secret(c.SASL.PasswordFile) })
 	return kafka.New(cfg)
@@ -137,6 +160,10 @@ func (o *outlets) openOTLP(c *config.OTLP) (delivery.Sink, error) {
 	if err != nil {
 		return nil, err
 	}
+	dial, err := o.dialBy(&c.Proxy, c.TLS.Enabled || strings.HasPrefix(c.Endpoint, "https:"))
+	if err != nil {
+		return nil, err
+	}
 	headers := map[string]string{own.Header: o.own.Instance()}
 	for name, value := range c.Headers {
 		headers[name] = string(value)
@@ -144,7 +171,7 @@ func (o *outlets) openOTLP(c *config.OTLP) (delivery.Sink, error) {
 	cfg := otlp.Config{
 		Endpoint: c.Endpoint, HTTP: c.Protocol == "http", Traces: c.Traces, Metrics: c.Metrics, Gzip: c.Compression == "gzip",
 		Headers: headers, Service: c.Service, Agent: agent(), Timeout: c.Timeout,
-		Credentials: insecure.NewCredentials(), Dial: o.dial(), DialTLS: o.dialTLS(files, c.TLS.Name),
+		Credentials: insecure.NewCredentials(), Dial: dial, DialTLS: secured(dial, files, c.TLS.Name),
 	}
 	if c.TLS.Enabled {
 		cfg.Credentials = files.Client(c.TLS.Name)

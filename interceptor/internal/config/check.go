@@ -107,6 +107,9 @@ func checkKafka(k *Kafka, key string, wrong wrongFunc) {
 		wrong(key+".max_record", "not from 1KiB to 512MiB")
 	}
 	checkTLS(&k.TLS, key+".tls", wrong)
+	if k.Proxy.URL == "" && k.Proxy != (Proxy{}) {
+		wrong(key+".proxy", "url is missing")
+	}
 	if k.SASL.Mechanism != "none" && (k.SASL.User == "" || k.SASL.PasswordFile == "") {
 		wrong(key+".sasl", "user and password_file are missing")
 	}

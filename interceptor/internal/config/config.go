@@ -96,6 +96,13 @@ type TLS struct {
 	Name    string `yaml:"server_name" doc:"name that the server's certificate must have, if not its host"`
 }
 
+// Proxy makes a sink's connections, by HTTP's CONNECT.
+type Proxy struct {
+	URL     Secret `yaml:"url" doc:"HOST:PORT, or a URL with http or https; a user and password in it are sent to it"`
+	NoProxy string `yaml:"no_proxy" doc:"destinations without proxy; default: NO_PROXY in the environment"`
+	CA      string `yaml:"ca" doc:"PEM file of the authorities for an https proxy; default: the system's"`
+}
+
 // Kafka produces to a topic.
 type Kafka struct {
 	Brokers     []string `yaml:"brokers" doc:"HOST:PORT of some of the brokers"`
@@ -105,6 +112,7 @@ type Kafka struct {
 	Compression string   `yaml:"compression" enum:"none,gzip,snappy,lz4,zstd" doc:"of batches"`
 	MaxRecord   Size     `yaml:"max_record" doc:"a longer value loses its bodies, then its headers, and is marked so"`
 	TLS         TLS      `yaml:"tls" doc:"to the brokers"`
+	Proxy       Proxy    `yaml:"proxy" doc:"proxy to the brokers, which has to allow CONNECT to their ports; default: none"`
 	SASL        SASL     `yaml:"sasl" doc:"who we are"`
 }
 
@@ -126,6 +134,7 @@ type OTLP struct {
 	Service     string            `yaml:"service_name" doc:"service.name of the resource"`
 	Timeout     time.Duration     `yaml:"timeout" doc:"of one request"`
 	TLS         TLS               `yaml:"tls" doc:"to the receiver; with http the URL's scheme tells whether"`
+	Proxy       Proxy             `yaml:"proxy" doc:"proxy to the receiver; default: with TLS, HTTPS_PROXY in the environment"`
 }
 
 // Collector delivers to a relay.

@@ -130,6 +130,7 @@ func TestMistakesAreToldWithTheirPlace(t *testing.T) {
 		{"sinks:\n- spool_dir: x\n  stdout:\n- spool_dir: x\n  file: {path: y}", `c.yaml:4: sinks[1].spool_dir: another sink has "x", too`},
 		{"sinks:\n- kafka: {topic: x}", "brokers are missing"},
 		{"sinks:\n- kafka: {brokers: a:1}", "topic is missing"},
+		{"sinks:\n- kafka: {brokers: a:1, topic: x, proxy: {no_proxy: b}}", "sinks[0].kafka.proxy: url is missing"},
 		{"sinks:\n- kafka: {brokers: [a:1, b], topic: x}", `sinks[0].kafka.brokers[1]: "b" is not HOST:PORT`},
 		{"sinks:\n- kafka: {brokers: a:1, topic: x, max_record: 5}", "max_record: not from"},
 		{"sinks:\n- kafka: {brokers: a:1, topic: x, tls: {cert: a}}", "cert and key come together"},

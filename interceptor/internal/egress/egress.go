@@ -9,6 +9,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -34,8 +35,8 @@ type Config struct {
 	// addresses, CIDR prefixes, each with an optional port, or "*" for all.
 	// Empty means the environment's NO_PROXY.
 	NoProxy string
-	// ProxyTLS verifies an https proxy; nil means the system's authorities.
-	ProxyTLS *tls.Config
+	// ProxyRoots verify an https proxy; nil means the system's authorities.
+	ProxyRoots *x509.CertPool
 	// Timeout bounds the way to a connection; 0 means 30 s.
 	Timeout time.Duration
 	// Dial makes the TCP connections; nil means a net.Dialer.
@@ -49,7 +50,7 @@ const defaultTimeout = 30 * time.Second
 // Dialer makes connections. Any goroutine may use it.
 type Dialer struct {
 	proxyFor func(*url.URL) (*url.URL, error)
-	proxyTLS *tls.Config
+	roots    *x509.CertPool
 	timeout  time.Duration
 	dial     func(ctx context.Context, network, address string) (net.Conn, error)
 }
@@ -73,7 +74,7 @@ func New(c Config) (*Dialer, error) {
 		return nil, err
 	}
 	rules := httpproxy.Config{HTTPSProxy: proxy, NoProxy: either(c.NoProxy, "NO_PROXY", "no_proxy")}
-	d := &Dialer{proxyFor: rules.ProxyFunc(), proxyTLS: c.ProxyTLS, timeout: c.Timeout, dial: c.Dial}
+	d := &Dialer{proxyFor: rules.ProxyFunc(), roots: c.ProxyRoots, timeout: c.Timeout, dial: c.Dial}
 	if d.dial == nil {
 		d.dial = new(net.Dialer).DialContext
 	}
@@ -160,14 +161,7 @@ func (d *Dialer) dialProxy(ctx context.Context, proxy *url.URL) (net.Conn, error
 	if err != nil || proxy.Scheme != "https" {
 		return conn, err
 	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12}
-	if d.proxyTLS != nil {
-		c = d.proxyTLS.Clone()
-	}
-	if c.ServerName == "" {
-		c.ServerName = proxy.Hostname()
-	}
-	secured := tls.Client(conn, c)
+	secured := tls.Client(conn, &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: d.roots, ServerName: proxy.Hostname()})
 	if err := secured.HandshakeContext(ctx); err != nil {
 		conn.Close()
 		return nil, err

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"cmp"
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -214,7 +213,7 @@ func TestTunnel(t *testing.T) {
 				server.Start()
 			}
 			defer server.Close()
-			d := newDialer(t, Config{ProxyTLS: &tls.Config{RootCAs: rootsOf(server)}})
+			d := newDialer(t, Config{ProxyRoots: rootsOf(server)})
 			tunnelTo(d, scheme+"://user:p%40ss@"+server.Listener.Addr().String())
 			l := greeter(t, network)
 			conn, err := d.DialContext(t.Context(), l.Addr().String())
