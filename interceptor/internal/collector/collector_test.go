@@ -65,13 +65,14 @@ func serve(t *testing.T, s *Server, address string) (addr string, stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := s.HTTP(nil, nil)
+	g := grpc.NewServer(grpc.MaxRecvMsgSize(MaxMessage))
+	capstanv1.RegisterCollectorServer(g, s)
 	done := make(chan struct{})
 	go func() { // ends with stop
 		defer close(done)
-		_ = h.Serve(l)
+		_ = g.Serve(l)
 	}()
-	stop = sync.OnceFunc(func() { h.Close(); s.Stop(); <-done })
+	stop = sync.OnceFunc(func() { g.Stop(); <-done })
 	t.Cleanup(stop)
 	return l.Addr().String(), stop
 }

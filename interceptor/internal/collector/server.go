@@ -2,17 +2,15 @@ package collector
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"log"
-	"net/http"
-	"os"
-	"strings"
+	"io"
 	"sync"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
@@ -29,30 +27,20 @@ type Store func(ctx context.Context, node string, records [][]byte) (rejected in
 type Limits struct {
 	Nodes  int // that are remembered and may be connected; 0 = 2,000
 	Stream int // streams at a time; 0 = 2 for each node
-	// Memory is how many bytes messages may have together, from their arrival
-	// until they are stored; 0 = [DefaultMemory]. Decoding takes as much again,
-	// for a moment.
-	Memory int64
 }
 
-// DefaultMemory is four of the longest messages.
-const DefaultMemory = 4 * MaxMessage
-
-// Server serves Collector over HTTP/2, as an [http.Handler].
+// Server serves Collector.
 type Server struct {
+	capstanv1.UnimplementedCollectorServer
 	store  Store
 	limits Limits
 	now    func() time.Time
 	// helloTimeout is how long a sender may take to introduce itself.
 	helloTimeout time.Duration
-	intake       intake
-	readers      sync.Pool // of *gzip.Reader
 
-	mu      sync.Mutex
-	nodes   map[string]*Node // guarded by mu
-	count   int              // streams now, those without a hello too; guarded by mu
-	stopped bool             // guarded by mu
-	calls   sync.WaitGroup   // count of them; added to by who holds mu
+	mu    sync.Mutex
+	nodes map[string]*Node // guarded by mu
+	count int              // streams now, those without a hello too; guarded by mu
 }
 
 // Node is what is known of one sender.
@@ -81,78 +69,34 @@ func NewServer(store Store, l Limits) *Server {
 	if l.Stream <= 0 {
 		l.Stream = 2 * l.Nodes
 	}
-	if l.Memory <= 0 {
-		l.Memory = DefaultMemory
-	}
-	return &Server{
-		store: store, limits: l, now: time.Now, helloTimeout: defaultHelloTimeout, nodes: make(map[string]*Node), intake: intake{limit: l.Memory},
-	}
+	return &Server{store: store, limits: l, now: time.Now, helloTimeout: defaultHelloTimeout, nodes: make(map[string]*Node)}
 }
 
 const defaultHelloTimeout = 20 * time.Second
 
-// maxName bounds what a sender says of itself, maxHello the message in which it
-// does: what anybody may send.
-const (
-	maxName  = 253
-	maxHello = 4 << 10
-)
+// maxName bounds what a sender says of itself.
+const maxName = 253
 
-// ServeHTTP implements http.Handler: it serves Deliver to clients of gRPC.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.ProtoMajor != 2 || r.Method != http.MethodPost || !strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc") {
-		http.Error(w, "here is capstan.v1.Collector, for gRPC", http.StatusUnsupportedMediaType)
-		return
-	}
-	c := s.newCall(w, r)
-	if r.URL.Path != capstanv1.Collector_Deliver_FullMethodName {
-		c.end(status.Errorf(codes.Unimplemented, "no method %.100q", r.URL.Path))
-		return
-	}
-	c.end(s.deliver(r.Context(), c, r.RemoteAddr))
-}
-
-// HTTP returns a server for s, over TLS if cfg isn't nil. log is told of
-// handshakes that fail.
-func (s *Server) HTTP(cfg *tls.Config, log *log.Logger) *http.Server {
-	h := &http.Server{
-		Handler: s, TLSConfig: cfg, ErrorLog: log, Protocols: new(http.Protocols),
-		ReadHeaderTimeout: 20 * time.Second, // of the handshake, too
-		// A connection without a stream is nobody's: senders keep theirs.
-		IdleTimeout: 5 * time.Minute, MaxHeaderBytes: 16 << 10,
-		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams: 16, // of one connection; senders have one
-			// What may come before anybody reads it.
-			MaxReceiveBufferPerConnection: window, MaxReceiveBufferPerStream: window,
-			SendPingTimeout: time.Minute, PingTimeout: 20 * time.Second,
-		},
-	}
-	h.Protocols.SetHTTP2(cfg != nil)
-	h.Protocols.SetUnencryptedHTTP2(cfg == nil)
-	return h
-}
-
-// window holds what is on its way in networks, compressed.
-const window = 256 << 10
-
-// deliver stores what comes until an error: io.EOF after the last batch.
-func (s *Server) deliver(ctx context.Context, c *call, peer string) error {
+// Deliver implements the service.
+func (s *Server) Deliver(stream grpc.BidiStreamingServer[capstanv1.DeliverRequest, capstanv1.DeliverResponse]) error {
 	if err := s.open(); err != nil {
 		return err
 	}
 	defer s.close()
-	hello, err := s.receiveHello(c)
+	hello, err := s.receiveHello(stream)
 	if err != nil {
 		return err
 	}
-	node, err := s.enter(peer, hello)
+	node, err := s.enter(stream.Context(), hello)
 	if err != nil {
 		return err
 	}
 	defer s.leave(node)
-	c.share.of = &s.intake
 	for last := uint64(0); ; {
-		m, err := c.receive(MaxMessage, time.Time{})
+		m, err := stream.Recv()
+		if err == io.EOF {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -161,13 +105,12 @@ func (s *Server) deliver(ctx context.Context, c *call, peer string) error {
 			return status.Errorf(codes.InvalidArgument, "batch %d was to come, not %d", last+1, batch.GetSequence())
 		}
 		last++
-		rejected, err := s.store(ctx, hello.GetNode(), batch.GetExchanges())
-		c.done()
+		rejected, err := s.store(stream.Context(), hello.GetNode(), batch.GetExchanges())
 		if err != nil {
 			return storeError(err)
 		}
 		s.arrived(node, batch, rejected)
-		if err := c.send(&capstanv1.DeliverResponse{Acknowledged: last, Rejected: uint64(rejected)}); err != nil {
+		if err := stream.Send(&capstanv1.DeliverResponse{Acknowledged: last, Rejected: uint64(rejected)}); err != nil {
 			return err
 		}
 	}
@@ -178,14 +121,10 @@ func (s *Server) deliver(ctx context.Context, c *call, peer string) error {
 func (s *Server) open() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case s.stopped:
-		return status.Error(codes.Unavailable, "the server ends")
-	case s.count >= s.limits.Stream:
+	if s.count >= s.limits.Stream {
 		return status.Errorf(codes.ResourceExhausted, "%d streams are open already", s.count)
 	}
 	s.count++
-	s.calls.Add(1)
 	return nil
 }
 
@@ -193,34 +132,23 @@ func (s *Server) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.count--
-	s.calls.Done()
-}
-
-// Stop takes no more streams, and waits for those that there are: whoever serves
-// HTTP has to close their connections.
-func (s *Server) Stop() {
-	s.mu.Lock()
-	s.stopped = true
-	s.mu.Unlock()
-	s.calls.Wait()
-}
-
-// Intake is what messages take that are being received, or stored.
-type Intake struct {
-	Bytes, Limit int64
-	Denied       uint64 // messages for which there was no room: their senders come again
-}
-
-// Intake returns what messages take now.
-func (s *Server) Intake() Intake {
-	return Intake{Bytes: s.intake.held.Load(), Limit: s.intake.limit, Denied: s.intake.denied.Load()}
 }
 
 // receiveHello waits for a sender's introduction, for a while: a stream without
 // takes another's place.
-func (s *Server) receiveHello(c *call) (*capstanv1.Hello, error) {
-	first, err := c.receive(maxHello, time.Now().Add(s.helloTimeout))
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+func (s *Server) receiveHello(stream grpc.BidiStreamingServer[capstanv1.DeliverRequest, capstanv1.DeliverResponse]) (*capstanv1.Hello, error) {
+	var first *capstanv1.DeliverRequest
+	var err error
+	came := make(chan struct{})
+	go func() { // ended by the first message, or with the stream
+		defer close(came)
+		first, err = stream.Recv()
+	}()
+	timer := time.NewTimer(s.helloTimeout)
+	defer timer.Stop()
+	select {
+	case <-came:
+	case <-timer.C:
 		return nil, status.Errorf(codes.DeadlineExceeded, "no hello within %v", s.helloTimeout)
 	}
 	if err != nil {
@@ -241,7 +169,7 @@ func storeError(err error) error {
 }
 
 // enter notes a stream of a node.
-func (s *Server) enter(peer string, hello *capstanv1.Hello) (*Node, error) {
+func (s *Server) enter(ctx context.Context, hello *capstanv1.Hello) (*Node, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := s.nodes[hello.GetNode()]
@@ -252,7 +180,10 @@ func (s *Server) enter(peer string, hello *capstanv1.Hello) (*Node, error) {
 		n = &Node{Name: hello.GetNode()}
 		s.nodes[n.Name] = n
 	}
-	n.Agent, n.Since, n.Peer = hello.GetAgent(), s.now(), peer
+	n.Agent, n.Since = hello.GetAgent(), s.now()
+	if p, ok := peer.FromContext(ctx); ok {
+		n.Peer = p.Addr.String()
+	}
 	n.Streams++
 	return n, nil
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"capstan/interceptor/internal/collector"
 	"capstan/interceptor/internal/config"
 	"capstan/interceptor/internal/own"
@@ -60,9 +62,10 @@ func serveStore(t *testing.T, store collector.Store) (address string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := collector.NewServer(store, collector.Limits{}).HTTP(nil, nil)
-	go func() { _ = h.Serve(l) }() // ended by Close
-	t.Cleanup(func() { h.Close() })
+	g := grpc.NewServer(grpc.MaxRecvMsgSize(collector.MaxMessage))
+	capstanv1.RegisterCollectorServer(g, collector.NewServer(store, collector.Limits{}))
+	go func() { _ = g.Serve(l) }() // ended by Stop
+	t.Cleanup(g.Stop)
 	return l.Addr().String()
 }
 

@@ -97,9 +97,6 @@ var (
 	limitDesc   = prometheus.NewDesc("relay_spool_limit_bytes", "Bytes that the spool may have.", nil, nil)
 	retriesDesc = prometheus.NewDesc("relay_retries_total", "Batches delivered again.", nil, nil)
 	failingDesc = prometheus.NewDesc("relay_failing", "Whether the last delivery failed.", nil, nil)
-	intakeDesc  = prometheus.NewDesc("relay_receiving_bytes", "Bytes of batches that come in, or wait for room in the spool.", nil, nil)
-	memoryDesc  = prometheus.NewDesc("relay_receiving_limit_bytes", "Bytes that these may have.", nil, nil)
-	deniedDesc  = prometheus.NewDesc("relay_receiving_denied_total", "Batches for which there was no room in memory: their senders come again.", nil, nil)
 	nodesDesc   = prometheus.NewDesc("relay_nodes_connected", "Nodes that are connected.", nil, nil)
 	nodeDesc    = prometheus.NewDesc("relay_node_records_total", "Records of a node.", []string{"node"}, nil)
 	lagDesc     = prometheus.NewDesc("relay_node_last_record_timestamp_seconds", "End of the latest exchange that a node has sent.", []string{"node"}, nil)
@@ -126,10 +123,6 @@ func (m metrics) Collect(c chan<- prometheus.Metric) {
 	gauge(spoolDesc, float64(st.SpoolBytes))
 	gauge(limitDesc, float64(m.relay.cfg.queue.Spool.MaxBytes))
 	counter(retriesDesc, st.Retries)
-	in := m.relay.server.Intake()
-	gauge(intakeDesc, float64(in.Bytes))
-	gauge(memoryDesc, float64(in.Limit))
-	counter(deniedDesc, in.Denied)
 	failing := 0.0
 	if st.Failing {
 		failing = 1

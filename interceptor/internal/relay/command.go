@@ -88,7 +88,6 @@ type receiveFlags struct {
 	insecure      bool
 	spoolDir      string
 	spoolSize     int64
-	memory        int64
 	drain         time.Duration
 }
 
@@ -100,7 +99,6 @@ func (f *receiveFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.insecure, "insecure-listen", false, "receive in plain text from anybody")
 	flags.StringVar(&f.spoolDir, "spool-dir", "", "directory to keep records in until they are delivered")
 	flags.Int64Var(&f.spoolSize, "spool-size", 1<<30, "bytes that the spool may have")
-	flags.Int64Var(&f.memory, "receive-memory", collector.DefaultMemory, "bytes that batches may take together while they come in and wait for room in the spool; beyond it senders are sent away, to come again")
 	flags.StringVar(&f.admin, "admin-address", "", "HOST:PORT for /metrics, /healthz, /readyz and /status; empty: none")
 	flags.DurationVar(&f.drain, "drain-timeout", 10*time.Second, "how long to go on delivering after the end was asked for")
 }
@@ -108,11 +106,8 @@ func (f *receiveFlags) register(flags *pflag.FlagSet) {
 // minSpool is the smallest spool: what a batch has by default.
 const minSpool = 1 << 20
 
-// minMemory is room for some batches.
-const minMemory = 8 << 20
-
 func (f *receiveFlags) config() (config, error) {
-	c := config{listen: f.listen, admin: f.admin, drain: f.drain, limits: collector.Limits{Memory: f.memory}, queue: delivery.Config{
+	c := config{listen: f.listen, admin: f.admin, drain: f.drain, queue: delivery.Config{
 		Name: "next", Spool: spool.Options{Dir: f.spoolDir, MaxBytes: f.spoolSize},
 	}}
 	switch {
@@ -120,8 +115,6 @@ func (f *receiveFlags) config() (config, error) {
 		return c, usageError{errors.New("--spool-dir is not given: records need a place until they are delivered")}
 	case f.spoolSize < minSpool:
 		return c, usageError{fmt.Errorf("--spool-size %d is less than %d, which a batch may have", f.spoolSize, minSpool)}
-	case f.memory < minMemory:
-		return c, usageError{fmt.Errorf("--receive-memory %d is less than %d", f.memory, minMemory)}
 	case f.drain < 0:
 		return c, usageError{fmt.Errorf("--drain-timeout %v is no time", f.drain)}
 	case f.insecure && f.files != (tlsconf.Files{}):

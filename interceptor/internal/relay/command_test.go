@@ -34,7 +34,6 @@ func TestMistakes(t *testing.T) {
 		{run("--bogus"), exitUsage, "unknown flag"},
 		{[]string{"run"}, exitUsage, "--spool-dir is not given"},
 		{run("--spool-size", "100"), exitUsage, "--spool-size 100 is less than"},
-		{run("--receive-memory", "0"), exitUsage, "--receive-memory 0 is less than"},
 		{run("--drain-timeout", "-1s"), exitUsage, "--drain-timeout -1s"},
 		{run("--tls-key", "x"), exitUsage, "contradict"},
 		{run("--insecure-listen=false"), exitUsage, "are needed"},

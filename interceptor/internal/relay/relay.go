@@ -1,23 +1,24 @@
 package relay
 
 import (
+	"cmp"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"log"
 	"log/slog"
 	"net"
-	"net/http"
-	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
 
 	"capstan/interceptor/internal/collector"
 	"capstan/interceptor/internal/delivery"
 	"capstan/interceptor/internal/spool"
 	"capstan/interceptor/internal/tlsconf"
+	capstanv1 "capstan/proto/capstan/v1"
 )
 
 // config of a relay.
@@ -28,6 +29,9 @@ type config struct {
 	queue  delivery.Config
 	limits collector.Limits
 	drain  time.Duration // that the end may take
+	// waiting bounds the bytes of batches that wait in memory for room in the
+	// spool; 0 = 64 MiB.
+	waiting int64
 }
 
 // relay receives records, keeps them on disk, and has a sink deliver them.
@@ -39,10 +43,13 @@ type relay struct {
 	// refusals and waits bound the log's lines of connections refused, and of
 	// nodes that have to wait.
 	refusals, waits *rate.Limiter
+	waiting         atomic.Int64 // bytes of the batches that wait for room
 }
 
 // fullPause is how long a full spool is waited for before it is tried again.
 const fullPause = 100 * time.Millisecond
+
+const defaultWaiting = 64 << 20
 
 func newRelay(cfg config, sink delivery.Sink, log *slog.Logger) (*relay, error) {
 	cfg.queue.Policy, cfg.queue.Log = delivery.Spool, log
@@ -50,15 +57,24 @@ func newRelay(cfg config, sink delivery.Sink, log *slog.Logger) (*relay, error) 
 	if err != nil {
 		return nil, err
 	}
+	cfg.waiting = cmp.Or(cfg.waiting, defaultWaiting)
 	r := &relay{cfg: cfg, log: log, queue: q, refusals: rate.NewLimiter(1, 5), waits: rate.NewLimiter(0.1, 5)}
 	r.server = collector.NewServer(r.store, cfg.limits)
 	return r, nil
 }
 
+// errCrowded is the answer to a sender for whose batch there is no room either
+// where batches wait for room.
+var errCrowded = errors.New("the spool is full, and too much waits for room in it already")
+
 // store implements collector.Store: what it has returned for is on disk. A full
 // spool, or a disk that doesn't take it, makes the sender wait, who has a spool
-// of his own. If many wait, the server takes no more of them.
+// of his own; if many wait, he is sent away, to come again.
 func (r *relay) store(ctx context.Context, node string, records [][]byte) (rejected int, err error) {
+	var length int64
+	for _, b := range records {
+		length += int64(len(b))
+	}
 	for waiting := false; ; {
 		err := r.queue.Append(records...)
 		tooLong := (*spool.TooLongError)(nil)
@@ -68,16 +84,32 @@ func (r *relay) store(ctx context.Context, node string, records [][]byte) (rejec
 		case errors.As(err, &tooLong):
 			return r.storeParts(ctx, node, records)
 		}
-		if !waiting && r.waits.Allow() {
-			r.log.Warn("a node has to wait: its records can't be kept", "node", node, "err", err)
+		if !waiting {
+			if !r.startWaiting(length) {
+				return 0, errCrowded
+			}
+			defer r.waiting.Add(-length)
+			waiting = true
+			if r.waits.Allow() {
+				r.log.Warn("a node has to wait: its records can't be kept", "node", node, "err", err)
+			}
 		}
-		waiting = true
 		select {
 		case <-time.After(fullPause):
 		case <-ctx.Done():
 			return 0, ctx.Err()
 		}
 	}
+}
+
+// startWaiting takes room in memory for a batch that waits. One may wait however
+// long it is.
+func (r *relay) startWaiting(length int64) bool {
+	if all := r.waiting.Add(length); all > r.cfg.waiting && all > length {
+		r.waiting.Add(-length)
+		return false
+	}
+	return true
 }
 
 // storeParts stores a batch that has no room even in an empty spool: in halves,
@@ -107,47 +139,46 @@ func (r *relay) run(ctx context.Context) error {
 		return errors.Join(err, l.Close(), r.close())
 	}
 	defer admin.close()
-	h := r.http()
+	g := grpc.NewServer(r.options()...)
+	capstanv1.RegisterCollectorServer(g, r.server)
 	served := make(chan error, 1)
-	go func() { served <- listen(h, l); close(served) }() // ended by Close
+	go func() { served <- g.Serve(l) }() // ended by Stop
 	r.log.Info("relay listens", "address", l.Addr().String(), "tls", r.cfg.tls != nil)
 	select {
 	case err = <-served:
+		g.Stop()
 	case <-ctx.Done():
 		r.log.Info("relay ends: senders are let go, and what is kept is delivered", "limit", r.cfg.drain.String())
+		g.Stop() // nobody is owed an answer: what was not acknowledged comes again
+		<-served
 	}
-	h.Close() // nobody is owed an answer: what was not acknowledged comes again
-	<-served
-	r.server.Stop() // what is being stored is on disk before the queue ends
 	return errors.Join(err, r.close())
 }
 
-// http returns the server of HTTP/2 that senders call.
-func (r *relay) http() *http.Server {
-	var cfg *tls.Config
+func (r *relay) options() []grpc.ServerOption {
+	o := []grpc.ServerOption{
+		grpc.MaxRecvMsgSize(collector.MaxMessage),
+		grpc.MaxConcurrentStreams(16), // of one connection; senders have one
+		grpc.ConnectionTimeout(20 * time.Second),
+		grpc.WaitForHandlers(true), // whose records are on disk before the queue ends
+		// A connection without a stream is nobody's: senders keep theirs.
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second, MaxConnectionIdle: 5 * time.Minute}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+		// Windows that hold a batch: the network is slower than they.
+		grpc.InitialWindowSize(1 << 20), grpc.InitialConnWindowSize(2 << 20),
+	}
 	if r.cfg.tls != nil {
-		cfg = r.cfg.tls.Server()
+		o = append(o, grpc.Creds(r.cfg.tls.Credentials(r.refused)))
 	}
-	return r.server.HTTP(cfg, log.New(refusals{r}, "", 0))
+	return o
 }
 
-func listen(h *http.Server, l net.Listener) error {
-	if h.TLSConfig != nil {
-		return h.ServeTLS(l, "", "")
-	}
-	return h.Serve(l)
-}
-
-// refusals tells of connections that failed their handshakes, at most once a
-// second: the senders may learn nothing but their end.
-type refusals struct{ *relay }
-
-// Write takes a line of the server's log.
-func (r refusals) Write(line []byte) (int, error) {
+// refused tells of a connection that failed its handshake, at most once a
+// second.
+func (r *relay) refused(peer net.Addr, err error) {
 	if r.refusals.Allow() {
-		r.log.Warn("a connection was refused", "err", strings.TrimSpace(string(line)))
+		r.log.Warn("a connection was refused", "peer", peer.String(), "err", err)
 	}
-	return len(line), nil
 }
 
 // close delivers what it can in the time there is; the rest stays on disk.

@@ -92,18 +92,13 @@ type served struct {
 
 func serve(t testing.TB, dir string, size int64, sink delivery.Sink, log *slog.Logger) served {
 	t.Helper()
-	return serveLimited(t, dir, size, collector.Limits{}, sink, log)
-}
-
-func serveLimited(t testing.TB, dir string, size int64, limits collector.Limits, sink delivery.Sink, log *slog.Logger) served {
-	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	address := l.Addr().String()
 	l.Close() // for the relay to take
-	c := config{listen: address, limits: limits, drain: 5 * time.Second, queue: delivery.Config{
+	c := config{listen: address, drain: 5 * time.Second, queue: delivery.Config{
 		Name: "next", RetryMin: time.Millisecond, RetryMax: 10 * time.Millisecond, Spool: spool.Options{Dir: dir, MaxBytes: size},
 	}}
 	r, err := newRelay(c, sink, log)
@@ -215,7 +210,8 @@ func TestFullSpoolMakesNodesWait(t *testing.T) {
 // are sent away, and lose nothing by it.
 func TestWaitingIsBounded(t *testing.T) {
 	g := newGate(false)
-	r := serveLimited(t, t.TempDir(), 2000, collector.Limits{Memory: 1}, g, discard)
+	r := serve(t, t.TempDir(), 2000, g, discard)
+	r.cfg.waiting = 1
 	long := func(n int) []*delivery.Record {
 		return deliverytest.Records(t, &capstanv1.Exchange{Id: fmt.Sprint(n), Request: &capstanv1.HttpRequest{Body: &capstanv1.Body{Content: make([]byte, 1200)}}})
 	}
@@ -226,16 +222,16 @@ func TestWaitingIsBounded(t *testing.T) {
 		defer close(sent)
 		deliver(t, first, long(2))
 	}()
-	await(t, "a node that waits", func() bool { return r.server.Intake().Bytes > 0 })
-	if err := second.Deliver(t.Context(), long(3)); err == nil || !strings.Contains(err.Error(), "too much is being received") {
+	await(t, "a node that waits", func() bool { return r.waiting.Load() > 0 })
+	if err := second.Deliver(t.Context(), long(3)); err == nil || !strings.Contains(err.Error(), "too much waits for room") {
 		t.Errorf("%v", err)
 	}
 	close(g.open)
 	<-sent
 	deliver(t, second, long(3))
 	await(t, "all delivered", func() bool { return g.count() == 3 })
-	if in := r.server.Intake(); in.Bytes != 0 || in.Denied == 0 {
-		t.Errorf("%+v", in)
+	if n := r.waiting.Load(); n != 0 {
+		t.Errorf("%d bytes wait", n)
 	}
 }
 
@@ -325,30 +321,6 @@ func TestDamagedSpool(t *testing.T) {
 	}
 }
 
-// judge is another collector, served by gRPC's own server: it takes what comes
-// with the right token.
-type judge struct {
-	capstanv1.UnimplementedCollectorServer
-}
-
-func (judge) Deliver(stream grpc.BidiStreamingServer[capstanv1.DeliverRequest, capstanv1.DeliverResponse]) error {
-	md, _ := metadata.FromIncomingContext(stream.Context())
-	if got := md.Get("authorization"); len(got) != 1 || got[0] != "Bearer new" {
-		return status.Error(codes.Unauthenticated, "the token has expired")
-	}
-	for {
-		m, err := stream.Recv()
-		if err != nil {
-			return err
-		}
-		if b := m.GetBatch(); b != nil {
-			if err := stream.Send(&capstanv1.DeliverResponse{Acknowledged: b.GetSequence()}); err != nil {
-				return err
-			}
-		}
-	}
-}
-
 // A token that the collector no longer takes is a clear error, and a new one in
 // the file is used without a restart. It never travels in plain text.
 func TestExpiredToken(t *testing.T) {
@@ -364,8 +336,15 @@ func TestExpiredToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := grpc.NewServer(grpc.Creds(credentials.NewTLS(files.Server())))
-	capstanv1.RegisterCollectorServer(g, judge{})
+	judge := func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+		md, _ := metadata.FromIncomingContext(stream.Context())
+		if got := md.Get("authorization"); len(got) != 1 || got[0] != "Bearer new" {
+			return status.Error(codes.Unauthenticated, "the token has expired")
+		}
+		return handler(srv, stream)
+	}
+	g := grpc.NewServer(grpc.Creds(credentials.NewTLS(files.Server())), grpc.StreamInterceptor(judge))
+	capstanv1.RegisterCollectorServer(g, collector.NewServer(func(context.Context, string, [][]byte) (int, error) { return 0, nil }, collector.Limits{}))
 	done := make(chan struct{})
 	go func() { defer close(done); _ = g.Serve(l) }() // ended by Stop
 	defer func() { g.Stop(); <-done }()

@@ -143,6 +143,31 @@ func (f Files) Server() *tls.Config {
 	}
 }
 
+// Credentials are Server for gRPC. refused is told of each connection that has
+// failed its handshake: the client may learn nothing but its end.
+func (f Files) Credentials(refused func(peer net.Addr, err error)) credentials.TransportCredentials {
+	return &serverCredentials{TransportCredentials: credentials.NewTLS(f.Server()), refused: refused}
+}
+
+type serverCredentials struct {
+	credentials.TransportCredentials
+	refused func(net.Addr, error)
+}
+
+// ServerHandshake implements credentials.TransportCredentials.
+func (c *serverCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	secured, info, err := c.TransportCredentials.ServerHandshake(conn)
+	if err != nil {
+		c.refused(conn.RemoteAddr(), err)
+	}
+	return secured, info, err
+}
+
+// Clone implements credentials.TransportCredentials.
+func (c *serverCredentials) Clone() credentials.TransportCredentials {
+	return &serverCredentials{TransportCredentials: c.TransportCredentials.Clone(), refused: c.refused}
+}
+
 // Token returns credentials that send the content of file as a bearer token,
 // over TLS only. The file is read for each call.
 func Token(file string) credentials.PerRPCCredentials { return tokenFile(file) }
