@@ -12,10 +12,12 @@ import (
 // linux/if_packet.h). All numbers in a block are in host byte order, except
 // the protocol of sockaddr_ll.
 const (
-	blockStatusOffset = 8
-	blockCountOffset  = 12 // frames in the block
-	blockFirstOffset  = 16 // offset of the first frame's header
-	blockHeaderLen    = 48
+	blockStatusOffset    = 8
+	blockCountOffset     = 12 // frames in the block
+	blockFirstOffset     = 16 // offset of the first frame's header
+	blockFirstTimeOffset = 32
+	blockLastTimeOffset  = 40
+	blockHeaderLen       = 48
 )
 
 // Offsets in a frame's header (struct tpacket3_hdr, followed by sockaddr_ll).

@@ -19,6 +19,9 @@ type Ring struct {
 	blockLen    int
 	ifindex     int
 	timeout     time.Duration
+	gather      int // blocks
+	gatherFrom  time.Duration
+	gatherLimit time.Duration
 	promiscuous bool
 
 	leased    []atomic.Bool // by block: handed out and not released
@@ -55,12 +58,15 @@ func Open(cfg Config, attach func(fd int) error) (*Ring, error) {
 		return nil, err
 	}
 	r := &Ring{
-		fd:       fd,
-		mem:      mem,
-		blockLen: cfg.BlockLen,
-		leased:   make([]atomic.Bool, cfg.BlockCount),
-		ifindex:  cfg.Interface,
-		timeout:  cfg.BlockTimeout,
+		fd:          fd,
+		mem:         mem,
+		blockLen:    cfg.BlockLen,
+		leased:      make([]atomic.Bool, cfg.BlockCount),
+		ifindex:     cfg.Interface,
+		timeout:     cfg.BlockTimeout,
+		gather:      max(cfg.Gather, 1),
+		gatherFrom:  gatherFrom,
+		gatherLimit: gatherLimit,
 	}
 	if err := r.own(fd); err != nil {
 		return nil, errors.Join(err, unix.Munmap(mem), r.file.Close())
@@ -77,7 +83,8 @@ func (r *Ring) Promiscuous() bool { return r.promiscuous }
 // Next leases the next block of frames into b, which must not hold a lease.
 // If a block is ready it makes no system call. Otherwise it waits up to
 // timeout (0 = not at all, without a system call; negative = for ever) and fails with
-// [os.ErrDeadlineExceeded], which loses nothing. After [Ring.Close] it fails
+// [os.ErrDeadlineExceeded], which loses nothing. If blocks are to gather, a
+// call that waits does so for several of them (see [Config]). After [Ring.Close] it fails
 // with [os.ErrClosed]. When the interface went away or down it hands out the
 // blocks that still hold frames and then fails with an [*InterfaceGoneError],
 // for good.
@@ -105,7 +112,7 @@ func (r *Ring) lease(b *Block) bool {
 	if r.leased[r.index].Load() {
 		return false
 	}
-	data := r.mem[r.index*r.blockLen:][:r.blockLen:r.blockLen]
+	data := r.blockAt(r.index)
 	// The load has acquire semantics: the kernel wrote the frames before.
 	if atomic.LoadUint32(statusOf(data))&unix.TP_STATUS_USER == 0 {
 		return false
@@ -118,6 +125,8 @@ func (r *Ring) lease(b *Block) bool {
 	}
 	return true
 }
+
+func (r *Ring) blockAt(i int) []byte { return r.mem[i*r.blockLen:][:r.blockLen:r.blockLen] }
 
 // Close ends the capture, wakes Next, and waits for it to return. Blocks that
 // are still leased stay readable until they are released; the memory goes

@@ -476,6 +476,8 @@ func TestOpenRefuses(t *testing.T) {
 		{"odd block", Config{BlockLen: 5000}, nil, isConfig("BlockLen")},
 		{"one block", Config{BlockCount: 1}, nil, isConfig("BlockCount")},
 		{"huge ring", Config{BlockLen: 1 << 26, BlockCount: 65}, nil, isConfig("BlockCount")},
+		{"negative gathering", Config{Gather: -1}, nil, isConfig("Gather")},
+		{"more to gather than there is", Config{BlockCount: 4, Gather: 5}, nil, isConfig("Gather")},
 		{"negative timeout", Config{BlockTimeout: -1}, nil, isConfig("BlockTimeout")},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package afpacket
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"syscall"
@@ -22,8 +23,10 @@ type waiter struct {
 	check func(fd uintptr) bool // Ring.ready, made once
 
 	// Of the wait under way, guarded by nextMu.
-	block *Block
-	err   error // of the socket
+	block    *Block
+	err      error     // of the socket
+	deadline time.Time // zero: none
+	held     bool      // a block waits for others, until a deadline of its own
 }
 
 // own makes r.file the owner of fd, a socket that doesn't block, and r wait on it.
@@ -48,11 +51,11 @@ func (r *Ring) wait(b *Block, timeout time.Duration) error {
 	case timeout == 0:
 		return os.ErrDeadlineExceeded
 	}
-	var deadline time.Time
+	r.deadline, r.held = time.Time{}, false
 	if timeout > 0 {
-		deadline = time.Now().Add(timeout)
+		r.deadline = time.Now().Add(timeout)
 	}
-	if err := r.file.SetReadDeadline(deadline); err != nil {
+	if err := r.file.SetReadDeadline(r.deadline); err != nil {
 		return fmt.Errorf("afpacket: wait: %w", err)
 	}
 	if r.closed.Load() { // Close sets closed first and then a deadline of its own
@@ -72,11 +75,13 @@ func (r *Ring) wait(b *Block, timeout time.Duration) error {
 		r.gone = &InterfaceGoneError{Interface: r.ifindex, Err: r.err}
 		r.goneUntil = time.Now().Add(2*r.timeout + goneInterval)
 		if timeout > 0 {
-			timeout = max(time.Until(deadline), 0)
+			timeout = max(time.Until(r.deadline), 0)
 		}
 		return r.waitGone(b, timeout)
 	case r.err != nil:
 		return fmt.Errorf("afpacket: wait: %w", r.err)
+	case errors.Is(err, os.ErrDeadlineExceeded) && r.lease(b):
+		return nil // it has waited for others
 	}
 	return err
 }
@@ -84,7 +89,7 @@ func (r *Ring) wait(b *Block, timeout time.Duration) error {
 // ready ends a wait: with a block, or an error of the socket. It is called when
 // the wait begins and each time the kernel has woken the socket since.
 func (r *Ring) ready(fd uintptr) bool {
-	if r.lease(r.block) {
+	if r.gathered() && r.lease(r.block) {
 		return true
 	}
 	r.err = pendingError(int(fd))
