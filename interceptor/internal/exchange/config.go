@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"capstan/interceptor/internal/content"
@@ -67,6 +68,7 @@ type kept struct {
 	bodyLimit int
 	mask      *maskSet // of fields
 	query     *maskSet // of parameters
+	suspects  *maskSet // of fields that mask has or that may have parameters
 }
 
 // NewKeep returns a Keep; the parameters are Config's fields.
@@ -84,5 +86,5 @@ func (k *Keep) Set(bodyLimit int, maskHeaders, maskQuery []string) {
 	if maskQuery == nil {
 		maskQuery = DefaultMaskQuery()
 	}
-	k.now.Store(&kept{max(bodyLimit, 0), newMaskSet(maskHeaders), newMaskSet(maskQuery)})
+	k.now.Store(&kept{max(bodyLimit, 0), newMaskSet(maskHeaders), newMaskSet(maskQuery), newMaskSet(slices.Concat(maskHeaders, links))})
 }

@@ -69,14 +69,17 @@ func (m *maskSet) lists(name string) bool {
 	return false
 }
 
-// apply masks fields in place and returns how many it masked. A value whose
-// name is unknown may be a credential.
-func (m *maskSet) apply(fields []*capstanv1.Header) (count uint64) {
+// maskFields masks fields in place, and parameters of the URLs in others. It adds to
+// stats how many. A value whose name is unknown may be a credential.
+func (k *kept) maskFields(fields []*capstanv1.Header, stats *Stats) {
 	for _, f := range fields {
-		if m.mayHave(f.Name) && m.lists(f.Name) || f.NameUnknown && f.Value != "" && !m.empty {
+		switch {
+		case !k.suspects.mayHave(f.Name) && !f.NameUnknown:
+		case k.mask.lists(f.Name) || f.NameUnknown && f.Value != "" && !k.mask.empty:
 			f.Value = masked
-			count++
+			stats.MaskedHeaders++
+		case isLink(f.Name) && k.query.parameters(&f.Value):
+			stats.MaskedQueries++
 		}
 	}
-	return count
 }

@@ -2,77 +2,58 @@ package exchange
 
 import (
 	"net/url"
+	"slices"
 	"strings"
-
-	capstanv1 "capstan/proto/capstan/v1"
 )
 
-// target masks parameters of the request's target, and returns 1 if it did.
-func (m *maskSet) target(q *capstanv1.HttpRequest) (count uint64) {
+// parameters masks parameters of a URL in place, and reports whether it did.
+func (m *maskSet) parameters(url *string) bool {
 	if m.empty {
-		return 0
+		return false
 	}
-	if masked, found := m.maskParameters(q.Target); found {
-		q.Target, count = masked, 1
+	masked, found := m.maskParameters(*url)
+	if found {
+		*url = masked
 	}
-	return count
+	return found
 }
 
-// links masks parameters of the URLs in header fields, and returns in how many it
-// did: where somebody came from, and where to go.
-func (m *maskSet) links(fields []*capstanv1.Header) (count uint64) {
-	if m.empty {
-		return 0
-	}
-	for _, f := range fields {
-		if !isLink(f.Name) {
-			continue
-		}
-		if masked, found := m.maskParameters(f.Value); found {
-			f.Value = masked
-			count++
-		}
-	}
-	return count
-}
+// links are the fields whose values are URLs: where somebody came from, and where to
+// go.
+var links = []string{"Referer", "Location", "Content-Location"}
 
 func isLink(name string) bool {
-	switch len(name) {
-	case len("Referer"):
-		return strings.EqualFold(name, "Referer")
-	case len("Location"):
-		return strings.EqualFold(name, "Location")
-	case len("Content-Location"):
-		return strings.EqualFold(name, "Content-Location")
-	}
-	return false
+	return slices.ContainsFunc(links, func(l string) bool { return strings.EqualFold(l, name) })
 }
 
-// separators are between parameters, in the query of a URL and in its fragment,
-// which OAuth uses like it (RFC 6749 §4.2.2).
-const separators = "?&;#"
+// separates tells what is between parameters.
+var separates = [256]bool{'?': true, '&': true, ';': true, '#': true}
 
-// maskParameters masks the values of those parameters of a URL that m lists. It
+// maskParameters masks the values of those parameters of a URL that m lists, in its
+// query and in its fragment, which OAuth uses like it (RFC 6749 §4.2.2). It
 // allocates only for one that has such.
 func (m *maskSet) maskParameters(s string) (string, bool) {
-	at := strings.IndexAny(s, "?#")
+	at := strings.IndexByte(s, '?')
+	if i := strings.IndexByte(s[:max(at, 0)], '#'); at < 0 || i >= 0 {
+		at = strings.IndexByte(s, '#')
+	}
 	if at < 0 {
 		return s, false
 	}
 	var out strings.Builder
 	copied := 0
 	for at < len(s) {
-		at++ // behind the separator
-		end := len(s)
-		if i := strings.IndexAny(s[at:], separators); i >= 0 {
-			end = at + i
+		name, equals := at+1, -1
+		for at++; at < len(s) && !separates[s[at]]; at++ {
+			if s[at] == '=' && equals < 0 {
+				equals = at
+			}
 		}
-		if key, value, ok := strings.Cut(s[at:end], "="); ok && value != "" && value != masked && m.listsParameter(key) {
-			out.WriteString(s[copied : end-len(value)])
+		if equals >= 0 && equals+1 < at && m.listsParameter(s[name:equals]) && s[equals+1:at] != masked {
+			out.WriteString(s[copied : equals+1])
 			out.WriteString(masked)
-			copied = end
+			copied = at
 		}
-		at = end
 	}
 	if copied == 0 {
 		return s, false

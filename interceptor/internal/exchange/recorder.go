@@ -60,8 +60,10 @@ func NewRecorder(cfg Config) *Recorder {
 // BodyLimit returns how many bytes of a body to keep.
 func (r *Recorder) BodyLimit() int { return r.cfg.Keep.now.Load().bodyLimit }
 
-// Masks reports whether fields of that name are to be masked.
-func (r *Recorder) Masks(name string) bool { return r.cfg.Keep.now.Load().mask.lists(name) }
+// Masks reports whether fields of that name are to be masked, or may be in part.
+func (r *Recorder) Masks(name string) bool {
+	return r.cfg.Keep.now.Load().mask.lists(name) || isLink(name)
+}
 
 // Stats returns the counts so far.
 func (r *Recorder) Stats() Stats { return r.stats }
@@ -126,14 +128,17 @@ func addMissing(x *capstanv1.Exchange) {
 
 func (r *Recorder) maskAll(x *capstanv1.Exchange) {
 	now := r.cfg.Keep.now.Load()
-	mask := now.mask
 	if q := x.Request; q != nil {
-		r.stats.MaskedHeaders += mask.apply(q.Headers) + mask.apply(q.Trailers) + mask.userInfo(q)
-		r.stats.MaskedQueries += now.query.target(q) + now.query.links(q.Headers)
+		now.maskFields(q.Headers, &r.stats)
+		now.maskFields(q.Trailers, &r.stats)
+		r.stats.MaskedHeaders += now.mask.userInfo(q)
+		if now.query.parameters(&q.Target) {
+			r.stats.MaskedQueries++
+		}
 	}
 	if s := x.Response; s != nil {
-		r.stats.MaskedHeaders += mask.apply(s.Headers) + mask.apply(s.Trailers)
-		r.stats.MaskedQueries += now.query.links(s.Headers)
+		now.maskFields(s.Headers, &r.stats)
+		now.maskFields(s.Trailers, &r.stats)
 	}
 }
 
