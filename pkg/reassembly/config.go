@@ -17,7 +17,7 @@ type Config struct {
 	// IdleTimeout is for all others. Default 5 min.
 	IdleTimeout time.Duration
 	// Linger is how long a tuple is remembered after FIN or RST, and after each
-	// late segment. Default 5 s.
+	// late segment but a bare ACK, which ends nearly all. Default 5 s.
 	Linger time.Duration
 
 	// CopyWindow is how long after a packet it may be captured again, at another

@@ -38,7 +38,7 @@
 //
 // A connection is known from its first segment, with a handshake or without
 // (then Conn.Midstream is set); a bare FIN or RST starts none. After a close by
-// FIN or RST the tuple is kept until nothing came for Linger, so that late segments are recognised
+// FIN or RST the tuple is kept until nothing but bare ACKs came for Linger, so that late segments are recognised
 // as such. A SYN with another sequence number replaces a connection at once.
 //
 // Timestamps (RFC 7323) tell packets apart, no more: a segment that its receiver

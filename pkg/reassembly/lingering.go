@@ -1,94 +1,11 @@
 package reassembly
 
-import (
-	"capstan/pkg/flow"
-	"capstan/pkg/packet"
-)
-
-// tuple is what is kept of a connection that is closed, for its late segments. There
-// may be very many, so it has what these take and no pointer.
-type tuple struct {
-	key        flow.Key
-	half       [2]closedHalf
-	prev, next uint32 // in the list
-	last       int64  // assembler time of the last segment
-	synced     [2]bool
-	closedBy   CloseReason
-	closedDir  flow.Direction // of the segment that closed it
-}
-
-// closedHalf is one direction of a tuple.
-type closedHalf struct {
-	first  uint32 // sequence number of stream offset 0
-	next   uint32 // that of what would have come
-	recent uint32 // as in half
-}
-
-// tuples holds tuples by number, from 1 on, and in the order of their last
-// segments.
-type tuples struct {
-	blocks [][]tuple // number 0 is the list's ends: its next is the oldest, its prev the youngest
-	free   uint32    // the first of those not in use, by next
-	count  int
-}
-
-// tupleBlock is how many tuples are allocated at a time: a power of two.
-const tupleBlock = 64
-
-func (l *tuples) at(i uint32) *tuple { return &l.blocks[i/tupleBlock][i%tupleBlock] }
-
-// oldest returns the number of the tuple that was silent for longest, 0 if there is
-// none.
-func (l *tuples) oldest() uint32 {
-	if l.count == 0 {
-		return 0
-	}
-	return l.at(0).next
-}
-
-// add returns the number of a tuple that is the youngest of the list and has nothing
-// else in it.
-func (l *tuples) add() uint32 {
-	if len(l.blocks) == 0 || l.free == 0 && l.count+1 == len(l.blocks)*tupleBlock {
-		l.blocks = append(l.blocks, make([]tuple, tupleBlock))
-	}
-	i := l.free
-	if i == 0 {
-		i = uint32(l.count + 1) // the first never used, as none is free
-	} else {
-		l.free = l.at(i).next
-	}
-	*l.at(i) = tuple{}
-	l.append(i)
-	l.count++
-	return i
-}
-
-// remove frees number i.
-func (l *tuples) remove(i uint32) {
-	l.unlink(i)
-	l.at(i).next = l.free
-	l.free = i
-	l.count--
-}
-
-// append makes i the youngest.
-func (l *tuples) append(i uint32) {
-	ends, t := l.at(0), l.at(i)
-	t.prev, t.next = ends.prev, 0
-	l.at(ends.prev).next = i
-	ends.prev = i
-}
-
-func (l *tuples) unlink(i uint32) {
-	t := l.at(i)
-	l.at(t.prev).next, l.at(t.next).prev = t.next, t.prev
-}
+import "capstan/pkg/packet"
 
 // linger makes a tuple of c, which r has closed.
 func (a *Assembler) linger(c *connection, r CloseReason) {
 	t := a.conns.tuples.at(a.conns.linger(c))
-	t.key, t.last, t.closedBy, t.closedDir = c.Key, a.now, r, c.closedDir
+	t.key, t.queued, t.last, t.closedBy, t.closedDir = c.Key, a.now, a.now, r, c.closedDir
 	for d := range c.half {
 		h := &c.half[d]
 		t.half[d], t.synced[d] = closedHalf{h.next - uint32(h.offset), h.next, h.recent}, h.synced
@@ -98,8 +15,7 @@ func (a *Assembler) linger(c *connection, r CloseReason) {
 // late takes a segment of a tuple, and reports whether it belongs to that: if not,
 // the tuple is forgotten.
 func (a *Assembler) late(i uint32, s *packet.Segment, time int64) bool {
-	l := &a.conns.tuples
-	t := l.at(i)
+	t := a.conns.tuples.at(i)
 	switch {
 	case t.last+int64(a.cfg.Linger) <= a.now:
 	case t.mayRepeat(s) && a.history.copied(t.half[s.Dir&1].recent, s, time, int64(a.cfg.CopyWindow)):
@@ -107,9 +23,9 @@ func (a *Assembler) late(i uint32, s *packet.Segment, time int64) bool {
 		return true
 	case !t.reopenedBy(s):
 		a.stats.LateSegments++
-		t.last = a.now // more may follow: a retransmission waits longer each time
-		l.unlink(i)
-		l.append(i)
+		if noted(s) {
+			t.last = a.now // more may follow: a retransmission waits longer each time
+		}
 		a.drop(DropAfterClose, len(s.Payload))
 		return true
 	}
@@ -138,10 +54,18 @@ func (t *tuple) reopenedBy(s *packet.Segment) bool {
 	return t.closedBy == CloseRST && t.closedDir == d && len(s.Payload) > 0 && int32(s.Seq-h.next) >= 0
 }
 
-// forgetTuples forgets those that have lingered for that time, nanoseconds.
+// forgetTuples forgets those that have lingered for that time, nanoseconds. One that
+// had segments meanwhile lingers once more.
 func (a *Assembler) forgetTuples(time int64) {
-	l := &a.conns.tuples
-	for i := l.oldest(); i != 0 && l.at(i).last+time <= a.now; i = l.oldest() {
-		a.conns.forgetTuple(i)
+	q := &a.conns.tuples
+	for i := q.oldest(); i != 0; i = q.oldest() {
+		switch t := q.at(i); {
+		case t.queued+time > a.now:
+			return
+		case t.last+time > a.now:
+			a.conns.requeue(i, a.now)
+		default:
+			a.conns.forgetTuple(i)
+		}
 	}
 }

@@ -118,6 +118,16 @@ func (t *table) forgetTuple(number uint32) {
 	t.tuples.remove(number)
 }
 
+// requeue makes the tuple of that number, which it loses, the youngest.
+func (t *table) requeue(number uint32, now int64) {
+	s := &t.slots[t.place(&t.tuples.at(number).key, nil, number)]
+	s.tuple = t.tuples.add()
+	to := t.tuples.at(s.tuple)
+	*to = *t.tuples.at(number)
+	to.queued = now
+	t.tuples.remove(number)
+}
+
 // free frees slot i, and moves up those behind it that it was in the way of.
 func (t *table) free(i uint32) {
 	t.count--

@@ -14,6 +14,8 @@ import (
 func TestTableAgainstMap(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	tab := newTable()
+	tab.tuples.first = tuplePositions - 4*tupleBlock // so that positions go round
+	tab.tuples.head, tab.tuples.tail = tab.tuples.first, tab.tuples.first
 	type entry struct {
 		c     *connection
 		tuple uint32
@@ -52,6 +54,11 @@ func TestTableAgainstMap(t *testing.T) {
 			tab.tuples.at(i).key = k
 			want[k] = entry{tuple: i}
 			closed = append(closed, k)
+		case e.tuple != 0 && r.IntN(3) == 0:
+			tab.requeue(e.tuple, 0)
+			_, e.tuple = tab.find(&k)
+			want[k] = e
+			closed = append(slices.DeleteFunc(closed, func(o flow.Key) bool { return o == k }), k)
 		default:
 			forget(k, e)
 		}
@@ -71,8 +78,8 @@ func TestTableAgainstMap(t *testing.T) {
 			t.Fatal("an entry is left")
 		}
 	}
-	if i := tab.tuples.oldest(); i != 0 {
-		t.Fatal("a tuple is left")
+	if i := tab.tuples.oldest(); i != 0 || len(tab.tuples.blocks) > 1 {
+		t.Fatalf("tuple %d is left, or some of %d blocks", i, len(tab.tuples.blocks))
 	}
 }
 

@@ -143,14 +143,12 @@ func (k *careful) compare(p *probe, key *flow.Key) {
 	}
 }
 
-// remains returns the tuple of that number without its place in the list.
+// remains returns the tuple of that number.
 func remains(a *Assembler, i uint32) tuple {
 	if i == 0 {
 		return tuple{}
 	}
-	x := *a.conns.tuples.at(i)
-	x.prev, x.next = 0, 0
-	return x
+	return *a.conns.tuples.at(i)
 }
 
 // known returns c without what may differ: places in memory, and of a connection
