@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/google/gopacket/layers"
 	"github.com/google/gopacket/pcapgo"
@@ -380,6 +381,12 @@ func FuzzReader(f *testing.F) {
 		if err == nil {
 			t.Fatal("a file without end")
 		}
+		// It reads the same if never a whole block is there.
+		bytewise, errBytewise := readAll(iotest.OneByteReader(bytes.NewReader(data)))
+		if errBytewise.Error() != err.Error() {
+			t.Fatalf("read at once: %v, byte by byte: %v", err, errBytewise)
+		}
+		equalFrames(t, bytewise, frames)
 		total := 0
 		for _, fr := range frames {
 			total += len(fr.Data)

@@ -43,7 +43,10 @@ func (c clock) nanos(units uint64) int64 {
 	if hi >= c.divisor {
 		return maxTimestamp
 	}
-	n, _ := bits.Div64(hi, lo, c.divisor)
+	n := lo
+	if c.divisor > 1 { // which is rare, and divisions are slow
+		n, _ = bits.Div64(hi, lo, c.divisor)
+	}
 	n = min(n, 2*maxTimestamp) // so that the sum below fits
 	if c.offset < 0 {
 		n -= min(n, uint64(-c.offset))

@@ -50,6 +50,9 @@ type ngInterface struct {
 
 // next reads blocks until one holds a frame.
 func (p *pcapng) next(f *capture.Frame) error {
+	if body := p.usual(); body != nil {
+		return p.packet(f, body, false)
+	}
 	for {
 		kind, body, err := p.block()
 		if err != nil {
@@ -70,6 +73,23 @@ func (p *pcapng) next(f *capture.Frame) error {
 			return err
 		}
 	}
+}
+
+// usual takes the block off the input that files are mostly made of, an Enhanced
+// Packet Block that was read whole, as block would in more than twice the time. If
+// it is another one, or one with a flaw, it takes nothing and returns nil.
+func (p *pcapng) usual() (body []byte) {
+	b := p.in.buf[p.in.start:p.in.end]
+	if len(b) < minBlockLen || p.order.uint32(b) != blockEnhancedPacket {
+		return nil
+	}
+	length := p.order.uint32(b[4:])
+	if length < minBlockLen || length%4 != 0 || length > MaxFrameLen+frameBlockExtra || int64(length) > int64(len(b)) || p.order.uint32(b[length-4:]) != length {
+		return nil
+	}
+	p.in.start += int(length)
+	p.in.offset += int64(length)
+	return b[8 : length-4]
 }
 
 // block takes one block off the input and returns its body, valid until the
