@@ -121,6 +121,7 @@ func TestFlowParameters(t *testing.T) {
 	if err := netns.Veth(host, "cap1", peer, "gen1"); err != nil {
 		t.Fatal(err)
 	}
+	silence(t, host, peer)
 	path := socketPath(t)
 	s := serve(t, host, "--unix-socket", path)
 	// capture returns the flows of what a device delivers while each datagram

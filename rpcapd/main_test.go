@@ -451,4 +451,15 @@ func link(t *testing.T) (host, peer *netns.NS) {
 	return host, peer
 }
 
+// silence keeps kernels from sending frames of their own: what IPv6 wants to know of
+// its neighbours, and tells them.
+func silence(t *testing.T, namespaces ...*netns.NS) {
+	t.Helper()
+	for _, ns := range namespaces {
+		if err := ns.Do(func() error { return os.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", []byte("1"), 0) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func socketPath(t *testing.T) string { return filepath.Join(t.TempDir(), "s") }
