@@ -12,7 +12,6 @@ func (a *Assembler) Shed(hard bool) {
 	}
 	a.stats.ShedTuples += uint64(a.conns.tuples.count)
 	a.forgetTuples(0)
-	a.conns.tuples = tuples{}
 	a.shedOldest(listEmbryonic, 2)
 	if hard {
 		a.shedOldest(listEstablished, 4)

@@ -73,8 +73,8 @@ func appendEnd(b []byte, conn *reassembly.Conn, d flow.Direction) []byte {
 // differed.
 func (c *Connection) inConflict() bool { return c.conn.Conflict[0] || c.conn.Conflict[1] }
 
-// hexDigits are the digits of each byte. Every record has 32, and encoding/hex takes
-// three times as long to find them.
+// hexDigits are the digits of each byte: every record has 32, and encoding/hex makes
+// each of them by itself.
 var hexDigits = func() (digits [256][2]byte) {
 	const hex = "0123456789abcdef"
 	for x := range digits {

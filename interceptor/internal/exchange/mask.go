@@ -19,7 +19,6 @@ const maskNameLimit = 48
 // first, since that settles nearly every field without comparing bytes.
 type maskSet struct {
 	byLen [maskNameLimit + 1][]string
-	lens  uint64 // which of these there are, a bit for each
 	// ends are the first and the last letters of these, a bit for each, which
 	// settles nearly all others.
 	ends  [maskNameLimit + 1]struct{ first, last uint32 }
@@ -32,7 +31,6 @@ func newMaskSet(names []string) *maskSet {
 		if n = strings.TrimSpace(n); n != "" {
 			at := min(len(n), maskNameLimit)
 			m.byLen[at] = append(m.byLen[at], n)
-			m.lens |= 1 << at
 			m.ends[at].first |= letterBit(n[0])
 			m.ends[at].last |= letterBit(n[len(n)-1])
 		}
@@ -51,11 +49,10 @@ func letterBit(c byte) uint32 {
 
 // mayHave tells of nearly all names that they are not in m.
 func (m *maskSet) mayHave(name string) bool {
-	at := min(len(name), maskNameLimit)
-	if m.lens>>at&1 == 0 {
+	if name == "" {
 		return false
 	}
-	e := &m.ends[at]
+	e := &m.ends[min(len(name), maskNameLimit)]
 	return e.first&letterBit(name[0]) != 0 && e.last&letterBit(name[len(name)-1]) != 0
 }
 

@@ -34,8 +34,8 @@ var separates = [256]bool{'?': true, '&': true, ';': true, '#': true}
 // allocates only for one that has such.
 func (m *maskSet) maskParameters(s string) (string, bool) {
 	at := strings.IndexByte(s, '?')
-	if i := strings.IndexByte(s[:max(at, 0)], '#'); at < 0 || i >= 0 {
-		at = strings.IndexByte(s, '#')
+	if i := strings.IndexByte(s, '#'); i >= 0 && (at < 0 || i < at) {
+		at = i
 	}
 	if at < 0 {
 		return s, false

@@ -24,6 +24,7 @@ const (
 // the messages behind a plus sign and with parameters.
 func KindOf(contentType string) Kind {
 	const grpc = "application/grpc"
+	// Nearly all others differ in that letter, if not in length.
 	if len(contentType) < len(grpc) || contentType[len("application/")]|0x20 != 'g' || !strings.EqualFold(contentType[:len(grpc)], grpc) {
 		return None
 	}

@@ -38,9 +38,6 @@ func LooksLikeRequest(b []byte) (ok, needMore bool) {
 	if known {
 		target = bytes.TrimLeft(target, " ")
 	}
-	if i := bytes.IndexByte(target, ' '); i > 0 && isTarget(target[:i]) && bytes.HasPrefix(target[i+1:], []byte("HTTP/1.")) {
-		return true, false // nearly all, for whom byte by byte would take twice as long
-	}
 	for i, c := range target {
 		if c > ' ' && c != 0x7f {
 			continue
