@@ -73,7 +73,7 @@ func (a *Assembler) enlist(c *connection, k listKind) {
 
 // touch notes activity of c.
 func (a *Assembler) touch(c *connection) {
-	c.last = a.now
+	c.Touched = a.now
 	if a.now > c.settled {
 		a.enlist(c, c.list)
 	}
@@ -81,7 +81,7 @@ func (a *Assembler) touch(c *connection) {
 
 // silent reports whether c has been silent too long.
 func (a *Assembler) silent(c *connection) bool {
-	return c.last+a.lists[c.list].timeout <= a.now
+	return c.Touched+a.lists[c.list].timeout <= a.now
 }
 
 // sweepInterval is how often connections to close are looked for. Nanoseconds.
@@ -150,7 +150,7 @@ func (a *Assembler) evict() {
 	}
 	embryonic := &a.lists[listEmbryonic]
 	c, e := a.lists[listEstablished].first, embryonic.first
-	if c == nil || e != nil && (embryonic.count > a.cfg.MaxConnections/2 || e.last < c.last) {
+	if c == nil || e != nil && (embryonic.count > a.cfg.MaxConnections/2 || e.Touched < c.Touched) {
 		c = e
 	}
 	a.close(c, c.lastTime, CloseEvicted)

@@ -136,7 +136,7 @@ func (a *Assembler) admit(s *packet.Segment, time int64) *connection {
 	c := a.connection()
 	c.Key, c.Start, c.born = s.Key, time, a.number
 	c.Midstream = !s.Flags.Has(packet.FlagSYN)
-	c.last, c.lastTime = a.now, time
+	c.Touched, c.lastTime = a.now, time
 	a.conns.insert(c)
 	a.enlist(c, listEmbryonic)
 	a.stats.Opened++

@@ -16,8 +16,7 @@ type connection struct {
 	list        listKind       // that it is in
 	half        [2]half
 
-	last     int64 // assembler time of the last segment
-	lastTime int64 // that segment's own time
+	lastTime int64 // the last segment's own time
 	settled  int64 // until then activity does not change the place in the list
 
 	// What is from here on most segments don't touch.

@@ -67,6 +67,10 @@ type Conn struct {
 	Handler Handler
 	// Start is the time of the first segment in nanoseconds.
 	Start int64
+	// Touched is when the last segment came on the assembler's [Clock], in nanoseconds.
+	// What is to happen after some time goes by it: the segments' own times may run
+	// backwards, or be wrong.
+	Touched int64
 	// InitialSeq are the sequence numbers of the SYNs by direction, for those
 	// that were seen.
 	InitialSeq      [2]uint32

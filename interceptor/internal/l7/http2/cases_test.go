@@ -278,6 +278,38 @@ func TestDamagedStreamsAreNotKept(t *testing.T) {
 	k.end()
 }
 
+// TestStrayTimesLoseNothing: times that are wrong, of the loss itself or of what
+// comes before or after it, don't make a stream wait more or less.
+func TestStrayTimesLoseNothing(t *testing.T) {
+	for _, by := range []int64{-24 * 3600e9, 3600e9, 24 * 3600e9} {
+		for wrong := range 4 {
+			k := newTalk(t, Config{})
+			step := func(i int, f func()) {
+				if k.stray = 0; i == wrong {
+					k.stray = by
+				}
+				f()
+				k.stray = 0
+			}
+			step(0, func() { k.client.headers(1, true, get("/1")...); k.flush() })
+			step(1, func() { k.gap(fromServer, 500) })
+			k.time += int64(defaultLossTimeout) / 2
+			step(2, func() { k.client.headers(3, true, get("/3")...); k.flush() })
+			step(3, func() { k.client.headers(5, true, get("/5")...); k.flush() })
+			if len(k.records) > 0 {
+				t.Errorf("%d strays by %d: told too early: %s", wrong, by, tell(k.records))
+			}
+			k.time += int64(defaultLossTimeout) / 2
+			k.client.headers(7, true, get("/7")...)
+			k.flush()
+			if got, want := tell(k.records), "1 GET http h /1 {} 0 GAP NO_RESPONSE\n"; got != want {
+				t.Errorf("%d strays by %d: got\n%swant\n%s", wrong, by, got, want)
+			}
+			k.end()
+		}
+	}
+}
+
 // TestCase82Upgrade: the request came over HTTP/1.
 func TestCase82Upgrade(t *testing.T) {
 	h := &harness{t: t, time: 1000}

@@ -22,7 +22,7 @@ type Config struct {
 	// MaxUnparsed is how many bytes in which no frame can be found a direction
 	// may carry before it is given up. Default 64 MiB.
 	MaxUnparsed int64
-	// LossTimeout is how long, on the packets' clock, a stream stays open whose
+	// LossTimeout is how long, on the assembler's clock, a stream stays open whose
 	// end may have been lost. Default 30 s.
 	LossTimeout time.Duration
 	// WebSocket bounds what is kept of a stream that carries it.

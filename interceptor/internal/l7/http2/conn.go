@@ -119,7 +119,7 @@ func (c *Conn) Data(d flow.Direction, ch reassembly.Chunk) {
 	}
 	h.offset, h.time, h.acked = ch.Offset, ch.Time, ch.Acked
 	h.data(ch.Bytes, true)
-	c.tidy(ch.Time)
+	c.tidy()
 }
 
 // Gap takes the news that bytes of direction d were not captured.
@@ -129,7 +129,7 @@ func (c *Conn) Gap(d flow.Direction, g reassembly.Gap) {
 		h.time = g.Time
 		h.gap(g.Len)
 		h.offset = g.Offset + g.Len
-		c.tidy(g.Time)
+		c.tidy()
 	}
 }
 
@@ -138,7 +138,7 @@ func (c *Conn) End(d flow.Direction, _ int64) {
 	h := &c.half[d]
 	h.abandonBlock()
 	h.give(stateDead)
-	c.tidy(h.time)
+	c.tidy()
 }
 
 // Close emits whatever is left.

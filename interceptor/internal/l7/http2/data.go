@@ -21,7 +21,7 @@ func (s *stream) data(h *half, b []byte) {
 		return
 	}
 	d, body := h.c.sideOf(s, h.dir), s.body(h)
-	d.last = max(d.last, h.time)
+	d.last, d.quiet = max(d.last, h.time), false
 	body.Size += uint64(len(b))
 	if !d.cutKeep {
 		h.c.keep(s, d, body, b, int(h.left-h.padding))

@@ -30,6 +30,7 @@ type harness struct {
 	fed     uint64
 	offset  [2]int64
 	time    int64
+	stray   int64 // how far the times of chunks and gaps are off
 }
 
 func testConn(midstream bool) *reassembly.Conn {
@@ -56,7 +57,8 @@ func (h *harness) chunk(d flow.Direction, b []byte, acked int64) {
 	h.time += 1000
 	// A copy that is spoilt afterwards: nothing may refer to it.
 	own := bytes.Clone(b)
-	h.c.Data(d, reassembly.Chunk{Time: h.time, Offset: h.offset[d], Acked: acked, Bytes: own})
+	h.c.conn.Touched = h.time
+	h.c.Data(d, reassembly.Chunk{Time: h.time + h.stray, Offset: h.offset[d], Acked: acked, Bytes: own})
 	for i := range own {
 		own[i] = 0xEE
 	}
@@ -69,7 +71,8 @@ func (h *harness) send(d flow.Direction, b []byte) { h.chunk(d, b, h.offset[d.Re
 
 func (h *harness) gap(d flow.Direction, n int) {
 	h.time += 1000
-	h.c.Gap(d, reassembly.Gap{Time: h.time, Offset: h.offset[d], Acked: -1, Len: int64(n)})
+	h.c.conn.Touched = h.time
+	h.c.Gap(d, reassembly.Gap{Time: h.time + h.stray, Offset: h.offset[d], Acked: -1, Len: int64(n)})
 	h.offset[d] += int64(n)
 }
 

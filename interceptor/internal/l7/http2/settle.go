@@ -55,6 +55,7 @@ func (c *Conn) damage(h *half) {
 	}
 	for s := c.oldest; s != nil; {
 		next := s.newer
+		s.request.quiet, s.response.quiet = true, true
 		d := c.sideOf(s, h.dir)
 		if !d.ended {
 			d.damaged, c.damaged = true, true
@@ -72,12 +73,12 @@ func (c *Conn) damage(h *half) {
 		s = next
 	}
 	if c.damaged {
-		c.sweepAt = h.time + int64(c.cfg.LossTimeout)
+		c.sweepAt = c.conn.Touched + int64(c.cfg.LossTimeout)
 	}
 }
 
 // tidy emits what need not be waited for any more.
-func (c *Conn) tidy(now int64) {
+func (c *Conn) tidy() {
 	if c.orphans > 0 {
 		for s := c.oldest; s != nil; {
 			next := s.newer
@@ -87,27 +88,29 @@ func (c *Conn) tidy(now int64) {
 			s = next
 		}
 	}
-	if c.damaged && now >= c.sweepAt {
-		c.sweep(now)
+	if c.damaged && c.conn.Touched >= c.sweepAt {
+		c.sweep()
 	}
 }
 
-// sweep emits the damaged streams for which nothing came for LossTimeout.
-func (c *Conn) sweep(now int64) {
+// sweep emits the damaged streams for which nothing came for LossTimeout, which is
+// since the last sweep or damage.
+func (c *Conn) sweep() {
 	c.damaged = false
 	for s := c.oldest; s != nil; {
 		next := s.newer
 		if s.request.damaged || s.response.damaged {
-			if max(s.request.last, s.response.last) <= now-int64(c.cfg.LossTimeout) {
+			if s.request.quiet && s.response.quiet {
 				s.flaws.Add(capstanv1.Flaw_FLAW_GAP)
 				c.finish(s)
 			} else {
 				c.damaged = true
+				s.request.quiet, s.response.quiet = true, true
 			}
 		}
 		s = next
 	}
-	c.sweepAt = now + int64(c.cfg.LossTimeout)
+	c.sweepAt = c.conn.Touched + int64(c.cfg.LossTimeout)
 }
 
 // reset takes RST_STREAM of either end.

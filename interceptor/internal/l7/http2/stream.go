@@ -41,6 +41,7 @@ type side struct {
 	ended   bool
 	data    bool // a frame of DATA
 	damaged bool // the place was lost since it opened
+	quiet   bool // nothing came since the connection was damaged, or swept
 	doubt   bool // it may have begun before anybody looked
 	// tentative: the header section may be that of an interim response, since
 	// its status is unknown.
@@ -56,7 +57,7 @@ func (s *side) touch(first, last int64) {
 	if !s.seen {
 		s.seen, s.first = true, first
 	}
-	s.last = max(s.last, last)
+	s.last, s.quiet = max(s.last, last), false
 }
 
 // firstFields is how many header fields there is room for with each stream.
