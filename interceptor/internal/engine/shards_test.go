@@ -68,8 +68,17 @@ func byShards(frames []capture.Frame, shards, lend int) ([]byte, Snapshot) {
 // compareShards holds that the number of shards changes nothing.
 func compareShards(t *testing.T, name string, frames []capture.Frame) {
 	t.Helper()
+	compareWays(t, name, frames, []way{{1, 7}, {2, 0}, {2, 7}, {3, 100}, {8, 40}})
+}
+
+// way is among how many shards frames are divided, and how many of them come in a
+// lent buffer: 0 if none is.
+type way struct{ shards, lend int }
+
+func compareWays(t *testing.T, name string, frames []capture.Frame, ways []way) {
+	t.Helper()
 	want, counted := byShards(frames, 1, 0)
-	for _, with := range []struct{ shards, lend int }{{1, 7}, {2, 0}, {2, 7}, {3, 100}, {8, 40}} {
+	for _, with := range ways {
 		got, snapshot := byShards(frames, with.shards, with.lend)
 		if !bytes.Equal(got, want) {
 			a, b := firstDifference(want, got)
@@ -152,35 +161,44 @@ func TestTroubleInShards(t *testing.T) {
 	}
 }
 
-// TestWrappingsInShards has the packets of a connection now bare, now with tags, in
-// a tunnel, in fragments, cut, or with options: some are decoded before they
-// are divided, some behind that, and all of a connection belong to one shard.
+// numWrappings is how many ways there are to wrap a frame.
+const numWrappings = 7
+
+// wrapped returns f in a wrapping: one or two tags, a tunnel, another one, fragments,
+// options, or cut. n tells of what size.
+func wrapped(f capture.Frame, way, n int, id uint16) []capture.Frame {
+	switch way {
+	case 0:
+		f.Data = slices.Insert(slices.Clone(f.Data), 12, 0x81, 0, 0, 7)
+	case 1:
+		f.Data = slices.Insert(slices.Clone(f.Data), 12, 0x88, 0xa8, 0, 7, 0x81, 0, 0, 9)
+	case 2:
+		f.Data = slices.Concat(make([]byte, 12), []byte{0x08, 0}, ipv4Header(17, 20+8+8+len(f.Data)), udpHeader(4789, 8+8+len(f.Data)), []byte{8, 0, 0, 0, 0, 0, 7, 0}, f.Data)
+	case 3:
+		f.Data = slices.Concat(make([]byte, 12), []byte{0x08, 0}, ipv4Header(4, 20+len(f.Data)-14), f.Data[14:])
+	case 4:
+		return fragments(f, 8*(1+n%40), id)
+	case 5: // four bytes of options: no operation
+		f.Data = slices.Insert(slices.Clone(f.Data), 34, 1, 1, 1, 1)
+		f.Data[14]++
+		binary.BigEndian.PutUint16(f.Data[16:], binary.BigEndian.Uint16(f.Data[16:])+4)
+	case 6:
+		f.Len = len(f.Data)
+		f.Data = f.Data[:n%(len(f.Data)+1)]
+		return []capture.Frame{f}
+	}
+	f.Len = len(f.Data)
+	return []capture.Frame{f}
+}
+
+// TestWrappingsInShards has the packets of a connection now bare, now wrapped: some
+// are decoded before they are divided, some behind that, and all of a connection
+// belong to one shard.
 func TestWrappingsInShards(t *testing.T) {
 	for seed := range uint64(10) {
 		rnd := rand.New(rand.NewPCG(seed, 2))
 		frames := remake(trouble(seed, false), func(i int, f capture.Frame) []capture.Frame {
-			switch rnd.IntN(10) {
-			case 0:
-				f.Data = slices.Insert(slices.Clone(f.Data), 12, 0x81, 0, 0, 7)
-			case 1:
-				f.Data = slices.Insert(slices.Clone(f.Data), 12, 0x88, 0xa8, 0, 7, 0x81, 0, 0, 9)
-			case 2:
-				f.Data = slices.Concat(make([]byte, 12), []byte{0x08, 0}, ipv4Header(17, 20+8+8+len(f.Data)), udpHeader(4789, 8+8+len(f.Data)), []byte{8, 0, 0, 0, 0, 0, 7, 0}, f.Data)
-			case 3:
-				f.Data = slices.Concat(make([]byte, 12), []byte{0x08, 0}, ipv4Header(4, 20+len(f.Data)-14), f.Data[14:])
-			case 4:
-				return fragments(f, 8*(1+rnd.IntN(40)), uint16(i+1))
-			case 5: // four bytes of options: no operation
-				f.Data = slices.Insert(slices.Clone(f.Data), 34, 1, 1, 1, 1)
-				f.Data[14]++
-				binary.BigEndian.PutUint16(f.Data[16:], binary.BigEndian.Uint16(f.Data[16:])+4)
-			case 6:
-				f.Len = len(f.Data)
-				f.Data = f.Data[:rnd.IntN(len(f.Data)+1)]
-				return []capture.Frame{f}
-			}
-			f.Len = len(f.Data)
-			return []capture.Frame{f}
+			return wrapped(f, rnd.IntN(numWrappings+3), rnd.IntN(2000), uint16(i+1))
 		})
 		compareShards(t, fmt.Sprint("seed ", seed), frames)
 	}
