@@ -81,6 +81,13 @@ func TestCases(t *testing.T) {
 			k.flush()
 			k.server.data(1, false, []byte("on")).data(3, true, []byte("three")).data(1, true, []byte("e"))
 		}, want: "3 GET http h /3 {} 8 → []200 {a=b} 5 complete\n1 GET http h /1 {} 0 → []200 {} 3 complete\n"},
+		{name: "a stream that ends twice is told once", play: func(k *talk) {
+			k.client.headers(1, true, get("/1")...).headers(3, true, get("/3")...)
+			k.flush()
+			k.server.headers(1, true, ok()...).headers(3, false, ok()...).data(1, true, nil).data(3, true, []byte("three"))
+			k.flush()
+			k.server.data(3, true, nil)
+		}, want: "1 GET http h /1 {} 0 → []200 {} 0 complete\n3 GET http h /3 {} 0 → []200 {} 5 complete\n"},
 		{name: "77 CONTINUATION, padding, priority", play: func(k *talk) {
 			block := k.client.encode(append(get("/1"), "x-long", strings.Repeat("v", 50))...)
 			k.client.frame(frameHeaders, flagPadded|flagPriority|flagEndStream, 1, []byte{7}, u32(0), []byte{15}, block[:5], make([]byte, 7)).

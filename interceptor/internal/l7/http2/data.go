@@ -5,6 +5,17 @@ import (
 	capstanv1 "capstan/proto/capstan/v1"
 )
 
+// dataStream returns the stream that a frame of DATA is of, or nil. A header
+// section goes before each: where nothing was missed, a stream that is not open
+// was told already. nginx 1.22 is known to end streams twice, the second time by
+// an empty frame.
+func (h *half) dataStream() *stream {
+	if h.proven {
+		return h.c.byID.get(h.frame.stream)
+	}
+	return h.c.streamOf(h.frame.stream, h.dir)
+}
+
 // beginData takes the start of a frame with a part of the body.
 func (s *stream) beginData(h *half) {
 	if s != nil {

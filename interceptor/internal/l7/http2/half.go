@@ -216,7 +216,7 @@ func (h *half) fixed() {
 func (h *half) beginContent() {
 	switch h.frame.kind {
 	case frameData:
-		h.stream = h.c.streamOf(h.frame.stream, h.dir)
+		h.stream = h.dataStream()
 		h.stream.beginData(h)
 	case frameHeaders, framePushPromise:
 		h.beginBlock()

@@ -28,7 +28,7 @@ func (h *half) skip(n uint32) {
 	switch h.frame.kind {
 	case frameData:
 		if h.stream == nil { // its fixed part is missing
-			h.stream = h.c.streamOf(h.frame.stream, h.dir)
+			h.stream = h.dataStream()
 		}
 		h.stream.missData(h, int64(content), h.want == 0)
 	case frameHeaders, framePushPromise, frameContinuation:
