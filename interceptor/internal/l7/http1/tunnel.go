@@ -14,6 +14,7 @@ func (c *Conn) upgrade(x *roundTrip) reassembly.Handler {
 	if c.shared.upgrader == nil {
 		return nil
 	}
+	x.req.Body = &x.reqBody // as in the record: what follows may be its answer
 	return c.shared.upgrader.Upgrade(&Upgrade{Conn: c.conn, Tunnels: c.tunnels, Client: c.client, Identity: c.identity(), Request: x.rec.Request, Response: &x.answer.msg})
 }
 
