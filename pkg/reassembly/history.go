@@ -69,16 +69,25 @@ func sample(b []byte) uint64 {
 	return v
 }
 
-const minHistory = 64
+// A ring starts small, as captures of a few segments have one, too, and has its full
+// size soon.
+const (
+	minHistory = 64
+	growth     = 8
+)
 
 func newHistory(limit int) history {
 	return history{ring: make([]sighting, minHistory), next: 1, limit: limit}
 }
 
-// grow doubles the ring. It is full, and nothing of it was overwritten yet.
+// grow makes the ring larger. It is full, and nothing of it was overwritten yet.
 func (t *history) grow() {
 	old := t.ring
-	t.ring = make([]sighting, 2*len(old))
+	n := growth * len(old)
+	for n/2 >= t.limit {
+		n /= 2
+	}
+	t.ring = make([]sighting, n)
 	copy(t.ring[1:], old[1:])
 	t.ring[len(old)] = old[0]
 }

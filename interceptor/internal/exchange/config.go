@@ -61,15 +61,7 @@ func DefaultMaskQuery() []string {
 
 // Keep is what records may hold of messages. Any goroutine may change it at any
 // time: records that are finished later, and body bytes that come later, follow.
-type Keep struct{ now atomic.Pointer[kept] }
-
-// kept is one state of a Keep.
-type kept struct {
-	bodyLimit int
-	mask      *maskSet // of fields
-	query     *maskSet // of parameters
-	suspects  *maskSet // of fields that mask has or that may have parameters
-}
+type Keep struct{ now atomic.Pointer[Screen] }
 
 // NewKeep returns a Keep; the parameters are Config's fields.
 func NewKeep(bodyLimit int, maskHeaders, maskQuery []string) *Keep {
@@ -86,5 +78,11 @@ func (k *Keep) Set(bodyLimit int, maskHeaders, maskQuery []string) {
 	if maskQuery == nil {
 		maskQuery = DefaultMaskQuery()
 	}
-	k.now.Store(&kept{max(bodyLimit, 0), newMaskSet(maskHeaders), newMaskSet(maskQuery), newMaskSet(slices.Concat(maskHeaders, links))})
+	k.now.Store(&Screen{
+		bodyLimit: max(bodyLimit, 0),
+		mask:      newMaskSet(maskHeaders),
+		query:     newMaskSet(maskQuery),
+		suspects:  newMaskSet(slices.Concat(maskHeaders, links)),
+		marked:    newMaskSet(slices.Concat(maskHeaders, links, codingFields, []string{hostField})),
+	})
 }

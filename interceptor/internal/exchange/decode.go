@@ -12,11 +12,11 @@ const maxCodingFields = 5
 
 // decodeAll undoes the codings of the bodies of x. What is decoded stays the
 // recorder's, until the next record.
-func (r *Recorder) decodeAll(x *capstanv1.Exchange) {
-	if q := x.Request; q != nil {
+func (r *Recorder) decodeAll(x *capstanv1.Exchange, now *Screen, passed Screened) {
+	if q := x.Request; q != nil && passed.Request != now {
 		r.decode(0, q.Headers, q.Body)
 	}
-	if s := x.Response; s != nil {
+	if s := x.Response; s != nil && passed.Response != now {
 		r.decode(1, s.Headers, s.Body)
 	}
 }
@@ -38,10 +38,13 @@ func (r *Recorder) decode(half int, headers []*capstanv1.Header, b *capstanv1.Bo
 	}
 }
 
-// codingsOf appends the values of the fields that name codings, in the order of
-// their application: those of the content come before those of its transfer.
+// codingFields name the fields that name codings, in the order of their application:
+// those of the content come before those of its transfer.
+var codingFields = []string{"Content-Encoding", "Transfer-Encoding"}
+
+// codingsOf appends the values of codingFields, in that order.
 func codingsOf(values []string, headers []*capstanv1.Header) []string {
-	for _, name := range [...]string{"Content-Encoding", "Transfer-Encoding"} {
+	for _, name := range codingFields {
 		for _, h := range headers {
 			if len(h.Name) == len(name) && len(values) < cap(values) && strings.EqualFold(h.Name, name) {
 				values = append(values, h.Value)

@@ -10,10 +10,14 @@
 //
 // An id is 32 hexadecimal digits that name the connection, a dash and the
 // decimal ordinal of the record on its connection, from 0, in the order of
-// emission. The digits are the first 16 bytes of a SHA-256 over both endpoints
+// emission. The digits are the 128-bit MurmurHash3 of both endpoints
 // and both initial sequence numbers. No time goes in, so that the same frames
 // from a source with another clock give the same ids; but where a connection
 // was joined midstream and its sequence numbers are not known, its start in
 // microseconds does. A capture that holds the very same connection twice, such
 // as one replayed in a loop, gives the same ids twice.
+//
+// So whoever is both ends of two connections can give them one name, whatever the
+// hash, and a cryptographic one would not help. Whoever is one end doesn't choose
+// the initial sequence number of the other.
 package exchange

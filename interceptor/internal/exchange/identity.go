@@ -1,9 +1,10 @@
 package exchange
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
 	"strconv"
+
+	"github.com/twmb/murmur3"
 
 	"capstan/interceptor/internal/arena"
 	"capstan/pkg/flow"
@@ -47,8 +48,10 @@ func (c *Connection) Name(conn *reassembly.Conn, client flow.Direction) {
 	if conn.Key.Scope != 0 {
 		in = binary.BigEndian.AppendUint32(in, conn.Key.Scope)
 	}
-	sum := sha256.Sum256(in)
-	*c = Connection{conn: conn, client: client, prefix: [idLen]byte(sum[:idLen])}
+	*c = Connection{conn: conn, client: client}
+	high, low := murmur3.Sum128(in)
+	binary.BigEndian.PutUint64(c.prefix[:], high)
+	binary.BigEndian.PutUint64(c.prefix[idLen/2:], low)
 }
 
 // Named reports whether c has a name.

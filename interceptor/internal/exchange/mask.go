@@ -68,14 +68,14 @@ func (m *maskSet) lists(name string) bool {
 
 // maskFields masks fields in place, and parameters of the URLs in others. It adds to
 // stats how many. A value whose name is unknown may be a credential.
-func (k *kept) maskFields(fields []*capstanv1.Header, stats *Stats) {
+func (s *Screen) maskFields(fields []*capstanv1.Header, stats *Stats) {
 	for _, f := range fields {
 		switch {
-		case !k.suspects.mayHave(f.Name) && !f.NameUnknown:
-		case k.mask.lists(f.Name) || f.NameUnknown && f.Value != "" && !k.mask.empty:
+		case !s.suspects.mayHave(f.Name) && !f.NameUnknown:
+		case s.mask.lists(f.Name) || f.NameUnknown && f.Value != "" && !s.mask.empty:
 			f.Value = masked
 			stats.MaskedHeaders++
-		case isLink(f.Name) && k.query.parameters(&f.Value):
+		case isLink(f.Name) && s.query.parameters(&f.Value):
 			stats.MaskedQueries++
 		}
 	}

@@ -58,12 +58,7 @@ func NewRecorder(cfg Config) *Recorder {
 }
 
 // BodyLimit returns how many bytes of a body to keep.
-func (r *Recorder) BodyLimit() int { return r.cfg.Keep.now.Load().bodyLimit }
-
-// Masks reports whether fields of that name are to be masked, or may be in part.
-func (r *Recorder) Masks(name string) bool {
-	return r.cfg.Keep.now.Load().mask.lists(name) || isLink(name)
-}
+func (r *Recorder) BodyLimit() int { return r.Screen().bodyLimit }
 
 // Stats returns the counts so far.
 func (r *Recorder) Stats() Stats { return r.stats }
@@ -82,8 +77,9 @@ func (r *Recorder) Release() {
 // adds NO_REQUEST, NO_RESPONSE and CONFLICT, takes complete back where a half is
 // missing or a flaw says that something is, and undoes the codings of bodies. A
 // record with Connection set has no halves; its times are the caller's to set.
+// passed spares Emit a look at the fields of those halves.
 // Next: Config.Emit; in the interceptor, command's output.Emit.
-func (r *Recorder) Emit(c *Connection, x *capstanv1.Exchange) {
+func (r *Recorder) Emit(c *Connection, x *capstanv1.Exchange, passed Screened) {
 	x.Id = c.nextID(&r.text)
 	client, server := &c.conn.Key.A, &c.conn.Key.B
 	if c.client == flow.BToA {
@@ -110,8 +106,9 @@ func (r *Recorder) Emit(c *Connection, x *capstanv1.Exchange) {
 			x.Complete = false
 		}
 	}
-	r.maskAll(x)
-	r.decodeAll(x)
+	now := r.Screen()
+	r.maskAll(x, now, passed)
+	r.decodeAll(x, now, passed)
 	r.count(x)
 	r.cfg.Emit(x)
 }
@@ -126,18 +123,22 @@ func addMissing(x *capstanv1.Exchange) {
 	}
 }
 
-func (r *Recorder) maskAll(x *capstanv1.Exchange) {
-	now := r.cfg.Keep.now.Load()
+func (r *Recorder) maskAll(x *capstanv1.Exchange, now *Screen, passed Screened) {
 	if q := x.Request; q != nil {
-		now.maskFields(q.Headers, &r.stats)
+		if passed.Request != now {
+			now.maskFields(q.Headers, &r.stats)
+			r.stats.MaskedHeaders += now.mask.userInfo(q.Headers)
+		}
 		now.maskFields(q.Trailers, &r.stats)
-		r.stats.MaskedHeaders += now.mask.userInfo(q)
+		now.mask.targetUserInfo(&q.Target)
 		if now.query.parameters(&q.Target) {
 			r.stats.MaskedQueries++
 		}
 	}
 	if s := x.Response; s != nil {
-		now.maskFields(s.Headers, &r.stats)
+		if passed.Response != now {
+			now.maskFields(s.Headers, &r.stats)
+		}
 		now.maskFields(s.Trailers, &r.stats)
 	}
 }

@@ -31,7 +31,7 @@ func record(t *testing.T, cfg Config, c *Connection, x *capstanv1.Exchange) (*ca
 	var got []*capstanv1.Exchange
 	cfg.Emit = func(x *capstanv1.Exchange) { got = append(got, x) } // nothing follows that could reuse it
 	r := NewRecorder(cfg)
-	r.Emit(c, x)
+	r.Emit(c, x, Screened{})
 	if len(got) != 1 {
 		t.Fatalf("%d records from one Emit", len(got))
 	}
@@ -49,7 +49,7 @@ func TestIDsNameConnectionAndOrdinal(t *testing.T) {
 		t.Errorf("second id %q, want %q", second.Id, want)
 	}
 	// The published form: changing it changes every stored id.
-	if want := "3420e26d2d2768a400e1c318cd7b83b3-0"; first.Id != want {
+	if want := "d138e6e962d7b09aed56a662cd950301-0"; first.Id != want {
 		t.Errorf("id of the test connection %q, want %q", first.Id, want)
 	}
 	if first.Client.Address != "192.0.2.1" || first.Client.Port != 40000 || first.Server.Address != "2001:db8::1" || first.Server.Port != 80 {
@@ -123,7 +123,7 @@ func TestEndpointsOfManyHosts(t *testing.T) {
 			conn := testConn()
 			client := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), uint16(i))
 			conn.Key.A = flow.EndpointFrom(client)
-			r.Emit(NewConnection(conn, flow.AToB), &capstanv1.Exchange{})
+			r.Emit(NewConnection(conn, flow.AToB), &capstanv1.Exchange{}, Screened{})
 			if got.Client.Address != client.Addr().String() || got.Client.Port != uint32(i) || got.Server.Address != "2001:db8::1" || got.Server.Port != 80 {
 				t.Fatalf("endpoints %v and %v of a connection from %v", got.Client, got.Server, client)
 			}
@@ -188,7 +188,7 @@ func TestMaskUnknownFields(t *testing.T) {
 		var got *capstanv1.Exchange
 		r := NewRecorder(Config{MaskHeaders: tc.mask, Emit: func(x *capstanv1.Exchange) { got = x }})
 		r.Emit(testConnection(), &capstanv1.Exchange{Request: &capstanv1.HttpRequest{
-			Headers: []*capstanv1.Header{{NameUnknown: true, Value: tc.value}}}})
+			Headers: []*capstanv1.Header{{NameUnknown: true, Value: tc.value}}}}, Screened{})
 		if v := got.Request.Headers[0].Value; v != tc.want {
 			t.Errorf("masking %v: %q became %q, want %q", tc.mask, tc.value, v, tc.want)
 		}
@@ -249,7 +249,7 @@ func TestEmitAllocatesNothing(t *testing.T) {
 		Request:  &capstanv1.HttpRequest{Headers: []*capstanv1.Header{{Name: "Host"}, {Name: "Cookie"}}},
 		Response: &capstanv1.HttpResponse{Headers: []*capstanv1.Header{{Name: "Content-Length"}, {Name: "Set-Cookie"}}},
 	}
-	if n := testing.AllocsPerRun(100, func() { r.Emit(c, x) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { r.Emit(c, x, Screened{}) }); n != 0 {
 		t.Errorf("%v allocations, want 0 but for ids, of which many are made at once", n)
 	}
 }
@@ -259,7 +259,7 @@ func TestWhatIsKeptChangesWhileItRuns(t *testing.T) {
 	var got *capstanv1.Exchange
 	r := NewRecorder(Config{Keep: keep, Emit: func(x *capstanv1.Exchange) { got = x }})
 	emit := func() string {
-		r.Emit(testConnection(), &capstanv1.Exchange{Request: &capstanv1.HttpRequest{Headers: []*capstanv1.Header{{Name: "X-Pin", Value: "1234"}}}})
+		r.Emit(testConnection(), &capstanv1.Exchange{Request: &capstanv1.HttpRequest{Headers: []*capstanv1.Header{{Name: "X-Pin", Value: "1234"}}}}, Screened{})
 		return got.Request.Headers[0].Value
 	}
 	if v := emit(); v != "1234" || r.BodyLimit() != 5 {

@@ -6,18 +6,17 @@ import (
 	capstanv1 "capstan/proto/capstan/v1"
 )
 
-// userInfo masks the user information of the request's target and Host fields,
-// where nobody may send any (RFC 9110 §4.2.4), and returns in how many fields it
-// did.
-func (m *maskSet) userInfo(q *capstanv1.HttpRequest) (count uint64) {
+// hostField names the field that says who is asked.
+const hostField = "Host"
+
+// userInfo masks the user information of a request's Host fields, where nobody may
+// send any (RFC 9110 §4.2.4), and returns in how many it did.
+func (m *maskSet) userInfo(headers []*capstanv1.Header) (count uint64) {
 	if m.empty {
 		return 0
 	}
-	if q.Target != "" && q.Target[0] != '/' {
-		q.Target, _ = maskUserInfo(q.Target)
-	}
-	for _, h := range q.Headers {
-		if len(h.Name) != len("Host") || h.Name != "Host" && !strings.EqualFold(h.Name, "Host") {
+	for _, h := range headers {
+		if len(h.Name) != len(hostField) || h.Name != hostField && !strings.EqualFold(h.Name, hostField) {
 			continue
 		}
 		if value, found := maskUserInfo(h.Value); found {
@@ -26,6 +25,13 @@ func (m *maskSet) userInfo(q *capstanv1.HttpRequest) (count uint64) {
 		}
 	}
 	return count
+}
+
+// targetUserInfo is userInfo for a target, which is a path of nearly all requests.
+func (m *maskSet) targetUserInfo(target *string) {
+	if t := *target; !m.empty && t != "" && t[0] != '/' {
+		*target, _ = maskUserInfo(t)
+	}
 }
 
 // maskUserInfo masks what is before the @ of an authority (RFC 3986 §3.2), alone

@@ -24,19 +24,19 @@ func TestUserInfoIsMasked(t *testing.T) {
 	} {
 		mask := newMaskSet(DefaultMaskHeaders())
 		q := &capstanv1.HttpRequest{Target: in}
-		if mask.userInfo(q); q.Target != want {
+		if mask.targetUserInfo(&q.Target); q.Target != want {
 			t.Errorf("%q became %q, want %q", in, q.Target, want)
 		}
 		if strings.HasPrefix(in, "/") {
 			continue
 		}
 		q = &capstanv1.HttpRequest{Headers: []*capstanv1.Header{{Name: "HOST", Value: in}, {Name: "From", Value: "a@b"}}}
-		if count := mask.userInfo(q); q.Headers[0].Value != want || q.Headers[1].Value != "a@b" || (count == 1) != (in != want) {
+		if count := mask.userInfo(q.Headers); q.Headers[0].Value != want || q.Headers[1].Value != "a@b" || (count == 1) != (in != want) {
 			t.Errorf("Host %q became %q, want %q; %d masked", in, q.Headers[0].Value, want, count)
 		}
 	}
 	q := &capstanv1.HttpRequest{Target: "u@h:1"}
-	if newMaskSet(nil).userInfo(q); q.Target != "u@h:1" {
+	if newMaskSet(nil).targetUserInfo(&q.Target); q.Target != "u@h:1" {
 		t.Error("masked, though nothing is to be")
 	}
 }

@@ -259,6 +259,15 @@ func (h *half) room() *fieldRoom {
 	return &h.c.group.respRoom
 }
 
+// screen notes that all fields of the head in progress have passed s.
+func (h *half) screen(s *exchange.Screen) {
+	if h.request {
+		h.x.passed = s
+	} else {
+		h.a.passed = s
+	}
+}
+
 // messageFlaws returns the flaws of the message in progress.
 func (h *half) messageFlaws() *exchange.Flaws {
 	if h.request {

@@ -15,8 +15,9 @@ import (
 // where it can be, and where it replaces another.
 type knownLines struct {
 	seed  maphash.Seed
-	lines []knownLine // by place, nil until one is met
-	met   []uint16    // by place, of the hash of the line met last that isn't stored
+	by    *exchange.Screen // that nothing of the lines is masked by
+	lines []knownLine      // by place, nil until one is met
+	met   []uint16         // by place, of the hash of the line met last that isn't stored
 	first [2]followers
 
 	statuses [knownStatuses]knownStatus
@@ -36,6 +37,7 @@ type knownLine struct {
 	text        string // with CR and LF, empty if there is none
 	name, value string // parts of text
 	kind        fieldKind
+	passes      bool // the screen
 	then        followers
 }
 
@@ -55,6 +57,13 @@ func newKnownLines() knownLines { return knownLines{seed: maphash.MakeSeed()} }
 func (k *knownLines) release() {
 	k.lines, k.met = nil, nil
 	clear(k.statuses[:])
+}
+
+// look makes k judge lines by that screen from now on.
+func (k *knownLines) look(by *exchange.Screen) {
+	if k.by != by {
+		k.lines, k.met, k.by = nil, nil, by
+	}
 }
 
 // status returns where the status line is, or may be, that b starts with, nil if
@@ -80,7 +89,7 @@ type place struct {
 
 // next returns the stored line that b has at offset at, else the line there, which is
 // not stored, else nil for both: it is out of the ordinary.
-func (k *knownLines) next(b []byte, at int, p *place, rec *exchange.Recorder) (l *knownLine, line []byte) {
+func (k *knownLines) next(b []byte, at int, p *place) (l *knownLine, line []byte) {
 	foreseen := p.between < len(p.then)
 	if foreseen && k.lines != nil {
 		l = &k.lines[p.then[p.between]]
@@ -92,7 +101,7 @@ func (k *knownLines) next(b []byte, at int, p *place, rec *exchange.Recorder) (l
 	if line = usualLine(b[at:]); line == nil {
 		return nil, nil
 	}
-	l, i := k.find(line, rec)
+	l, i := k.find(line)
 	if l == nil {
 		p.between++
 		return nil, line
@@ -105,8 +114,8 @@ func (k *knownLines) next(b []byte, at int, p *place, rec *exchange.Recorder) (l
 }
 
 // find returns the stored line that equals line, and its index; nil if it isn't
-// stored even now. Lines whose fields rec masks never are.
-func (k *knownLines) find(line []byte, rec *exchange.Recorder) (l *knownLine, i uint16) {
+// stored even now. Lines whose fields are masked never are.
+func (k *knownLines) find(line []byte) (l *knownLine, i uint16) {
 	if len(line) > maxKnownLen {
 		return nil, 0
 	}
@@ -123,22 +132,22 @@ func (k *knownLines) find(line []byte, rec *exchange.Recorder) (l *knownLine, i 
 		k.met[i] = met
 		return nil, 0
 	}
-	if !l.learn(line, rec) {
+	if !l.learn(line, k.by) {
 		return nil, 0
 	}
 	return l, i
 }
 
 // learn makes l the given line, unless there is something to say against that.
-func (l *knownLine) learn(line []byte, rec *exchange.Recorder) bool {
+func (l *knownLine) learn(line []byte, by *exchange.Screen) bool {
 	text := string(line)
 	field := text[:len(text)-len(lineEnd)]
 	var f framing
 	name, value, ok := splitField(field, false, &f)
-	if !ok || f.malformed || rec.Masks(name) {
+	if !ok || f.malformed || by.Masks(name) {
 		return false
 	}
-	*l = knownLine{text: text, name: name, value: value, kind: kindOf(name)}
+	*l = knownLine{text: text, name: name, value: value, kind: kindOf(name), passes: by.Passes(name, value)}
 	return true
 }
 
@@ -158,16 +167,18 @@ func (h *half) usualSection(b []byte, from int) (end int) {
 	if !h.census.usual() || b[from-2] != '\r' || h.interim {
 		return -1
 	}
-	s, room, frame := h.c.shared, h.room(), h.frame
+	s, room, frame, screen := h.c.shared, h.room(), h.frame, h.c.shared.rec.Screen()
+	s.known.look(screen)
 	p := place{then: s.known.behindStart(h.request)}
-	at, n := from, 0
+	at, n, passed := from, 0, true
 	for !emptyLine(b, at) {
-		l, line := s.known.next(b, at, &p, s.rec)
+		l, line := s.known.next(b, at, &p)
 		if l == nil && line == nil || n == len(room.fields) && !room.grow() {
 			return -1
 		}
 		if l != nil {
 			at += len(l.text)
+			passed = passed && l.passes
 			if l.kind != kindOther {
 				frame.field(l.kind, l.value)
 			}
@@ -180,10 +191,14 @@ func (h *half) usualSection(b []byte, from int) (end int) {
 		if ok {
 			frame.field(kindOf(name), value)
 			room.set(n, name, value)
+			passed = passed && screen.Passes(name, value)
 			n++
 		}
 	}
 	h.frame, h.kept = frame, true
+	if passed {
+		h.screen(screen)
+	}
 	h.keepHead(h.startText(b[:from]), room.of(n), true)
 	return at + len(lineEnd)
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"unsafe"
 
+	"capstan/interceptor/internal/exchange"
+	"capstan/interceptor/internal/exchange/exchangetest"
 	"capstan/pkg/flow"
 	"capstan/pkg/reassembly"
 )
@@ -15,6 +17,7 @@ import (
 var lines = []string{
 	"Host: a.example\r\n", "Host: b.example\r\n", "User-Agent: x/1.0 (y; z)\r\n", "Accept: */*\r\n", "X-A: 1\r\n", "x-a: 2\r\n", "Accept:*/*\r\n",
 	"Content-Type: application/json\r\n", "Connection: keep-alive\r\n", "Upgrade: h2c\r\n", "Content-Type: text/plain\r\n", "Authorization: Bearer t\r\n",
+	"Host: u:p@c.example\r\n", "Referer: /a?token=t\r\n", "Content-Encoding: gzip\r\n", "Content-Encoding: br, x\r\n",
 	"X-Empty:\r\n", "X-Empty: \r\n", "X-Wide:   v \r\n", "X-Tab:\tv\r\n", ": v\r\n", "no colon\r\n", "X-Space : v\r\n", " X-Led: v\r\n",
 	"X-Lf: v\n", "X-Control: \x01\r\n", "X-Nul: \x00\r\n", "X-Cr: a\rb\r\n", "X-\xe9: v\r\n", "X-Text: \xff\xfe\r\n", "X-Text: é\r\n",
 	"X-Fold: a\r\n b\r\n", "X-Fold: a\r\n\tb\r\n", "X-Long: " + strings.Repeat("l", maxKnownLen-10) + "\r\n", "X-Longer: " + strings.Repeat("l", maxKnownLen) + "\r\n",
@@ -91,6 +94,35 @@ func TestKnownLinesAreNotCopied(t *testing.T) {
 	h.shared.Release()
 	if again := sentFields(h, section); again[0] == third[0] {
 		t.Error("a line is known that should be forgotten")
+	}
+}
+
+// TestKnownLinesFollowMasks has a field masked from some time on.
+func TestKnownLinesFollowMasks(t *testing.T) {
+	h := newHarness(t, Config{}, 0, testConn())
+	keep := exchange.NewKeep(100, nil, nil)
+	h.hand(Config{}, exchange.Config{Keep: keep, Emit: exchangetest.Keep(&h.records)})
+	ask := func() {
+		h.client("GET / HTTP/1.1\r\nX-Pin: 1\r\n\r\n")
+		h.server("HTTP/1.1 204 No Content\r\nX-Pin: 1\r\n\r\n")
+	}
+	for range 3 {
+		ask()
+	}
+	keep.Set(100, []string{"x-pin"}, nil)
+	h.client("GET / HTTP/1.1\r\nX-Pin: 1\r\n\r\n")
+	keep.Set(100, nil, nil) // between the two heads
+	h.server("HTTP/1.1 204 No Content\r\nX-Pin: 1\r\n\r\n")
+	keep.Set(100, []string{"x-pin"}, nil)
+	ask()
+	for i, x := range h.close(reassembly.CloseFIN) {
+		want := "1"
+		if i == 4 {
+			want = "***"
+		}
+		if q, s := x.Request.Headers[0].Value, x.Response.Headers[0].Value; q != want || s != want {
+			t.Errorf("exchange %d: %q and %q, want %q", i, q, s, want)
+		}
 	}
 }
 

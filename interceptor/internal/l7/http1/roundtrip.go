@@ -35,8 +35,9 @@ type roundTrip struct {
 	waiting   bool  // it is pending
 	cost      int   // what it adds to pairing.cost
 
-	call   *grpc.Call // the request's half of a call of gRPC-Web, nil if it is none
-	answer *answer    // its response; own, or one that had waited for it
+	passed *exchange.Screen // by all its header fields; nil: not looked at
+	call   *grpc.Call       // the request's half of a call of gRPC-Web, nil if it is none
+	answer *answer          // its response; own, or one that had waited for it
 	own    answer
 
 	flaws exchange.Flaws
@@ -70,11 +71,12 @@ type answer struct {
 	closes bool  // the server closes after it
 	start  int64 // stream offset of its first byte, interim responses included
 	end    int64
-	acked  int64      // request bytes the server had received when it sent the first byte, -1 unknown
-	prior  int64      // the same for the byte before, -1 unknown
-	latest int64      // and for its last byte
-	call   *grpc.Call // the response's half of a call of gRPC-Web
-	epoch  int32      // of the server's half
+	acked  int64            // request bytes the server had received when it sent the first byte, -1 unknown
+	prior  int64            // the same for the byte before, -1 unknown
+	latest int64            // and for its last byte
+	passed *exchange.Screen // as in roundTrip
+	call   *grpc.Call       // the response's half of a call of gRPC-Web
+	epoch  int32            // of the server's half
 
 	flaws exchange.Flaws
 }
@@ -91,7 +93,7 @@ const (
 // emit turns x into a record. Nothing refers to x afterwards, which is used again.
 func (c *Conn) emit(x *roundTrip) {
 	x.rec.Protocol = capstanv1.Protocol_PROTOCOL_HTTP1
-	all := x.flaws
+	all, passed := x.flaws, exchange.Screened{Request: x.passed}
 	x.rec.Complete = x.reqWhole
 	if a := x.answer; a != nil {
 		if a.final {
@@ -100,6 +102,7 @@ func (c *Conn) emit(x *roundTrip) {
 			a.body.Truncated = uint64(len(a.body.Content)) < a.body.Size
 		}
 		all |= a.flaws
+		passed.Response = a.passed
 		x.rec.Complete = x.rec.Complete && a.whole
 	}
 	if x.rec.Request != nil {
@@ -114,6 +117,6 @@ func (c *Conn) emit(x *roundTrip) {
 	if all != 0 {
 		x.rec.Flaws = all.Append(x.rec.Flaws[:0])
 	}
-	c.shared.rec.Emit(c.identity(), &x.rec)
+	c.shared.rec.Emit(c.identity(), &x.rec, passed)
 	c.shared.recycle(x)
 }

@@ -1,6 +1,9 @@
 package http2
 
-import capstanv1 "capstan/proto/capstan/v1"
+import (
+	"capstan/interceptor/internal/exchange"
+	capstanv1 "capstan/proto/capstan/v1"
+)
 
 // emit turns s into a record.
 func (c *Conn) emit(s *stream) {
@@ -32,7 +35,7 @@ func (c *Conn) emit(s *stream) {
 	if s.flaws != 0 {
 		x.Flaws = s.flaws.Append(x.Flaws[:0])
 	}
-	c.rec.Emit(c.identity(), x)
+	c.rec.Emit(c.identity(), x, exchange.Screened{})
 }
 
 // version is how records name the protocol's version.

@@ -64,5 +64,5 @@ func (c *Conn) Close(_ int64, r reassembly.CloseReason) {
 	if c.named == nil {
 		c.named = exchange.NewConnection(c.conn, client)
 	}
-	c.rec.Emit(c.named, x)
+	c.rec.Emit(c.named, x, exchange.Screened{})
 }

@@ -75,7 +75,7 @@ func (c *Conn) Close(_ int64, r reassembly.CloseReason) {
 	if c.named == nil {
 		c.named = exchange.NewConnection(c.conn, c.client)
 	}
-	c.rec.Emit(c.named, x)
+	c.rec.Emit(c.named, x, exchange.Screened{})
 }
 
 // hello takes a whole message of a handshake in the clear. It reports whether

@@ -54,5 +54,5 @@ func (c *Conn) Close(_ int64, r reassembly.CloseReason) {
 	if x.Websocket.Client.MalformedFrames+x.Websocket.Server.MalformedFrames > 0 {
 		x.Flaws = append(x.Flaws, capstanv1.Flaw_FLAW_MALFORMED)
 	}
-	c.rec.Emit(c.named, x)
+	c.rec.Emit(c.named, x, exchange.Screened{})
 }
