@@ -25,7 +25,7 @@ type capturing struct {
 }
 
 func newCapturing(name string, cfg source.RPCAPConfig, flags *recordFlags, out *output) *capturing {
-	p := newPipeline(name, name, flags.shards, flags, out)
+	p := newPipeline(name, name, true, flags.shards, flags, out)
 	p.live = source.NewRPCAP(cfg)
 	return &capturing{name: name, cfg: cfg, flags: flags, out: out, pipelines: []*pipeline{p}}
 }
@@ -73,7 +73,7 @@ func (c *capturing) runShards(ctx context.Context, shards []source.RPCAPConfig) 
 	defer cancel()
 	pipelines := make([]*pipeline, len(shards))
 	for i, cfg := range shards {
-		pipelines[i] = newPipeline(cfg.URL.String(), c.name, 1, c.flags, c.out)
+		pipelines[i] = newPipeline(cfg.URL.String(), c.name, true, 1, c.flags, c.out)
 		pipelines[i].live = source.NewRPCAP(cfg)
 	}
 	c.mu.Lock()

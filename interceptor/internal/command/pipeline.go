@@ -125,7 +125,7 @@ type pipeline struct {
 
 // newPipeline returns the pipeline called name of a source, divided into so many
 // shards here.
-func newPipeline(name, source string, shards int, flags *recordFlags, out *output) *pipeline {
+func newPipeline(name, source string, live bool, shards int, flags *recordFlags, out *output) *pipeline {
 	return &pipeline{
 		name: name,
 		engine: engine.New(engine.Config{
@@ -137,7 +137,7 @@ func newPipeline(name, source string, shards int, flags *recordFlags, out *outpu
 				Content: flags.decoded,
 				Emit:    out.Emit,
 			},
-			Shards: shards, Encode: out.Encode, Write: out.Write, Drained: out.Flush,
+			Live: live, Shards: shards, Encode: out.Encode, Write: out.Write, Drained: out.Flush,
 		}),
 	}
 }

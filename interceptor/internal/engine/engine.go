@@ -31,6 +31,9 @@ type Config struct {
 	// Exchange.Emit is called from the goroutine that feeds the engine, and not
 	// at all if there are several shards.
 	Exchange exchange.Config
+	// Live tells that Idle is called while the source is silent. So a frame whose
+	// time is far ahead of all others comes of no pause, but of another clock.
+	Live bool
 	// Shards is among how many goroutines the connections are divided; up to 1
 	// means that the goroutine that feeds the engine does the work. The records,
 	// and their order, are the same as long as no limit is reached.
@@ -61,7 +64,7 @@ type Engine struct {
 	segment packet.Segment // reused for every frame
 	defrag  *defrag.Defragmenter
 	clock   reassembly.Clock
-	leap    leap
+	leaping leaping
 	front   front
 	buffer  []byte // that is lent, with one shard
 
@@ -103,14 +106,10 @@ func (e *Engine) Exchange(n int) []byte {
 // Exchange has lent.
 // Next: packet.Decoder.Decode, then shard.segment.
 func (e *Engine) Frame(f *capture.Frame) {
-	if e.leap.waits {
-		e.settleLeap(e.clock.Refutes(e.leap.frame.Timestamp, f.Timestamp))
-	}
-	if e.clock.Leaps(f.Timestamp) {
-		e.leap.keep(f)
+	if len(e.leaping.frames) > 0 || !e.clock.Near(f.Timestamp) {
+		e.far(f)
 		return
 	}
-	e.front.last = max(e.front.last, f.Timestamp)
 	e.frame(f, e.clock.Tick(f.Timestamp))
 }
 
@@ -184,13 +183,13 @@ func (e *Engine) advance(at reassembly.Instant) {
 
 // closeAll ends every connection.
 func (e *Engine) closeAll(r reassembly.CloseReason) {
-	e.settleLeap(false)
+	e.settleLeaps(true)
 	e.defrag.Flush()
 	if e.shard != nil {
-		e.shard.assembler.CloseAll(e.front.last, r)
+		e.shard.assembler.CloseAll(e.clock.Latest(), r)
 	} else {
 		at := e.clock.Stand()
-		e.rounds.all(item{kind: itemCloseAll, now: at.Now, number: at.Number, time: e.front.last, reason: r})
+		e.rounds.all(item{kind: itemCloseAll, now: at.Now, number: at.Number, time: e.clock.Latest(), reason: r})
 	}
 }
 
@@ -209,8 +208,7 @@ func (e *Engine) Drained() {
 // Idle tells that a live source has had no frame for the duration d, so that
 // timeouts, which run on the frames' time, pass on a silent host too.
 func (e *Engine) Idle(d time.Duration) {
-	// The clock has gone on while the source was silent before.
-	e.settleLeap(true)
+	e.settleLeaps(true)
 	if e.front.frames > 0 {
 		at := e.clock.Wait(int64(d))
 		e.defrag.Advance(at.Now)
@@ -239,12 +237,17 @@ func (e *Engine) Finish() {
 
 // dispatch hands the shards what has been gathered for them.
 func (e *Engine) dispatch(drained bool) {
-	e.front.decode, e.front.defrag = e.decoder.Stats(), e.defrag.Stats()
+	e.gather()
 	e.rounds.dispatch(e.front, drained)
+}
+
+// gather brings the front's counters up to date.
+func (e *Engine) gather() {
+	e.front.last, e.front.decode, e.front.defrag = e.clock.Latest(), e.decoder.Stats(), e.defrag.Stats()
 }
 
 // publishOwn publishes the counters of an engine with one shard.
 func (e *Engine) publishOwn() {
-	e.front.decode, e.front.defrag = e.decoder.Stats(), e.defrag.Stats()
+	e.gather()
 	e.publish(e.front, worked{Counters: e.shard.counters()})
 }
