@@ -188,7 +188,7 @@ func (a *Assembler) follow(c *connection, s *packet.Segment, time int64) {
 	}
 	a.settle(h)
 	a.settle(o)
-	for !c.closed && h.pending != nil && h.charge > a.cfg.MaxHoleBytes {
+	for !c.closed && h.pending != nil && (h.charge > a.cfg.MaxHoleBytes || len(h.pieces) > maxPieces) {
 		a.declare(h)
 	}
 	for a.charge > a.cfg.MaxQueuedTotal && len(a.holes) > 0 {

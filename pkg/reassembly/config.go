@@ -31,8 +31,9 @@ type Config struct {
 	// RFC 6093 asks for.
 	UrgentOutOfBand bool
 
-	// MaxHoleBytes is what may wait behind the holes of one direction.
-	// Default 256 KiB.
+	// MaxHoleBytes is what may wait behind the holes of one direction. Default
+	// 4 MiB: what Linux lets a sender have under way by default, all of which
+	// arrives before the first loss in it is mended.
 	MaxHoleBytes int
 	// MaxQueuedTotal is what may wait in all. Default 64 MiB.
 	//
@@ -56,7 +57,7 @@ const (
 	defaultEmbryonicTimeout = 30 * time.Second
 	defaultIdleTimeout      = 5 * time.Minute
 	defaultLinger           = 5 * time.Second
-	defaultMaxHoleBytes     = 256 << 10
+	defaultMaxHoleBytes     = 4 << 20
 	defaultMaxQueuedTotal   = 64 << 20
 	defaultMaxConnections   = 1 << 18
 	defaultCopyWindow       = 100 * time.Millisecond

@@ -14,8 +14,8 @@
 //   - the peer has acknowledged everything up to its end and AckTolerance has
 //     passed since (an ACK may be captured before the data it answers),
 //   - it is HoleTimeout old,
-//   - more than MaxHoleBytes wait behind it, or more than MaxQueuedTotal in
-//     all, where the oldest hole goes first,
+//   - more than MaxHoleBytes, or 4,096 pieces, wait behind it, or more than
+//     MaxQueuedTotal in all, where the oldest hole goes first,
 //   - the connection is closed, by whatever reason.
 //
 // A hole at the end, with nothing seen behind it, is lost once both the peer's

@@ -28,6 +28,11 @@ func (p *piece) bytes(from, to int64) []byte {
 // pieceCharge is what a piece counts against the limits beside its payload.
 const pieceCharge = 64
 
+// maxPieces bounds the pieces of a direction whatever their size, since each that
+// comes out of order moves those behind it: 4 MiB of them in segments of Ethernet's
+// size, and never so many single bytes that a sender of those costs us more than others.
+const maxPieces = 4096
+
 // enqueue copies what is new of in to the queue of h. In.payload, at offset
 // start, and the missing bytes behind it may overlap pieces, which stay but for
 // what Config.Overlap says.
