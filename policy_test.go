@@ -73,7 +73,7 @@ var rooms = []room{
 	{"capstan/interceptor/internal/extcap", []string{"capstan/interceptor/internal/remote", "capstan/pkg/capfile", "capstan/pkg/capture", "capstan/pkg/rpcap...", "github.com/spf13/pflag"}, "Wireshark's questions and answers"},
 	{"capstan/interceptor/internal/command", []string{"capstan/interceptor/internal/...", "capstan/pkg/capfile", "capstan/pkg/capture", "capstan/pkg/defrag", "capstan/pkg/hostaccess", "capstan/pkg/packet", "capstan/pkg/reassembly", "capstan/pkg/rpcap...",
 		"capstan/proto/...", "google.golang.org/grpc...", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys/unix"}, "wires the rooms"},
-	{"capstan/interceptor/internal/source", []string{"capstan/interceptor/internal/remote", "capstan/pkg/capfile", "capstan/pkg/capture", "capstan/pkg/pcapfilter", "capstan/pkg/rpcap..."}, "yields frames"},
+	{"capstan/interceptor/internal/source", []string{"capstan/interceptor/internal/remote", "capstan/pkg/capfile", "capstan/pkg/capture", "capstan/pkg/pcapfilter", "capstan/pkg/rpcap...", "golang.org/x/sys/unix"}, "yields frames"},
 	{"capstan/interceptor/internal/memory", nil, "asks the collector, knows nobody's structures"},
 	{"capstan/interceptor/internal/engine", []string{"capstan/interceptor/internal/l7/...", "capstan/interceptor/internal/exchange", "capstan/interceptor/internal/memory",
 		"capstan/pkg/capture", "capstan/pkg/defrag", "capstan/pkg/flow", "capstan/pkg/packet", "capstan/pkg/reassembly", "capstan/proto/..."}, "frames to exchanges"},

@@ -92,10 +92,6 @@ func (r *Reader) Next(f *capture.Frame) error {
 	return nil
 }
 
-// Buffered returns how many bytes of the file are read and not yet handed out:
-// with none, Next may have to wait for a pipe.
-func (r *Reader) Buffered() int { return r.in.end - r.in.start }
-
 // input reads a file in pieces whose length is known, without copying but what
 // is at the end of a buffer, and knows its position.
 type input struct {

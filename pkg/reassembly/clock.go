@@ -59,11 +59,10 @@ const (
 // Tick notes the time of a packet and returns the instant.
 func (c *Clock) Tick(t int64) Instant {
 	at := t + c.skew
-	if !near(at, c.now) {
-		at = c.far(t)
-	}
-	if at >= c.now-clockStep {
+	if near(at, c.now) {
 		c.late = 0
+	} else {
+		at = c.far(t)
 	}
 	c.now, c.heard, c.last = max(c.now, at), max(c.heard, at), at
 	return c.instant()
@@ -83,13 +82,14 @@ func (c *Clock) far(t int64) int64 {
 	case ahead > 0:
 		pause := min(ahead, maxPause, max(maxNow-c.now, 0))
 		c.skew += pause - ahead
-		return c.now + pause
 	default:
-		if c.late++; c.late >= maxLate {
-			c.others.add(c.skew)
-			c.skew = c.now - t
+		if c.late++; c.late < maxLate {
+			return t + c.skew
 		}
+		c.others.add(c.skew)
+		c.skew = c.now - t
 	}
+	c.late = 0
 	return t + c.skew
 }
 

@@ -206,10 +206,11 @@ func (e *Engine) Drained() {
 }
 
 // Idle tells that a live source has had no frame for the duration d, so that
-// timeouts, which run on the frames' time, pass on a silent host too.
+// timeouts, which run on the frames' time, pass on a silent host too. From a source
+// that isn't live d is 0: it only means that none is to be waited for.
 func (e *Engine) Idle(d time.Duration) {
 	e.settleLeaps(true)
-	if e.front.frames > 0 {
+	if d > 0 && e.front.frames > 0 {
 		at := e.clock.Wait(int64(d))
 		e.defrag.Advance(at.Now)
 		e.advance(at)

@@ -193,6 +193,34 @@ func TestSilenceAfterClockSetBack(t *testing.T) {
 	e.Finish()
 }
 
+// A frame after a pause doesn't wait for others that a pipe doesn't have.
+func TestPauseOfAPipe(t *testing.T) {
+	frames, before := paused(time.Hour)
+	for _, shards := range []int{1, 2} {
+		var drained []Snapshot
+		var e *Engine
+		e = New(Config{
+			Exchange: exchange.Config{Emit: func(*capstanv1.Exchange) {}},
+			Shards:   shards,
+			Encode:   func(dst []byte, _ *capstanv1.Exchange) []byte { return dst },
+			Write:    func([]byte) {},
+			Drained:  func() { drained = append(drained, e.Snapshot()) },
+		})
+		for i := range frames[:before+1] {
+			e.Frame(&frames[i])
+		}
+		e.Drained()
+		e.Idle(0)
+		e.Finish()
+		for i, want := range []Snapshot{{Frames: uint64(before)}, {Frames: uint64(before + 1), Last: frames[before].Timestamp}} {
+			s := &drained[i]
+			if timeouts := s.Reassembly.Closed[reassembly.CloseTimeout]; s.Frames != want.Frames || i == 1 && (s.Last != want.Last || timeouts != 2) || i == 0 && timeouts != 0 {
+				t.Errorf("%d shards: at pause %d of %d frames, the last at %d, %d timeouts", shards, i, s.Frames, s.Last, timeouts)
+			}
+		}
+	}
+}
+
 // A wrong time is none the less wrong if a live source is silent after it.
 func TestStrayTimeBeforeSilence(t *testing.T) {
 	frames, before := paused(time.Second)

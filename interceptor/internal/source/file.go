@@ -27,13 +27,13 @@ func (e *CutShortError) Error() string {
 // Unwrap returns the cause.
 func (e *CutShortError) Unwrap() error { return e.Err }
 
-// minFrameLen is less than any frame takes in a capture file.
-const minFrameLen = 16
-
 // ReadFile yields the frames of a capture file (pcap or pcapng) in order; the
 // name "-" means stdin. It returns nil at the file's end, a [*CutShortError]
 // if it ends in the middle of a frame, ctx's error if that is cancelled. A sink that
 // implements capture.Buffers lends the memory for the frames.
+//
+// A file that is a pipe tells when it has nothing more to read, but not for how long
+// its source was silent, which the frames' times tell.
 func ReadFile(ctx context.Context, name string, stdin io.Reader, sink Sink) error {
 	in := stdin
 	if name != "-" {
@@ -44,7 +44,7 @@ func ReadFile(ctx context.Context, name string, stdin io.Reader, sink Sink) erro
 		defer f.Close()
 		in = f
 	}
-	r, err := capfile.NewReader(in)
+	r, err := capfile.NewReader(withPauses(in, sink))
 	switch {
 	case err == io.EOF:
 		return fmt.Errorf("%s: the file is empty", name)
@@ -60,9 +60,6 @@ func ReadFile(ctx context.Context, name string, stdin io.Reader, sink Sink) erro
 	for frames := uint64(0); ; frames++ {
 		if frames%1024 == 0 && ctx.Err() != nil {
 			return context.Cause(ctx)
-		}
-		if r.Buffered() < minFrameLen {
-			sink.Drained() // a pipe may let us wait
 		}
 		switch err := r.Next(&f); {
 		case err == nil:

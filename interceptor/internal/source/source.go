@@ -18,7 +18,7 @@ type Sink interface {
 	// waits for one: the moment to hand on what is buffered.
 	Drained()
 	// Idle is called now and then while no frame comes; d is the time since
-	// the last one.
+	// the last one, 0 where frames don't come as they are captured.
 	Idle(d time.Duration)
 	// Lost is called when the source was lost: frames pass unseen from here on
 	// until Frame is called again.

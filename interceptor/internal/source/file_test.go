@@ -1,0 +1,114 @@
+package source
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"capstan/pkg/capfile"
+	"capstan/pkg/capture"
+)
+
+// told is a Sink that passes on what it is told: "frame", "drained", "idle".
+type told chan string
+
+func (c told) Frame(*capture.Frame) { c <- "frame" }
+func (c told) Drained()             { c <- "drained" }
+func (c told) Lost()                { c <- "lost" }
+func (c told) Idle(d time.Duration) {
+	if d == 0 {
+		c <- "idle"
+	}
+}
+
+// captureFile returns a capture file, and where its first frame ends.
+func captureFile(t *testing.T, frames int) (file []byte, first int) {
+	t.Helper()
+	var b bytes.Buffer
+	w, err := capfile.NewWriter(&b, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := w.AddInterface(capfile.Interface{LinkType: capture.LinkTypeEthernet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range frames {
+		if err := w.WriteFrame(id, &capture.Frame{Timestamp: int64(i), Data: make([]byte, 60), Len: 60}); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			first = b.Len()
+		}
+	}
+	return b.Bytes(), first
+}
+
+// A pipe that has no further frame, or no whole one, is told to be drained, then to be
+// silent, before it is waited for.
+func TestPipeTellsItsPauses(t *testing.T) {
+	file, first := captureFile(t, 3)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	sink, ended := make(told), make(chan error, 1)
+	expect := func(want ...string) {
+		t.Helper()
+		for _, what := range want {
+			select {
+			case got := <-sink:
+				if got != what {
+					t.Fatalf("%s where %s is wanted", got, what)
+				}
+			case <-time.After(30 * time.Second):
+				t.Fatalf("no %s", what)
+			}
+		}
+	}
+	write := func(b []byte) {
+		t.Helper()
+		if _, err := w.Write(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(file[:first])
+	go func() { ended <- ReadFile(context.Background(), "-", r, sink) }()
+	expect("frame", "drained", "idle")
+	write(file[first : len(file)-10])
+	expect("frame", "drained", "idle")
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case got := <-sink:
+		t.Fatalf("%s at the end", got)
+	case err := <-ended:
+		if cut, ok := err.(*CutShortError); !ok || cut.Frames != 2 {
+			t.Errorf("it ends with %v", err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("it doesn't end")
+	}
+}
+
+// A regular file has no pauses, wherever buffers end.
+func TestPausesOfFiles(t *testing.T) {
+	const frames = 20_000
+	file, _ := captureFile(t, frames)
+	name := filepath.Join(t.TempDir(), "file.pcapng")
+	if err := os.WriteFile(name, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := counter{enough: func(*counter) {}}
+	if err := ReadFile(context.Background(), name, nil, &c); err != nil || c.frames != frames || c.drained != 0 {
+		t.Errorf("%v, %d frames, drained %d times", err, c.frames, c.drained)
+	}
+}
