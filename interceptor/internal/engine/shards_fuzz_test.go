@@ -101,7 +101,8 @@ func (s *script) change(step int) {
 	last, earlier := &s.w.frames[i], &s.w.frames[max(i-s.next(), 0)]
 	switch step {
 	case stepStray:
-		last.Timestamp = added(last.Timestamp, s.duration()-s.duration())
+		ahead := s.duration()
+		last.Timestamp = added(last.Timestamp, ahead-s.duration())
 	case stepRepeat:
 		again := *earlier
 		again.Timestamp = last.Timestamp + 1000
