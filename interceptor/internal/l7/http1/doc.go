@@ -64,8 +64,10 @@
 // it, or less; when it was sent before the end of an earlier request's response;
 // when a response was sent by a server that had received more than the request
 // it answers; when the first rule above is violated by a request that was sent
-// before the response. It is then never again believed in doubt: what can't be
-// counted is emitted in halves, and at once.
+// before the response; when requests may have been missed and a response comes
+// from a server that had received nothing that was sent after all before it. It
+// is then never again believed in doubt: what can't be counted is emitted in
+// halves, and at once.
 //
 // The end of a segment that a snap length cut off is known as well: reassembly.Gap
 // tells what its sender had received.

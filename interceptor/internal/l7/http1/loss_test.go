@@ -312,3 +312,34 @@ func TestPairsAreNeverWrong(t *testing.T) {
 		})
 	}
 }
+
+// TestHiddenRequestsInABurst: requests that a snap length hides were sent at once;
+// the next, held back until a response came, as Nagle's algorithm does, looks like
+// one of a client that waits for each.
+func TestHiddenRequestsInABurst(t *testing.T) {
+	h := full(t)
+	h.client("GET /0 HTTP/1.1\r\nHost: ")
+	h.snapped(fromClient, int64(len("h\r\n\r\n"+get(1)+get(2))))
+	h.server(ok("0"))
+	h.server(ok("1")) // nothing was sent since: that had been asked for before
+	h.client(get(3))
+	h.server(ok("2"))
+	h.server(ok("3"))
+	expect(t, h.close(reassembly.CloseFIN), "GET /0 0 > 200 1 gap", "- > 200 1 no_request", "GET /3 0 > - no_response", "- > 200 1 no_request", "- > 200 1 no_request")
+}
+
+// TestInterimResponseCutOff: the response behind an interim one is none that
+// nobody had asked for.
+func TestInterimResponseCutOff(t *testing.T) {
+	h := full(t)
+	h.client("GET /0 HTTP/1.1\r\nHost: ")
+	h.snapped(fromClient, 10)
+	h.server("HTTP/1.1 103 Early Hints\r\nLink: </a")
+	h.snapped(fromServer, 10)
+	h.server(ok("0"))
+	for i := range 2 {
+		h.client(get(1 + i))
+		h.server(ok("1"))
+	}
+	expect(t, h.close(reassembly.CloseFIN), "GET /0 0 > - gap no_response", "- > 200 1 no_request", "GET /1 0 > 200 1 +", "GET /2 0 > 200 1 +")
+}

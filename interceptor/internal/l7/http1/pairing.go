@@ -17,6 +17,7 @@ type pairing struct {
 	answerStart, answerEnd int64 // of the last response that ended
 	anchored               int32 // epoch of the client's half whose message starts are certain; -1 none
 	answerPaired           bool  // and whether that has a request for certain
+	answerInterim          bool  // and whether it was an interim one, cut off: the final one may follow
 	unaligned              bool  // responses may have been missed since the last pair
 	pipelined              bool  // the client sends requests before it has all responses
 }
@@ -73,6 +74,7 @@ func (p *pairing) pair(c *Conn, h *half) *roundTrip {
 	if p.probable != nil {
 		p.settle(c, h)
 	}
+	p.unprompted(c, h)
 	x := p.request(c, h)
 	if x == nil {
 		x = c.shared.roundTrip()
@@ -86,6 +88,16 @@ func (p *pairing) pair(c *Conn, h *half) *roundTrip {
 		p.float(c, x)
 	}
 	return x
+}
+
+// unprompted looks for a response, at h's mark, whose sender had received nothing
+// that the client sent once it had all before that: its request, which may have been
+// missed, had been sent earlier. Where none can have been missed it has none.
+func (p *pairing) unprompted(c *Conn, h *half) {
+	client := c.clientHalf()
+	if client.epoch != p.anchored && !p.answerInterim && client.lastAcked >= 0 && client.lastAcked < h.msgOffset && h.msgAcked >= 0 && h.msgAcked <= client.offset {
+		p.pipelined = true
+	}
 }
 
 // request takes the request out of pending that the response starting at h's
@@ -284,7 +296,7 @@ func (p *pairing) endRequest(c *Conn, x *roundTrip) {
 // endResponse takes the news that x's response is over.
 func (p *pairing) endResponse(c *Conn, x *roundTrip) {
 	a := x.answer
-	p.answerStart, p.answerEnd = a.start, a.end
+	p.answerStart, p.answerEnd, p.answerInterim = a.start, a.end, !a.final
 	p.ahead(x)
 	p.answerPaired = x.rec.Request != nil && x != p.probable
 	if !p.pipelined {
