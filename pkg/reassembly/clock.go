@@ -124,7 +124,7 @@ type Testimony uint8
 const (
 	Silent   Testimony = iota // nothing: it lies in the past
 	Refutes                   // it is wrong: time goes on where it did before
-	Confirms                  // it is right: time goes on from there
+	Confirms                  // there was a pause: the packet leaps, too
 	Doubts                    // the packet is as late as the one before the leap was
 
 	// NumTestimonies is the number of testimonies.
@@ -134,9 +134,9 @@ const (
 // Hear returns what t, the time of a packet, tells of leap, that of one before it.
 func (c *Clock) Hear(leap, t int64) Testimony {
 	switch at := t + c.skew; {
-	case c.others.find(t, c.now) >= 0, at >= c.now-clockStep && t < leap-clockStep:
+	case c.others.find(t, c.now) >= 0, near(at, c.now) && t < leap-clockStep:
 		return Refutes
-	case t >= leap-clockStep:
+	case at > c.now:
 		return Confirms
 	case at >= c.last-clockStep:
 		return Doubts

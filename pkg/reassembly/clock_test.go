@@ -34,7 +34,9 @@ func TestClockLeaps(t *testing.T) {
 		{500, 100, Refutes},
 		{500, 95, Refutes},
 		{500, 94, Silent},
-		{500, 494, Refutes}, // another leap, but not there
+		{500, 105, Refutes},
+		{500, 106, Confirms},
+		{500, 494, Confirms},
 		{500, 495, Confirms},
 		{500, 500, Confirms},
 		{500, 4e9, Confirms},

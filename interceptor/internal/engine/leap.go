@@ -58,28 +58,42 @@ func (e *Engine) far(f *capture.Frame) {
 func (e *Engine) settleLeaps(all bool) {
 	for l := &e.leaping; len(l.frames) > 0; {
 		t := l.frames[0].Timestamp
-		at := e.clock.Tick
-		if e.clock.Leaps(t) {
-			right, sure := e.judge(t)
-			if !sure && !all && !l.full() {
-				return
-			}
-			if !right {
-				at = e.clock.Reject
-			}
+		heard := e.hear(t)
+		var at reassembly.Instant
+		switch {
+		case !e.clock.Leaps(t):
+			at = e.clock.Tick(t)
+		case heard[reassembly.Refutes]:
+			at = e.clock.Reject(t)
+		case !all && !l.full():
+			return
+		case heard[reassembly.Doubts] && !heard[reassembly.Confirms]:
+			at = e.clock.Reject(t)
+		default:
+			e.advance(e.clock.Tick(e.least()))
+			continue // which shows whether the time is right
 		}
 		f := l.pop()
-		e.frame(&f, at(t))
+		e.frame(&f, at)
 	}
 }
 
-// judge hears the frames that wait behind one that leaps. One that refutes it decides;
-// else it is right as far as is known, unless it was among late ones and they go on,
-// but nothing from there.
-func (e *Engine) judge(leap int64) (right, sure bool) {
-	var heard [reassembly.NumTestimonies]bool
+// hear returns what the frames tell that wait behind one that leaps.
+func (e *Engine) hear(leap int64) (heard [reassembly.NumTestimonies]bool) {
 	for i := range e.leaping.frames[1:] {
 		heard[e.clock.Hear(leap, e.leaping.frames[1+i].Timestamp)] = true
 	}
-	return !heard[reassembly.Refutes] && (heard[reassembly.Confirms] || !heard[reassembly.Doubts]), heard[reassembly.Refutes]
+	return heard
+}
+
+// least returns the earliest time of the frames that leap, to which a pause lasted at
+// least.
+func (e *Engine) least() int64 {
+	least := e.leaping.frames[0].Timestamp
+	for i := range e.leaping.frames {
+		if t := e.leaping.frames[i].Timestamp; t < least && e.clock.Leaps(t) {
+			least = t
+		}
+	}
+	return least
 }

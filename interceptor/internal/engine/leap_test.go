@@ -89,19 +89,34 @@ func TestClocksApart(t *testing.T) {
 	w.frames = nil
 	c.say(0, get(50))
 	w.now += int64(time.Hour)
-	w.connect(40001).say(0, get(51))
+	d := w.connect(40001)
+	for i := range 10 {
+		d.say(0, get(51+i))
+		d.say(1, answer(100))
+	}
 	all := slices.Concat(whole, w.frames)
 	want, timeouts := timeless(t, all)
-	if len(want) != 52 || timeouts != 1 {
+	if len(want) != 61 || timeouts != 1 {
 		t.Fatal(want, timeouts)
 	}
 	for _, by := range []time.Duration{-3 * time.Hour, -time.Minute, time.Minute, 3 * time.Hour} {
 		for _, burst := range []int{1, 2, 5, 30} {
 			merged := slices.Clone(all)
 			for i := range merged {
-				// One frame among others shows that there is another clock; many in a
-				// row would be taken for a pause.
-				if i == 10 || i >= 20 && i < len(whole)-10 && i/burst%2 == 0 {
+				var other bool
+				switch first := len(whole) + 1; { // after the pause
+				case i < 20:
+					// One frame among others shows that there is another clock; many in a
+					// row would be taken for a pause.
+					other = i == 10
+				case i < first-10:
+					other = i/burst%2 == 0
+				case i == first && by < -time.Hour:
+					// Behind all others in spite of the pause it would not tell of one.
+				case i >= first:
+					other = (i+burst)%2 == 0
+				}
+				if other {
 					merged[i].Timestamp += int64(by)
 				}
 			}
@@ -129,6 +144,23 @@ func TestPauseEndsConnections(t *testing.T) {
 			t.Errorf("%d frames\n%q\nwant\n%q", n, got, want)
 		}
 		compareShards(t, "pause", frames[:n])
+	}
+}
+
+// A pause is no longer than the least that the frames after it tell: one of them may be
+// wrong.
+func TestStrayTimeAfterPause(t *testing.T) {
+	frames, before := paused(time.Hour)
+	want, pauses := timeless(t, frames)
+	for _, by := range []time.Duration{10 * time.Second, 10 * time.Minute, 24 * time.Hour} {
+		for i := before; i < len(frames)-1; i++ {
+			strayed := slices.Clone(frames)
+			strayed[i].Timestamp += int64(by)
+			if got, timeouts := timeless(t, strayed); !slices.Equal(got, want) || timeouts != pauses {
+				t.Errorf("frame %d strays by %s: %d timeouts,\n%s\nwithout that %d,\n%s", i, by, timeouts, got, pauses, want)
+			}
+			compareShards(t, "stray", strayed)
+		}
 	}
 }
 
