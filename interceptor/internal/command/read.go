@@ -17,7 +17,8 @@ func readCommand(s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "read FILE…",
 		Short: "Tell the exchanges in capture files",
-		Long: `read takes pcap and pcapng files, one after the other; - is standard input.
+		Long: `read takes pcap and pcapng files, plain or compressed with gzip or zstd, one after
+the other; - is standard input.
 A file that ends in the middle of a frame yields all exchanges up to there and
 a warning.
 ` + exitHelp,

@@ -27,8 +27,8 @@ func (e *CutShortError) Error() string {
 // Unwrap returns the cause.
 func (e *CutShortError) Unwrap() error { return e.Err }
 
-// ReadFile yields the frames of a capture file (pcap or pcapng) in order; the
-// name "-" means stdin. It returns nil at the file's end, a [*CutShortError]
+// ReadFile yields the frames of a capture file (pcap or pcapng, also compressed with
+// gzip or zstd) in order; the name "-" means stdin. It returns nil at the file's end, a [*CutShortError]
 // if it ends in the middle of a frame, ctx's error if that is cancelled. A sink that
 // implements capture.Buffers lends the memory for the frames.
 //
@@ -44,7 +44,12 @@ func ReadFile(ctx context.Context, name string, stdin io.Reader, sink Sink) erro
 		defer f.Close()
 		in = f
 	}
-	r, err := capfile.NewReader(withPauses(in, sink))
+	var r *capfile.Reader
+	plain, err := uncompressed(withPauses(in, sink))
+	if err == nil {
+		defer plain.Close()
+		r, err = capfile.NewReader(plain)
+	}
 	switch {
 	case err == io.EOF:
 		return fmt.Errorf("%s: the file is empty", name)

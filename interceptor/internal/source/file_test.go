@@ -3,10 +3,15 @@ package source
 import (
 	"bytes"
 	"context"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
 
 	"capstan/pkg/capfile"
 	"capstan/pkg/capture"
@@ -110,5 +115,60 @@ func TestPausesOfFiles(t *testing.T) {
 	c := counter{enough: func(*counter) {}}
 	if err := ReadFile(context.Background(), name, nil, &c); err != nil || c.frames != frames || c.drained != 0 {
 		t.Errorf("%v, %d frames, drained %d times", err, c.frames, c.drained)
+	}
+}
+
+// compressed returns what kind makes of b.
+func compressed(t *testing.T, kind string, b []byte) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	var w io.WriteCloser = gzip.NewWriter(&out)
+	if kind == "zstd" {
+		var err error
+		if w, err = zstd.NewWriter(&out); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := w.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func TestCompressedFiles(t *testing.T) {
+	const frames = 3000
+	file, _ := captureFile(t, frames)
+	read := func(b []byte) (uint64, error) {
+		c := counter{enough: func(*counter) {}}
+		err := ReadFile(context.Background(), "-", bytes.NewReader(b), &c)
+		return uint64(c.frames), err
+	}
+	for _, kind := range []string{"gzip", "zstd"} {
+		whole := compressed(t, kind, file)
+		if n, err := read(whole); n != frames || err != nil {
+			t.Errorf("%s: %d frames, %v", kind, n, err)
+		}
+		for _, length := range []int{5, len(whole) / 2, len(whole) - 1} {
+			n, err := read(whole[:length])
+			if cut := (*CutShortError)(nil); !errors.As(err, &cut) || cut.Frames != n {
+				t.Errorf("%s, %d bytes of %d: %d frames, %v", kind, length, len(whole), n, err)
+			}
+		}
+		damaged := bytes.Clone(whole)
+		damaged[len(damaged)/2] ^= 0xff
+		if _, err := read(damaged); err == nil {
+			t.Errorf("%s: damage is not told", kind)
+		}
+		if _, err := read(compressed(t, kind, []byte("no capture file"))); !errors.Is(err, capfile.ErrNotCapture) {
+			t.Errorf("%s of something else: %v", kind, err)
+		}
+	}
+	for _, b := range [][]byte{nil, {0x1f}, {0x28, 0xb5, 0x2f}} {
+		if n, err := read(b); n != 0 || err == nil {
+			t.Errorf("% x: %d frames, %v", b, n, err)
+		}
 	}
 }
