@@ -133,3 +133,37 @@ func TestNoHeaderIsEverWrong(t *testing.T) {
 		})
 	}
 }
+
+// TestUnknownFirstField: Go's client, among others, sends :authority first, which is
+// a reference that can't be known after a loss. What follows tells that it is a request.
+func TestUnknownFirstField(t *testing.T) {
+	k := newTalk(t, Config{})
+	request := func(stream uint32, method string) {
+		k.client.headers(stream, true, ":authority", "h.example", ":method", method, ":path", "/"+method, ":scheme", "http")
+	}
+	request(1, "GET")
+	k.server.headers(1, true, ok()...)
+	k.flush()
+	k.gap(fromClient, 50)
+	request(5, "HEAD")
+	k.server.headers(5, true, ok("content-length", "7")...)
+	if got, want := tell(k.end()), "1 GET http h.example /GET {} 0 → []200 {} 0 complete\n"+
+		"5 HEAD http  /HEAD {?=?} 0 → []200 {content-length=7} 0 HEADERS_UNKNOWN\n"; got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
+// TestLengthWithoutBodyAndMethod: where the method is not known a response without
+// its body may be one to HEAD.
+func TestLengthWithoutBodyAndMethod(t *testing.T) {
+	k := newTalk(t, Config{})
+	k.gap(fromClient, 50)
+	k.client.data(1, true, nil)
+	k.server.headers(1, true, ok("content-length", "7")...)
+	k.client.data(3, true, nil)
+	k.server.headers(3, false, ok("content-length", "7")...).data(3, true, []byte("other"))
+	if got, want := tell(k.end()), "1     {} 0 → []200 {content-length=7} 0 HEADERS_UNKNOWN\n"+
+		"3     {} 0 → []200 {content-length=7} 5 MALFORMED HEADERS_UNKNOWN\n"; got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}

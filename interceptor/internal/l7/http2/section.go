@@ -18,7 +18,7 @@ type section struct {
 	request           bool          // a pseudo-header field of requests is there
 	response          bool          // :status is there
 	trailers          bool          // its first field is no pseudo-header field, or there is none
-	unclear           bool          // the name of its first field is unknown
+	unclear           bool          // the name of its first field is unknown, and no pseudo-header field is known
 	cut               bool          // a limit dropped fields
 	malformed         bool
 	impossible        bool // nobody sends such fields
@@ -70,6 +70,7 @@ func (s *section) parse(fields []hpack.Field, cut bool) {
 		next++
 	}
 	s.regular = fields[first:next]
+	s.unclear = s.unclear && !s.request && !s.response // trailers have none
 	s.malformed = s.malformed || s.impossible || s.request && s.response
 }
 

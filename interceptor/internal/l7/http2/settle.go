@@ -9,7 +9,9 @@ import (
 func (c *Conn) endSide(s *stream, h *half) {
 	d := c.sideOf(s, h.dir)
 	d.ended = true
-	if d.headers && !d.damaged && d.length != lengthUnknown && d.length != int64(s.body(h).Size) {
+	size := int64(s.body(h).Size)
+	toHead := d == &s.response && size == 0 && s.req.Method == "" // or so it may be
+	if d.headers && !d.damaged && d.length != lengthUnknown && d.length != size && !toHead {
 		s.flaws.Add(capstanv1.Flaw_FLAW_MALFORMED) // RFC 9113 §8.1.1
 	}
 	c.settle(s)
