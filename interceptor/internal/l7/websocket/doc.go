@@ -11,5 +11,6 @@
 // the end has lost its place, which is regained where a chain of frames begins at
 // the start of a segment; messages until then are not told. Frames that break the
 // protocol are counted, and those that leave no doubt that this is no frame lose
-// the place too.
+// the place too. Once the place was lost such a frame tells that it was regained
+// wrongly, and is not counted.
 package websocket

@@ -126,7 +126,7 @@ func TestGaps(t *testing.T) {
 	s.Data(false, 5, frame(false, 0x81, []byte("ends with its segment")))
 	s.Data(false, 6, frame(false, 0x81, []byte("found again")))
 	w := s.Record()
-	expect(t, w, `S 1 "012" of 0/10 in 1 incomplete`, `S 1 "next" of 4/4 in 1`, `S 1 "found again" of 11/11 in 1`)
+	expect(t, w, `S 1 "012" of 0/10 in 1 incomplete`, `S 1 "next" of 4/4 in 1`, `S 1 "ends …21" of 21/21 in 1`, `S 1 "found again" of 11/11 in 1`)
 	if c := w.Server; c.Resyncs != 1 || c.BrokenMessages != 1 || c.MalformedFrames != 0 {
 		t.Errorf("%v", c)
 	}

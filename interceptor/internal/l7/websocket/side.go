@@ -41,6 +41,7 @@ type side struct {
 	candidate bool  // a chain of frames is being followed
 	proven    int   // headers of it that fit
 	ahead     int64 // bytes to the next header
+	inChain   turn  // what its next data frame has to be
 }
 
 // message is a message or control frame on its way in.
@@ -59,7 +60,7 @@ type message struct {
 // data takes bytes that start a segment.
 func (d *side) data(time int64, b []byte) {
 	if d.state == stateResync && !d.candidate {
-		d.candidate, d.proven, d.ahead, d.have = true, 0, 0, 0
+		d.seek(b)
 	}
 	for len(b) > 0 {
 		var n int
@@ -84,6 +85,8 @@ func (d *side) header(time int64, b []byte) int {
 	n, h, whole, ok := d.collect(b)
 	switch {
 	case !whole:
+	case d.count.Resyncs > 0 && !(ok && h.fits(d.client, d.s.compress)):
+		d.lost() // the place was not the right one
 	case !ok:
 		d.count.MalformedFrames++
 		d.lost()
@@ -127,13 +130,12 @@ func (d *side) begin(time int64, h header) {
 		}
 		m.start(d, h)
 	case !m.open:
-		// The start of the message was not seen, or there is none.
-		malformed = malformed || d.count.Resyncs == 0
+		malformed = true // unless the start of the message was not seen
 		m.start(d, h)
 		m.broken = true
 	}
 	m.frames++
-	if malformed {
+	if malformed && d.count.Resyncs == 0 {
 		d.count.MalformedFrames++
 	}
 	if d.left == 0 {
@@ -310,37 +312,4 @@ func (d *side) end() {
 		}
 	}
 	d.have = 0
-}
-
-// enough is how many headers of a chain of frames prove it.
-const enough = 3
-
-// follow takes bytes of a chain of frames that may be one.
-func (d *side) follow(b []byte) int {
-	if !d.candidate {
-		return len(b)
-	}
-	if d.ahead > 0 {
-		n := min(int64(len(b)), d.ahead)
-		d.ahead -= n
-		return int(n)
-	}
-	if d.proven >= enough && d.have == 0 {
-		d.state, d.candidate = stateHeader, false
-		return 0
-	}
-	n, h, whole, ok := d.collect(b)
-	switch {
-	case !whole:
-	case !ok || !h.fits(d.client, d.s.compress):
-		d.candidate = false
-		return len(b)
-	default:
-		d.proven++
-		d.ahead = h.length
-		if int64(len(b)-n) == d.ahead { // the frame ends with the segment, which proves as much
-			d.proven = enough
-		}
-	}
-	return n
 }

@@ -1,0 +1,45 @@
+package websocket
+
+import (
+	"slices"
+	"testing"
+)
+
+// TestPlaceIsRegainedOnlyWhereFramesFollow: what looks like frames by chance is
+// refuted by what no end sends, and doesn't keep the true ones from being found.
+func TestPlaceIsRegainedOnlyWhereFramesFollow(t *testing.T) {
+	half := frame(true, opBinary, []byte("half")) // without its end
+	long := frame(true, opBinary|finBit, nil)
+	long[1] |= length64
+	long = slices.Insert(long, 2, 0, 0, 1, 0, 0, 0, 0, 0) // 1 TiB, of which nothing comes
+	for name, chance := range map[string][]byte{
+		"two starts of messages":     slices.Concat(half, half, frame(true, opPing|finBit, nil), []byte("noise")),
+		"two messages, none started": slices.Concat(frame(true, opText|finBit, nil), frame(true, finBit, nil), frame(true, opPing|finBit, nil), []byte("noise")),
+		"a frame without end":        slices.Concat(long, []byte("noise")),
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := New(Config{}, Agreement{ContentLimit: limit})
+			s.Gap(true, 100)
+			s.Data(true, 1, chance)
+			s.Data(true, 2, frame(true, opText|finBit, []byte("found")))
+			record := s.Record()
+			if c := record.Client; c.Frames != 1 || c.TextMessages != 1 || c.MalformedFrames > 0 || len(record.Messages) != 1 || string(record.Messages[0].Content) != "found" {
+				t.Errorf("%v", record)
+			}
+		})
+	}
+}
+
+// TestWrongPlaceIsNotMalformed: frames that break the protocol behind a loss tell
+// that the place is wrong, and nothing of the one who sent them.
+func TestWrongPlaceIsNotMalformed(t *testing.T) {
+	s := New(Config{}, Agreement{ContentLimit: limit})
+	s.Gap(true, 100)
+	s.Data(true, 1, frame(true, opPing|finBit, nil)) // ends with its segment
+	s.Data(true, 2, []byte("\x7fnoise"))
+	s.Data(true, 3, frame(true, opText|finBit, []byte("found")))
+	c := s.Record().Client
+	if c.MalformedFrames > 0 || c.TextMessages != 1 || c.Pings != 1 || c.Resyncs != 2 {
+		t.Errorf("%v", c)
+	}
+}
