@@ -119,6 +119,14 @@ func TestCases(t *testing.T) {
 			k.flush()
 			k.server.frame(frameGoAway, 0, 0, u32(1<<31-1, 0)).frame(frameGoAway, 0, 0, u32(1, 11), []byte("calm down")).headers(1, true, ok()...)
 		}, want: "3 GET http h /3 {} 0 NO_RESPONSE RESET(11)\n1 GET http h /1 {} 0 → []200 {} 0 complete\n"},
+		{name: "81 GOAWAY captured before what it refuses", play: func(k *talk) {
+			k.client.headers(1, true, get("/1")...)
+			k.flush()
+			k.server.frame(frameGoAway, 0, 0, u32(1, 0))
+			k.flush()
+			k.client.headers(3, true, get("/3")...)
+			k.server.headers(1, true, ok()...)
+		}, want: "1 GET http h /1 {} 0 → []200 {} 0 complete\n3 GET http h /3 {} 0 NO_RESPONSE RESET\n"},
 		{name: "extended CONNECT", play: func(k *talk) {
 			k.server.settings(0x8, 1)
 			k.flush()

@@ -24,6 +24,7 @@ type Conn struct {
 	rolesKnown bool
 	closed     bool
 	half       [2]half
+	refusals   [2]refusal // by the direction of the GOAWAY
 
 	streams
 }

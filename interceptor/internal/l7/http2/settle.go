@@ -124,23 +124,45 @@ func (c *Conn) reset(id, code uint32) {
 	}
 }
 
-// goAway takes GOAWAY: the streams of the other end beyond last are refused
+// refusal is what GOAWAY says: the streams of its receiver beyond last are refused
 // (RFC 9113 §6.8).
+type refusal struct {
+	said       bool
+	last, code uint32
+}
+
+// refuses reports whether stream id is refused. client tells whether the client
+// said so, to which the server's streams are even.
+func (r *refusal) refuses(id uint32, client bool) bool {
+	return r.said && id > r.last && (id%2 == 0) == client
+}
+
+// goAway takes GOAWAY.
 func (c *Conn) goAway(d flow.Direction, last, code uint32) {
 	if !c.rolesKnown {
 		return
 	}
-	refused := uint32(1) // parity of the streams that the receiver opened
-	if d == c.client {
-		refused = 0
-	}
+	r := &c.refusals[d]
+	*r = refusal{said: true, last: last, code: code}
 	for s := c.oldest; s != nil; {
 		next := s.newer
-		if s.id > last && s.id%2 == refused {
+		if r.refuses(s.id, d == c.client) {
 			c.refuse(s, code)
 		}
 		s = next
 	}
+}
+
+// overtaken refuses s, which is still open and has no response, if GOAWAY had
+// refused it before its first frame was captured.
+func (c *Conn) overtaken(s *stream) bool {
+	for d := range c.refusals {
+		if r := &c.refusals[d]; !s.response.seen && r.refuses(s.id, flow.Direction(d) == c.client) {
+			c.refuse(s, r.code)
+			return true
+		}
+	}
+	return false
 }
 
 func (c *Conn) refuse(s *stream, code uint32) {
@@ -154,6 +176,9 @@ func (c *Conn) refuse(s *stream, code uint32) {
 func (c *Conn) closeStreams(f capstanv1.Flaw) {
 	for c.oldest != nil {
 		s := c.oldest
+		if c.overtaken(s) {
+			continue
+		}
 		if !s.request.ended || !s.response.ended {
 			s.flaws.Add(f)
 		}
