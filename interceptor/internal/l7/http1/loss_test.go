@@ -343,3 +343,20 @@ func TestInterimResponseCutOff(t *testing.T) {
 	}
 	expect(t, h.close(reassembly.CloseFIN), "GET /0 0 > - gap no_response", "- > 200 1 no_request", "GET /1 0 > 200 1 +", "GET /2 0 > 200 1 +")
 }
+
+// TestLogsInABodyAreNoRequests: behind a loss, lines of an upload that hold request
+// lines are none.
+func TestLogsInABodyAreNoRequests(t *testing.T) {
+	h := full(t)
+	h.client("POST /0 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+	h.gap(fromClient, 500)
+	h.client("GET /logged HTTP/1.1 200 0.003s\r\n")
+	h.client("GET /logged HTTP/1.1\" 200\n")
+	h.client("0\r\n\r\n")
+	h.server(ok("0"))
+	for i := range 2 {
+		h.client(get(1 + i))
+		h.server(ok("1"))
+	}
+	expect(t, h.close(reassembly.CloseFIN), "POST /0 0 > 200 1 gap", "GET /1 0 > 200 1 +", "GET /2 0 > 200 1 +")
+}
