@@ -293,6 +293,43 @@ func TestDamagedStreamsAreNotKept(t *testing.T) {
 	k.end()
 }
 
+// TestOngoingLoss: what is lost again and again doesn't make a stream wait for ever,
+// nor end one on which something comes.
+func TestOngoingLoss(t *testing.T) {
+	const losses = 10
+	k := newTalk(t, Config{})
+	k.client.headers(1, true, get("/1")...).headers(3, false, get("/3")...)
+	k.flush()
+	for i := range losses {
+		k.gap(fromServer, 500)
+		k.server.data(3, false, []byte("y")).data(3, false, []byte("y")) // the place is regained
+		k.time += int64(defaultLossTimeout) / 3
+		k.flush()
+		if told := len(k.records) > 0; told != (i >= 3-1) {
+			t.Fatalf("after %d losses: %s", i+1, tell(k.records))
+		}
+	}
+	if got, want := tell(k.end()), "1 GET http h /1 {} 0 GAP NO_RESPONSE\n3 GET http h /3 {} 0 → []0 {} 20 GAP CLOSED_EARLY HEADERS_UNKNOWN\n"; got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
+// TestLaterLoss: a stream has its time from the loss that it may have ended in.
+func TestLaterLoss(t *testing.T) {
+	k := newTalk(t, Config{})
+	k.client.headers(1, true, get("/1")...).headers(3, false, get("/3")...)
+	k.flush()
+	k.gap(fromClient, 500)
+	k.time += int64(defaultLossTimeout) - 1e9
+	k.gap(fromServer, 500)
+	k.time += 2e9
+	k.server.headers(1, true, ok()...)
+	k.flush()
+	if got, want := tell(k.end()), "1 GET http h /1 {} 0 → []200 {} 0 complete\n3 GET http h /3 {} 0 GAP NO_RESPONSE CLOSED_EARLY\n"; got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
 // TestStrayTimesLoseNothing: times that are wrong, of the loss itself or of what
 // comes before or after it, don't make a stream wait more or less.
 func TestStrayTimesLoseNothing(t *testing.T) {

@@ -55,11 +55,15 @@ func (c *Conn) damage(h *half) {
 	if !c.rolesKnown {
 		return
 	}
+	first := !c.damaged // else a sweep is due already, however often more is lost
 	for s := c.oldest; s != nil; {
 		next := s.newer
-		s.request.quiet, s.response.quiet = true, true
+		if first {
+			s.request.quiet, s.response.quiet = true, true
+		}
 		d := c.sideOf(s, h.dir)
 		if !d.ended {
+			d.quiet = d.quiet && (first || d.damaged)
 			d.damaged, c.damaged = true, true
 			s.forgetTentative(d)
 			if d.seen {
@@ -74,7 +78,7 @@ func (c *Conn) damage(h *half) {
 		}
 		s = next
 	}
-	if c.damaged {
+	if first && c.damaged {
 		c.sweepAt = c.conn.Touched + int64(c.cfg.LossTimeout)
 	}
 }
@@ -96,7 +100,7 @@ func (c *Conn) tidy() {
 }
 
 // sweep emits the damaged streams for which nothing came for LossTimeout, which is
-// since the last sweep or damage.
+// since the last sweep, or the damage before.
 func (c *Conn) sweep() {
 	c.damaged = false
 	for s := c.oldest; s != nil; {
