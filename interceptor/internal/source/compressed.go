@@ -8,9 +8,9 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// maxWindow bounds what decompressing zstd looks back on, in bytes: what RFC 8878
-// §3.1.1.1.2 asks for, and what its levels up to 19 make.
-const maxWindow = 8 << 20
+// maxWindow bounds what decompressing zstd looks back on, in bytes: what the zstd
+// program takes unless told otherwise, so that of --long and of any level, too.
+const maxWindow = 128 << 20
 
 // uncompressed returns what in holds if that is compressed with gzip (RFC 1952) or
 // zstd (RFC 8878), as captures are kept, else what in has. Close what is returned.
@@ -24,7 +24,7 @@ func uncompressed(in io.Reader) (io.ReadCloser, error) {
 	switch {
 	case bytes.HasPrefix(head[:n], []byte{0x1f, 0x8b}):
 		return gzip.NewReader(in)
-	case bytes.Equal(head[:n], []byte{0x28, 0xb5, 0x2f, 0xfd}):
+	case isZstd(head[:n]):
 		d, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
 			return nil, err
@@ -32,6 +32,12 @@ func uncompressed(in io.Reader) (io.ReadCloser, error) {
 		return d.IOReadCloser(), nil
 	}
 	return io.NopCloser(in), nil
+}
+
+// isZstd reports whether a file that starts with head is one of zstd: it starts with a
+// frame, or with one to be skipped, as pzstd's do (RFC 8878 §3.1.1, §3.1.2).
+func isZstd(head []byte) bool {
+	return bytes.Equal(head, []byte{0x28, 0xb5, 0x2f, 0xfd}) || len(head) == 4 && head[0]&0xf0 == 0x50 && bytes.Equal(head[1:], []byte{0x2a, 0x4d, 0x18})
 }
 
 // unread is a reader whose first bytes have been read.

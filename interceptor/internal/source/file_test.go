@@ -3,10 +3,12 @@ package source
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -170,5 +172,45 @@ func TestCompressedFiles(t *testing.T) {
 		if n, err := read(b); n != 0 || err == nil {
 			t.Errorf("% x: %d frames, %v", b, n, err)
 		}
+	}
+}
+
+// rawZstd returns a zstd frame that holds b as it is and states a window of 1 KiB
+// times two to the given power (RFC 8878 §3.1.1).
+func rawZstd(b []byte, power byte) []byte {
+	const magic, maxBlock = 0xfd2fb528, 128 << 10
+	frame := append(binary.LittleEndian.AppendUint32(nil, magic), 0, power<<3)
+	for last := uint32(0); last == 0; {
+		n := min(len(b), maxBlock)
+		if n == len(b) {
+			last = 1
+		}
+		head := binary.LittleEndian.AppendUint32(nil, uint32(n)<<3|last)
+		frame = slices.Concat(frame, head[:3], b[:n])
+		b = b[n:]
+	}
+	return frame
+}
+
+// TestCompressedInParts has files of several members or frames, some of them to be
+// skipped, and of the largest window.
+func TestCompressedInParts(t *testing.T) {
+	const frames = 3000
+	file, first := captureFile(t, frames)
+	parts := func(kind string) []byte {
+		return append(compressed(t, kind, file[:first+10]), compressed(t, kind, file[first+10:])...)
+	}
+	skipped := []byte{0x5e, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3}
+	for name, b := range map[string][]byte{
+		"gzip": parts("gzip"), "zstd": parts("zstd"), "zstd, the first to be skipped": append(skipped, parts("zstd")...), "window of 128 MiB": rawZstd(file, 17),
+	} {
+		c := counter{enough: func(*counter) {}}
+		if err := ReadFile(context.Background(), "-", bytes.NewReader(b), &c); err != nil || c.frames != frames {
+			t.Errorf("%s: %d frames, %v", name, c.frames, err)
+		}
+	}
+	c := counter{enough: func(*counter) {}}
+	if err := ReadFile(context.Background(), "-", bytes.NewReader(rawZstd(file, 18)), &c); !errors.Is(err, zstd.ErrWindowSizeExceeded) {
+		t.Errorf("window of 256 MiB: %v", err)
 	}
 }
