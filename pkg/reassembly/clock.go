@@ -16,7 +16,7 @@ package reassembly
 // passed since on any of them.
 type Clock struct {
 	now    int64
-	heard  int64 // the latest time of a packet, plus skew
+	heard  int64 // when the latest packet came, by its time if that is this clock's
 	last   int64 // that of the last packet, which may be late
 	skew   int64 // now = packet time + skew, unless the packet is late
 	others others
@@ -153,6 +153,7 @@ func (c *Clock) Reject(t int64) Instant {
 		skew, c.skew = c.skew, skew
 	}
 	c.others.add(skew)
+	c.heard = c.now // which is when it came
 	return c.instant()
 }
 

@@ -155,10 +155,17 @@ func TestClockWaits(t *testing.T) {
 	if got := c.Wait(4 * second).Now; got != 16*second+1 {
 		t.Errorf("4 s after a packet at 12 s it is %d", got)
 	}
+	c.Reject(9000 * second)
+	if got := c.Wait(3 * second).Now; got != 19*second+1 {
+		t.Errorf("3 s after a packet with another clock's time, which came at 16 s, it is %d", got)
+	}
+	if got := c.Tick(9003 * second).Now; got != 19*second+1 {
+		t.Errorf("the next one of that clock sets the clock to %d", got)
+	}
 	for range maxLate {
 		c.Tick(40 * second)
 	}
-	if got := c.Wait(1 * second).Now; got != 17*second+1 {
+	if got := c.Wait(1 * second).Now; got != 20*second+1 {
 		t.Errorf("1 s after the clock was set back it is %d", got)
 	}
 }
