@@ -25,15 +25,17 @@
 //     of that segment or another;
 //   - it is the first thing seen of its direction, and another follows;
 //   - it starts anywhere behind another, and frames follow each other for longer
-//     than a frame may be. A body that itself holds frames, as that of a tunnel does, is
+//     than a frame is to be reckoned with: as the peer allows, but no more than
+//     16 KiB or twice the longest seen. A body that itself holds frames, as that of a tunnel does, is
 //     interrupted by the frames which carry it before that.
 //
 // Until then up to 64 KiB are held, and read once the place is known. A header
 // block that no peer would send (HPACK breaks, a name is no name) takes the
 // belief back.
 //
-// One case is beyond this: HTTP/2 inside HTTP/2, where a segment lost holds the
-// header of the outer frame and the next starts and ends with inner ones.
+// Beyond this is HTTP/2 inside HTTP/2, where a segment lost holds the header of
+// the outer frame and the next starts and ends with inner ones, or that frame is
+// far longer than those before.
 //
 // # Joining late
 //

@@ -41,6 +41,7 @@ type half struct {
 	left      uint32             // bytes of the payload
 	padding   uint32             // of them at the end
 	maxFrame  uint32             // length of a frame, as the peer allows
+	longest   uint32             // length of a frame, as seen
 	stream    *stream            // of DATA
 	frameTime int64              // of its first byte
 
@@ -140,7 +141,7 @@ func (h *half) beginFrame(f frameHeader) {
 		return
 	}
 	h.c.shared.Stats.Frames++
-	h.frame, h.state = f, statePayload
+	h.frame, h.state, h.longest = f, statePayload, max(h.longest, f.length)
 	h.left, h.want, h.padding, h.have = f.length, f.fixedLen(), 0, 0
 	h.stream = nil
 	if h.want == 0 {

@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -166,4 +167,34 @@ func TestLengthWithoutBodyAndMethod(t *testing.T) {
 		"3     {} 0 → []200 {content-length=7} 5 MALFORMED HEADERS_UNKNOWN\n"; got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
+}
+
+// TestPlaceIsRegainedWithinAnUpload: a server that allows for frames of 16 MiB, as
+// nginx does, gets the common ones, which start anywhere in segments.
+func TestPlaceIsRegainedWithinAnUpload(t *testing.T) {
+	k := newTalk(t, Config{})
+	k.server.settings(0x5, 1<<24-1)
+	k.flush()
+	k.client.headers(1, false, ":method", "POST", ":scheme", "http", ":authority", "h", ":path", "/upload")
+	for i := range 6 {
+		k.client.data(1, i == 5, bytes.Repeat([]byte{'x'}, defaultMaxFrame))
+	}
+	k.client.headers(3, true, get("/3")...)
+	b := k.client.take()
+	const mss, lost = 1448, 12 // the segment with the header of the second frame
+	for i := 0; len(b) > 0; i++ {
+		n := min(mss, len(b))
+		if i == lost-1 {
+			k.gap(fromClient, n)
+		} else {
+			k.send(fromClient, b[:n])
+		}
+		b = b[n:]
+	}
+	k.server.headers(3, true, ok()...)
+	k.flush()
+	if got, want := tell(k.records), "3 GET http  /3 {?=?} 0 → []200 {} 0 HEADERS_UNKNOWN\n"; got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+	k.end()
 }

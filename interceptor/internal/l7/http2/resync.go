@@ -65,13 +65,21 @@ func (h *half) resync(b []byte, boundary bool) int {
 	}
 	s.pieces = append(s.pieces, piece{len(s.held), h.offset, h.time, h.acked, boundary})
 	s.held = append(s.held, b...)
-	s.scan(h.c.roleOf(h.dir), h.maxFrame)
-	if best := s.witnessed(int(h.maxFrame)); best >= 0 {
+	limit := h.likelyMaxFrame()
+	s.scan(h.c.roleOf(h.dir), limit)
+	if best := s.witnessed(int(limit)); best >= 0 {
 		h.found(best, len(b))
 		return len(b)
 	}
 	s.shrink()
 	return len(b)
+}
+
+// likelyMaxFrame returns the length of a frame that is to be reckoned with. Some peers
+// allow for 1 MiB or 16 MiB, but hardly anybody sends frames of more than the
+// least that each has to allow for, and who does has done so before.
+func (h *half) likelyMaxFrame() uint32 {
+	return min(h.maxFrame, max(defaultMaxFrame, 2*h.longest))
 }
 
 // restarts reports whether b, the start of a segment, is the start of the
