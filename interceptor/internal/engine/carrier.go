@@ -106,7 +106,7 @@ func (c *carrier) asks(d flow.Direction, b []byte) bool {
 	if c.lenient || c.named != nil || !c.conn.ClientKnown || d == c.conn.Client || len(c.prefix(d.Reverse(), nil)) > 0 {
 		return false
 	}
-	request, _ := http1.LooksLikeRequest(b)
+	request, _ := http1.LooksLikeRequest(b, false)
 	preface, _ := http2.LooksLikePreface(b)
 	return request || preface
 }

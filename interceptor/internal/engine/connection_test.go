@@ -50,6 +50,9 @@ func TestDetect(t *testing.T) {
 			t.Errorf("%q: %v, want %v", tt.bytes, got, tt.want)
 		}
 	}
+	if got := detect([]byte("GET /logged HTTP/1.1 200\r\n"), true); got != Unknown {
+		t.Errorf("a line of a log, joined midstream: %v", got)
+	}
 }
 
 // play hands pieces to a connection: "C:" from the client, "S:" from the

@@ -41,7 +41,7 @@ func detect(b []byte, midstream bool) Protocol {
 	case morePreface, moreFrames:
 		return Undecided
 	}
-	request, moreRequest := http1.LooksLikeRequest(b)
+	request, moreRequest := http1.LooksLikeRequest(b, midstream)
 	if request {
 		return HTTP1
 	}

@@ -17,9 +17,23 @@ const (
 // 3 to 20 capital letters, dashes and underscores, a space, a target and
 // " HTTP/1.". Behind a known method a path is enough, if it is long or ends the
 // line, so is the version alone, and there may be spaces before a path and in it.
-// Empty lines may stand in front (RFC 9112 §2.2). With ok false, needMore tells that
-// more bytes could still make it true.
-func LooksLikeRequest(b []byte) (ok, needMore bool) {
+// Empty lines may stand in front (RFC 9112 §2.2). midstream tells that b may be
+// something else than the start of a connection: then nothing may stand behind the
+// version. With ok false, needMore tells that more bytes could still make it true.
+func LooksLikeRequest(b []byte, midstream bool) (ok, needMore bool) {
+	ok, needMore = looksLikeRequest(b)
+	return ok && !(midstream && versionInside(b)), needMore
+}
+
+// versionInside reports whether b's first line goes on behind the version, as that
+// of a log does.
+func versionInside(b []byte) bool {
+	line, _, whole := bytes.Cut(bytes.TrimLeft(b, "\r\n"), []byte("\n"))
+	_, behind, found := bytes.Cut(line, []byte(" HTTP/1."))
+	return whole && found && len(bytes.TrimRight(behind, "\r \t")) > len("1")
+}
+
+func looksLikeRequest(b []byte) (ok, needMore bool) {
 	for len(b) > 0 && (b[0] == '\r' || b[0] == '\n') {
 		b = b[1:]
 	}

@@ -52,7 +52,7 @@ func TestLooksLike(t *testing.T) {
 		{"\r\n", more, no},
 	} {
 		var got answer
-		got.ok, got.needMore = LooksLikeRequest([]byte(tc.in))
+		got.ok, got.needMore = LooksLikeRequest([]byte(tc.in), false)
 		if got != tc.request {
 			t.Errorf("LooksLikeRequest(%.40q) = %v, want %v", tc.in, got, tc.request)
 		}
@@ -64,7 +64,7 @@ func TestLooksLike(t *testing.T) {
 	// Every prefix of what is recognised asks for more.
 	for _, in := range []string{"GET / HTTP/1.", "UNSUBSCRIBE http://a/b HTTP/1."} {
 		for i := range len(in) {
-			if ok, needMore := LooksLikeRequest([]byte(in[:i])); ok || !needMore {
+			if ok, needMore := LooksLikeRequest([]byte(in[:i]), false); ok || !needMore {
 				t.Errorf("LooksLikeRequest(%q) = %v, %v", in[:i], ok, needMore)
 			}
 		}
@@ -72,6 +72,22 @@ func TestLooksLike(t *testing.T) {
 	for i := range len("HTTP/1.1 200 ") {
 		if ok, needMore := LooksLikeResponse([]byte("HTTP/1.1 200 "[:i])); ok || !needMore {
 			t.Errorf("LooksLikeResponse of %d bytes = %v, %v", i, ok, needMore)
+		}
+	}
+}
+
+// TestLogLinesMidstream: what joins an upload of a log sees request lines that go on
+// behind their version.
+func TestLogLinesMidstream(t *testing.T) {
+	for line, want := range map[string]bool{
+		"GET /x HTTP/1.1\r\n": true, "GET /x HTTP/1.1 \t\r\n": true, "\r\nGET /x HTTP/1.0\n": true, "GET /x HTTP/1.1": true,
+		"GET /x\r\nHTTP/1.1 0.003s": true, "GET /x HTTP/1.1 200 0.003s\r\n": false, "\nGET /x HTTP/1.1\" 200\n": false,
+	} {
+		if ok, _ := LooksLikeRequest([]byte(line), false); !ok {
+			t.Errorf("%q is no request at the start of a connection", line)
+		}
+		if ok, _ := LooksLikeRequest([]byte(line), true); ok != want {
+			t.Errorf("%q is a request midstream: %v", line, ok)
 		}
 	}
 }

@@ -1,7 +1,5 @@
 package http1
 
-import "bytes"
-
 // resync passes over bytes until a start line shows at the start of a segment.
 // A line that a segment starts and does not finish is kept for the next one.
 func (h *half) resync(b []byte, boundary bool) int {
@@ -62,12 +60,11 @@ func (h *half) believe() {
 func (h *half) detect(b []byte) (ok, needMore bool) {
 	if h.c.rolesKnown {
 		if h.request {
-			ok, needMore = LooksLikeRequest(b)
-			return ok && !versionInside(b), needMore
+			return LooksLikeRequest(b, true)
 		}
 		return LooksLikeResponse(b)
 	}
-	ok, needMore = LooksLikeRequest(b)
+	ok, needMore = LooksLikeRequest(b, true)
 	if ok {
 		h.c.setClient(h.dir)
 		return true, false
@@ -77,14 +74,6 @@ func (h *half) detect(b []byte) (ok, needMore bool) {
 		h.c.setClient(h.dir.Reverse())
 	}
 	return ok, needMore || more
-}
-
-// versionInside reports whether b's first line goes on behind the version, as that
-// of a log does.
-func versionInside(b []byte) bool {
-	line, _, whole := bytes.Cut(bytes.TrimLeft(b, "\r\n"), []byte("\n"))
-	_, behind, found := bytes.Cut(line, []byte(" HTTP/1."))
-	return whole && found && len(bytes.TrimRight(behind, "\r \t")) > len("1")
 }
 
 // skip passes over n bytes. Bytes that are not HTTP make it stop looking after

@@ -26,8 +26,8 @@
 //   - it is the first thing seen of its direction, and another follows;
 //   - it starts anywhere behind another, and frames follow each other for longer
 //     than a frame is to be reckoned with: as the peer allows, but no more than
-//     16 KiB or twice the longest seen. A body that itself holds frames, as that of a tunnel does, is
-//     interrupted by the frames which carry it before that.
+//     16 KiB or twice the longest seen. A body that itself holds frames, as that
+//     of a tunnel does, is interrupted by the frames which carry it before that.
 //
 // Until then up to 64 KiB are held, and read once the place is known. A header
 // block that no peer would send (HPACK breaks, a name is no name) takes the
