@@ -17,7 +17,9 @@
 // microseconds does. A capture that holds the very same connection twice, such
 // as one replayed in a loop, gives the same ids twice.
 //
-// So whoever is both ends of two connections can give them one name, whatever the
-// hash, and a cryptographic one would not help. Whoever is one end doesn't choose
-// the initial sequence number of the other.
+// An id is no proof. Whoever can have frames of both ends captured can give his
+// connection the name of another that he knows, whatever the hash, by its endpoints
+// and numbers; that other endpoints and numbers can be found, too, which give it, is
+// the price of a hash that is not cryptographic. Whoever is one end doesn't choose the
+// initial sequence number of the other.
 package exchange

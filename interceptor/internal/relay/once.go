@@ -20,8 +20,12 @@ type once struct {
 	size int
 }
 
-func newOnce(sink delivery.Sink, size int) *once {
-	return &once{sink: sink, seed: maphash.MakeSeed(), seen: make(map[uint64]struct{}), size: max(size, 0)}
+// newOnce returns one in front of sink that remembers so many ids; with none sink itself.
+func newOnce(sink delivery.Sink, size int) delivery.Sink {
+	if size <= 0 {
+		return sink
+	}
+	return &once{sink: sink, seed: maphash.MakeSeed(), seen: make(map[uint64]struct{}), size: size}
 }
 
 // Deliver implements delivery.Sink. Ids are remembered once they are delivered.
@@ -55,12 +59,9 @@ func (o *once) Deliver(ctx context.Context, batch []*delivery.Record) error {
 }
 
 func (o *once) remember(sum uint64) {
-	switch {
-	case o.size == 0:
-		return
-	case len(o.ring) < o.size:
+	if len(o.ring) < o.size {
 		o.ring = append(o.ring, sum)
-	default:
+	} else {
 		delete(o.seen, o.ring[o.next])
 		o.ring[o.next] = sum
 		o.next = (o.next + 1) % o.size

@@ -65,3 +65,10 @@ func TestOnceLeavesRepeatsOut(t *testing.T) {
 		t.Errorf("what can't be read is for the sink to judge: %v", err)
 	}
 }
+
+func TestOnceRemembersNothing(t *testing.T) {
+	s := new(listSink)
+	if err := newOnce(s, 0).Deliver(t.Context(), numbered(t, 1, 1)); err != nil || len(s.ids) != 2 {
+		t.Errorf("%q, %v", s.ids, err)
+	}
+}
