@@ -16,7 +16,7 @@ package reassembly
 // passed since on any of them.
 type Clock struct {
 	now    int64
-	heard  int64 // when the latest packet came, by its time if that is this clock's
+	heard  int64 // when the latest packet came, by its time where that is near
 	last   int64 // that of the last packet, which may be late
 	skew   int64 // now = packet time + skew, unless the packet is late
 	others others
@@ -84,6 +84,7 @@ func (c *Clock) far(t int64) int64 {
 		c.skew += pause - ahead
 	default:
 		if c.late++; c.late < maxLate {
+			c.heard = c.now
 			return t + c.skew
 		}
 		c.others.add(c.skew)
@@ -153,7 +154,7 @@ func (c *Clock) Reject(t int64) Instant {
 		skew, c.skew = c.skew, skew
 	}
 	c.others.add(skew)
-	c.heard = c.now // which is when it came
+	c.heard = c.now
 	return c.instant()
 }
 

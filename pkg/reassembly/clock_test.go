@@ -162,10 +162,14 @@ func TestClockWaits(t *testing.T) {
 	if got := c.Tick(9003 * second).Now; got != 19*second+1 {
 		t.Errorf("the next one of that clock sets the clock to %d", got)
 	}
+	c.Tick(8000 * second)
+	if got := c.Wait(2 * second).Now; got != 21*second+1 {
+		t.Errorf("2 s after a late packet, which came at 19 s, it is %d", got)
+	}
 	for range maxLate {
 		c.Tick(40 * second)
 	}
-	if got := c.Wait(1 * second).Now; got != 20*second+1 {
+	if got := c.Wait(1 * second).Now; got != 22*second+1 {
 		t.Errorf("1 s after the clock was set back it is %d", got)
 	}
 }
