@@ -45,12 +45,14 @@ func ReadFile(ctx context.Context, name string, stdin io.Reader, sink Sink) erro
 		in = f
 	}
 	var r *capfile.Reader
-	plain, err := uncompressed(withPauses(in, sink))
+	plain, err := uncompressed(withPauses(ctx, in, sink))
 	if err == nil {
 		defer plain.Close()
 		r, err = capfile.NewReader(plain)
 	}
 	switch {
+	case err != nil && ctx.Err() != nil:
+		return context.Cause(ctx)
 	case err == io.EOF:
 		return fmt.Errorf("%s: the file is empty", name)
 	case errors.Is(err, io.ErrUnexpectedEOF):
@@ -69,6 +71,8 @@ func ReadFile(ctx context.Context, name string, stdin io.Reader, sink Sink) erro
 		switch err := r.Next(&f); {
 		case err == nil:
 			sink.Frame(&f)
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
 		case err == io.EOF:
 			return nil
 		case errors.Is(err, io.ErrUnexpectedEOF):

@@ -106,6 +106,43 @@ func TestPipeTellsItsPauses(t *testing.T) {
 	}
 }
 
+// A pipe in which nothing comes doesn't keep its reader from ending.
+func TestPipeEndsWithContext(t *testing.T) {
+	file, first := captureFile(t, 1)
+	for _, have := range []int{0, first, first - 10} {
+		for _, kind := range []string{"", "gzip", "zstd"} {
+			b := file[:have]
+			if kind != "" {
+				b = compressed(t, kind, file)
+				b = b[:len(b)*have/(2*first)]
+			}
+			r, w, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.Write(b); err != nil {
+				t.Fatal(err)
+			}
+			stop := errors.New("stop")
+			ctx, cancel := context.WithCancelCause(context.Background())
+			sink := stopping{counter: counter{enough: func(*counter) {}}, idle: func() { cancel(stop) }}
+			if err := ReadFile(ctx, "-", r, &sink); err != stop {
+				t.Errorf("%d bytes, %s: it ends with %v", have, kind, err)
+			}
+			r.Close()
+			w.Close()
+		}
+	}
+}
+
+// stopping is a counter that is told of the first silence.
+type stopping struct {
+	counter
+	idle func()
+}
+
+func (s *stopping) Idle(time.Duration) { s.idle() }
+
 // A regular file has no pauses, wherever buffers end.
 func TestPausesOfFiles(t *testing.T) {
 	const frames = 20_000

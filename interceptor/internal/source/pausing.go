@@ -1,6 +1,7 @@
 package source
 
 import (
+	"context"
 	"io"
 	"os"
 	"time"
@@ -9,15 +10,16 @@ import (
 )
 
 // pausing is a pipe, or what else lets its reader wait, which tells a sink before it
-// does.
+// does. Reading ends with ctx, though nothing comes.
 type pausing struct {
 	*os.File
+	ctx  context.Context
 	sink Sink
 }
 
 // withPauses returns in, but if it is a file other than a regular one, which never lets
 // its reader wait, as one that tells sink of its pauses.
-func withPauses(in io.Reader, sink Sink) io.Reader {
+func withPauses(ctx context.Context, in io.Reader, sink Sink) io.Reader {
 	f, ok := in.(*os.File)
 	if !ok {
 		return in
@@ -25,34 +27,43 @@ func withPauses(in io.Reader, sink Sink) io.Reader {
 	if info, err := f.Stat(); err != nil || info.Mode().IsRegular() {
 		return in
 	}
-	return &pausing{f, sink}
+	return &pausing{f, ctx, sink}
 }
 
 // Read implements io.Reader.
 func (p *pausing) Read(b []byte) (int, error) {
-	if !p.readable(0) {
+	ready, err := p.readable(0)
+	if !ready {
 		p.sink.Drained()
-		if !p.readable(idleInterval) {
+		if ready, err = p.readable(idleInterval); !ready {
 			p.sink.Idle(0)
 		}
 	}
-	return p.File.Read(b)
+	for !ready && err == nil {
+		if p.ctx.Err() != nil {
+			return 0, context.Cause(p.ctx)
+		}
+		ready, err = p.readable(idleInterval)
+	}
+	return p.File.Read(b) // which tells what is wrong with the file
 }
 
 // readable waits, for at most d, until there is something to read or the end is
-// reached. If that can't be told it returns false at once.
-func (p *pausing) readable(d time.Duration) bool {
+// reached. An error means that this can't be told.
+func (p *pausing) readable(d time.Duration) (bool, error) {
 	conn, err := p.SyscallConn()
 	if err != nil {
-		return false
+		return false, err
 	}
-	ready, interrupted := 0, true
+	ready, polled := 0, error(unix.EINTR)
 	deadline := time.Now().Add(d)
 	err = conn.Control(func(fd uintptr) {
-		for interrupted {
-			n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(max(time.Until(deadline), 0).Milliseconds()))
-			ready, interrupted = n, err == unix.EINTR
+		for polled == unix.EINTR {
+			ready, polled = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(max(time.Until(deadline), 0).Milliseconds()))
 		}
 	})
-	return err == nil && ready > 0
+	if err == nil {
+		err = polled
+	}
+	return err == nil && ready > 0, err
 }
