@@ -1465,7 +1465,8 @@ type WebSocketTraffic struct {
 	// Times that the place was lost behind a gap, and messages with bytes missing.
 	Resyncs        uint64 `protobuf:"varint,11,opt,name=resyncs,proto3" json:"resyncs,omitempty"`
 	BrokenMessages uint64 `protobuf:"varint,12,opt,name=broken_messages,json=brokenMessages,proto3" json:"broken_messages,omitempty"`
-	// Frames that break the protocol.
+	// Frames that break the protocol; until the place was lost, since behind that they
+	// tell that it was regained wrongly.
 	MalformedFrames uint64 `protobuf:"varint,13,opt,name=malformed_frames,json=malformedFrames,proto3" json:"malformed_frames,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
