@@ -215,12 +215,33 @@ func TestCases(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			k := newTalk(t, Config{})
-			tt.play(k)
-			if got := tell(k.end()); got != tt.want {
-				t.Errorf("got\n%swant\n%s", got, tt.want)
+			for _, segment := range []int{0, 1, 2, 5, 13, 100} {
+				k := newTalk(t, Config{})
+				k.segment = segment
+				tt.play(k)
+				if got := tell(k.end()); got != tt.want {
+					t.Errorf("segments of %d bytes: got\n%swant\n%s", segment, got, tt.want)
+				}
 			}
 		})
+	}
+}
+
+// TestLostPadding: where nothing but padding is missing, nothing is.
+func TestLostPadding(t *testing.T) {
+	for lost := 1; lost <= 10; lost++ {
+		k := newTalk(t, Config{})
+		k.client.headers(1, true, get("/1")...)
+		k.flush()
+		k.server.headers(1, false, ok()...).frame(frameData, flagPadded|flagEndStream, 1, []byte{10}, []byte("body"), make([]byte, 10))
+		b := k.server.take()
+		padding := len(b) - 10
+		k.send(fromServer, b[:padding+2*lost/3])
+		k.gap(fromServer, lost-2*lost/3)
+		k.send(fromServer, b[padding+lost:])
+		if got, want := tell(k.end()), "1 GET http h /1 {} 0 → []200 {} 4 complete\n"; got != want {
+			t.Errorf("%d bytes: got\n%swant\n%s", lost, got, want)
+		}
 	}
 }
 

@@ -170,7 +170,7 @@ func (h *half) payload(b []byte) int {
 		}
 		return n
 	}
-	n := min(len(b), int(h.left-h.padding))
+	n := min(len(b), int(h.contentLeft()))
 	if n > 0 {
 		h.left -= uint32(n)
 		h.content(b[:n])
@@ -183,6 +183,12 @@ func (h *half) payload(b []byte) int {
 		h.endFrame()
 	}
 	return n
+}
+
+// contentLeft returns how many bytes come before the padding, of which some may
+// have been taken already.
+func (h *half) contentLeft() uint32 {
+	return h.left - min(h.left, h.padding)
 }
 
 // fixed takes the complete fixed part of the payload.

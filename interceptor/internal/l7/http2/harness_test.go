@@ -168,10 +168,11 @@ func u32(n ...uint32) (b []byte) {
 type talk struct {
 	*harness
 	client, server *peer
+	segment        int // bytes of each, 0 for all in one
 }
 
 func newTalk(t testing.TB, cfg Config) *talk {
-	k := &talk{newHarness(t, cfg, 100, testConn(false)), newPeer(), newPeer()}
+	k := &talk{harness: newHarness(t, cfg, 100, testConn(false)), client: newPeer(), server: newPeer()}
 	k.client.out = []byte(preface)
 	k.client.settings(0x2, 0)
 	k.server.settings(0x3, 100).frame(frameSettings, flagAck, 0)
@@ -181,11 +182,18 @@ func newTalk(t testing.TB, cfg Config) *talk {
 
 // flush delivers what both ends have written, the client's first.
 func (k *talk) flush() {
-	if b := k.client.take(); len(b) > 0 {
-		k.send(fromClient, b)
-	}
-	if b := k.server.take(); len(b) > 0 {
-		k.send(fromServer, b)
+	k.sendAll(fromClient, k.client.take())
+	k.sendAll(fromServer, k.server.take())
+}
+
+func (k *talk) sendAll(d flow.Direction, b []byte) {
+	for len(b) > 0 {
+		n := len(b)
+		if k.segment > 0 {
+			n = min(n, k.segment)
+		}
+		k.send(d, b[:n])
+		b = b[n:]
 	}
 }
 

@@ -22,7 +22,7 @@ func (h *half) gap(n int64) {
 func (h *half) skip(n uint32) {
 	content := uint32(0)
 	if h.want == 0 {
-		content = min(n, h.left-h.padding)
+		content = min(n, h.contentLeft())
 	}
 	h.left -= n
 	switch h.frame.kind {
