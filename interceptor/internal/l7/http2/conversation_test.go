@@ -107,12 +107,21 @@ func (c *conversation) block(p *peer, id uint32, end bool, fields ...string) {
 		flags = flagEndStream
 	}
 	if len(b) < 2 || c.r.IntN(4) > 0 {
-		p.frame(frameHeaders, flags|flagEndHeaders, id, b)
+		c.padded(p, frameHeaders, flags|flagEndHeaders, id, b)
 		return
 	}
 	at := 1 + c.r.IntN(len(b)-1)
-	p.frame(frameHeaders, flags, id, b[:at])
+	c.padded(p, frameHeaders, flags, id, b[:at])
 	p.frame(frameContinuation, flagEndHeaders, id, b[at:])
+}
+
+// padded writes a frame, at times with padding.
+func (c *conversation) padded(p *peer, kind frameType, flags uint8, id uint32, payload []byte) {
+	if n := c.r.IntN(1024); n <= 255 && len(payload)+n < defaultMaxFrame {
+		p.frame(kind, flags|flagPadded, id, []byte{byte(n)}, payload, make([]byte, n))
+		return
+	}
+	p.frame(kind, flags, id, payload)
 }
 
 // body writes DATA frames and returns their size.
@@ -128,7 +137,7 @@ func (c *conversation) body(p *peer, id uint32, end bool) (size int) {
 			b[i] = byte(n) & byte(n>>8) // many zeros
 		}
 		size += n
-		p.data(id, false, b)
+		c.padded(p, frameData, 0, id, b)
 	}
 	if end {
 		p.data(id, true, nil)
