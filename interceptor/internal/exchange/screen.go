@@ -15,8 +15,11 @@ type Screen struct {
 // Screen returns the one that holds now.
 func (r *Recorder) Screen() *Screen { return r.cfg.Keep.now.Load() }
 
-// Masks reports whether fields of that name are to be masked, or may be in part.
-func (s *Screen) Masks(name string) bool { return s.mask.lists(name) || isLink(name) }
+// Masks reports whether a field of a request or a response is to be masked, or may be
+// in part.
+func (s *Screen) Masks(name, value string) bool {
+	return s.mask.lists(name) || isLink(name) || strings.IndexByte(value, '@') >= 0 && strings.EqualFold(name, hostField)
+}
 
 // Passes reports whether nothing is to be done about a field of a header section: it
 // holds nothing to be masked, nor does it name a coding of the body.
@@ -24,10 +27,10 @@ func (s *Screen) Passes(name, value string) bool {
 	switch {
 	case !s.marked.mayHave(name) || !s.marked.lists(name):
 		return true
-	case s.Masks(name):
+	case s.Masks(name, value):
 		return false
 	case strings.EqualFold(name, hostField):
-		return strings.IndexByte(value, '@') < 0 // no user information
+		return true // without user information
 	}
 	return strings.EqualFold(value, "chunked") // which parsers undo
 }

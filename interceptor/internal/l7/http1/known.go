@@ -144,7 +144,7 @@ func (l *knownLine) learn(line []byte, by *exchange.Screen) bool {
 	field := text[:len(text)-len(lineEnd)]
 	var f framing
 	name, value, ok := splitField(field, false, &f)
-	if !ok || f.malformed || by.Masks(name) {
+	if !ok || f.malformed || by.Masks(name, value) {
 		return false
 	}
 	*l = knownLine{text: text, name: name, value: value, kind: kindOf(name), passes: by.Passes(name, value)}
