@@ -33,7 +33,7 @@ func (h *half) beginBlock() {
 
 // fragment takes bytes of the block; left tells what follows in this frame.
 func (h *half) fragment(b []byte) {
-	last := h.frame.has(flagEndHeaders) && h.left == h.padding
+	last := h.frame.has(flagEndHeaders) && h.contentLeft() == 0
 	switch {
 	case h.lostPart || h.cut:
 	case len(h.buf)+len(b) > h.c.cfg.MaxHeaderBlock:
@@ -63,7 +63,7 @@ func (h *half) loseBlock() {
 		h.beginLostBlock()
 	}
 	h.lostPart = true
-	if h.frame.has(flagEndHeaders) && h.left == h.padding {
+	if h.frame.has(flagEndHeaders) && h.contentLeft() == 0 {
 		h.wholeBlock(nil)
 	}
 }

@@ -245,6 +245,28 @@ func TestLostPadding(t *testing.T) {
 	}
 }
 
+// TestLostEndOfPaddedHeaders: a block ends with its frame, though what is missing
+// goes on in the padding.
+func TestLostEndOfPaddedHeaders(t *testing.T) {
+	const padding = 10
+	for in := range padding + 1 {
+		k := newTalk(t, Config{})
+		block := k.client.encode(get("/1")...)
+		k.client.frame(frameHeaders, flagPadded|flagEndHeaders|flagEndStream, 1, []byte{padding}, block, make([]byte, padding))
+		b := k.client.take()
+		k.send(fromClient, b[:len(b)-padding-1])
+		k.gap(fromClient, 1+in)
+		k.send(fromClient, b[len(b)-padding+in:])
+		k.client.headers(3, true, get("/3")...)
+		k.server.headers(1, true, ok()...).headers(3, true, ok()...)
+		k.flush()
+		k.end()
+		if resyncs, lost := k.shared.Stats.Resyncs, k.shared.Stats.LostBlocks; resyncs > 0 || lost != 1 || len(k.records) != 2 {
+			t.Errorf("%d bytes of the padding: %d resyncs, %d blocks lost, %s", in, resyncs, lost, tell(k.records))
+		}
+	}
+}
+
 // TestLostBytes loses bytes in one direction, each time at another place of a
 // frame.
 func TestLostBytes(t *testing.T) {
