@@ -35,6 +35,7 @@ type candidate struct {
 	second      int // of its second frame, if there is one
 	last        int // of the latest frame whose header is there
 	frames      int
+	longest     int  // length of one of them
 	boundary    bool // it starts where a segment does
 }
 
@@ -65,9 +66,8 @@ func (h *half) resync(b []byte, boundary bool) int {
 	}
 	s.pieces = append(s.pieces, piece{len(s.held), h.offset, h.time, h.acked, boundary})
 	s.held = append(s.held, b...)
-	limit := h.likelyMaxFrame()
-	s.scan(h.c.roleOf(h.dir), limit)
-	if best := s.witnessed(int(limit)); best >= 0 {
+	s.scan(h.c.roleOf(h.dir), h.maxFrame)
+	if best := s.witnessed(int(h.likelyMaxFrame())); best >= 0 {
 		h.found(best, len(b))
 		return len(b)
 	}
@@ -133,6 +133,7 @@ func (s *search) follow(c *candidate, sender role, maxFrame uint32) bool {
 		}
 		c.last = c.next
 		c.next += frameHeaderLen + int(f.length)
+		c.longest = max(c.longest, int(f.length))
 		if c.frames++; c.frames == 1 {
 			c.second = c.next
 		}
@@ -170,7 +171,7 @@ func (s *search) witnessed(maxFrame int) int {
 		switch c := &s.candidates[i]; {
 		case c.boundary && c.next == len(s.held), !s.later && c.start == 0 && c.frames >= chainAtBoundary:
 			return c.start
-		case c.frames >= chainAnywhere && c.last-c.second > maxFrame:
+		case c.frames >= chainAnywhere && c.last-c.second > max(maxFrame, c.longest):
 			return c.second // the first may be chance, and have led to one that is none
 		}
 	}
