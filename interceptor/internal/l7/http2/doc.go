@@ -22,7 +22,7 @@
 // only with a witness:
 //
 //   - it starts where a segment does, and frames follow each other up to the end
-//     of that segment or another;
+//     of that segment or another, of which the end may be missing;
 //   - it is the first thing seen of its direction, and another follows;
 //   - it starts anywhere behind another, and frames follow each other for longer
 //     than a frame is to be reckoned with: as the peer allows, but no more than

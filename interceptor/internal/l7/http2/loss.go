@@ -3,6 +3,14 @@ package http2
 // gap takes n missing bytes: exact if they are of one frame.
 func (h *half) gap(n int64) {
 	h.c.shared.Stats.GapBytes += uint64(n)
+	if h.state == stateResync {
+		start := h.search.closedBy(n)
+		if start < 0 {
+			h.search.reset()
+			return
+		}
+		h.found(start, 0)
+	}
 	switch {
 	case h.state == stateDead:
 	case h.state == stateResync:

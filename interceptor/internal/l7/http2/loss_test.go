@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -197,4 +198,38 @@ func TestPlaceIsRegainedWithinAnUpload(t *testing.T) {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
 	k.end()
+}
+
+// TestSnappedSegments: a snap length cuts off the end of each segment, and with it,
+// once, what starts a frame. The next segment of whole frames tells where they are.
+func TestSnappedSegments(t *testing.T) {
+	k := newTalk(t, Config{})
+	snapped := func(p *peer) {
+		d := fromClient
+		if p == k.server {
+			d = fromServer
+		}
+		b := p.take()
+		n := min(len(b), 60)
+		k.send(d, b[:n])
+		if n < len(b) {
+			k.gap(d, len(b)-n)
+		}
+	}
+	for id := uint32(1); id < 8; id += 2 {
+		k.client.headers(id, true, get(fmt.Sprint("/", id))...)
+		snapped(k.client)
+		k.server.headers(id, false, ok()...).data(id, id > 1, make([]byte, 100))
+		if id == 1 {
+			k.server.data(id, true, make([]byte, 100)) // its header is missing
+		}
+		snapped(k.server)
+	}
+	var got []string
+	for _, x := range k.end() {
+		got = append(got, fmt.Sprint(x.StreamId, x.Response.GetStatus(), x.Response.GetBody().GetSize()))
+	}
+	if want := []string{"3 200 100", "5 200 100", "7 200 100", "1 200 100"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
 }

@@ -178,6 +178,18 @@ func (s *search) witnessed(maxFrame int) int {
 	return -1
 }
 
+// closedBy returns where frames start that follow each other from the start of a
+// segment up to the end of n bytes missing behind those held, or -1. Where a snap
+// length cut them off, that is the end of the segment.
+func (s *search) closedBy(n int64) int {
+	for i := range s.candidates {
+		if c := &s.candidates[i]; c.boundary && int64(c.next-len(s.held)) == n {
+			return c.start
+		}
+	}
+	return -1
+}
+
 // shrink keeps what is held within its bound, and of no candidate nothing.
 func (s *search) shrink() {
 	from := s.scanned
