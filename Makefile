@@ -94,7 +94,7 @@ profile: ## take the profile again that the interceptor is built with (go doc cm
 	mkdir -p $(BIN)
 	$(GO) test -trimpath -run '^$$' -bench Workload -benchtime 6s -cpu 1 -o /dev/null -cpuprofile $(CURDIR)/$(BIN)/engine.pprof ./interceptor/internal/engine
 	$(GO) test -trimpath -run '^$$' -bench Sinks/stdout -benchtime 2s -o /dev/null -cpuprofile $(CURDIR)/$(BIN)/sinks.pprof ./interceptor/internal/command
-	$(GO) tool pprof -proto -ignore crypto/ $(BIN)/engine.pprof $(BIN)/sinks.pprof > interceptor/default.pgo
+	$(GO) tool pprof -proto $(BIN)/engine.pprof $(BIN)/sinks.pprof > interceptor/default.pgo
 
 .PHONY: bench-pipeline
 bench-pipeline: build ## measure rpcapd and interceptor together, as root: processor time of an exchange, against each alone; ARGS="--shards 2"
