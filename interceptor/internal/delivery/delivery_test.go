@@ -453,7 +453,8 @@ func TestASinkThatIsStuckIsReplaced(t *testing.T) {
 	}
 	healthy.want(t, 0, 3)
 	stats := f.Stats()
-	if len(stats) != 2 || stats[1].Name != "stuck" || stats[1].Dropped != 2 || !stats[1].Balanced() {
+	// The third may still have come before the replacement.
+	if len(stats) != 2 || stats[1].Name != "stuck" || stats[1].Accepted < 2 || stats[1].Dropped != stats[1].Accepted || !stats[1].Balanced() {
 		t.Errorf("%+v", stats)
 	}
 }
