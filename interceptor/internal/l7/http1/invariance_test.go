@@ -28,16 +28,21 @@ type turn struct {
 func play(t testing.TB, turns []turn, next func() int) []*capstanv1.Exchange {
 	h := newHarness(t, Config{MaxHeadLen: 2000}, 100, testConn())
 	for _, tn := range turns {
-		acked := h.offset[tn.d.Reverse()]
-		for b := tn.bytes; len(b) > 0; {
-			n := min(next(), len(b))
-			h.time = 0
-			h.chunk(tn.d, b[:n], acked)
-			b = b[n:]
-		}
+		h.turn(tn, next)
 	}
 	h.time = 1000
 	return h.close(reassembly.CloseFIN)
+}
+
+// turn delivers tn cut by next.
+func (h *harness) turn(tn turn, next func() int) {
+	acked := h.offset[tn.d.Reverse()]
+	for b := tn.bytes; len(b) > 0; {
+		n := min(next(), len(b))
+		h.time = 0
+		h.chunk(tn.d, b[:n], acked)
+		b = b[n:]
+	}
 }
 
 func seedTurns() [][]turn {

@@ -61,13 +61,7 @@ func playMasked(t *testing.T, conns [][]turn, masks []*masking, next func() int,
 			if at++; at%release == 0 {
 				h.shared.Release()
 			}
-			acked := h.offset[tn.d.Reverse()]
-			for b := tn.bytes; len(b) > 0; {
-				n := min(next(), len(b))
-				h.time = 0
-				h.chunk(tn.d, b[:n], acked)
-				b = b[n:]
-			}
+			h.turn(tn, next)
 		}
 		h.time = 1000
 		h.c.Close(h.time, reassembly.CloseFIN)
