@@ -25,8 +25,7 @@ type capturing struct {
 }
 
 func newCapturing(name string, cfg source.RPCAPConfig, flags *recordFlags, out *output) *capturing {
-	p := newPipeline(name, name, true, flags.shards, flags, out)
-	p.live = source.NewRPCAP(cfg)
+	p := newPipeline(name, name, source.NewRPCAP(cfg), flags.shards, flags, out)
 	return &capturing{name: name, cfg: cfg, flags: flags, out: out, pipelines: []*pipeline{p}}
 }
 
@@ -73,8 +72,7 @@ func (c *capturing) runShards(ctx context.Context, shards []source.RPCAPConfig) 
 	defer cancel()
 	pipelines := make([]*pipeline, len(shards))
 	for i, cfg := range shards {
-		pipelines[i] = newPipeline(cfg.URL.String(), c.name, true, 1, c.flags, c.out)
-		pipelines[i].live = source.NewRPCAP(cfg)
+		pipelines[i] = newPipeline(cfg.URL.String(), c.name, source.NewRPCAP(cfg), 1, c.flags, c.out)
 	}
 	c.mu.Lock()
 	c.pipelines = pipelines

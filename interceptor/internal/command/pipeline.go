@@ -123,21 +123,22 @@ type pipeline struct {
 	engine *engine.Engine
 }
 
-// newPipeline returns the pipeline called name of a source, divided into so many
-// shards here.
-func newPipeline(name, source string, live bool, shards int, flags *recordFlags, out *output) *pipeline {
+// newPipeline returns the pipeline called name of a source, which is live unless that is
+// nil, divided into so many shards here.
+func newPipeline(name, from string, live *source.RPCAP, shards int, flags *recordFlags, out *output) *pipeline {
 	return &pipeline{
 		name: name,
+		live: live,
 		engine: engine.New(engine.Config{
 			Decode: flags.decode, Reassembly: flags.reassembly(), Defrag: flags.fragments, HTTP1: flags.http1, HTTP2: flags.http2, Memory: flags.budget,
 			NoConnectionRecords: !flags.flows,
 			Exchange: exchange.Config{
-				Source:  source,
+				Source:  from,
 				Keep:    flags.keep,
 				Content: flags.decoded,
 				Emit:    out.Emit,
 			},
-			Live: live, Shards: shards, Encode: out.Encode, Write: out.Write, Drained: out.Flush,
+			Live: live != nil, Shards: shards, Encode: out.Encode, Write: out.Write, Drained: out.Flush,
 		}),
 	}
 }

@@ -59,7 +59,7 @@ func read(ctx context.Context, s streams, flags *recordFlags, c *settings, full 
 	var ledgers []ledger.Ledger
 	var first error
 	for _, name := range files {
-		p := newPipeline(name, name, false, flags.shards, flags, out)
+		p := newPipeline(name, name, nil, flags.shards, flags, out)
 		err := source.ReadFile(ctx, name, s.in, p)
 		p.finish()
 		ledgers = append(ledgers, p.ledger())

@@ -56,8 +56,11 @@ func (m *maskSet) mayHave(name string) bool {
 	return e.first&letterBit(name[0]) != 0 && e.last&letterBit(name[len(name)-1]) != 0
 }
 
-// lists reports whether a field of that name is to be masked.
+// lists reports whether m has that name, in any spelling.
 func (m *maskSet) lists(name string) bool {
+	if !m.mayHave(name) {
+		return false
+	}
 	for _, n := range m.byLen[min(len(name), maskNameLimit)] {
 		if strings.EqualFold(n, name) {
 			return true

@@ -69,5 +69,5 @@ func (m *maskSet) listsParameter(name string) bool {
 			name = plain
 		}
 	}
-	return m.mayHave(name) && m.lists(name)
+	return m.lists(name)
 }

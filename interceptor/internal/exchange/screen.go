@@ -8,8 +8,7 @@ type Screen struct {
 	bodyLimit int
 	mask      *maskSet // of fields
 	query     *maskSet // of parameters
-	suspects  *maskSet // of fields that mask has or that may have parameters
-	marked    *maskSet // of these, and of others that Passes refuses
+	suspects  *maskSet // of fields that Passes may refuse
 }
 
 // Screen returns the one that holds now.
@@ -25,7 +24,7 @@ func (s *Screen) Masks(name, value string) bool {
 // holds nothing to be masked, nor does it name a coding of the body.
 func (s *Screen) Passes(name, value string) bool {
 	switch {
-	case !s.marked.mayHave(name) || !s.marked.lists(name):
+	case !s.suspects.lists(name):
 		return true
 	case s.Masks(name, value):
 		return false

@@ -20,7 +20,7 @@ func uncompressed(in io.Reader) (io.ReadCloser, error) {
 	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
 		return nil, err
 	}
-	in = &unread{head[:n], in}
+	in = io.MultiReader(bytes.NewReader(head[:n]), in)
 	switch {
 	case bytes.HasPrefix(head[:n], []byte{0x1f, 0x8b}):
 		return gzip.NewReader(in)
@@ -38,20 +38,4 @@ func uncompressed(in io.Reader) (io.ReadCloser, error) {
 // frame, or with one to be skipped, as pzstd's do (RFC 8878 §3.1.1, §3.1.2).
 func isZstd(head []byte) bool {
 	return bytes.Equal(head, []byte{0x28, 0xb5, 0x2f, 0xfd}) || len(head) == 4 && head[0]&0xf0 == 0x50 && bytes.Equal(head[1:], []byte{0x2a, 0x4d, 0x18})
-}
-
-// unread is a reader whose first bytes have been read.
-type unread struct {
-	head []byte
-	io.Reader
-}
-
-// Read implements io.Reader.
-func (u *unread) Read(b []byte) (int, error) {
-	if len(u.head) == 0 {
-		return u.Reader.Read(b)
-	}
-	n := copy(b, u.head)
-	u.head = u.head[n:]
-	return n, nil
 }

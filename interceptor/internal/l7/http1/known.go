@@ -62,7 +62,8 @@ func (k *knownLines) release() {
 // look makes k judge lines by that screen from now on.
 func (k *knownLines) look(by *exchange.Screen) {
 	if k.by != by {
-		k.lines, k.met, k.by = nil, nil, by
+		k.release()
+		k.by = by
 	}
 }
 

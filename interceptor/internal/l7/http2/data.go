@@ -35,7 +35,7 @@ func (s *stream) data(h *half, b []byte) {
 	d.last, d.quiet = max(d.last, h.time), false
 	body.Size += uint64(len(b))
 	if !d.cutKeep {
-		h.c.keep(s, d, body, b, int(h.left-h.padding))
+		h.c.keep(s, d, body, b, int(h.contentLeft()))
 	}
 	if m := s.messages(h); m != nil {
 		m.Data(b)

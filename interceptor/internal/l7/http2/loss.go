@@ -4,12 +4,9 @@ package http2
 func (h *half) gap(n int64) {
 	h.c.shared.Stats.GapBytes += uint64(n)
 	if h.state == stateResync {
-		start := h.search.closedBy(n)
-		if start < 0 {
-			h.search.reset()
-			return
+		if start := h.search.closedBy(n); start >= 0 {
+			h.found(start, 0)
 		}
-		h.found(start, 0)
 	}
 	switch {
 	case h.state == stateDead:
