@@ -318,7 +318,16 @@ func TestHostileMemory(t *testing.T) {
 func (x *attack) run(b *memory.Budget, whole bool) (peak uint64, s Snapshot) {
 	debug.FreeOSMemory() // what the last one has left
 	a := &attacker{now: 1e9}
-	a.check = func() { peak = max(peak, inUse()) }
+	a.check = func() {
+		used := inUse()
+		if b == nil && used > hostileCap {
+			// Without a cap nothing waits for the collector, which may be late
+			// where others use the processors: garbage is not what is held.
+			debug.FreeOSMemory()
+			used = inUse()
+		}
+		peak = max(peak, used)
+	}
 	a.e = New(Config{
 		Memory:     b,
 		Reassembly: reassembly.Config{MaxConnections: 1 << 20, MaxQueuedTotal: 1 << 30},
