@@ -211,6 +211,7 @@ func TestNothingLeftAfterClose(t *testing.T) {
 	}
 	outer := netnstest.New(t) // sees the far ends go
 	names := map[string]bool{}
+	var all []*netns.NS // alive together: the kernel gives the name of one that is gone to the next
 	for i := range 5 {
 		n, err := netns.New()
 		if err != nil {
@@ -223,6 +224,9 @@ func TestNothingLeftAfterClose(t *testing.T) {
 			t.Fatal(err)
 		}
 		names[nsOf(t, n)] = true
+		all = append(all, n)
+	}
+	for _, n := range all {
 		if err := n.Close(); err != nil {
 			t.Fatal(err)
 		}

@@ -66,11 +66,14 @@ func TestASinkIsOpenedLater(t *testing.T) {
 func TestASpoolIsOpenedLater(t *testing.T) {
 	d := &closedDoor{}
 	d.open.Store(true)
-	dir := filepath.Join(t.TempDir(), "not", "there")
-	q := openQueue(t, Config{Policy: Spool, Spool: spool.Options{Dir: dir}}, d)
+	inTheWay := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(inTheWay, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	q := openQueue(t, Config{Policy: Spool, Spool: spool.Options{Dir: filepath.Join(inTheWay, "spool")}}, d)
 	push(t, q, 0, 10)
 	await(t, "they are dropped", func() bool { return q.Stats().SpoolFull == 10 })
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.Remove(inTheWay); err != nil {
 		t.Fatal(err)
 	}
 	await(t, "it is open", func() bool { return !q.Stats().Failing })
