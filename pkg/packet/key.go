@@ -2,6 +2,7 @@ package packet
 
 import (
 	"encoding/binary"
+	"math/bits"
 
 	"capstan/pkg/flow"
 )
@@ -12,8 +13,11 @@ type address struct{ hi, lo uint64 }
 
 // mapped4 returns the IPv4 address in b as an IPv4-mapped IPv6 address.
 func mapped4(b []byte) address {
-	return address{lo: 0xffff_0000_0000 | uint64(binary.BigEndian.Uint32(b))}
+	return address{lo: mappedPrefix | uint64(binary.BigEndian.Uint32(b))}
 }
+
+// mappedPrefix is what stands before the address (RFC 4291 §2.5.5.2).
+const mappedPrefix = 0xffff_0000_0000
 
 // address6 returns the IPv6 address in b.
 func address6(b []byte) address {
@@ -49,8 +53,31 @@ func (s *Segment) setKey(src address, srcPort uint16, dst address, dstPort uint1
 	setEndpoint(&s.Key.B, address{dst.hi ^ hi, dst.lo ^ lo}, dstPort^port)
 }
 
+// setKey4 is setKey for IPv4: addresses and ports hold those of the source in their
+// upper halves, as headers do.
+func (s *Segment) setKey4(addresses uint64, ports uint32) {
+	s.Key.Scope = 0
+	src, dst := addresses>>32<<16|uint64(ports>>16), addresses<<32>>16|uint64(ports&0xffff)
+	dir := flow.AToB
+	if dst < src {
+		dir = flow.BToA
+	}
+	s.Dir = dir
+	swap := (src ^ dst) & -uint64(dir)
+	src, dst = src^swap, dst^swap
+	setEndpoint4(&s.Key.A, uint32(src>>16), uint16(src))
+	setEndpoint4(&s.Key.B, uint32(dst>>16), uint16(dst))
+}
+
 func setEndpoint(e *flow.Endpoint, a address, port uint16) {
 	binary.BigEndian.PutUint64(e.Addr[:8], a.hi)
 	binary.BigEndian.PutUint64(e.Addr[8:], a.lo)
+	e.Port = port
+}
+
+// setEndpoint4 stores the address in one piece: it is read back so at once.
+func setEndpoint4(e *flow.Endpoint, a uint32, port uint16) {
+	binary.LittleEndian.PutUint64(e.Addr[:8], 0)
+	binary.LittleEndian.PutUint64(e.Addr[8:], uint64(bits.ReverseBytes32(a))<<32|0xffff_0000)
 	e.Port = port
 }

@@ -42,30 +42,39 @@ func (w *walk) tcp(off int) Outcome {
 }
 
 // timestamps reads the timestamps option (RFC 7323 §3.2). Linux and most others
-// send it behind two NOPs and alone; what is malformed ends the search.
+// send it behind two NOPs and alone.
 func (s *Segment) timestamps(options []byte) {
-	const optEnd, optNOP, optTimestamps, timestampsLen = 0, 1, 8, 10
 	const usual = optNOP<<24 | optNOP<<16 | optTimestamps<<8 | timestampsLen
-	if len(options) >= 12 && binary.BigEndian.Uint32(options) == usual {
+	if len(options) >= 2+timestampsLen && binary.BigEndian.Uint32(options) == usual {
 		s.TSVal, s.TSEcr = binary.BigEndian.Uint32(options[4:]), binary.BigEndian.Uint32(options[8:])
 		return
 	}
-	for i := 0; i < len(options) && options[i] != optEnd; {
-		if options[i] == optNOP {
-			i++
+	s.searchTimestamps(options)
+}
+
+// searchTimestamps is timestamps for all options. What is malformed ends the search.
+func (s *Segment) searchTimestamps(options []byte) {
+	for len(options) >= timestampsLen && options[0] != optEnd {
+		if options[0] == optNOP {
+			options = options[1:]
 			continue
 		}
-		if i+1 == len(options) {
+		n := int(options[1])
+		switch {
+		case n < 2 || n > len(options):
+			return
+		case options[0] == optTimestamps && n == timestampsLen:
+			s.TSVal, s.TSEcr = binary.BigEndian.Uint32(options[2:]), binary.BigEndian.Uint32(options[6:])
 			return
 		}
-		n := int(options[i+1])
-		if n < 2 || n > len(options)-i {
-			return
-		}
-		if options[i] == optTimestamps && n == timestampsLen {
-			s.TSVal, s.TSEcr = binary.BigEndian.Uint32(options[i+2:]), binary.BigEndian.Uint32(options[i+6:])
-			return
-		}
-		i += n
+		options = options[n:]
 	}
 }
+
+// Kinds of TCP options, and the length of one (RFC 9293 §3.1, RFC 7323 §3.2).
+const (
+	optEnd        = 0
+	optNOP        = 1
+	optTimestamps = 8
+	timestampsLen = 10
+)

@@ -12,65 +12,56 @@ import (
 // where it returns true the walk would have come to the same result, in twice
 // the time, which the tests and the fuzz target hold it to.
 func (s *Segment) usual(f *capture.Frame, scoped bool) bool {
-	b := f.Data
 	off, typ := usualLink(f, scoped)
 	if typ == 0 {
 		return false
 	}
 	s.Vantage = f.Interface
 	switch f.LinkType {
+	case capture.LinkTypeEthernet:
 	case capture.LinkTypeLinuxSLL2:
-		s.Vantage ^= cooked2Vantage(b)
-	case capture.LinkTypeLinuxSLL:
-		s.Vantage ^= cookedVantage(b)
+		s.Vantage ^= cooked2Vantage(f.Data)
+	default:
+		s.Vantage ^= cookedVantage(f.Data)
 	}
-	switch typ {
-	case etherIPv4:
-		if len(b) < off+ipv4HeaderLen+tcpHeaderLen {
-			return false
-		}
-		h := b[off : off+ipv4HeaderLen]
-		first := binary.BigEndian.Uint64(h) // up to the fragment offset
+	b := f.Data[off:]
+	switch {
+	case typ == etherIPv4 && len(b) >= ipv4HeaderLen+tcpHeaderLen:
+		h := (*[ipv4HeaderLen + tcpHeaderLen]byte)(b)
+		first := binary.BigEndian.Uint64(h[0:]) // up to the fragment offset
 		if first>>56 != 0x45 || first&0x3fff != 0 || h[9] != protoTCP {
 			return false
 		}
 		s.ID = uint16(first >> 16)
-		return s.usualTCP(b, off+ipv4HeaderLen, off+int(uint16(first>>32)), mapped4(h[12:16]), mapped4(h[16:20]))
-	case etherIPv6:
-		if len(b) < off+ipv6HeaderLen+tcpHeaderLen {
-			return false
-		}
-		h := b[off : off+ipv6HeaderLen]
+		s.setKey4(binary.BigEndian.Uint64(h[12:]), binary.BigEndian.Uint32(h[20:]))
+		return s.usualTCP(b, (*[tcpHeaderLen]byte)(h[ipv4HeaderLen:]), ipv4HeaderLen, int(uint16(first>>32)))
+	case typ == etherIPv6 && len(b) >= ipv6HeaderLen+tcpHeaderLen:
+		h := (*[ipv6HeaderLen + tcpHeaderLen]byte)(b)
 		if h[0]>>4 != 6 || h[6] != protoTCP {
 			return false
 		}
 		s.ID = 0
-		off += ipv6HeaderLen
-		return s.usualTCP(b, off, off+int(binary.BigEndian.Uint16(h[4:])), address6(h[8:24]), address6(h[24:40]))
+		s.setKey(address6(h[8:24]), binary.BigEndian.Uint16(h[40:]), address6(h[24:40]), binary.BigEndian.Uint16(h[42:]), 0)
+		return s.usualTCP(b, (*[tcpHeaderLen]byte)(h[ipv6HeaderLen:]), ipv6HeaderLen, ipv6HeaderLen+int(binary.BigEndian.Uint16(h[4:])))
 	}
 	return false
 }
 
-// usualTCP decodes the TCP header at off, which b holds but for its options, of
-// a packet that ends at end.
-func (s *Segment) usualTCP(b []byte, off, end int, src, dst address) bool {
-	h := b[off : off+tcpHeaderLen]
-	first, last := binary.BigEndian.Uint64(h), binary.BigEndian.Uint64(h[12:]) // ports and number; the offset of the data and all behind it
+// usualTCP decodes the TCP header h, but for its ports, which is at off of the packet
+// that b starts with and that ends at end.
+func (s *Segment) usualTCP(b []byte, h *[tcpHeaderLen]byte, off, end int) bool {
+	numbers, last := binary.BigEndian.Uint64(h[4:]), binary.BigEndian.Uint64(h[12:]) // the offset of the data and all behind it
 	options, payload := off+tcpHeaderLen, off+int(last>>60)*4
 	if end > len(b) || payload < options || payload > end {
 		return false
 	}
-	s.setKey(src, uint16(first>>48), dst, uint16(first>>32), 0)
-	s.Seq, s.Ack = uint32(first), binary.BigEndian.Uint32(h[8:])
+	s.Seq, s.Ack = uint32(numbers>>32), uint32(numbers)
 	s.Flags, s.Window, s.Urgent = Flags(last>>48), uint16(last>>32), uint16(last)
 	s.TSVal, s.TSEcr, s.Missing = 0, 0, 0
 	if payload > options {
 		s.timestamps(b[options:payload])
 	}
-	s.Payload = nil
-	if payload < end {
-		s.Payload = b[payload:end:end]
-	}
+	s.Payload = b[payload:end:end]
 	return true
 }
 
