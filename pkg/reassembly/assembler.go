@@ -130,7 +130,7 @@ func (a *Assembler) irregular(c *connection, s *packet.Segment, time int64) {
 
 // admit makes a connection of the tuple of s.
 func (a *Assembler) admit(s *packet.Segment, time int64) *connection {
-	if a.conns.count >= a.cfg.MaxConnections {
+	if a.conns.count() >= a.cfg.MaxConnections {
 		a.evict()
 	}
 	c := a.connection()

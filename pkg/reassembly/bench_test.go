@@ -135,8 +135,8 @@ func TestFloodDoesNotAllocate(t *testing.T) {
 	if n := testing.AllocsPerRun(5000, f.next); n != 0 {
 		t.Errorf("%v allocations per SYN", n)
 	}
-	if st := f.a.Stats(); st.Active != 1000 || st.Closed[CloseEvicted] != uint64(f.i)-1000 || len(f.a.conns.slots) > 2048 {
-		t.Errorf("counted %+v, %d slots", st, len(f.a.conns.slots))
+	if st := f.a.Stats(); st.Active != 1000 || st.Closed[CloseEvicted] != uint64(f.i)-1000 || len(f.a.conns.open.entries) > 2048 {
+		t.Errorf("counted %+v, %d entries", st, len(f.a.conns.open.entries))
 	}
 	structure(t, f.a)
 }

@@ -58,12 +58,26 @@ const (
 
 // Tick notes the time of a packet and returns the instant.
 func (c *Clock) Tick(t int64) Instant {
-	at := t + c.skew
-	if near(at, c.now) {
-		c.late = 0
-	} else {
-		at = c.far(t)
+	at, ok := c.Step(t)
+	if !ok {
+		at = c.pass(c.far(t))
 	}
+	return at
+}
+
+// Step is Tick for a time that is about what the clock shows, as nearly all are, and so
+// doesn't leap. ok is false for any other, which it doesn't note.
+func (c *Clock) Step(t int64) (at Instant, ok bool) {
+	now := t + c.skew
+	if !near(now, c.now) {
+		return Instant{}, false
+	}
+	c.late = 0
+	return c.pass(now), true
+}
+
+// pass notes a packet that came at the time at on the clock.
+func (c *Clock) pass(at int64) Instant {
 	c.now, c.heard, c.last = max(c.now, at), max(c.heard, at), at
 	return c.instant()
 }
@@ -94,16 +108,12 @@ func (c *Clock) far(t int64) int64 {
 	return t + c.skew
 }
 
-// Near reports whether a packet's time t is about what the clock shows, which is
-// true of nearly all, and tells quickly that it doesn't leap.
-func (c *Clock) Near(t int64) bool { return near(t+c.skew, c.now) }
-
 // Leaps reports whether a packet's time t is so far ahead that it is to be
 // doubted. That of the first packet never is; those of the next ones are, either
 // way, since it may be the first's that is wrong.
 func (c *Clock) Leaps(t int64) bool {
 	switch {
-	case c.Near(t), c.packets() == 0, c.others.find(t, c.now) >= 0:
+	case near(t+c.skew, c.now), c.packets() == 0, c.others.find(t, c.now) >= 0:
 		return false
 	case c.Young():
 		return true

@@ -23,8 +23,13 @@ func TestClockLeaps(t *testing.T) {
 		time       int64
 		near, want bool
 	}{{0, false, false}, {94, false, false}, {95, true, false}, {100, true, false}, {105, true, false}, {106, false, true}, {4e9, false, true}} {
-		if near, got := c.Near(tt.time*second), c.Leaps(tt.time*second); near != tt.near || got != tt.want {
+		stepping, ticking := *c, *c
+		step, near := stepping.Step(tt.time * second)
+		if got := c.Leaps(tt.time * second); near != tt.near || got != tt.want {
 			t.Errorf("from 100 s to %d s: near is %v, leaps is %v", tt.time, near, got)
+		}
+		if tick := ticking.Tick(tt.time * second); near && (step != tick || stepping != ticking) || !near && stepping != *c {
+			t.Errorf("from 100 s to %d s: step to %+v, %+v; tick to %+v, %+v", tt.time, step, stepping, tick, ticking)
 		}
 	}
 	for _, tt := range []struct {

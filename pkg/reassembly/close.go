@@ -65,6 +65,13 @@ func (a *Assembler) close(c *connection, time int64, r CloseReason) {
 	if c.half[0].ended && c.half[1].ended {
 		told = CloseFIN
 	}
+	a.dispose(c, time, r, told)
+}
+
+// dispose forgets c, of which nothing is left to be told but told, the reason, as
+// close does.
+func (a *Assembler) dispose(c *connection, time int64, r, told CloseReason) {
+	c.closed = true
 	if c.Handler != nil {
 		c.Handler.Close(time, told)
 		c.Handler = nil
@@ -73,11 +80,12 @@ func (a *Assembler) close(c *connection, time int64, r CloseReason) {
 	a.enlist(c, listNone)
 	for d := range c.half {
 		h := &c.half[d]
+		if h.pending == nil {
+			continue
+		}
 		a.holes.remove(h)
 		if h.ended {
-			// So that a SYN can be compared with the start of this stream.
-			h.next--
-			h.ended = false
+			h.next-- // so that a SYN can be compared with the start of this stream
 		}
 		a.detach(h)
 	}

@@ -57,8 +57,8 @@ var endCases = []tcpCase{
 			p.bare(C)
 		}
 		p.wantClosed(0)
-		for _, s := range p.a.conns.slots {
-			if c := s.c; c != nil && (!c.half[0].plain || !c.half[1].plain) {
+		for _, s := range p.a.conns.open.entries {
+			if c := s.value; c != nil && (!c.half[0].plain || !c.half[1].plain) {
 				t.Error("off the fast path")
 			}
 		}

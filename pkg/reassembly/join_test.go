@@ -125,7 +125,7 @@ var joinCases = []tcpCase{
 			p.segmentAt(p.segment(C, 0, syn, nil), p.now)
 		}
 		st := p.a.Stats()
-		if st.Active != 1000 || st.Closed[CloseEvicted] != 19_000 || p.a.conns.count != 1000 {
+		if st.Active != 1000 || st.Closed[CloseEvicted] != 19_000 || p.a.conns.count() != 1000 {
 			t.Errorf("counted %+v", st)
 		}
 		p.wantConns(0)

@@ -341,8 +341,8 @@ func playHostile(t testing.TB, d *dice) {
 		}
 		balance(t, p.a)
 		structure(t, p.a)
-		if p.a.conns.count > 4 {
-			t.Errorf("%d connections", p.a.conns.count)
+		if p.a.conns.count() > 4 {
+			t.Errorf("%d connections", p.a.conns.count())
 		}
 	}
 	p.closeAll(CloseSourceLost)

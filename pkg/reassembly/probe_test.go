@@ -176,9 +176,9 @@ func (p *probe) advance() {
 	p.a.Advance(p.now)
 	p.careful.a.Advance(p.now)
 	p.careful.compareCounts(p)
-	for _, s := range p.a.conns.slots {
-		if s.c != nil {
-			p.careful.compare(p, &s.c.Key)
+	for _, s := range p.a.conns.open.entries {
+		if s.value != nil {
+			p.careful.compare(p, &s.value.Key)
 		}
 	}
 }
@@ -327,8 +327,8 @@ func balance(t testing.TB, a *Assembler) {
 	if closed+uint64(st.Active) != st.Opened {
 		t.Errorf("%d connections opened, %d closed, %d active", st.Opened, closed, st.Active)
 	}
-	if a.conns.count != st.Active+st.Lingering {
-		t.Errorf("%d tuples known, %d active, %d lingering", a.conns.count, st.Active, st.Lingering)
+	if a.conns.count() != st.Active+st.Lingering {
+		t.Errorf("%d tuples known, %d active, %d lingering", a.conns.count(), st.Active, st.Lingering)
 	}
 }
 
@@ -336,7 +336,7 @@ func balance(t testing.TB, a *Assembler) {
 func empty(t testing.TB, a *Assembler) {
 	t.Helper()
 	balance(t, a)
-	if st := a.Stats(); st.QueuedBytes != 0 || st.Active != 0 || st.Lingering != 0 || a.charge != 0 || len(a.holes) != 0 || a.conns.count != 0 {
+	if st := a.Stats(); st.QueuedBytes != 0 || st.Active != 0 || st.Lingering != 0 || a.charge != 0 || len(a.holes) != 0 || a.conns.count() != 0 {
 		t.Errorf("after the end: %d bytes queued, charge %d, %d holes, %d active, %d lingering",
 			st.QueuedBytes, a.charge, len(a.holes), st.Active, st.Lingering)
 	}
@@ -346,8 +346,8 @@ func empty(t testing.TB, a *Assembler) {
 func structure(t testing.TB, a *Assembler) {
 	t.Helper()
 	charge, queued, holes := 0, 0, 0
-	for _, s := range a.conns.slots {
-		c := s.c
+	for _, s := range a.conns.open.entries {
+		c := s.value
 		if c == nil {
 			continue
 		}

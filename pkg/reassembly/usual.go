@@ -70,6 +70,13 @@ func (a *Assembler) ends(c *connection, s *packet.Segment, time int64) bool {
 	if len(s.Payload) > 0 {
 		a.deliver(c, h, s.Payload, time, o.acked(s.Ack))
 	}
+	if o.over() {
+		if c.Handler != nil {
+			c.Handler.End(h.dir, time)
+		}
+		a.dispose(c, max(time, o.finTime), CloseFIN, CloseFIN)
+		return true
+	}
 	a.lend(c, h)
 	h.finSeen, h.finOff, h.finTime = true, h.offset, time
 	a.reachEnd(h)

@@ -106,11 +106,13 @@ func (e *Engine) Exchange(n int) []byte {
 // Exchange has lent.
 // Next: packet.Decoder.Decode, then shard.segment.
 func (e *Engine) Frame(f *capture.Frame) {
-	if len(e.leaping.frames) > 0 || !e.clock.Near(f.Timestamp) {
-		e.far(f)
-		return
+	if len(e.leaping.frames) == 0 {
+		if at, ok := e.clock.Step(f.Timestamp); ok {
+			e.frame(f, at)
+			return
+		}
 	}
-	e.frame(f, e.clock.Tick(f.Timestamp))
+	e.far(f)
 }
 
 // frame takes a frame at its instant.
