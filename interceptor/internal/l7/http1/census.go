@@ -70,11 +70,17 @@ func marked(m uint64) int { return int(m >> 7 * eachLow >> 56) }
 
 // firstByte returns which of the eight bytes of v, the lowest first, is the first
 // that equals x, 8 if there is none.
-func firstByte(v uint64, x byte) int {
-	v ^= uint64(x) * eachLow
-	// The lowest bit set here is that of the first byte that is zero.
-	return bits.TrailingZeros64((v-eachLow)&^v&eachHigh) / 8
-}
+func firstByte(v uint64, x byte) int { return first(equal(v, x)) }
+
+// equal returns marks of which the lowest is that of the first byte of v that equals
+// x; 0 if there is none.
+func equal(v uint64, x byte) uint64 { return below(v^uint64(x)*eachLow, 1) }
+
+// below is equal for bytes less than x, which is ASCII.
+func below(v uint64, x byte) uint64 { return (v - uint64(x)*eachLow) &^ v & eachHigh }
+
+// first returns which byte has the lowest mark, 8 if there is none.
+func first(marks uint64) int { return bits.TrailingZeros64(marks) / 8 }
 
 // censusOf returns the census of s.
 func censusOf(s string) (c census) {

@@ -50,17 +50,23 @@ func looksLikeRequest(b []byte) (ok, needMore bool) {
 	target := b[n+1:]
 	known := knownMethod(b[:n])
 	if known {
-		target = bytes.TrimLeft(target, " ")
+		for len(target) > 0 && target[0] == ' ' {
+			target = target[1:]
+		}
 	}
-	for i, c := range target {
-		if c > ' ' && c != 0x7f {
-			continue
+	i := targetLen(target)
+	if i == len(target) {
+		if i >= certainTargetLen && target[0] == '/' && known {
+			return true, false
 		}
-		if (c == '\r' || c == '\n') && i > 0 && known {
-			version, _ := startsWith(target, "HTTP/1.")
-			return version || target[0] == '/', false
-		}
-		if c != ' ' || i == 0 {
+		return false, i < maxDetectLen
+	}
+	switch target[i] {
+	case '\r', '\n':
+		version, _ := startsWith(target, "HTTP/1.")
+		return known && i > 0 && (version || target[0] == '/'), false
+	case ' ':
+		if i == 0 {
 			return false, false
 		}
 		if ok, needMore = startsWith(target[i+1:], "HTTP/1."); ok || needMore || !known || target[0] != '/' {
@@ -68,10 +74,7 @@ func looksLikeRequest(b []byte) (ok, needMore bool) {
 		}
 		return versionFollows(target[i:])
 	}
-	if len(target) >= certainTargetLen && target[0] == '/' && known {
-		return true, false
-	}
-	return false, len(target) < maxDetectLen
+	return false, false
 }
 
 // versionFollows reports whether " HTTP/1." is in b's first line: a target with

@@ -235,6 +235,9 @@ func authority(method, target string, fields []*capstanv1.Header) string {
 			}
 		}
 	}
+	if strings.IndexByte(a, '@') < 0 { // many bytes at a time, unlike LastIndexByte
+		return a
+	}
 	return a[strings.LastIndexByte(a, '@')+1:]
 }
 

@@ -186,20 +186,22 @@ func isVersion(b []byte) bool {
 }
 
 // isTarget reports whether b has neither spaces nor control characters.
-func isTarget(b []byte) bool {
-	for len(b) >= 8 {
-		v := binary.LittleEndian.Uint64(b)
-		if controlsOf(v) != 0 || firstByte(v, ' ') < 8 || firstByte(v, 0x7f) < 8 {
-			return false
+func isTarget(b []byte) bool { return targetLen(b) == len(b) }
+
+// targetLen returns how many bytes of b come before the first space or control
+// character.
+func targetLen(b []byte) int {
+	at := 0
+	for ; len(b)-at >= 8; at += 8 {
+		v := binary.LittleEndian.Uint64(b[at:])
+		if m := below(v, ' '+1) | equal(v, 0x7f); m != 0 {
+			return at + first(m)
 		}
-		b = b[8:]
 	}
-	for _, c := range b {
-		if c <= ' ' || c == 0x7f {
-			return false
-		}
+	for at < len(b) && b[at] > ' ' && b[at] != 0x7f {
+		at++
 	}
-	return true
+	return at
 }
 
 // isToken reports whether b consists of tchar (RFC 9110 §5.6.2).
