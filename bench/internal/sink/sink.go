@@ -88,8 +88,10 @@ func (s *Sink) read() {
 func (s *Sink) Settle(ctx context.Context, quiet time.Duration) bool {
 	tick := time.NewTicker(settleInterval)
 	defer tick.Stop()
-	last, since := s.progress.Load(), time.Now()
-	for time.Since(since) < quiet {
+	// In ticks, since a clock goes on while a busy machine holds the reader up.
+	ticks := quiet / settleInterval
+	last := s.progress.Load()
+	for left := ticks; left > 0; left-- {
 		select {
 		case <-s.done:
 			return true
@@ -98,7 +100,7 @@ func (s *Sink) Settle(ctx context.Context, quiet time.Duration) bool {
 		case <-tick.C:
 		}
 		if p := s.progress.Load(); p != last {
-			last, since = p, time.Now()
+			last, left = p, ticks+1
 		}
 	}
 	return true
