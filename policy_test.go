@@ -44,6 +44,7 @@ var rooms = []room{
 	{"capstan/pkg/smallfile", nil, "files that users write, bounded, and certificates in them"},
 	{"capstan/pkg/leaktest", nil, "asks tests for their goroutines"},
 	{"capstan/pkg/certtest", nil, "makes certificates for tests"},
+	{"capstan/pkg/addrtest", nil, "gives tests an address of their own"},
 	{"capstan/pkg/netns/netnstest", []string{"capstan/pkg/netns", "golang.org/x/sys/unix"}, "asks tests for privileges"},
 	{"capstan/proto/...", []string{"google.golang.org/protobuf...", "google.golang.org/grpc...", "github.com/planetscale/vtprotobuf/protohelpers"}, "generated; vtprotobuf's code encodes a record without reflection"},
 

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"capstan/interceptor/internal/delivery"
+	"capstan/pkg/addrtest"
 	"capstan/pkg/leaktest"
 	capstanv1 "capstan/proto/capstan/v1"
 )
@@ -137,7 +138,7 @@ func TestDeliverAndStatus(t *testing.T) {
 // A server that goes away costs an error, and the sink finds it again.
 func TestServerComesBack(t *testing.T) {
 	first, second := new(store), new(store)
-	address, stop := serve(t, NewServer(first.put, Limits{}), "127.0.0.1:0")
+	address, stop := serve(t, NewServer(first.put, Limits{}), addrtest.Free(t).String())
 	sink := newSink(t, address, "n")
 	if err := sink.Deliver(t.Context(), batch("1")); err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"capstan/interceptor/internal/sink/otlp/otlptest"
+	"capstan/pkg/addrtest"
 )
 
 // http2Peer says things in HTTP/2.
@@ -124,8 +125,8 @@ sinks:
 - {name: plain, file: {path: %q}}
 - {name: packed, file: {path: %q, zstd: true}}
 - {policy: block, otlp: {endpoint: %q}}
-- {name: nobody, spool_dir: %q, kafka: {brokers: ["127.0.0.1:%d"], topic: http}}
-`, filepath.Join(dir, "plain"), filepath.Join(dir, "packed"), receiver.ServeGRPC(t), filepath.Join(dir, "spool"), freePort(t)))
+- {name: nobody, spool_dir: %q, kafka: {brokers: [%q], topic: http}}
+`, filepath.Join(dir, "plain"), filepath.Join(dir, "packed"), receiver.ServeGRPC(t), filepath.Join(dir, "spool"), addrtest.Free(t)))
 	status, out, problems := runCommandLine(t, "read", "--config", config, "--drain-timeout", "1s", "--ledger", capture)
 	if status != ExitDone {
 		t.Fatalf("status %d\n%s", status, problems)

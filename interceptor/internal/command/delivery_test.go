@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"maps"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,6 +25,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"capstan/interceptor/internal/sink/otlp/otlptest"
+	"capstan/pkg/addrtest"
 	"capstan/pkg/certtest"
 	capstanv1 "capstan/proto/capstan/v1"
 )
@@ -43,20 +45,10 @@ func (s *store) take(_ context.Context, _ string, raw [][]byte) (rejected int, e
 	return 0, nil
 }
 
-// freePort returns a port that nobody has at the moment.
-func freePort(t *testing.T) int {
+func startBroker(t *testing.T, at netip.AddrPort) *kfake.Cluster {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
-func startBroker(t *testing.T, port int) *kfake.Cluster {
-	t.Helper()
-	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(port), kfake.SeedTopics(3, "http"))
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(3, "http"),
+		kfake.ListenFn(func(network, _ string) (net.Listener, error) { return net.Listen(network, at.String()) }))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +115,7 @@ func TestAllSinksHoldTheSame(t *testing.T) {
 	dir := t.TempDir()
 	kept := &store{}
 	overGRPC, overHTTP := &otlptest.Receiver{}, &otlptest.Receiver{}
-	brokerPort := freePort(t)
+	brokerAddress := addrtest.Free(t)
 	file := filepath.Join(dir, "records.ndjson")
 	cfg := writeFile(t, fmt.Sprintf(`
 mask_header: [X-Customer-Pin]
@@ -135,7 +127,7 @@ sinks:
   - file: {path: %q}
   - name: broker
     spool_dir: %q
-    kafka: {brokers: ["127.0.0.1:%d"], topic: http}
+    kafka: {brokers: [%q], topic: http}
   - name: spans
     spool_dir: %q
     otlp: {endpoint: %q}
@@ -144,7 +136,7 @@ sinks:
     otlp: {endpoint: %q, protocol: http, compression: none}
   - policy: block
     collector: {address: %q, insecure: true}
-`, file, filepath.Join(dir, "spool-kafka"), brokerPort, filepath.Join(dir, "spool-otlp"), overGRPC.ServeGRPC(t), overHTTP.ServeHTTP(t), serveStore(t, kept.take)))
+`, file, filepath.Join(dir, "spool-kafka"), brokerAddress, filepath.Join(dir, "spool-otlp"), overGRPC.ServeGRPC(t), overHTTP.ServeHTTP(t), serveStore(t, kept.take)))
 	for _, name := range []string{"spool-kafka", "spool-otlp"} {
 		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
 			t.Fatal(err)
@@ -167,7 +159,7 @@ sinks:
 	everything := []byte(stdout + stderr)
 
 	// It comes back; the second capture is another one.
-	broker := startBroker(t, brokerPort)
+	broker := startBroker(t, brokerAddress)
 	status, again, stderr := runCommandLine(t, "read", "--config", cfg, "--drain-timeout", "30s", "--ledger", writeCapture(t, 30000, 1, 10))
 	if status != ExitDone || strings.Contains(stderr, "does not balance") || strings.Contains(stderr, "kept on disk") {
 		t.Fatalf("status %d\n%s", status, stderr)

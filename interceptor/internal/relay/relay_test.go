@@ -33,6 +33,7 @@ import (
 	"capstan/interceptor/internal/delivery/deliverytest"
 	"capstan/interceptor/internal/spool"
 	"capstan/interceptor/internal/tlsconf"
+	"capstan/pkg/addrtest"
 	"capstan/pkg/certtest"
 	"capstan/pkg/leaktest"
 	"capstan/pkg/netns/netnstest"
@@ -92,12 +93,7 @@ type served struct {
 
 func serve(t testing.TB, dir string, size int64, sink delivery.Sink, log *slog.Logger) served {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	l.Close() // for the relay to take
+	address := addrtest.Free(t).String()
 	c := config{listen: address, drain: 5 * time.Second, queue: delivery.Config{
 		Name: "next", RetryMin: time.Millisecond, RetryMax: 10 * time.Millisecond, Spool: spool.Options{Dir: dir, MaxBytes: size},
 	}}

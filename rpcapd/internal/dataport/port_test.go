@@ -16,13 +16,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"capstan/pkg/addrtest"
 	"capstan/pkg/leaktest"
 )
 
 func TestMain(m *testing.M) { os.Exit(leaktest.Run(m)) }
 
 var (
-	server = netip.MustParseAddr("127.0.0.1")
+	server = addrtest.Own()
 	alice  = netip.MustParseAddr("127.0.0.2")
 	bob    = netip.MustParseAddr("127.0.0.3")
 )
@@ -61,12 +62,7 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	number := uint16(l.Addr().(*net.TCPAddr).Port)
-	l.Close()
+	number := addrtest.Free(t).Port()
 	r := &rig{t: t, self: self{set: make(map[netip.AddrPort]bool)}}
 	r.Port = New(Config{Number: number, Self: &r.self, Refused: func() { r.refused.Add(1) }})
 	t.Cleanup(r.Close)
