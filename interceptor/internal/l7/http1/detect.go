@@ -47,34 +47,27 @@ func looksLikeRequest(b []byte) (ok, needMore bool) {
 	if n < minDetectMethodLen || n > maxDetectMethodLen || b[n] != ' ' {
 		return false, false
 	}
-	target := b[n+1:]
-	known := knownMethod(b[:n])
-	if known {
-		for len(target) > 0 && target[0] == ' ' {
-			target = target[1:]
-		}
+	method, target := b[:n], b[n+1:]
+	for len(target) > 0 && target[0] == ' ' && knownMethod(method) {
+		target = target[1:]
 	}
 	i := targetLen(target)
-	if i == len(target) {
-		if i >= certainTargetLen && target[0] == '/' && known {
-			return true, false
-		}
-		return false, i < maxDetectLen
-	}
-	switch target[i] {
-	case '\r', '\n':
+	switch {
+	case i == len(target):
+		certain := i >= certainTargetLen && target[0] == '/' && knownMethod(method)
+		return certain, !certain && i < maxDetectLen
+	case i == 0:
+		return false, false
+	case target[i] == '\r', target[i] == '\n':
 		version, _ := startsWith(target, "HTTP/1.")
-		return known && i > 0 && (version || target[0] == '/'), false
-	case ' ':
-		if i == 0 {
-			return false, false
-		}
-		if ok, needMore = startsWith(target[i+1:], "HTTP/1."); ok || needMore || !known || target[0] != '/' {
-			return ok, needMore
-		}
-		return versionFollows(target[i:])
+		return (version || target[0] == '/') && knownMethod(method), false
+	case target[i] != ' ':
+		return false, false
 	}
-	return false, false
+	if ok, needMore = startsWith(target[i+1:], "HTTP/1."); ok || needMore || target[0] != '/' || !knownMethod(method) {
+		return ok, needMore
+	}
+	return versionFollows(target[i:])
 }
 
 // versionFollows reports whether " HTTP/1." is in b's first line: a target with

@@ -158,12 +158,11 @@ func (r *fieldRoom) of(n int) []*capstanv1.Header {
 	return r.list[:n:n]
 }
 
-// kept returns r for reuse, unless it is large.
-func (r *fieldRoom) kept() fieldRoom {
+// trim makes r ready for reuse: a large one is let go.
+func (r *fieldRoom) trim() {
 	if len(r.fields) > keepFieldsLen {
-		return fieldRoom{}
+		*r = fieldRoom{}
 	}
-	return *r
 }
 
 // splitField splits a field at its colon. A line that is no field is dropped

@@ -9,12 +9,16 @@ import (
 // roundTrip is a request, a response, or both, on the way to a record. It is
 // one allocation with everything of fixed size that a record needs.
 type roundTrip struct {
+	trip
+	reqRoom, respRoom fieldRoom // memory of the fields of both header sections
+}
+
+// trip is what is another one in each round trip.
+type trip struct {
 	rec     capstanv1.Exchange
 	req     capstanv1.HttpRequest
 	reqBody capstanv1.Body
 
-	// Memory of the fields of both header sections.
-	reqRoom, respRoom fieldRoom
 	// lent: its answer has become that of another.
 	lent bool
 

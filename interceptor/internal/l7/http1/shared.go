@@ -82,11 +82,11 @@ func (s *Shared) recycle(x *roundTrip) {
 	if x.lent || len(s.free) == maxFree {
 		return
 	}
-	request, response := x.reqRoom.kept(), x.respRoom.kept()
 	content, answer := keptContent(x.reqBody.Content), keptContent(x.own.body.Content)
 	flaws, interim := x.rec.Flaws[:0], x.own.msg.InterimStatuses[:0]
-	*x = roundTrip{}
-	x.reqRoom, x.respRoom = request, response
+	x.trip = trip{}
+	x.reqRoom.trim()
+	x.respRoom.trim()
 	x.reqBody.Content, x.own.body.Content = content, answer
 	x.rec.Flaws, x.own.msg.InterimStatuses = flaws, interim
 	s.free = append(s.free, x)
