@@ -36,16 +36,18 @@ func (w *walk) ipv4(off int) Outcome {
 	if h[0]>>4 != 4 || headerLen < ipv4HeaderLen {
 		return OutcomeMalformed
 	}
+	// A total length of 0 is a super-segment that the card has yet to cut
+	// (TSO, "BIG TCP" of IPv4): it ends with what is around it.
+	end := w.end
 	if total := int(binary.BigEndian.Uint16(h[2:])); total != 0 {
 		if w.depth > 0 && off+total > w.end {
 			return OutcomeMalformed // longer than the packet around it
 		}
 		// The length the sender states also tells how much a snap length cut,
 		// for the tools that lose the length on the wire.
-		w.limit(off + total)
+		end = off + total
 	}
-	// A total length of 0 is a super-segment that the card has yet to cut
-	// (TSO, "BIG TCP" of IPv4): it ends with the frame.
+	w.limit(end)
 	if off+headerLen > w.end {
 		return OutcomeMalformed
 	}
@@ -76,22 +78,23 @@ func (w *walk) ipv6(off int) Outcome {
 	}
 	base := off + ipv6HeaderLen
 	next := h[6]
+	// A length of 0 without the jumbo option is a super-segment as in ipv4.
+	end := w.end
 	if length := int(binary.BigEndian.Uint16(h[4:])); length != 0 {
 		if w.depth > 0 && base+length > w.end {
 			return OutcomeMalformed
 		}
-		w.limit(base + length)
+		end = base + length
 	} else if next == protoHopByHop {
 		jumbo, ok := w.jumboLen(base)
-		switch {
-		case !ok:
+		if !ok {
 			return OutcomeMalformed
-		case jumbo != 0:
-			w.limit(base + jumbo)
+		}
+		if jumbo != 0 {
+			end = base + jumbo
 		}
 	}
-	// A length of 0 without the jumbo option is a super-segment that the card
-	// has yet to cut: it ends with the frame.
+	w.limit(end)
 	w.src, w.dst = address6(h[8:24]), address6(h[24:40])
 	w.seg.ID = 0
 	if next == protoTCP {

@@ -19,7 +19,10 @@ func (w *walk) pppoe(off int) Outcome {
 	if h[0] != 0x11 || h[1] != 0 { // version and type 1, session data
 		return w.notIP()
 	}
-	// The length is not needed: IP has its own.
+	// The length counts only where IP has none of its own.
+	if n := int(binary.BigEndian.Uint16(h[4:])); n != 0 {
+		w.end = min(w.end, off+headerLen+n)
+	}
 	return w.pppProtocol(off + headerLen)
 }
 

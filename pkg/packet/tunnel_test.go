@@ -58,6 +58,8 @@ func tunnelCases() []decodeCase {
 		{name: "mpls cut", link: 1, data: ether(0x8847, be32(17<<12)), len: 100, want: OutcomeTruncated},
 		{name: "pppoe", link: 1, data: ether(0x8864, join([]byte{0x11, 0, 0, 1}, be16(2+56, 0x0021), v4())), want: ok, payload: payload},
 		{name: "pppoe ipv6, compressed protocol", link: 51, data: join([]byte{0x11, 0, 0, 1, 0, 77, 0x57}, v6()), want: ok, payload: payload, ipv6: true},
+		{name: "pppoe around a super-segment, padded", link: 1, data: ether(0x8864, join([]byte{0x11, 0, 0, 1}, be16(2+56, 0x0021), ip4(6, 0, nil, tcp(nil, payload)), make([]byte, 9))), want: ok, payload: payload},
+		{name: "pppoe ipv6 around a super-segment, padded", link: 1, data: ether(0x8864, join([]byte{0x11, 0, 0, 1}, be16(2+76, 0x0057), ip6(6, 0, tcp(nil, payload)), make([]byte, 9))), want: ok, payload: payload, ipv6: true},
 		{name: "pppoe discovery code", link: 1, data: ether(0x8864, join([]byte{0x11, 9, 0, 1}, be16(2, 0x0021), v4())), want: OutcomeNotIP},
 		{name: "ppp", link: 9, data: join([]byte{0xff, 3, 0, 0x21}, v4()), want: ok, payload: payload},
 		{name: "ppp without address", link: 9, data: join([]byte{0x21}, v4()), want: ok, payload: payload},
