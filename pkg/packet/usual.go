@@ -12,44 +12,64 @@ import (
 // where it returns true the walk would have come to the same result, in twice
 // the time, which the tests and the fuzz target hold it to.
 func (s *Segment) usual(f *capture.Frame, scoped bool) bool {
+	const plain = ethernetLen + ipv4HeaderLen + tcpHeaderLen
+	b := f.Data
+	s.Vantage = f.Interface
+	if f.LinkType == capture.LinkTypeEthernet && len(b) >= plain {
+		if h := (*[plain]byte)(b); binary.BigEndian.Uint16(h[12:]) == etherIPv4 {
+			return s.usual4(b, ethernetLen, (*headers4)(h[ethernetLen:]))
+		}
+	}
 	off, typ := usualLink(f, scoped)
 	if typ == 0 {
 		return false
 	}
-	s.Vantage = f.Interface
 	switch f.LinkType {
-	case capture.LinkTypeEthernet:
 	case capture.LinkTypeLinuxSLL2:
-		s.Vantage ^= cooked2Vantage(f.Data)
-	default:
-		s.Vantage ^= cookedVantage(f.Data)
+		s.Vantage ^= cooked2Vantage(b)
+	case capture.LinkTypeLinuxSLL:
+		s.Vantage ^= cookedVantage(b)
 	}
-	b := f.Data[off:]
-	switch {
-	case typ == etherIPv4 && len(b) >= ipv4HeaderLen+tcpHeaderLen:
-		h := (*[ipv4HeaderLen + tcpHeaderLen]byte)(b)
-		first := binary.BigEndian.Uint64(h[0:]) // up to the fragment offset
-		if first>>56 != 0x45 || first&0x3fff != 0 || h[9] != protoTCP {
-			return false
-		}
-		s.ID = uint16(first >> 16)
-		s.setKey4(binary.BigEndian.Uint64(h[12:]), binary.BigEndian.Uint32(h[20:]))
-		return s.usualTCP(b, (*[tcpHeaderLen]byte)(h[ipv4HeaderLen:]), ipv4HeaderLen, int(uint16(first>>32)))
-	case typ == etherIPv6 && len(b) >= ipv6HeaderLen+tcpHeaderLen:
-		h := (*[ipv6HeaderLen + tcpHeaderLen]byte)(b)
-		if h[0]>>4 != 6 || h[6] != protoTCP {
-			return false
-		}
-		s.ID = 0
-		s.setKey(address6(h[8:24]), binary.BigEndian.Uint16(h[40:]), address6(h[24:40]), binary.BigEndian.Uint16(h[42:]), 0)
-		return s.usualTCP(b, (*[tcpHeaderLen]byte)(h[ipv6HeaderLen:]), ipv6HeaderLen, ipv6HeaderLen+int(binary.BigEndian.Uint16(h[4:])))
+	switch n := len(b) - off; {
+	case typ == etherIPv4 && n >= len(headers4{}):
+		return s.usual4(b, off, (*headers4)(b[off:]))
+	case typ == etherIPv6 && n >= len(headers6{}):
+		return s.usual6(b, off, (*headers6)(b[off:]))
 	}
 	return false
 }
 
-// usualTCP decodes the TCP header h, but for its ports, which is at off of the packet
-// that b starts with and that ends at end.
-func (s *Segment) usualTCP(b []byte, h *[tcpHeaderLen]byte, off, end int) bool {
+// headers4 and headers6 are those of IP and TCP without options.
+type (
+	headers4 [ipv4HeaderLen + tcpHeaderLen]byte
+	headers6 [ipv6HeaderLen + tcpHeaderLen]byte
+)
+
+// usual4 decodes the packet at off of b, which starts with h.
+func (s *Segment) usual4(b []byte, off int, h *headers4) bool {
+	first := binary.BigEndian.Uint64(h[0:]) // up to the fragment offset
+	if first>>56 != 0x45 || first&0x3fff != 0 || h[9] != protoTCP {
+		return false
+	}
+	s.ID = uint16(first >> 16)
+	s.setKey4(binary.BigEndian.Uint64(h[12:]), binary.BigEndian.Uint32(h[20:]))
+	return s.usualTCP(b, off+ipv4HeaderLen, (*[tcpHeaderLen]byte)(h[ipv4HeaderLen:]), off+int(uint16(first>>32)))
+}
+
+// usual6 is usual4 for IPv6.
+func (s *Segment) usual6(b []byte, off int, h *headers6) bool {
+	if h[0]>>4 != 6 || h[6] != protoTCP {
+		return false
+	}
+	s.ID = 0
+	s.setKey(address6(h[8:24]), binary.BigEndian.Uint16(h[40:]), address6(h[24:40]), binary.BigEndian.Uint16(h[42:]), 0)
+	off += ipv6HeaderLen
+	return s.usualTCP(b, off, (*[tcpHeaderLen]byte)(h[ipv6HeaderLen:]), off+int(binary.BigEndian.Uint16(h[4:])))
+}
+
+// usualTCP decodes the TCP header h, but for its ports, which is at off of b in a
+// packet that ends at end.
+func (s *Segment) usualTCP(b []byte, off int, h *[tcpHeaderLen]byte, end int) bool {
 	numbers, last := binary.BigEndian.Uint64(h[4:]), binary.BigEndian.Uint64(h[12:]) // the offset of the data and all behind it
 	options, payload := off+tcpHeaderLen, off+int(last>>60)*4
 	if end > len(b) || payload < options || payload > end {
