@@ -91,12 +91,22 @@ func (k *Key) Sender(d Direction) Endpoint {
 // Hash returns a 64-bit hash that is the same for both directions, since the
 // key is. It is a multiply-mix (wyhash family), not keyed: it must not be the
 // only defence against an attacker who picks ports to collide.
-func (k *Key) Hash() uint64 { return k.SeededHash(0) }
+func (k *Key) Hash() uint64 { return k.hash(0) }
 
-// SeededHash is Hash for tables: with a seed that nobody knows, keys that
-// collide can't be chosen.
-func (k *Key) SeededHash(seed uint64) uint64 {
+func (k *Key) hash(seed uint64) uint64 {
 	a := mix(binary.LittleEndian.Uint64(k.A.Addr[:8])^mul0^seed, binary.LittleEndian.Uint64(k.A.Addr[8:])^mul1^seed)
 	b := mix(binary.LittleEndian.Uint64(k.B.Addr[:8])^mul1^seed, binary.LittleEndian.Uint64(k.B.Addr[8:])^mul2^seed)
 	return mix(a^uint64(k.Scope)<<32^uint64(k.A.Port)<<16^uint64(k.B.Port), b^mul0)
+}
+
+// SeededHash is another hash, for tables: with a seed that nobody knows, keys that
+// collide can't be chosen. Keys of IPv4 take one multiplication.
+func (k *Key) SeededHash(seed uint64) uint64 {
+	if binary.LittleEndian.Uint64(k.A.Addr[:8])|binary.LittleEndian.Uint64(k.B.Addr[:8])|uint64(k.Scope) != 0 {
+		return k.hash(seed)
+	}
+	// The ports take the place of zeros.
+	a := binary.LittleEndian.Uint64(k.A.Addr[8:]) ^ uint64(k.A.Port)
+	b := binary.LittleEndian.Uint64(k.B.Addr[8:]) ^ uint64(k.B.Port)
+	return mix(a^mul0^seed, b^mul1^seed)
 }

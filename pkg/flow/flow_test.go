@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"testing"
@@ -40,18 +41,27 @@ func TestKeyIsSymmetric(t *testing.T) {
 	}
 }
 
-func TestHashSpreadsPortsOverShards(t *testing.T) {
-	const shards, flows = 8, 80_000
-	var count [shards]int
-	server := EndpointFrom(netip.MustParseAddrPort("10.0.0.1:80"))
-	for i := range flows {
-		client := EndpointFrom(netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 1, byte(i >> 14)}), uint16(1024+i%16384)))
-		k, _ := NewKey(client, server)
-		count[k.Hash()%shards]++
-	}
-	for s, n := range count {
-		if n < flows/shards*9/10 || n > flows/shards*11/10 {
-			t.Errorf("shard %d holds %d of %d flows: %v", s, n, flows, count)
+// TestHashesSpread asks that connections of many clients to one server fall evenly
+// into what few bits of a hash tell apart.
+func TestHashesSpread(t *testing.T) {
+	const parts, flows = 64, 80_000
+	for _, prefix := range []string{"10.0.%d.%d", "::%d:%d", "2001:db8::%d:%d"} {
+		var hash, seeded, scoped [parts]int
+		server := EndpointFrom(netip.AddrPortFrom(netip.MustParseAddr(fmt.Sprintf(prefix, 0, 1)), 80))
+		for i := range flows {
+			client := EndpointFrom(netip.AddrPortFrom(netip.MustParseAddr(fmt.Sprintf(prefix, 1, 1+i>>14)), uint16(1024+i%16384)))
+			k, _ := NewKey(client, server)
+			hash[k.Hash()%parts]++
+			seeded[k.SeededHash(0x1234567890abcdef)%parts]++
+			k.Scope = 7
+			scoped[k.SeededHash(0x1234567890abcdef)%parts]++
+		}
+		for i := range parts {
+			for _, n := range []int{hash[i], seeded[i], scoped[i]} {
+				if n < flows/parts*8/10 || n > flows/parts*12/10 {
+					t.Errorf("%s: part %d holds %d of %d flows", prefix, i, n, flows)
+				}
+			}
 		}
 	}
 }

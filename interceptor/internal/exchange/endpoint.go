@@ -21,7 +21,7 @@ type addresses struct {
 }
 
 const (
-	addressPlaceBits = 8
+	addressPlaceBits = 10
 	addressPlaces    = 1 << addressPlaceBits
 )
 
