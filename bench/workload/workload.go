@@ -68,14 +68,16 @@ func generate(name string, p traffic.Plan) (*Workload, error) {
 	}
 	w := &Workload{Name: name}
 	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).UnixNano()
-	for {
-		var f traffic.Frame // with a buffer of its own
-		if !g.Next(&f) {
-			break
-		}
-		w.Frames = append(w.Frames, capture.Frame{Timestamp: at, Data: f.Data, Len: len(f.Data), LinkType: capture.LinkTypeEthernet})
-		w.Bytes += len(f.Data)
+	var data []byte // one frame behind the other, as a capture has them
+	for f := new(traffic.Frame); g.Next(f); {
+		data = append(data, f.Data...)
+		w.Frames = append(w.Frames, capture.Frame{Timestamp: at, Len: len(f.Data), LinkType: capture.LinkTypeEthernet})
 		at += int64(interval)
+	}
+	w.Bytes = len(data)
+	for i := range w.Frames {
+		f := &w.Frames[i]
+		f.Data, data = data[:f.Len:f.Len], data[f.Len:]
 	}
 	c := g.Counts()
 	w.Connections, w.Exchanges = c.Connections, c.Exchanges
