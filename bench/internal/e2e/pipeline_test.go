@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -190,20 +191,23 @@ func TestRpcapdRestart(t *testing.T) {
 	rpcapd := startRpcapd(t, net.server, args...)
 	interceptor, file := startInterceptor(t, net.server, []string{unixSource(socket, "eth0")})
 
-	tr := &traffic{connections: 20, requests: 20 * 300, pause: 10 * time.Millisecond}
+	tr := &traffic{connections: 20, requests: 20 * 300, pause: 10 * time.Millisecond, resume: make(chan struct{})}
+	resume := sync.OnceFunc(func() { close(tr.resume) })
+	defer resume()
 	trafficDone := make(chan struct{})
 	go func() {
 		defer close(trafficDone)
 		tr.run(t, net.server, net.client, serverIP+":8080")
 	}()
-	time.Sleep(700 * time.Millisecond)
+	eventually(t, "a quarter of the requests", func() bool { return tr.begun() > tr.requests/4 })
 	rpcapd.signal(syscall.SIGKILL)
-	time.Sleep(600 * time.Millisecond)
+	eventually(t, "requests in the outage", func() bool { return tr.begun() > tr.requests/3 })
 	startRpcapd(t, net.server, args...)
 	back := time.Now()
 	eventually(t, "capture regained", func() bool { return strings.Contains(interceptor.stderr.String(), "capture regained") })
 	took := time.Since(back)
 	t.Logf("regained %v after rpcapd was back (a second is the aim)", took)
+	resume()
 	<-trafficDone
 	if status := interceptor.signal(syscall.SIGINT); status != 0 {
 		t.Errorf("interceptor ended with %d", status)

@@ -43,6 +43,7 @@ type truth struct {
 type traffic struct {
 	connections, requests int
 	pause                 time.Duration // between two requests of a connection
+	resume                chan struct{} // if not nil, the last third of the requests waits until it is closed
 
 	mu  sync.Mutex // guards log
 	log map[int]*truth
@@ -158,6 +159,9 @@ func (tr *traffic) client(from *netns.NS, address string, c int) error {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	r := rand.New(rand.NewPCG(uint64(c), 7))
 	for i := c; i < tr.requests; i += tr.connections {
+		if tr.resume != nil && i >= tr.requests*2/3 {
+			<-tr.resume
+		}
 		if err := tr.request(client, r, address, i); err != nil {
 			return fmt.Errorf("request %d: %w", i, err)
 		}
