@@ -128,7 +128,7 @@ func Hash(f *capture.Frame, scoped bool) (hash uint64, ok bool) {
 		if h[0]>>4 != 4 || ports < off+ipv4HeaderLen || h[9] != protoTCP || binary.BigEndian.Uint16(h[6:])&0x3fff != 0 || len(b) < ports+portsLen {
 			return 0, false
 		}
-		s.setKey(mapped4(h[12:16]), binary.BigEndian.Uint16(b[ports:]), mapped4(h[16:20]), binary.BigEndian.Uint16(b[ports+2:]), 0)
+		s.setKey4(binary.BigEndian.Uint64(h[12:]), binary.BigEndian.Uint32(b[ports:]))
 	case etherIPv6:
 		if len(b) < off+ipv6HeaderLen+portsLen {
 			return 0, false
