@@ -13,11 +13,8 @@ type address struct{ hi, lo uint64 }
 
 // mapped4 returns the IPv4 address in b as an IPv4-mapped IPv6 address.
 func mapped4(b []byte) address {
-	return address{lo: mappedPrefix | uint64(binary.BigEndian.Uint32(b))}
+	return address{lo: 0xffff_0000_0000 | uint64(binary.BigEndian.Uint32(b))}
 }
-
-// mappedPrefix is what stands before the address (RFC 4291 §2.5.5.2).
-const mappedPrefix = 0xffff_0000_0000
 
 // address6 returns the IPv6 address in b.
 func address6(b []byte) address {

@@ -101,10 +101,7 @@ func (t *history) note(h *half, s *packet.Segment, time int64) {
 	e.set(s)
 	e.at, e.prev, e.vantage = t.now, h.recent, s.Vantage
 	e.captured, e.time = uint32(len(s.Payload)), time
-	e.head = 0
-	if len(s.Payload) > 0 {
-		e.head = sample(s.Payload)
-	}
+	e.head = sample(s.Payload)
 	h.recent = t.next
 	if t.next++; t.next == 0 {
 		t.next = 1

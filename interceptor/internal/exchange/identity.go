@@ -2,7 +2,7 @@ package exchange
 
 import (
 	"encoding/binary"
-	"math/bits"
+	"encoding/hex"
 	"strconv"
 
 	"github.com/twmb/murmur3"
@@ -77,24 +77,10 @@ func appendEnd(b []byte, conn *reassembly.Conn, d flow.Direction) []byte {
 // differed.
 func (c *Connection) inConflict() bool { return c.conn.Conflict[0] || c.conn.Conflict[1] }
 
-// hexDigits returns the eight digits of x, the first one in the lowest byte. Every
-// record has 32, and encoding/hex makes each of them by itself.
-func hexDigits(x uint32) uint64 {
-	const each = 0x0101010101010101
-	v := uint64(bits.ReverseBytes32(x))
-	v = (v | v<<16) & 0x0000ffff0000ffff
-	v = (v | v<<8) & 0x00ff00ff00ff00ff
-	v = (v>>4 | v<<8) & (15 * each) // a digit in each byte
-	letters := (v + 6*each) >> 4 & each
-	return v + '0'*each + letters*('a'-'0'-10)
-}
-
 // nextID returns the id of the connection's next record, made by text.
 func (c *Connection) nextID(text *arena.Text) string {
 	var b [2*idLen + 1 + 20]byte
-	for i := 0; i < idLen; i += 4 {
-		binary.LittleEndian.PutUint64(b[2*i:], hexDigits(binary.BigEndian.Uint32(c.prefix[i:])))
-	}
+	hex.Encode(b[:], c.prefix[:])
 	b[2*idLen] = '-'
 	id := strconv.AppendUint(b[:2*idLen+1], c.next, 10)
 	c.next++

@@ -1,8 +1,6 @@
 package exchange
 
 import (
-	"encoding/binary"
-	"fmt"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -270,15 +268,5 @@ func TestWhatIsKeptChangesWhileItRuns(t *testing.T) {
 	keep.Set(-1, []string{"x-pin"}, nil)
 	if v := emit(); v != "***" || r.BodyLimit() != 0 {
 		t.Errorf("after the change: %q, limit %d", v, r.BodyLimit())
-	}
-}
-
-func TestHexDigits(t *testing.T) {
-	for i := range uint32(1 << 16) {
-		for _, x := range []uint32{i, i << 16, i * 0x9e3779b1} {
-			if got := string(binary.LittleEndian.AppendUint64(nil, hexDigits(x))); got != fmt.Sprintf("%08x", x) {
-				t.Fatalf("%08x is written %q", x, got)
-			}
-		}
 	}
 }
