@@ -54,7 +54,7 @@ func (s *Segment) setKey(src address, srcPort uint16, dst address, dstPort uint1
 // upper halves, as headers do.
 func (s *Segment) setKey4(addresses uint64, ports uint32) {
 	s.Key.Scope = 0
-	src, dst := addresses>>32<<16|uint64(ports>>16), addresses<<32>>16|uint64(ports&0xffff)
+	src, dst := endpoints4(addresses, ports)
 	dir := flow.AToB
 	if dst < src {
 		dir = flow.BToA
@@ -64,6 +64,12 @@ func (s *Segment) setKey4(addresses uint64, ports uint32) {
 	src, dst = src^swap, dst^swap
 	setEndpoint4(&s.Key.A, uint32(src>>16), uint16(src))
 	setEndpoint4(&s.Key.B, uint32(dst>>16), uint16(dst))
+}
+
+// endpoints4 returns those of setKey4 as numbers: an address, and a port in the lower
+// 16 bits.
+func endpoints4(addresses uint64, ports uint32) (src, dst uint64) {
+	return addresses>>32<<16 | uint64(ports>>16), addresses<<32>>16 | uint64(ports&0xffff)
 }
 
 func setEndpoint(e *flow.Endpoint, a address, port uint16) {

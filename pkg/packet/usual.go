@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"capstan/pkg/capture"
+	"capstan/pkg/flow"
 )
 
 // usual decodes the frame that captures are mostly made of: Ethernet or Linux
@@ -115,7 +116,15 @@ func usualLink(f *capture.Frame, scoped bool) (off int, typ uint16) {
 // that are unusual otherwise.
 func Hash(f *capture.Frame, scoped bool) (hash uint64, ok bool) {
 	const portsLen = 4
+	const plain = ethernetLen + ipv4HeaderLen + portsLen
 	b := f.Data
+	if f.LinkType == capture.LinkTypeEthernet && len(b) >= plain {
+		h := (*[plain]byte)(b)
+		first := binary.BigEndian.Uint64(h[ethernetLen:])
+		if binary.BigEndian.Uint16(h[12:]) == etherIPv4 && first>>56 == 0x45 && first&0x3fff == 0 && h[ethernetLen+9] == protoTCP {
+			return flow.HashIPv4(endpoints4(binary.BigEndian.Uint64(h[ethernetLen+12:]), binary.BigEndian.Uint32(h[ethernetLen+ipv4HeaderLen:]))), true
+		}
+	}
 	off, typ := usualLink(f, scoped)
 	var s Segment
 	switch typ {

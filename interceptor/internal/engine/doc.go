@@ -1,13 +1,14 @@
 // Package engine turns frames into exchanges: one goroutine per source owns
 // everything between a frame and its record, without locks, channels or copies
 // of in-order payload. Where one is not enough, the connections are divided
-// among several ([Config.Shards], rounds.go).
+// among several ([Config.Shards], rounds.go, worker.go).
 //
 // A frame's way through the engine, one file each:
 //
-//	engine.go      Engine.Frame: count, decode (pkg/packet), fragments (pkg/defrag)
-//	               Assembler.SegmentAt: order, gaps (pkg/reassembly)
+//	engine.go      Engine.Frame: count, time
 //	shard.go       what belongs to one goroutine
+//	decoding.go    decode (pkg/packet), fragments (pkg/defrag)
+//	               Assembler.SegmentAt: order, gaps (pkg/reassembly)
 //	connection.go  connection.Data: count
 //	carrier.go     carrier.Data: which protocol is it?
 //	detect.go      the first bytes of each protocol

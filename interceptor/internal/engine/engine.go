@@ -20,7 +20,7 @@ import (
 // package's defaults.
 type Config struct {
 	Decode     packet.Config
-	Defrag     defrag.Config
+	Defrag     defrag.Config     // of one shard: each keeps all fragments
 	Reassembly reassembly.Config // the limits of one shard
 	HTTP1      http1.Config
 	HTTP2      http2.Config
@@ -60,9 +60,6 @@ type Engine struct {
 	rounds *rounds // nil with one
 
 	// Owned by the goroutine that feeds the engine.
-	decoder *packet.Decoder
-	segment packet.Segment // reused for every frame
-	defrag  *defrag.Defragmenter
 	clock   reassembly.Clock
 	leaping leaping
 	front   front
@@ -80,7 +77,7 @@ const publishEvery = 4096
 // New returns an Engine that hands each exchange to cfg.Exchange.Emit. Finish
 // ends it.
 func New(cfg Config) *Engine {
-	e := &Engine{cfg: cfg, decoder: packet.NewDecoder(cfg.Decode), defrag: defrag.New(cfg.Defrag)}
+	e := &Engine{cfg: cfg}
 	if cfg.Shards > 1 {
 		e.rounds = newRounds(cfg, e.publish)
 	} else {
@@ -104,7 +101,7 @@ func (e *Engine) Exchange(n int) []byte {
 
 // Frame takes the next frame. It keeps nothing of f, but for data in a buffer that
 // Exchange has lent.
-// Next: packet.Decoder.Decode, then shard.segment.
+// Next: shard.frame, or rounds.frame.
 func (e *Engine) Frame(f *capture.Frame) {
 	if len(e.leaping.frames) == 0 {
 		if at, ok := e.clock.Step(f.Timestamp); ok {
@@ -123,76 +120,34 @@ func (e *Engine) frame(f *capture.Frame, at reassembly.Instant) {
 	if f.Truncated() {
 		c.truncated++
 	}
-	if at.Due {
-		e.advance(at)
-	}
 	if e.rounds != nil {
-		if hash, ok := packet.Hash(f, e.cfg.Decode.Scoped); ok {
-			if e.rounds.frame(f, hash, at) {
-				e.dispatch(false)
-			}
-			return
+		if e.rounds.frame(f, at) {
+			e.dispatch(false)
 		}
+		return
 	}
-	outcome := e.decoder.Decode(f, &e.segment)
-	c.outcomes[outcome]++
-	switch outcome {
-	case packet.OutcomeTCP:
-		e.take(f.Timestamp, at)
-	case packet.OutcomeFragment:
-		e.fragment(f.Timestamp, at)
+	if at.Due {
+		e.shard.happen(&event{at: at})
 	}
-	if e.shard != nil && c.frames%publishEvery == 0 {
+	e.shard.frame(f, at)
+	if c.frames%publishEvery == 0 {
 		e.publishOwn()
 	}
 }
 
-// take hands on the segment in hand.
-func (e *Engine) take(time int64, at reassembly.Instant) {
-	if e.shard != nil {
-		e.shard.segment(&e.segment, time, at)
-		return
-	}
-	if e.rounds.segment(&e.segment, time, at) {
-		e.dispatch(false)
-	}
-}
-
-// fragment takes the fragment that the decoder has found. The datagram that it
-// completes may hold another one, of a packet inside of a tunnel.
-func (e *Engine) fragment(time int64, at reassembly.Instant) {
-	for outcome := packet.OutcomeFragment; outcome == packet.OutcomeFragment; {
-		g := e.defrag.Fragment(&e.decoder.Fragment, at.Now)
-		if g == nil {
-			return
-		}
-		outcome = e.decoder.DecodeDatagram(g, &e.segment)
-		e.front.datagrams[outcome]++
-		if outcome == packet.OutcomeTCP {
-			e.take(time, at)
-		}
-	}
-}
-
-// advance lets timeouts happen.
-func (e *Engine) advance(at reassembly.Instant) {
-	if e.shard != nil {
-		e.shard.assembler.AdvanceTo(at)
-	} else if e.rounds.all(item{kind: itemAdvance, now: at.Now, number: at.Number}) {
-		e.dispatch(false)
+// happen lets something happen that is no frame.
+func (e *Engine) happen(x event) {
+	if e.rounds != nil {
+		e.rounds.event(x)
+	} else {
+		e.shard.happen(&x)
 	}
 }
 
 // closeAll ends every connection.
 func (e *Engine) closeAll(r reassembly.CloseReason) {
 	e.settleLeaps(true)
-	e.defrag.Flush()
-	if e.shard != nil {
-		e.shard.assembler.CloseAll(e.clock.Latest(), r)
-	} else {
-		at := e.clock.Stand()
-		e.rounds.all(item{kind: itemCloseAll, now: at.Now, number: at.Number, time: e.clock.Latest(), reason: r})
-	}
+	e.happen(event{at: e.clock.Stand(), close: true, reason: r, time: e.clock.Latest()})
 }
 
 // Drained tells that no further frame is waiting.
@@ -213,9 +168,7 @@ func (e *Engine) Drained() {
 func (e *Engine) Idle(d time.Duration) {
 	e.settleLeaps(true)
 	if d > 0 && e.front.frames > 0 {
-		at := e.clock.Wait(int64(d))
-		e.defrag.Advance(at.Now)
-		e.advance(at)
+		e.happen(event{at: e.clock.Wait(int64(d))})
 	}
 	e.Drained()
 }
@@ -240,17 +193,12 @@ func (e *Engine) Finish() {
 
 // dispatch hands the shards what has been gathered for them.
 func (e *Engine) dispatch(drained bool) {
-	e.gather()
+	e.front.last = e.clock.Latest()
 	e.rounds.dispatch(e.front, drained)
-}
-
-// gather brings the front's counters up to date.
-func (e *Engine) gather() {
-	e.front.last, e.front.decode, e.front.defrag = e.clock.Latest(), e.decoder.Stats(), e.defrag.Stats()
 }
 
 // publishOwn publishes the counters of an engine with one shard.
 func (e *Engine) publishOwn() {
-	e.gather()
-	e.publish(e.front, worked{Counters: e.shard.counters()})
+	e.front.last = e.clock.Latest()
+	e.publish(e.front, &Decoded{}, e.shard.counters())
 }

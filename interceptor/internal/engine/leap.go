@@ -70,7 +70,7 @@ func (e *Engine) settleLeaps(all bool) {
 		case heard[reassembly.Doubts] && !heard[reassembly.Confirms]:
 			at = e.clock.Reject(t)
 		default:
-			e.advance(e.clock.Tick(e.least()))
+			e.happen(event{at: e.clock.Tick(e.least())})
 			continue // which shows whether the time is right
 		}
 		f := l.pop()

@@ -5,6 +5,7 @@ import (
 	"capstan/interceptor/internal/l7/http1"
 	"capstan/interceptor/internal/l7/http2"
 	"capstan/interceptor/internal/l7/websocket"
+	"capstan/pkg/capture"
 	"capstan/pkg/packet"
 	"capstan/pkg/reassembly"
 )
@@ -13,6 +14,7 @@ import (
 // goroutine.
 type shard struct {
 	cfg       Config
+	decoding  decoding
 	assembler *reassembly.Assembler
 	recorder  *exchange.Recorder
 	http1     *http1.Shared
@@ -32,7 +34,7 @@ type shard struct {
 const pollEvery = 128
 
 func newShard(cfg Config) *shard {
-	s := &shard{recorder: exchange.NewRecorder(cfg.Exchange)}
+	s := &shard{decoding: newDecoding(&cfg), recorder: exchange.NewRecorder(cfg.Exchange)}
 	cfg.HTTP2.Shared, cfg.WebSocket.Shared = &s.http2, &s.websocket
 	cfg.HTTP2.WebSocket = cfg.WebSocket
 	s.cfg = cfg
@@ -41,12 +43,30 @@ func newShard(cfg Config) *shard {
 	return s
 }
 
+// frame takes a frame that belongs to no other shard.
+// Next: packet.Decoder.Decode, then shard.segment.
+func (s *shard) frame(f *capture.Frame, at reassembly.Instant) {
+	if s.decoding.find(f, at.Now) {
+		s.segment(&s.decoding.segment, f.Timestamp, at)
+	}
+}
+
 // segment takes a segment.
 // Next: reassembly.Assembler.SegmentAt.
 func (s *shard) segment(p *packet.Segment, time int64, at reassembly.Instant) {
 	s.assembler.SegmentAt(p, time, at)
 	if s.segments++; s.segments%pollEvery == 0 && s.cfg.Memory != nil {
 		s.relieve()
+	}
+}
+
+// happen does what an event means.
+func (s *shard) happen(x *event) {
+	s.decoding.happen(x)
+	if x.close {
+		s.assembler.CloseAll(x.time, x.reason)
+	} else {
+		s.assembler.AdvanceTo(x.at)
 	}
 }
 
@@ -71,5 +91,5 @@ func (s *shard) release() {
 }
 
 func (s *shard) counters() Counters {
-	return Counters{Protocols: s.protocols, Reassembly: s.assembler.Stats(), HTTP1: s.http1.Stats, HTTP2: s.http2.Stats, Exchange: s.recorder.Stats()}
+	return Counters{Decoded: s.decoding.counters(), Protocols: s.protocols, Reassembly: s.assembler.Stats(), HTTP1: s.http1.Stats, HTTP2: s.http2.Stats, Exchange: s.recorder.Stats()}
 }

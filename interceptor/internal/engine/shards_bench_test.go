@@ -25,9 +25,10 @@ const repeats = 10
 
 // repeated yields frames again and again, an hour apart.
 func repeated(frames []capture.Frame, yield func(*capture.Frame)) {
+	var f capture.Frame // one for all, as sources have
 	for n := range repeats {
 		for i := range frames {
-			f := frames[i]
+			f = frames[i]
 			f.Timestamp += int64(n) * int64(time.Hour)
 			yield(&f)
 		}

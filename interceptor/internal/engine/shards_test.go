@@ -254,7 +254,7 @@ func TestLargeBuffersAreGivenUp(t *testing.T) {
 		return m.HeapAlloc
 	}
 	before := inUse()
-	for length := maxBatchItems - 1; length > maxBatchItems-20; length-- {
+	for length := 2*maxRoundFrames - 1; length > 2*maxRoundFrames-20; length-- {
 		for range maxRounds {
 			e.Exchange(loanLen)
 			for range length {

@@ -26,18 +26,12 @@ type Snapshot struct {
 	Bytes     uint64 // of those frames, as captured
 	Truncated uint64 // frames cut by a snap length
 	Last      int64  // time of the latest frame, nanoseconds since the epoch
-	Outcomes  [packet.NumOutcomes]uint64
-	// Datagrams are the packets put together from fragments, by what was found
-	// in them.
-	Datagrams [packet.NumOutcomes]uint64
-	Decode    packet.Stats
-	Defrag    defrag.Stats
-
 	Counters
 }
 
 // Counters are those of a shard, or the sums over all shards.
 type Counters struct {
+	Decoded
 	Protocols  [NumProtocols]ProtocolStats
 	Reassembly reassembly.Stats
 	HTTP1      http1.Stats
@@ -45,26 +39,34 @@ type Counters struct {
 	Exchange   exchange.Stats
 }
 
+// Decoded counts what was found in frames.
+type Decoded struct {
+	Outcomes [packet.NumOutcomes]uint64
+	// Datagrams are the packets put together from fragments, by what was found
+	// in them.
+	Datagrams [packet.NumOutcomes]uint64
+	Decode    packet.Stats
+	Defrag    defrag.Stats
+}
+
 // front are the counters of what comes before the shards.
 type front struct {
 	frames, bytes, truncated uint64
 	last                     int64 // the latest frame's time
-	outcomes, datagrams      [packet.NumOutcomes]uint64
-	decode                   packet.Stats
-	defrag                   defrag.Stats
 }
 
 // published are counters of one moment.
 type published struct {
 	front  front
-	shards []worked
+	shards []Counters
+	common Decoded
 }
 
 // publish makes the counters of one moment those that Snapshot returns.
-func (e *Engine) publish(f front, shards ...worked) {
+func (e *Engine) publish(f front, common *Decoded, shards ...Counters) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.snapshot.front = f
+	e.snapshot.front, e.snapshot.common = f, *common
 	e.snapshot.shards = append(e.snapshot.shards[:0], shards...)
 }
 
@@ -74,13 +76,10 @@ func (e *Engine) Snapshot() Snapshot {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	f := &e.snapshot.front
-	s := Snapshot{Frames: f.frames, Bytes: f.bytes, Truncated: f.truncated, Last: f.last,
-		Outcomes: f.outcomes, Datagrams: f.datagrams, Decode: f.decode, Defrag: f.defrag}
+	s := Snapshot{Frames: f.frames, Bytes: f.bytes, Truncated: f.truncated, Last: f.last}
+	s.Decoded = e.snapshot.common
 	for i := range e.snapshot.shards {
-		w := &e.snapshot.shards[i]
-		for _, part := range []struct{ to, from any }{{&s.Counters, &w.Counters}, {&s.Outcomes, &w.outcomes}, {&s.Decode, &w.decode}} {
-			sum(reflect.ValueOf(part.to).Elem(), reflect.ValueOf(part.from).Elem())
-		}
+		sum(reflect.ValueOf(&s.Counters).Elem(), reflect.ValueOf(&e.snapshot.shards[i]).Elem())
 	}
 	return s
 }

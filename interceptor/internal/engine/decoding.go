@@ -1,0 +1,57 @@
+package engine
+
+import (
+	"capstan/pkg/capture"
+	"capstan/pkg/defrag"
+	"capstan/pkg/packet"
+)
+
+// decoding is where a shard finds the segments of frames.
+type decoding struct {
+	decoder *packet.Decoder
+	defrag  *defrag.Defragmenter
+	segment packet.Segment // found last
+	// What was found, in frames and in datagrams put together from fragments.
+	outcomes, datagrams [packet.NumOutcomes]uint64
+}
+
+func newDecoding(cfg *Config) decoding {
+	return decoding{decoder: packet.NewDecoder(cfg.Decode), defrag: defrag.New(cfg.Defrag)}
+}
+
+// find reports whether a frame, which came at the time now of the clock, brings a
+// segment.
+func (d *decoding) find(f *capture.Frame, now int64) bool {
+	outcome := d.decoder.Decode(f, &d.segment)
+	d.outcomes[outcome]++
+	return outcome == packet.OutcomeTCP || outcome == packet.OutcomeFragment && d.join(now)
+}
+
+// join is find for a frame in which the decoder has found a fragment. The datagram
+// that it completes may hold another one, of a packet inside of a tunnel.
+func (d *decoding) join(now int64) bool {
+	for {
+		g := d.defrag.Fragment(&d.decoder.Fragment, now)
+		if g == nil {
+			return false
+		}
+		outcome := d.decoder.DecodeDatagram(g, &d.segment)
+		d.datagrams[outcome]++
+		if outcome != packet.OutcomeFragment {
+			return outcome == packet.OutcomeTCP
+		}
+	}
+}
+
+// happen does what an event means for fragments that wait for others.
+func (d *decoding) happen(x *event) {
+	if x.close {
+		d.defrag.Flush()
+	} else {
+		d.defrag.Advance(x.at.Now)
+	}
+}
+
+func (d *decoding) counters() Decoded {
+	return Decoded{Outcomes: d.outcomes, Datagrams: d.datagrams, Decode: d.decoder.Stats(), Defrag: d.defrag.Stats()}
+}
