@@ -157,7 +157,8 @@ func (u *URL) Address() string {
 	return net.JoinHostPort(u.Host, strconv.Itoa(int(u.Port)))
 }
 
-// String returns the URL's text without the password.
+// String returns the URL's text without the password. What it escapes may make it
+// longer than [ParseURL] takes.
 func (u URL) String() string {
 	switch u.Scheme {
 	case SchemeLocal:
