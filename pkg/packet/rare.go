@@ -1,6 +1,7 @@
 package packet
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/google/gopacket"
@@ -19,18 +20,26 @@ var rareLinks = map[capture.LinkType]gopacket.Decoder{
 	117: layers.LayerTypePFLog,
 }
 
+// radiotapPadding is what some drivers put between an 802.11 header and its payload,
+// to align that.
+const radiotapPadding = 2
+
 // rare finds the IP header of a frame whose link type is not decoded here.
 func (w *walk) rare(f *capture.Frame) Outcome {
 	link, ok := rareLinks[f.LinkType]
 	if !ok {
 		return OutcomeNotIP
 	}
-	// gopacket turns its own panics into a layer that is not IP. The data are
-	// clipped because it trusts some lengths as far as the capacity goes.
-	data := slices.Clip(f.Data)
+	// gopacket turns its own panics into a layer that is not IP. It has a copy, since
+	// it takes the padding out of radiotap's frames where they are, clipped because
+	// it trusts some lengths as far as the capacity goes.
+	data := slices.Clip(slices.Clone(f.Data))
 	p := gopacket.NewPacket(data, link, gopacket.DecodeOptions{Lazy: true, NoCopy: true})
 	if header := p.NetworkLayer(); header != nil {
-		// The layer aliases the frame; how much room is behind its start tells
+		if !bytes.Equal(data, f.Data) {
+			w.data = data[:len(data)-radiotapPadding]
+		}
+		// The layer aliases the copy; how much room is behind its start tells
 		// where that is.
 		b := header.LayerContents()
 		off := cap(data) - cap(b)

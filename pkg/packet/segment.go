@@ -23,7 +23,8 @@ type Segment struct {
 	// was seen at two points; 0 means that the source does not tell.
 	Vantage uint32
 	// Payload aliases the frame's data, or the reassembled datagram, and is
-	// valid as long as they are. Its capacity ends with the payload.
+	// valid as long as they are. Its capacity ends with the payload. Where
+	// padding was taken out of the frame it aliases a copy.
 	Payload []byte
 	// Missing is the number of payload bytes on the wire, following Payload,
 	// that a snap length cut off.

@@ -111,6 +111,8 @@ func tunnelCases() []decodeCase {
 
 		{name: "802.11 by gopacket", link: 105, want: ok, payload: payload, data: join([]byte{0x08, 0x02, 0, 0}, make([]byte, 20),
 			[]byte{0xaa, 0xaa, 3, 0, 0, 0, 8, 0}, v4(), make([]byte, 4))},
+		{name: "radiotap by gopacket, padded", link: 127, want: ok, payload: payload, data: join([]byte{0, 0, 9, 0, 2, 0, 0, 0, 0x30, 0x88, 0x02, 0, 0}, make([]byte, 24),
+			[]byte{0xaa, 0xaa, 3, 0, 0, 0, 8, 0}, v4(), make([]byte, 4))},
 		{name: "radiotap by gopacket, no IP", link: 127, data: []byte{0, 0, 8, 0, 0, 0, 0, 0, 0xd4, 0}, want: OutcomeNotIP},
 	}
 }
