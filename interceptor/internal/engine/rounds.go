@@ -55,9 +55,10 @@ type round struct {
 	front   front // when it was dispatched
 	drained bool  // the source has paused
 	work    sync.WaitGroup
+	common  []uint32   // numbers of the frames that all shards have to look into
 	shares  []share    // by shard
 	counts  []Counters // of the shards when they were done
-	common  Decoded    // what was found in frames that are for all shards
+	decoded Decoded    // what was found in common frames
 }
 
 // timed is a frame with its instant. It goes from the cache of one processor to that
@@ -83,15 +84,9 @@ type event struct {
 
 // share is what a shard has of a round, and what came of it.
 type share struct {
-	frames  []mine // in order
+	frames  []uint32 // numbers of those that no other shard looks into
 	records []record
 	encoded []byte // of the records
-}
-
-// mine is a frame that a shard has to look into.
-type mine struct {
-	frame  uint32 // its number in the round
-	common bool   // so have all others
 }
 
 // record is an exchange with its place in the order of all: the instant of the
@@ -164,17 +159,11 @@ func (r *rounds) dispatch(f front, drained bool) {
 // which they don't tell it are for all.
 func (d *round) divide(scoped bool) {
 	for i := range d.frames {
-		m := mine{frame: uint32(i)}
-		hash, ok := packet.Hash(&d.frames[i].Frame, scoped)
-		if ok {
-			s := &d.shares[hash%uint64(len(d.shares))] // as rpcapd's shards
-			s.frames = append(s.frames, m)
-			continue
+		numbers := &d.common
+		if hash, ok := packet.Hash(&d.frames[i].Frame, scoped); ok {
+			numbers = &d.shares[hash%uint64(len(d.shares))].frames // as rpcapd's shards
 		}
-		m.common = true
-		for j := range d.shares {
-			d.shares[j].frames = append(d.shares[j].frames, m)
-		}
+		*numbers = append(*numbers, uint32(i))
 	}
 }
 
@@ -210,7 +199,7 @@ func (r *rounds) merge() {
 			r.write(d.shares[from].encoded[first.from:first.to])
 			next[from]++
 		}
-		r.publish(d.front, &d.common, d.counts...)
+		r.publish(d.front, &d.decoded, d.counts...)
 		if d.drained && r.drained != nil {
 			r.drained()
 		}
@@ -227,7 +216,7 @@ func (d *round) reset(l *lender) {
 	clear(d.lent)
 	d.lent = d.lent[:0]
 	clear(d.frames) // which would keep buffers alive that are not lent again
-	d.frames, d.events, d.bytes, d.size = d.frames[:0], d.events[:0], d.bytes[:0], 0
+	d.frames, d.events, d.common, d.bytes, d.size = d.frames[:0], d.events[:0], d.common[:0], d.bytes[:0], 0
 	for i := range d.shares {
 		s := &d.shares[i]
 		if cap(s.encoded) > keepEncoded {

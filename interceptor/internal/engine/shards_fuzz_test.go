@@ -14,6 +14,8 @@ type script struct {
 	left  []byte
 	w     wire
 	talks []*talk
+	// interruptions happen after frames of those numbers.
+	interruptions map[int][]int
 }
 
 // Bounds on what a script can make, below all limits of an engine.
@@ -49,6 +51,7 @@ const (
 	stepSwap     // the last frame with an earlier one
 	stepWrap     // the last frame
 	stepDamage   // a byte of the last frame
+	stepBreak    // what is no frame
 	numSteps
 )
 
@@ -115,6 +118,8 @@ func (s *script) change(step int) {
 			f := *last
 			s.w.frames = append(s.w.frames[:i], wrapped(f, way, n, uint16(i))...)
 		}
+	case stepBreak:
+		s.interruptions[i] = append(s.interruptions[i], s.next()%numInterruptions)
 	case stepDamage:
 		at, with := s.next()<<8|s.next(), byte(s.next())
 		if len(last.Data) > 0 {
@@ -161,6 +166,7 @@ func seedScript() []byte {
 	b = append(b, stepHTTP2, 13, 1, 4, 1, 1, 0x88, stepLose, 13, 50, stepForward, 35, stepHTTP2, 13, 0, 1, 1, 2, 'o', 'k')
 	b = append(b, stepBytes, 8, 9)
 	b = append(b, "POST / HT"...)
+	b = append(b, stepWrap, 0, 7, 0, 0, stepBreak, 2, stepRequest, 2, 9, stepBreak, 4, stepResponse, 3, 9, stepWrap, 0, 4, 0, 0, stepBreak, 3)
 	return append(b, stepWrap, 0, 3, 0, 0, stepWrap, 0, 2, 0, 0, stepForward, 42, stepRequest, 1, 1)
 }
 
@@ -173,7 +179,13 @@ func FuzzShards(f *testing.F) {
 		if len(data) > maxScript {
 			return
 		}
-		s := script{left: data}
-		compareWays(t, "script", s.frames(), []way{{1, 7}, {2, 0}, {3, 7}})
+		s := script{left: data, interruptions: make(map[int][]int)}
+		src := source{frames: s.frames(), live: len(data)%2 == 1}
+		src.after = func(e *Engine, i int) {
+			for _, kind := range s.interruptions[i] {
+				interruption(e, kind)
+			}
+		}
+		compareWays(t, "script", src, []way{{1, 7}, {2, 0}, {3, 7}})
 	})
 }

@@ -38,54 +38,74 @@ func (l *lentFrames) put(e *Engine, i int) *capture.Frame {
 	return &f
 }
 
-// byShards runs frames through an engine and returns the records as the
-// interceptor prints them. Unless lend is 0, so many frames come in each lent
-// buffer.
-func byShards(frames []capture.Frame, shards, lend int) ([]byte, Snapshot) {
-	var out []byte
-	e := New(Config{
+// source is what an engine is fed with.
+type source struct {
+	frames []capture.Frame
+	live   bool
+	after  func(e *Engine, i int) // what happens after frame i; nil: a pause now and then
+}
+
+// byShards runs a source through an engine and returns the records as the
+// interceptor prints them, and the counters at each pause, the end being one. Unless
+// lend is 0, so many frames come in each lent buffer.
+func byShards(src source, shards, lend int) (out []byte, counted []Snapshot) {
+	var e *Engine
+	e = New(Config{
 		Exchange: exchange.Config{Source: "test", BodyLimit: 100, Emit: func(x *capstanv1.Exchange) { out = ndjson.Append(out, x) }},
+		Live:     src.live,
 		Shards:   shards,
 		Encode:   ndjson.Append,
 		Write:    func(b []byte) { out = append(out, b...) },
+		Drained:  func() { counted = append(counted, e.Snapshot()) },
 	})
-	lent := lentFrames{frames: frames, each: lend}
-	for i := range frames {
+	lent := lentFrames{frames: src.frames, each: lend}
+	for i := range src.frames {
 		if lend > 0 {
 			e.Frame(lent.put(e, i))
 		} else {
-			e.Frame(&frames[i])
+			e.Frame(&src.frames[i])
 		}
-		if i%1000 == 999 {
+		switch {
+		case src.after != nil:
+			src.after(e, i)
+		case i%1000 == 999:
 			e.Drained()
 		}
 	}
 	e.Idle(time.Hour) // the last timeouts don't depend on the others' last frames
 	e.Finish()
-	return out, e.Snapshot()
+	return out, counted
 }
 
 // compareShards holds that the number of shards changes nothing.
 func compareShards(t *testing.T, name string, frames []capture.Frame) {
 	t.Helper()
-	compareWays(t, name, frames, []way{{1, 7}, {2, 0}, {2, 7}, {3, 100}, {8, 40}})
+	compareWays(t, name, source{frames: frames}, []way{{1, 7}, {2, 0}, {2, 7}, {3, 100}, {8, 40}})
 }
 
 // way is among how many shards frames are divided, and how many of them come in a
 // lent buffer: 0 if none is.
 type way struct{ shards, lend int }
 
-func compareWays(t *testing.T, name string, frames []capture.Frame, ways []way) {
+func compareWays(t *testing.T, name string, src source, ways []way) {
 	t.Helper()
-	want, counted := byShards(frames, 1, 0)
+	want, counted := byShards(src, 1, 0)
+	for i := range counted {
+		checkAccount(t, &counted[i])
+	}
 	for _, with := range ways {
-		got, snapshot := byShards(frames, with.shards, with.lend)
+		got, counters := byShards(src, with.shards, with.lend)
 		if !bytes.Equal(got, want) {
 			a, b := firstDifference(want, got)
 			t.Fatalf("%s: with %+v\n%s\nwith one shard\n%s", name, with, b, a)
 		}
-		if snapshot != counted {
-			t.Errorf("%s: counters with %+v\n%+v\nwith one shard\n%+v", name, with, snapshot, counted)
+		if len(counters) != len(counted) {
+			t.Fatalf("%s: %d pauses with %+v, %d with one shard", name, len(counters), with, len(counted))
+		}
+		for i := range counters {
+			if counters[i] != counted[i] {
+				t.Fatalf("%s: counters at pause %d with %+v\n%+v\nwith one shard\n%+v", name, i, with, counters[i], counted[i])
+			}
 		}
 	}
 }
@@ -162,10 +182,10 @@ func TestTroubleInShards(t *testing.T) {
 }
 
 // numWrappings is how many ways there are to wrap a frame.
-const numWrappings = 7
+const numWrappings = 8
 
 // wrapped returns f in a wrapping: one or two tags, a tunnel, another one, fragments,
-// options, or cut. n tells of what size.
+// options, cut, or on the air, where a driver aligns the packet. n tells of what size.
 func wrapped(f capture.Frame, way, n int, id uint16) []capture.Frame {
 	switch way {
 	case 0:
@@ -186,6 +206,10 @@ func wrapped(f capture.Frame, way, n int, id uint16) []capture.Frame {
 		f.Len = len(f.Data)
 		f.Data = f.Data[:n%(len(f.Data)+1)]
 		return []capture.Frame{f}
+	case 7:
+		const radiotap = 127 // with flags: padding, and a checksum at the end
+		header := slices.Concat([]byte{0, 0, 9, 0, 2, 0, 0, 0, 0x30}, []byte{0x88, 2}, make([]byte, 26), []byte{0xaa, 0xaa, 3, 0, 0, 0, 8, 0})
+		f.LinkType, f.Data = radiotap, slices.Concat(header, f.Data[14:], make([]byte, 4))
 	}
 	f.Len = len(f.Data)
 	return []capture.Frame{f}
@@ -204,13 +228,51 @@ func TestWrappingsInShards(t *testing.T) {
 	}
 }
 
+// interruption is what a source does besides bringing frames.
+func interruption(e *Engine, kind int) {
+	switch kind {
+	case 0:
+		e.Drained()
+	case 1:
+		e.Idle(0)
+	case 2:
+		e.Idle(3 * time.Second)
+	case 3:
+		e.Idle(time.Minute)
+	case 4:
+		e.SourceLost()
+	}
+}
+
+const numInterruptions = 5
+
+// TestInterruptionsInShards has sources of all kinds of frames pause, be silent and
+// get lost at all times.
+func TestInterruptionsInShards(t *testing.T) {
+	for seed := range uint64(10) {
+		rnd := rand.New(rand.NewPCG(seed, 3))
+		src := source{live: seed%2 == 1, frames: remake(trouble(seed, seed%3 == 0), func(i int, f capture.Frame) []capture.Frame {
+			return wrapped(f, rnd.IntN(numWrappings+3), rnd.IntN(2000), uint16(i+1))
+		})}
+		kinds := make([]int, len(src.frames))
+		for i := range kinds {
+			kinds[i] = rnd.IntN(40 * numInterruptions)
+			if kinds[i] == 4 {
+				kinds[i] *= rnd.IntN(10) / 9 // a source is lost more rarely
+			}
+		}
+		src.after = func(e *Engine, i int) { interruption(e, kinds[i]) }
+		compareWays(t, fmt.Sprint("seed ", seed), src, []way{{1, 7}, {2, 0}, {3, 7}, {8, 40}})
+	}
+}
+
 // TestSplitBefore holds that engines which share the connections of a source,
 // as if its server had divided them, tell what one tells, in whatever order:
 // nothing that is told of a connection depends on another.
 func TestSplitBefore(t *testing.T) {
 	for seed := range uint64(20) {
 		frames := trouble(seed, true)
-		whole, _ := byShards(frames, 1, 0)
+		whole, _ := byShards(source{frames: frames}, 1, 0)
 		const parts = 3
 		var split [parts][]capture.Frame
 		decoder := packet.NewDecoder(packet.Config{})
@@ -222,7 +284,7 @@ func TestSplitBefore(t *testing.T) {
 		}
 		var got []string
 		for _, part := range split {
-			out, _ := byShards(part, 1, 0)
+			out, _ := byShards(source{frames: part}, 1, 0)
 			got = append(got, lines(out)...)
 		}
 		want := lines(whole)

@@ -44,20 +44,26 @@ func (w *worker) work(in <-chan *round) {
 		w.round(d)
 		d.counts[w.number] = w.shard.counters()
 		if w.number == 0 {
-			d.common = w.common.counters()
+			d.decoded = w.common.counters()
 		}
 		d.work.Done()
 	}
 }
 
 func (w *worker) round(d *round) {
-	events := d.events
-	for _, m := range w.share.frames {
-		for len(events) > 0 && events[0].before <= int(m.frame) {
+	own, common, events := w.share.frames, d.common, d.events
+	for len(own)+len(common) > 0 {
+		from := &own
+		if len(own) == 0 || len(common) > 0 && common[0] < own[0] {
+			from = &common
+		}
+		number := (*from)[0]
+		*from = (*from)[1:]
+		for len(events) > 0 && events[0].before <= int(number) {
 			w.event(&events[0])
 			events = events[1:]
 		}
-		w.frame(&d.frames[m.frame], m.common)
+		w.frame(&d.frames[number], from == &common)
 	}
 	for i := range events {
 		w.event(&events[i])
