@@ -23,7 +23,7 @@ const maxHeldChunks = 256
 type carrier struct {
 	of       *account
 	conn     *reassembly.Conn
-	named    *exchange.Connection // set inside of a tunnel
+	named    *exchange.Connection // set inside of a tunnel, and behind a preamble
 	tunnels  uint8                // how many are around it
 	decided  bool
 	replaced bool // the connection has another handler now
@@ -34,11 +34,12 @@ type carrier struct {
 	reversed bool
 	// strange tells, by direction, that the first bytes were those of no known
 	// protocol. The other end may know better what it answers.
-	strange [2]bool
-	parser  reassembly.Handler // of the protocol, nil for those that are only counted
-	unknown *opaque.Conn       // what was seen so far, should it never make sense
-	held    []held             // what came before the decision, in order
-	heldLen int
+	strange  [2]bool
+	parser   reassembly.Handler // of the protocol, nil for those that are only counted
+	unknown  *opaque.Conn       // what was seen so far, should it never make sense
+	preamble *preamble          // what it began with, if that is no part of the protocol
+	held     []held             // what came before the decision, in order
+	heldLen  int
 }
 
 // held is a chunk or gap that arrived before the protocol was known.
@@ -57,13 +58,36 @@ func (c *carrier) Data(d flow.Direction, chunk reassembly.Chunk) {
 	case c.parser != nil:
 		c.parser.Data(d, chunk)
 	case !c.decided:
-		c.decide(d, chunk)
+		c.begin(d, chunk)
 	}
 }
 
-// decide looks at the first bytes of a direction.
-func (c *carrier) decide(d flow.Direction, chunk reassembly.Chunk) {
+// begin takes what stands in front of the protocol, if anything does, and decides by
+// what is behind it.
+func (c *carrier) begin(d flow.Direction, chunk reassembly.Chunk) {
 	whole := c.prefix(d, chunk.Bytes)
+	switch {
+	case c.preamble != nil && c.preamble.d == d && c.preamble.left > 0:
+		chunk = c.passPreamble(chunk)
+		whole = chunk.Bytes
+	case c.mayHavePreamble(d, whole, &chunk):
+		rest, wait := c.takePreamble(d, whole, chunk)
+		if wait {
+			c.count().Data(d, chunk)
+			c.hold(d, chunk)
+			return
+		}
+		if c.preamble != nil {
+			chunk, whole = rest, rest.Bytes
+		}
+	}
+	if len(chunk.Bytes) > 0 {
+		c.decide(d, chunk, whole)
+	}
+}
+
+// decide looks at whole, the first bytes of a direction, which chunk ends.
+func (c *carrier) decide(d flow.Direction, chunk reassembly.Chunk, whole []byte) {
 	protocol := detect(whole, c.lenient)
 	if protocol == Unknown && c.lenient && len(whole) > len(chunk.Bytes) {
 		// What was held is the end of something, or the byte of a keep-alive
@@ -103,7 +127,7 @@ func (c *carrier) decide(d flow.Direction, chunk reassembly.Chunk) {
 // request while the other end has said nothing: who keeps a connection open to
 // be asked over it, as a service behind a firewall, answers there.
 func (c *carrier) asks(d flow.Direction, b []byte) bool {
-	if c.lenient || c.named != nil || !c.conn.ClientKnown || d == c.conn.Client || len(c.prefix(d.Reverse(), nil)) > 0 {
+	if c.lenient || c.tunnels > 0 || !c.conn.ClientKnown || d == c.conn.Client || len(c.prefix(d.Reverse(), nil)) > 0 {
 		return false
 	}
 	request, _ := http1.LooksLikeRequest(b, false)
@@ -189,7 +213,11 @@ func (c *carrier) become(p Protocol) {
 		c.parser = parser
 	case TLS:
 		if !s.cfg.NoConnectionRecords {
-			c.parser = tls.New(conn, s.recorder, c.named)
+			parser := tls.New(conn, s.recorder, c.named)
+			if c.preamble != nil {
+				parser.Preamble(c.preamble.d, c.preamble.tally)
+			}
+			c.parser = parser
 		}
 	case Unknown:
 		if !s.cfg.NoConnectionRecords {
@@ -219,6 +247,9 @@ func (c *carrier) becomeHTTP1() reassembly.Handler {
 		return parser
 	}
 	x := s.newHTTP(c)
+	if c.preamble != nil {
+		x.Conn.StartAt(c.preamble.len)
+	}
 	if c.reversed {
 		x.Conn.Reverse()
 	}
@@ -228,6 +259,11 @@ func (c *carrier) becomeHTTP1() reassembly.Handler {
 
 // Gap implements reassembly.Handler.
 func (c *carrier) Gap(d flow.Direction, g reassembly.Gap) {
+	if c.preamble != nil && c.preamble.d == d && c.preamble.left > 0 && !c.decided {
+		if g = c.passPreambleGap(g); g.Len == 0 {
+			return
+		}
+	}
 	switch {
 	case c.parser != nil:
 		c.parser.Gap(d, g)

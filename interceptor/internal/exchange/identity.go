@@ -55,8 +55,17 @@ func (c *Connection) Name(conn *reassembly.Conn, client flow.Direction) {
 	binary.BigEndian.PutUint64(c.prefix[idLen/2:], low)
 }
 
-// Named reports whether c has a name.
-func (c *Connection) Named() bool { return c.conn != nil }
+// Identity returns c, or a new Connection where c is nil, with the name of conn unless
+// it has one: see Name.
+func (c *Connection) Identity(conn *reassembly.Conn, client flow.Direction) *Connection {
+	if c == nil {
+		c = new(Connection)
+	}
+	if c.conn == nil {
+		c.Name(conn, client)
+	}
+	return c
+}
 
 // appendEnd appends the end that sends in direction d: address, port, whether
 // the sequence number is known, the sequence number; numbers in network order.

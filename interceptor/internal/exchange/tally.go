@@ -18,9 +18,15 @@ type Tally struct {
 type sent struct{ bytes, segments, gapBytes uint64 }
 
 // Data counts the next bytes of direction d.
-func (t *Tally) Data(d flow.Direction, c *reassembly.Chunk) {
+func (t *Tally) Data(d flow.Direction, c *reassembly.Chunk) { t.Part(d, c, true) }
+
+// Part counts the next bytes of direction d; ends tells whether no more of their
+// segment follow.
+func (t *Tally) Part(d flow.Direction, c *reassembly.Chunk, ends bool) {
 	t.sent[d].bytes += uint64(len(c.Bytes))
-	t.sent[d].segments++
+	if ends {
+		t.sent[d].segments++
+	}
 	t.at(c.Time)
 }
 

@@ -22,6 +22,7 @@ type Conn struct {
 	rolesKnown bool
 	closed     bool
 	tunnels    uint8 // that are around it
+	origin     int32 // where the first request starts, if it is seen
 
 	half [2]half
 	pairing
@@ -61,6 +62,10 @@ func (c *Conn) setClient(d flow.Direction) {
 // called before any Data.
 func (c *Conn) Reverse() { c.setClient(c.client.Reverse()) }
 
+// StartAt tells that the requests start at that offset, behind something else. It is
+// called before any Data.
+func (c *Conn) StartAt(offset int32) { c.origin = offset }
+
 func (c *Conn) clientHalf() *half { return &c.half[c.client] }
 func (c *Conn) serverHalf() *half { return &c.half[c.client.Reverse()] }
 
@@ -68,10 +73,9 @@ func (c *Conn) serverHalf() *half { return &c.half[c.client.Reverse()] }
 // assembler knows of it then is what the ids are made of.
 func (c *Conn) identity() *exchange.Connection {
 	if c.named == nil {
-		c.own.Name(c.conn, c.client)
 		c.named = &c.own
 	}
-	return c.named
+	return c.named.Identity(c.conn, c.client)
 }
 
 // Data takes the next bytes of direction d.

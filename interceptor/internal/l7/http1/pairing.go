@@ -47,7 +47,7 @@ func (p *pairing) init(midstream bool) {
 
 // addRequest takes a request whose line was seen.
 func (p *pairing) addRequest(c *Conn, x *roundTrip) {
-	x.before = p.lastAcked
+	x.before, x.first = p.lastAcked, x.start == int64(c.origin)
 	p.lastAcked = x.acked
 	if x.acked >= 0 && (x.acked <= x.before || x.acked < p.answerEnd && (p.answerPaired || x.acked > p.answerStart)) {
 		p.pipelined = true
@@ -170,7 +170,7 @@ func (p *pairing) fits(x *roundTrip, start, acked, prior int64) bool {
 	if x.acked != start || acked <= x.start {
 		return false
 	}
-	return prior == x.start || x.epoch == p.anchored && (x.start == 0 || x.follows && x.before >= 0)
+	return prior == x.start || x.epoch == p.anchored && (x.first || x.follows && x.before >= 0)
 }
 
 // likely reports whether the response at h's mark fits the one pending request
@@ -179,7 +179,7 @@ func (p *pairing) fits(x *roundTrip, start, acked, prior int64) bool {
 func (p *pairing) likely(h *half) bool {
 	x := p.pending[0]
 	return len(p.pending) == 1 && !p.pipelined && len(p.floating) == 0 && x.reqWhole && h.prior < 0 && h.msgAcked == x.end &&
-		(x.acked == h.msgOffset || x.acked < 0 && x.start == 0 && h.msgOffset == 0)
+		(x.acked == h.msgOffset || x.acked < 0 && x.first && h.msgOffset == 0)
 }
 
 // align ends the doubt: the request just paired, of the given epoch, is known
@@ -401,7 +401,7 @@ func (p *pairing) close(c *Conn, r reassembly.CloseReason) {
 			// The client wanted no more than this, or the server would have
 			// gone on.
 			c.emit(x)
-		case undisturbed && x.start <= probeLen && x.answer.start == 0 && (len(p.pending) == 0 || p.pending[0].acked == x.answer.end):
+		case undisturbed && x.start <= int64(c.origin)+probeLen && x.answer.start == 0 && (len(p.pending) == 0 || p.pending[0].acked == x.answer.end):
 			// Nothing else was seen, so nothing could confirm it.
 			x.flaws.Add(exchange.CloseFlaw(r))
 			c.emit(x)

@@ -35,6 +35,7 @@ type trip struct {
 	acked     int64 // response bytes the client had received when it sent it, -1 unknown
 	before    int64 // acked of the request before it, -1 unknown
 	epoch     int32 // of the client's half: changes when that loses its place
+	first     bool  // it is what the client sent first, as far as is known
 	follows   bool  // no request can have been missed between it and the one before
 	waiting   bool  // it is pending
 	cost      int   // what it adds to pairing.cost

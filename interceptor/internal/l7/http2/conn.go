@@ -105,9 +105,7 @@ func (c *Conn) roleOf(d flow.Direction) role {
 // identity names the connection when its first record leaves: what the
 // assembler knows of it then is what the ids are made of.
 func (c *Conn) identity() *exchange.Connection {
-	if c.named == nil {
-		c.named = exchange.NewConnection(c.conn, c.client)
-	}
+	c.named = c.named.Identity(c.conn, c.client)
 	return c.named
 }
 

@@ -32,6 +32,12 @@ func New(conn *reassembly.Conn, rec *exchange.Recorder, named *exchange.Connecti
 	return &Conn{conn: conn, rec: rec, named: named, client: conn.Client, rolesKnown: conn.ClientKnown}
 }
 
+// Preamble tells what direction d, the client's, carried in front of TLS. It is called
+// before any Data.
+func (c *Conn) Preamble(d flow.Direction, t exchange.Tally) {
+	c.client, c.rolesKnown, c.tally = d, true, t
+}
+
 // Data takes the next bytes of direction d.
 func (c *Conn) Data(d flow.Direction, ch reassembly.Chunk) {
 	c.tally.Data(d, &ch)
@@ -72,10 +78,7 @@ func (c *Conn) Close(_ int64, r reassembly.CloseReason) {
 	for d := range c.half {
 		c.record.EncryptedBytes += c.half[d].encrypted
 	}
-	if c.named == nil {
-		c.named = exchange.NewConnection(c.conn, c.client)
-	}
-	c.rec.Emit(c.named, x, exchange.Screened{})
+	c.rec.Emit(c.named.Identity(c.conn, c.client), x, exchange.Screened{})
 }
 
 // hello takes a whole message of a handshake in the clear. It reports whether

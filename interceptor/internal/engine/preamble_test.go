@@ -1,0 +1,103 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	capstanv1 "capstan/proto/capstan/v1"
+)
+
+// Headers of the PROXY protocol.
+const (
+	proxied1     = "PROXY TCP4 192.0.2.7 198.51.100.1 51237 443\r\n"
+	proxiedStart = "\r\n\r\n\x00\r\nQUIT\n"
+	proxiedEnds  = "\xc0\x00\x02\x07\xc6\x33\x64\x01\xc8\x25\x01\xbb"
+	proxied2     = proxiedStart + "\x21\x11\x00\x0c" + proxiedEnds
+	proxiedLocal = proxiedStart + "\x20\x00\x00\x00"
+)
+
+// TestBehindPROXY tells what connections carry behind a header of the PROXY protocol.
+func TestBehindPROXY(t *testing.T) {
+	hello := clientHello(t, "inner.example")
+	h2 := http2Messages()
+	fields := strings.Repeat("x", 20_000) // more than is held of anything undecided
+	long := proxiedStart + "\x21\x11" + string([]byte{byte((12 + len(fields)) >> 8), byte(12 + len(fields))}) + proxiedEnds + fields
+	const exchanged, health = "HTTP1 GET /x 200", "OTHER proxy-protocol "
+	for _, tt := range []struct {
+		name      string
+		midstream bool
+		pieces    []string
+		want      []string
+	}{
+		{"version 1", false, []string{"C:" + proxied1 + request, "S:" + response, "C:" + request, "S:" + response}, []string{exchanged, exchanged}},
+		{"version 2", false, []string{"C:" + proxied2 + request, "S:" + response, "C:" + request, "S:" + response}, []string{exchanged, exchanged}},
+		{"in a segment of its own", false, []string{"C:" + proxied2, "C:" + request, "S:" + response}, []string{exchanged}},
+		{"version 1, byte by byte", false, slices.Concat(split("C:", proxied1+request), split("S:", response)), []string{exchanged}},
+		{"version 2, byte by byte", false, slices.Concat(split("C:", proxied2+request), split("S:", response)), []string{exchanged}},
+		{"local", false, []string{"C:" + proxiedLocal + request, "S:" + response}, []string{exchanged}},
+		{"with many fields", false, []string{"C:" + long[:20], "C:" + long[20:1000], "C:" + long[1000:9000], "C:" + long[9000:] + request, "S:" + response}, []string{exchanged}},
+		{"fields lost", false, []string{"C:" + long[:1000], "c:" + long[1000:], "C:" + request, "S:" + response}, []string{exchanged}},
+		{"fields and more lost", false, []string{"C:" + long[:1000], "c:" + long[1000:] + "GET /", "C:lost HTTP/1.1\r\n\r\n", "S:" + response, "C:" + request, "S:" + response},
+			[]string{"HTTP1   200", exchanged}},
+		{"joined at the header", true, []string{"C:" + proxied1 + request, "S:" + response}, []string{exchanged}},
+		{"HTTP/2", false, []string{"C:" + proxied2 + h2[0], "S:" + h2[1]}, []string{"HTTP2 GET /api/items/1 200"}},
+		{"HTTP/2, byte by byte", false, slices.Concat(split("C:", proxied1+h2[0]), split("S:", h2[1])), []string{"HTTP2 GET /api/items/1 200"}},
+		{"TLS", false, []string{"C:" + proxied1 + hello}, []string{"TLS inner.example"}},
+		{"a tunnel", false, []string{"C:" + proxied2 + "CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\n", "S:HTTP/1.1 200 OK\r\n\r\n", "C:" + request, "S:" + response},
+			[]string{"HTTP1 CONNECT h:1 200", exchanged}},
+		{"something else", false, []string{"C:" + proxied1 + "SSH-2.0-a\r\n", "S:SSH-2.0-b\r\n"}, []string{fmt.Sprintf("OTHER ssh %d/11", len(proxied1)+11)}},
+		{"something else, by the server", false, []string{"C:" + proxied2, "S:220 mail.example\r\n", "C:EHLO me\r\n"}, []string{fmt.Sprintf("OTHER smtp-or-ftp %d/18", len(proxied2)+9)}},
+		{"something else, before the header", false, []string{"S:220 mail.example\r\n", "C:" + proxied2 + "EHLO me\r\n"}, []string{fmt.Sprintf("OTHER smtp-or-ftp %d/18", len(proxied2)+9)}},
+		{"nothing", false, []string{"C:" + proxied2}, []string{health + "28/0"}},
+		{"nothing, local, in pieces", false, []string{"C:" + proxiedLocal[:3], "C:" + proxiedLocal[3:]}, []string{health + "16/0"}},
+		{"nothing, with many fields", false, []string{"C:" + long[:1000], "C:" + long[1000:]}, []string{health + fmt.Sprint(len(long), "/0")}},
+		{"half of a header", false, []string{"C:" + proxied1[:20]}, []string{"OTHER text 20/0"}},
+		{"no header", false, []string{"C:PROXY TCP4 nobody\r\n", "S:no\r\n"}, []string{"OTHER text 19/4"}},
+		{"not of the client", false, []string{"S:" + proxied1, "C:no\r\n"}, []string{fmt.Sprintf("OTHER text 4/%d", len(proxied1))}},
+		{"not the first bytes", false, []string{"C:HELO\r\n", "S:yes\r\n", "C:" + proxied1}, []string{fmt.Sprintf("OTHER text %d/5", 6+len(proxied1))}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			records, _ := play(t, tt.midstream, tt.pieces...)
+			var got []string
+			for _, x := range records {
+				got = append(got, words(x))
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("got\n%q\nwant\n%q", got, tt.want)
+			}
+		})
+	}
+}
+
+// The record of a connection counts the header, and each segment once.
+func TestPROXYIsCounted(t *testing.T) {
+	hello := clientHello(t, "inner.example")
+	for name, behind := range map[string]string{"TLS": hello, "something else": "SSH-2.0-a\r\n"} {
+		for _, tt := range []struct {
+			pieces   []string
+			segments uint64
+		}{
+			{[]string{"C:" + proxied2 + behind}, 1},
+			{[]string{"C:" + proxied2, "C:" + behind}, 2},
+			{[]string{"C:" + proxied2[:7], "C:" + proxied2[7:20], "C:" + proxied2[20:] + behind[:3], "C:" + behind[3:]}, 4},
+		} {
+			records, _ := play(t, false, append(tt.pieces, "S:\x00")...)
+			sent := records[0].Connection.GetClient()
+			if want := uint64(len(proxied2) + len(behind)); len(records) != 1 || sent.GetBytes() != want || sent.GetSegments() != tt.segments {
+				t.Errorf("%s, %d pieces: %v, want %d bytes in %d segments", name, len(tt.pieces), records, want, tt.segments)
+			}
+		}
+	}
+}
+
+// Roles are those of who asks and who answers, whoever sent the header.
+func TestReversedBehindPROXY(t *testing.T) {
+	records, _ := play(t, false, "C:"+proxied2, "S:"+request, "C:"+response)
+	var plain []*capstanv1.Exchange
+	plain, _ = play(t, false, "S:"+request, "C:"+response)
+	if len(records) != 1 || len(plain) != 1 || !records[0].Complete || records[0].Id != plain[0].Id {
+		t.Errorf("told %v, want %v", records, plain)
+	}
+}
