@@ -21,6 +21,25 @@ func (r *Recorder) decodeAll(x *capstanv1.Exchange, now *Screen, passed Screened
 	}
 }
 
+// maxUndone bounds what comes of Undo.
+const maxUndone = 8 << 10
+
+// Undo undoes the coding of encoded, a small part of a body such as a message of gRPC,
+// and returns the first 8 KiB of what it decodes to, valid until the next call of any
+// method; nothing if it is not of that coding. whole and all tell whether encoded and
+// decoded are all that there was, and is.
+func (r *Recorder) Undo(encoded []byte, whole bool, coding string) (decoded []byte, all bool) {
+	decoded, result := r.content.Decode(r.decoded[0][:0], encoded, whole, []string{coding}, maxUndone)
+	r.decoded[0] = decoded
+	switch result.Decoding {
+	case capstanv1.Decoding_DECODING_UNSPECIFIED: // identity
+		return encoded, whole
+	case capstanv1.Decoding_DECODING_COMPLETE, capstanv1.Decoding_DECODING_PARTIAL:
+		return decoded, result.Decoding == capstanv1.Decoding_DECODING_COMPLETE && result.Size == uint64(len(decoded))
+	}
+	return nil, false
+}
+
 func (r *Recorder) decode(half int, headers []*capstanv1.Header, b *capstanv1.Body) {
 	if len(b.GetContent()) == 0 {
 		return

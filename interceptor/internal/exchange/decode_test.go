@@ -93,3 +93,35 @@ func TestEmitOfConnections(t *testing.T) {
 		t.Errorf("counted as %+v", stats)
 	}
 }
+
+// TestUndo takes parts of bodies.
+func TestUndo(t *testing.T) {
+	r := NewRecorder(Config{})
+	plain := strings.Repeat("x", maxUndone)
+	for _, tt := range []struct {
+		name, coding string
+		encoded      []byte
+		whole        bool
+		want         string
+		all          bool
+	}{
+		{"gzip", "gzip", gzipped(t, "grpc-status: 0"), true, "grpc-status: 0", true},
+		{"as long as may be", "gzip", gzipped(t, plain), true, plain, true},
+		{"longer", "gzip", gzipped(t, plain+"y"), true, plain, false},
+		{"identity", "identity", []byte("as it is"), true, "as it is", true},
+		{"identity, cut", "", []byte("as it"), false, "as it", false},
+		{"not of that coding", "gzip", []byte("as it is"), true, "", false},
+		{"unknown", "snappy", []byte("as it is"), true, "", false},
+	} {
+		got, all := r.Undo(tt.encoded, tt.whole, tt.coding)
+		if string(got) != tt.want || all != tt.all {
+			t.Errorf("%s: %d bytes, all %v; want %d, %v", tt.name, len(got), all, len(tt.want), tt.all)
+		}
+	}
+	if got, all := r.Undo(gzipped(t, "grpc-status: 0")[:20], false, "gzip"); all || !strings.HasPrefix("grpc-status: 0", string(got)) {
+		t.Errorf("cut: %q, all %v", got, all)
+	}
+	if n := r.Stats().Decoded; n != [NumDecodings]uint64{} {
+		t.Errorf("counted as bodies: %v", n)
+	}
+}

@@ -1,6 +1,7 @@
 package grpc
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
 	"time"
@@ -113,13 +114,27 @@ func maybeOwn(name string) bool {
 	return len(name) > prefixLen && name[prefixLen-1] == '-'
 }
 
+// Undo undoes the coding of that name as far as it can. whole and all tell whether
+// encoded and decoded are all that there was, and is.
+type Undo func(encoded []byte, whole bool, coding string) (decoded []byte, all bool)
+
 // WebTrailers calls yield with each field of the trailers that gRPC-Web has in
-// the body of the response, and takes them itself. name and value are UTF-8.
-func (c *Call) WebTrailers(yield func(name, value string)) {
-	if len(c.Response.trailer) == 0 {
+// the body of the response, and takes them itself. name and value are UTF-8. Some
+// servers compress them as they do messages, which is what undo is for. A line that
+// may go on where nothing was seen is none.
+func (c *Call) WebTrailers(undo Undo, yield func(name, value string)) {
+	m := &c.Response
+	trailer, whole := m.trailer, m.trailersWhole()
+	if m.packed && len(trailer) > 0 {
+		trailer, whole = undo(trailer, whole, c.rec.ResponseEncoding)
+	}
+	if !whole {
+		trailer = trailer[:bytes.LastIndexByte(trailer, '\n')+1]
+	}
+	if len(trailer) == 0 {
 		return
 	}
-	text := strings.ToValidUTF8(string(c.Response.trailer), "\uFFFD")
+	text := strings.ToValidUTF8(string(trailer), "\uFFFD")
 	for line := range strings.SplitSeq(text, "\n") {
 		name, value, ok := strings.Cut(strings.TrimSuffix(line, "\r"), ":")
 		if !ok || name == "" {

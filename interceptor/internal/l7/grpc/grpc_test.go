@@ -134,7 +134,7 @@ func TestWebTrailers(t *testing.T) {
 	text := "grpc-status:7\r\ngrpc-message: no%20way\r\nx-more: 1\r\nnonsense\r\n"
 	c.Response.Data(slices.Concat(message(0, 2), []byte{flagTrailers, 0, 0, 0, byte(len(text))}, []byte(text)))
 	var got []string
-	c.WebTrailers(func(name, value string) { got = append(got, name+"="+value) })
+	c.WebTrailers(nil, func(name, value string) { got = append(got, name+"="+value) })
 	rec := c.Record()
 	if strings.Join(got, " ") != "grpc-status=7 grpc-message=no%20way x-more=1" || rec.Status != 7 || rec.StatusMessage != "no way" || !rec.Web {
 		t.Errorf("%q, %v", got, rec)
@@ -148,6 +148,49 @@ func TestWebTrailers(t *testing.T) {
 	endless.Response.Data(message(flagTrailers, 10*maxTrailersLen))
 	if n := len(endless.Response.trailer); n != maxTrailersLen {
 		t.Errorf("%d bytes of trailers kept", n)
+	}
+}
+
+// Trailers that a server compressed are told if their coding can be undone, and of
+// trailers that were cut no line that may have gone on.
+func TestWebTrailersNotPlain(t *testing.T) {
+	reversed := func(encoded []byte, whole bool, coding string) ([]byte, bool) {
+		if coding != "reversed" {
+			return nil, false
+		}
+		b := bytes.Clone(encoded)
+		slices.Reverse(b)
+		return b, whole
+	}
+	const text, packed = "grpc-message: no\r\ngrpc-status: 13", "31 :sutats-cprg\n\ron :egassem-cprg"
+	trailers := func(flags byte, text string) []byte {
+		return append([]byte{flags, 0, 0, 0, byte(len(text))}, text...)
+	}
+	for _, tt := range []struct {
+		name, coding string
+		body         []byte
+		want         string
+	}{
+		{"plain", "", trailers(flagTrailers, text), "grpc-message=no grpc-status=13"},
+		{"cut", "", trailers(flagTrailers, text)[:prefixLen+len(text)-1], "grpc-message=no"},
+		{"cut in the first line", "", trailers(flagTrailers, text)[:prefixLen+10], ""},
+		{"compressed", "reversed", trailers(flagTrailers|flagCompressed, packed), "grpc-message=no grpc-status=13"},
+		{"compressed as nobody knows", "other", trailers(flagTrailers|flagCompressed, packed), ""},
+		{"compressed, empty", "reversed", trailers(flagTrailers|flagCompressed, ""), ""},
+		{"behind a compressed message", "reversed", slices.Concat(message(flagCompressed, 3), trailers(flagTrailers, text)), "grpc-message=no grpc-status=13"},
+	} {
+		var c Call
+		c.SetResponse(Web)
+		c.ResponseField("grpc-encoding", tt.coding)
+		c.Response.Data(tt.body)
+		var got []string
+		c.WebTrailers(reversed, func(name, value string) { got = append(got, name+"="+value) })
+		if strings.Join(got, " ") != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+		if rec := c.Record(); rec.StatusKnown != strings.Contains(tt.want, "status") || rec.StatusKnown && rec.Status != 13 {
+			t.Errorf("%s: status %d, known %v", tt.name, rec.Status, rec.StatusKnown)
+		}
 	}
 }
 
@@ -190,10 +233,27 @@ func TestMessagesAllocateNothing(t *testing.T) {
 	}
 }
 
+// trailersOf returns the fields of the trailers of a body, whose compression changes
+// nothing but order.
+func trailersOf(pieces ...[]byte) (fields string) {
+	var c Call
+	c.SetResponse(Web)
+	for _, p := range pieces {
+		c.Response.Data(p)
+	}
+	undo := func(encoded []byte, whole bool, _ string) ([]byte, bool) {
+		slices.Reverse(encoded)
+		return encoded, whole
+	}
+	c.WebTrailers(undo, func(name, value string) { fields += name + ":" + value + "\n" })
+	return fields
+}
+
 // FuzzMessages cuts a body in two ways, and holds text against the bytes that
 // encoding/base64 makes of it.
 func FuzzMessages(f *testing.F) {
 	f.Add(slices.Concat(message(0, 3), message(1, 70), message(flagTrailers, 5)), uint64(1))
+	f.Add(slices.Concat(message(1, 3), []byte("\x81\x00\x00\x00\x0d1:sutats-cprg")), uint64(2))
 	f.Fuzz(func(t *testing.T, body []byte, seed uint64) {
 		r := rand.New(rand.NewPCG(seed, 0))
 		cut := func(b []byte) (pieces [][]byte) {
@@ -208,6 +268,9 @@ func FuzzMessages(f *testing.F) {
 			if whole, pieces := follow(kind, body), follow(kind, cut(body)...); !proto.Equal(whole, pieces) {
 				t.Errorf("kind %d: whole %v, cut %v", kind, whole, pieces)
 			}
+		}
+		if whole, pieces := trailersOf(body), trailersOf(cut(body)...); whole != pieces {
+			t.Errorf("trailers %q, cut %q", whole, pieces)
 		}
 		text := []byte(base64.StdEncoding.EncodeToString(body))
 		if want, got := follow(Web, body), follow(WebText, cut(text)...); !proto.Equal(want, got) {

@@ -36,6 +36,8 @@ type Messages struct {
 	quad    base64Quad
 	trailer []byte // of gRPC-Web, as far as it came
 	inTrail bool   // the bytes left are of the trailers
+	packed  bool   // the trailers are compressed
+	cut     bool   // they are longer than what is kept
 }
 
 // init makes m follow messages as kind says. A direction whose content type is
@@ -86,7 +88,9 @@ func (m *Messages) data(b []byte) {
 		}
 		n := uint32(min(uint64(len(b)), uint64(m.left)))
 		if m.inTrail {
-			m.trailer = append(m.trailer, b[:min(int(n), maxTrailersLen-len(m.trailer))]...)
+			kept := min(int(n), maxTrailersLen-len(m.trailer))
+			m.trailer = append(m.trailer, b[:kept]...)
+			m.cut = m.cut || kept < int(n)
 		}
 		b = b[n:]
 		m.advance(n)
@@ -104,6 +108,7 @@ func (m *Messages) begin() {
 		m.Lost()
 		return
 	case m.inTrail:
+		m.trailer, m.packed = m.trailer[:0], flags&flagCompressed != 0
 	default:
 		m.rec.Count++
 		m.rec.Bytes += uint64(m.left)
@@ -136,6 +141,9 @@ func (m *Messages) Gap(n int64) {
 
 // Lost tells that bytes are missing whose number isn't known.
 func (m *Messages) Lost() { m.rec.Incomplete = true }
+
+// trailersWhole reports whether the trailers came to their end and were kept.
+func (m *Messages) trailersWhole() bool { return !m.cut && !(m.inside && m.inTrail) }
 
 // end takes the end of the body, or of what was seen of it.
 func (m *Messages) end() {

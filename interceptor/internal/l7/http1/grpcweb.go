@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"capstan/interceptor/internal/exchange"
 	"capstan/interceptor/internal/l7/grpc"
 	capstanv1 "capstan/proto/capstan/v1"
 )
@@ -44,7 +45,7 @@ func (h *half) messages() *grpc.Messages {
 }
 
 // emitCall makes x the record of a call, if one of its halves is.
-func (x *roundTrip) emitCall() {
+func (x *roundTrip) emitCall(rec *exchange.Recorder) {
 	q := x.call
 	var s *grpc.Call
 	if x.answer != nil && x.answer.final {
@@ -62,7 +63,7 @@ func (x *roundTrip) emitCall() {
 		x.rec.Grpc = q.Record()
 		return
 	}
-	s.WebTrailers(func(name, value string) {
+	s.WebTrailers(rec.Undo, func(name, value string) {
 		x.answer.msg.Trailers = append(x.answer.msg.Trailers, &capstanv1.Header{Name: name, Value: value})
 	})
 	x.rec.Grpc = q.RecordWith(s)

@@ -1,6 +1,8 @@
 package http1
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/base64"
 	"fmt"
 	"strings"
@@ -55,5 +57,27 @@ func TestCase86GRPCWeb(t *testing.T) {
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// TestCompressedTrailers: connect-go compresses the trailers as it does messages.
+func TestCompressedTrailers(t *testing.T) {
+	h := full(t)
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	// Writing to a bytes.Buffer can't fail.
+	_, _ = z.Write([]byte("grpc-status: 5\r\ngrpc-message: none\r\nx-more: 1\r\n"))
+	_ = z.Close()
+	body := webBody(3, "")[:8] + fmt.Sprintf("\x81\x00\x00\x00%c%s", packed.Len(), packed.Bytes())
+	for _, coding := range []string{"gzip", "unheard-of"} {
+		h.client("POST /p.S/M HTTP/1.1\r\nHost: h\r\nContent-Type: application/grpc-web\r\nContent-Length: 0\r\n\r\n")
+		h.server(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: application/grpc-web\r\nGrpc-Encoding: %s\r\nContent-Length: %d\r\n\r\n%s", coding, len(body), body))
+	}
+	records := h.close(reassembly.CloseFIN)
+	if g, s := records[0].Grpc, records[0].Response; !g.StatusKnown || g.Status != 5 || g.StatusMessage != "none" || len(s.Trailers) != 3 || g.ResponseMessages.Count != 1 {
+		t.Errorf("%v, trailers %v", g, s.Trailers)
+	}
+	if g, s := records[1].Grpc, records[1].Response; g.StatusKnown || len(s.Trailers) != 0 || g.ResponseMessages.Count != 1 || g.ResponseMessages.Incomplete {
+		t.Errorf("a coding that nobody knows: %v, trailers %v", g, s.Trailers)
 	}
 }

@@ -118,7 +118,7 @@ func (c *Conn) emit(x *roundTrip) {
 		c.shared.recycle(x)
 		return // only an interim response of no known request
 	}
-	x.emitCall()
+	x.emitCall(c.shared.rec)
 	if all != 0 {
 		x.rec.Flaws = all.Append(x.rec.Flaws[:0])
 	}

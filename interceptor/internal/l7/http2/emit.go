@@ -53,7 +53,7 @@ func (s *stream) finishSide(d *side, body *capstanv1.Body) {
 
 func (c *Conn) emitCall(s *stream) {
 	s.rec.Protocol = capstanv1.Protocol_PROTOCOL_GRPC
-	s.call.WebTrailers(func(name, value string) {
+	s.call.WebTrailers(c.rec.Undo, func(name, value string) {
 		s.resp.Trailers = append(s.resp.Trailers, &capstanv1.Header{Name: name, Value: value})
 	})
 	s.rec.Grpc = s.call.Record()
