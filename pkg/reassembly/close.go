@@ -46,6 +46,8 @@ func (a *Assembler) reset(c *connection, s *packet.Segment, time int64) {
 	c.lastTime = time
 	c.closedDir = h.dir
 	a.close(c, time, CloseRST)
+	_, i := a.conns.find(&s.Key)
+	a.conns.tuples.at(i).resetAt(s)
 }
 
 // close tells the handler of c the rest and forgets c, but for its tuple after

@@ -139,6 +139,70 @@ var endCases = []tcpCase{
 		}
 		p.wantConns(0)
 	}},
+	{name: "26 data behind the RST that it preceded", play: func(t *testing.T, p *probe) {
+		p.send(C, 0, 0, syn) // the answer is lost
+		p.c(1, 200)
+		p.put(p.segment(S, 501, rstack, nil))
+		p.put(p.segment(S, 1, ack, octets(S, 1, 250)))
+		p.put(p.segment(S, 251, ack, octets(S, 251, 250)))
+		p.wantClosed(0, CloseRST)
+		p.wantConns(1)
+		if st := p.a.Stats(); st.Opened != 1 || st.LateSegments != 2 || st.DroppedBytes[DropAfterClose] != 500 {
+			t.Errorf("counted %+v", st)
+		}
+		p.put(p.segment(S, 501, ack, octets(S, 501, 10))) // so the RST was forged
+		p.wantConns(2)
+	}},
+	{name: "26 the last byte behind the RST", play: func(t *testing.T, p *probe) {
+		p.handshake()
+		p.c(1, 200)
+		p.s(1, 100)
+		last := p.segment(S, 101, ack, octets(S, 101, 1))
+		p.lost(S, 101, 1, 0)
+		p.bare(C)
+		p.put(p.segment(S, 102, rst, nil))
+		p.put(last)
+		p.want(0, S, "[0,100)")
+		p.wantClosed(0, CloseRST)
+		if st := p.a.Stats(); st.Opened != 1 || st.LateSegments != 1 || st.DroppedBytes[DropAfterClose] != 1 {
+			t.Errorf("counted %+v", st)
+		}
+	}},
+	{name: "26 data behind the RST of an end that was not seen", play: func(t *testing.T, p *probe) {
+		p.send(C, 0, 0, syn)
+		p.isn[S] = 70_000
+		refusal := p.segment(S, 501, rstack, nil)
+		late := p.segment(S, 1, ack, octets(S, 1, 500))
+		p.put(refusal)
+		p.put(late)
+		p.wantConns(0)
+		if st := p.a.Stats(); st.Closed[CloseRST] != 1 || st.Opened != 1 || st.LateSegments != 1 {
+			t.Errorf("counted %+v", st)
+		}
+	}},
+	{name: "26 RST far ahead of what was seen", play: func(t *testing.T, p *probe) {
+		p.send(C, 0, 0, syn)
+		p.c(1, 200)
+		p.put(p.segment(S, 1<<20, rstack, nil)) // no late data is that far behind
+		p.s(1, 500)
+		p.wantConns(2)
+		p.want(1, S, "[0,500)")
+	}},
+	{name: "26 the same tuple again right behind the RST", play: func(t *testing.T, p *probe) {
+		p.handshake()
+		p.c(1, 200)
+		p.lost(S, 1, 100, 0)
+		p.bare(C)
+		p.put(p.segment(S, 101, rst, nil))
+		p.sent = [2]int64{}
+		p.isn[C] += 77777
+		p.isn[S] += 50 // below the RST
+		p.handshake()
+		p.c(1, 200)
+		p.s(1, 500)
+		p.fins()
+		p.wantClean(1)
+	}},
 	{name: "27 RST out of place", play: func(t *testing.T, p *probe) {
 		p.handshake()
 		p.c(1, 100)

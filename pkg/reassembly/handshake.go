@@ -2,8 +2,8 @@ package reassembly
 
 import "capstan/pkg/packet"
 
-// maxReordered bounds the bytes that may overtake the SYN they follow: a first
-// flight.
+// maxReordered bounds the bytes that may overtake the SYN they follow, or be
+// overtaken by a RST: a first flight.
 const maxReordered = 64 << 10
 
 // syn takes what the SYN bit of s says about c. It returns the connection that

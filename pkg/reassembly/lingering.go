@@ -12,6 +12,15 @@ func (a *Assembler) linger(c *connection, r CloseReason) {
 	}
 }
 
+// resetAt notes the number of the reset that has closed t. It may be ahead of what was
+// seen, if its sender's data was lost, or is still to come: such is late, too.
+func (t *tuple) resetAt(s *packet.Segment) {
+	d := s.Dir & 1
+	if ahead := int32(s.Seq - t.half[d].next); !t.synced[d] || ahead > 0 && ahead <= maxReordered {
+		t.half[d].next = s.Seq
+	}
+}
+
 // late takes a segment of a tuple, and reports whether it belongs to that: if not,
 // the tuple is forgotten.
 func (a *Assembler) late(i uint32, s *packet.Segment, time int64) bool {

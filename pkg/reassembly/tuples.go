@@ -18,7 +18,7 @@ type tuple struct {
 // closedHalf is one direction of a tuple.
 type closedHalf struct {
 	first  uint32 // sequence number of stream offset 0
-	next   uint32 // that of what would have come
+	next   uint32 // that of what would have come, as its reset told if it did
 	recent uint32 // as in half
 }
 

@@ -41,6 +41,7 @@ func (l *lentFrames) put(e *Engine, i int) *capture.Frame {
 // source is what an engine is fed with.
 type source struct {
 	frames []capture.Frame
+	decode packet.Config
 	live   bool
 	after  func(e *Engine, i int) // what happens after frame i; nil: a pause now and then
 }
@@ -51,6 +52,7 @@ type source struct {
 func byShards(src source, shards, lend int) (out []byte, counted []Snapshot) {
 	var e *Engine
 	e = New(Config{
+		Decode:   src.decode,
 		Exchange: exchange.Config{Source: "test", BodyLimit: 100, Emit: func(x *capstanv1.Exchange) { out = ndjson.Append(out, x) }},
 		Live:     src.live,
 		Shards:   shards,
@@ -247,13 +249,14 @@ func interruption(e *Engine, kind int) {
 const numInterruptions = 5
 
 // TestInterruptionsInShards has sources of all kinds of frames pause, be silent and
-// get lost at all times.
+// get lost at all times. The tags of some tell networks apart.
 func TestInterruptionsInShards(t *testing.T) {
 	for seed := range uint64(10) {
 		rnd := rand.New(rand.NewPCG(seed, 3))
 		src := source{live: seed%2 == 1, frames: remake(trouble(seed, seed%3 == 0), func(i int, f capture.Frame) []capture.Frame {
 			return wrapped(f, rnd.IntN(numWrappings+3), rnd.IntN(2000), uint16(i+1))
 		})}
+		src.decode = packet.Config{Scoped: seed%5 < 2, Checksums: packet.ChecksumPolicy(seed % 4 / 2)}
 		kinds := make([]int, len(src.frames))
 		for i := range kinds {
 			kinds[i] = rnd.IntN(40 * numInterruptions)
