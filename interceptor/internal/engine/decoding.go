@@ -6,11 +6,11 @@ import (
 	"capstan/pkg/packet"
 )
 
-// decoding is where a shard finds the segments of frames.
+// decoding is where the segments of frames are found.
 type decoding struct {
 	decoder *packet.Decoder
 	defrag  *defrag.Defragmenter
-	segment packet.Segment // found last
+	segment packet.Segment // of the frame decoded last
 	// What was found, in frames and in datagrams put together from fragments.
 	outcomes, datagrams [packet.NumOutcomes]uint64
 }
@@ -19,16 +19,16 @@ func newDecoding(cfg *Config) decoding {
 	return decoding{decoder: packet.NewDecoder(cfg.Decode), defrag: defrag.New(cfg.Defrag)}
 }
 
-// find reports whether a frame, which came at the time now of the clock, brings a
-// segment.
-func (d *decoding) find(f *capture.Frame, now int64) bool {
+// decode looks what a frame holds: d.segment, if it is OutcomeTCP.
+func (d *decoding) decode(f *capture.Frame) packet.Outcome {
 	outcome := d.decoder.Decode(f, &d.segment)
 	d.outcomes[outcome]++
-	return outcome == packet.OutcomeTCP || outcome == packet.OutcomeFragment && d.join(now)
+	return outcome
 }
 
-// join is find for a frame in which the decoder has found a fragment. The datagram
-// that it completes may hold another one, of a packet inside of a tunnel.
+// join goes on with a fragment that was decoded and came at the time now of the
+// clock. It reports whether the datagram that it completes holds d.segment. That
+// may hold another fragment, of a packet inside of a tunnel.
 func (d *decoding) join(now int64) bool {
 	for {
 		g := d.defrag.Fragment(&d.decoder.Fragment, now)

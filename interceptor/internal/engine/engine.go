@@ -20,7 +20,7 @@ import (
 // package's defaults.
 type Config struct {
 	Decode     packet.Config
-	Defrag     defrag.Config     // of one shard: each keeps all fragments
+	Defrag     defrag.Config
 	Reassembly reassembly.Config // the limits of one shard
 	HTTP1      http1.Config
 	HTTP2      http2.Config

@@ -18,11 +18,15 @@ import (
 // packet that completed a record tells its place. maxRounds may be under way; whoever
 // feeds the engine waits for one to be free. A file waits then; the server of a live
 // source fills its ring, and counts what it drops.
+//
+// Shards decode their frames, but for those of which only decoding tells whose they
+// are: of tunnels, fragments, and what is rarer.
 type rounds struct {
-	scoped  bool
-	publish func(front, *Decoded, ...Counters)
-	write   func([]byte)
-	drained func() // nil: nobody asks
+	scoped   bool
+	decoding decoding // of what shards don't
+	publish  func(front, *Decoded, ...Counters)
+	write    func([]byte)
+	drained  func() // nil: nobody asks
 
 	filling *round
 	lender  lender
@@ -47,18 +51,18 @@ const (
 
 // round is some work for all shards, and what came of it.
 type round struct {
-	frames  []timed
-	events  []event
-	bytes   []byte // data of frames that are not lent
-	size    int    // of the data of all frames
-	lent    []*loan
-	front   front // when it was dispatched
-	drained bool  // the source has paused
-	work    sync.WaitGroup
-	common  []uint32   // numbers of the frames that all shards have to look into
-	shares  []share    // by shard
-	counts  []Counters // of the shards when they were done
-	decoded Decoded    // what was found in common frames
+	frames   []timed
+	events   []event
+	segments []packet.Segment // that no shard has to decode
+	decoded  Decoded          // with them, so far
+	bytes    []byte           // data of frames that are not lent, and of datagrams
+	size     int              // of the data of all frames
+	lent     []*loan
+	front    front // when it was dispatched
+	drained  bool  // the source has paused
+	work     sync.WaitGroup
+	shares   []share    // by shard
+	counts   []Counters // of the shards when they were done
 }
 
 // timed is a frame with its instant. It goes from the cache of one processor to that
@@ -84,10 +88,19 @@ type event struct {
 
 // share is what a shard has of a round, and what came of it.
 type share struct {
-	frames  []uint32 // numbers of those that no other shard looks into
+	frames  []mine // in order
 	records []record
 	encoded []byte // of the records
 }
+
+// mine is a frame of a shard.
+type mine struct {
+	frame   int32 // its number in the round
+	segment int32 // number in the round of the one it holds, or decodedLater
+}
+
+// decodedLater stands for the segment of a frame that the shard is to decode.
+const decodedLater = -1
 
 // record is an exchange with its place in the order of all: the instant of the
 // packet that completed it; where time did so, then that at which its
@@ -103,7 +116,7 @@ func (r *record) compare(o *record) int {
 
 // newRounds starts cfg.Shards workers and the merger. They end with close.
 func newRounds(cfg Config, publish func(front, *Decoded, ...Counters)) *rounds {
-	r := &rounds{scoped: cfg.Decode.Scoped, publish: publish, lender: lender{idle: make(chan *loan, maxIdle)}, write: cfg.Write, drained: cfg.Drained,
+	r := &rounds{scoped: cfg.Decode.Scoped, decoding: newDecoding(&cfg), publish: publish, lender: lender{idle: make(chan *loan, maxIdle)}, write: cfg.Write, drained: cfg.Drained,
 		free: make(chan *round, maxRounds), started: make(chan *round, maxRounds), shards: make([]chan *round, cfg.Shards)}
 	for range maxRounds {
 		r.free <- &round{shares: make([]share, cfg.Shards), counts: make([]Counters, cfg.Shards)}
@@ -128,12 +141,16 @@ func (r *rounds) frame(f *capture.Frame, at reassembly.Instant) (full bool) {
 	if r.lender.current != nil {
 		d.hold(r.lender.current)
 	} else {
-		from := len(d.bytes)
-		d.bytes = append(d.bytes, f.Data...)
-		d.frames[len(d.frames)-1].Data = d.bytes[from:len(d.bytes):len(d.bytes)]
+		d.frames[len(d.frames)-1].Data = d.copy(f.Data)
 	}
 	d.size += len(f.Data)
 	return len(d.frames) >= maxRoundFrames*len(r.shards) || d.size >= maxRoundBytes*len(r.shards)
+}
+
+func (d *round) copy(data []byte) []byte {
+	from := len(d.bytes)
+	d.bytes = append(d.bytes, data...)
+	return d.bytes[from:len(d.bytes):len(d.bytes)]
 }
 
 // event gathers what happens behind the frames so far.
@@ -146,7 +163,7 @@ func (r *rounds) event(x event) {
 // is free.
 func (r *rounds) dispatch(f front, drained bool) {
 	r.filling.front, r.filling.drained = f, drained
-	r.filling.divide(r.scoped)
+	r.divide(r.filling)
 	r.filling.work.Add(len(r.shards))
 	for _, shard := range r.shards {
 		shard <- r.filling
@@ -155,16 +172,47 @@ func (r *rounds) dispatch(f front, drained bool) {
 	r.filling = <-r.free
 }
 
-// divide tells each shard which frames are its own, by their addresses. Those of
-// which they don't tell it are for all.
-func (d *round) divide(scoped bool) {
+// divide tells each shard which frames of a round are its own.
+func (r *rounds) divide(d *round) {
+	events := d.events
 	for i := range d.frames {
-		numbers := &d.common
-		if hash, ok := packet.Hash(&d.frames[i].Frame, scoped); ok {
-			numbers = &d.shares[hash%uint64(len(d.shares))].frames // as rpcapd's shards
+		f := &d.frames[i]
+		for ; len(events) > 0 && events[0].before <= i; events = events[1:] {
+			r.decoding.happen(&events[0])
 		}
-		*numbers = append(*numbers, uint32(i))
+		m := mine{frame: int32(i), segment: decodedLater}
+		hash, ok := packet.Hash(&f.Frame, r.scoped)
+		if !ok {
+			s := r.decode(d, f)
+			if s == nil {
+				continue
+			}
+			m.segment, hash = int32(len(d.segments)), s.Key.Hash()
+			d.segments = append(d.segments, *s)
+		}
+		share := &d.shares[hash%uint64(len(d.shares))] // as rpcapd's shards
+		share.frames = append(share.frames, m)
 	}
+	for i := range events {
+		r.decoding.happen(&events[i])
+	}
+	d.decoded = r.decoding.counters()
+}
+
+// decode returns the segment of a frame, nil if it has none. The payload is valid as
+// long as the round's data.
+func (r *rounds) decode(d *round, f *timed) *packet.Segment {
+	s := &r.decoding.segment
+	switch r.decoding.decode(&f.Frame) {
+	case packet.OutcomeTCP:
+		return s
+	case packet.OutcomeFragment:
+		if r.decoding.join(f.now) {
+			s.Payload = d.copy(s.Payload)
+			return s
+		}
+	}
+	return nil
 }
 
 // close ends workers and merger when all is done that was dispatched.
@@ -216,7 +264,11 @@ func (d *round) reset(l *lender) {
 	clear(d.lent)
 	d.lent = d.lent[:0]
 	clear(d.frames) // which would keep buffers alive that are not lent again
-	d.frames, d.events, d.common, d.bytes, d.size = d.frames[:0], d.events[:0], d.common[:0], d.bytes[:0], 0
+	clear(d.segments)
+	if cap(d.bytes) > 2*maxRoundBytes*len(d.shares) {
+		d.bytes = nil // there were datagrams of many rounds
+	}
+	d.frames, d.segments, d.events, d.bytes, d.size = d.frames[:0], d.segments[:0], d.events[:0], d.bytes[:0], 0
 	for i := range d.shares {
 		s := &d.shares[i]
 		if cap(s.encoded) > keepEncoded {

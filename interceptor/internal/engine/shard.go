@@ -46,7 +46,8 @@ func newShard(cfg Config) *shard {
 // frame takes a frame that belongs to no other shard.
 // Next: packet.Decoder.Decode, then shard.segment.
 func (s *shard) frame(f *capture.Frame, at reassembly.Instant) {
-	if s.decoding.find(f, at.Now) {
+	outcome := s.decoding.decode(f)
+	if outcome == packet.OutcomeTCP || outcome == packet.OutcomeFragment && s.decoding.join(at.Now) {
 		s.segment(&s.decoding.segment, f.Timestamp, at)
 	}
 }

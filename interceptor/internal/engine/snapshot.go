@@ -59,7 +59,7 @@ type front struct {
 type published struct {
 	front  front
 	shards []Counters
-	common Decoded
+	common Decoded // before frames came to a shard
 }
 
 // publish makes the counters of one moment those that Snapshot returns.

@@ -6,16 +6,10 @@ import (
 	capstanv1 "capstan/proto/capstan/v1"
 )
 
-// worker is one of several shards. It does what is to be done with its frames of
-// each round.
-//
-// Frames of which their addresses don't tell whose they are, those of tunnels,
-// fragments, and all that is no TCP, are decoded by each worker, which takes the
-// segments that are its own. The first one counts them.
+// worker does the work of one of several shards.
 type worker struct {
-	shard          *shard
-	number, shards uint64
-	common         decoding
+	shard  *shard
+	number int
 
 	// Of the round in hand.
 	share   *share
@@ -23,7 +17,7 @@ type worker struct {
 }
 
 func newWorker(cfg Config, number int) *worker {
-	w := &worker{number: uint64(number), shards: uint64(cfg.Shards), common: newDecoding(&cfg)}
+	w := &worker{number: number}
 	cfg.Exchange.Emit = func(x *capstanv1.Exchange) {
 		turn := w.shard.assembler.Turn()
 		if turn == 0 {
@@ -43,45 +37,35 @@ func (w *worker) work(in <-chan *round) {
 		w.share = &d.shares[w.number]
 		w.round(d)
 		d.counts[w.number] = w.shard.counters()
-		if w.number == 0 {
-			d.decoded = w.common.counters()
-		}
 		d.work.Done()
 	}
 }
 
 func (w *worker) round(d *round) {
-	own, common, events := w.share.frames, d.common, d.events
-	for len(own)+len(common) > 0 {
-		from := &own
-		if len(own) == 0 || len(common) > 0 && common[0] < own[0] {
-			from = &common
-		}
-		number := (*from)[0]
-		*from = (*from)[1:]
-		for len(events) > 0 && events[0].before <= int(number) {
+	events := d.events
+	for _, m := range w.share.frames {
+		for len(events) > 0 && events[0].before <= int(m.frame) {
 			w.event(&events[0])
 			events = events[1:]
 		}
-		w.frame(&d.frames[number], from == &common)
+		w.frame(d, m)
 	}
 	for i := range events {
 		w.event(&events[i])
 	}
 }
 
-func (w *worker) frame(f *timed, common bool) {
+func (w *worker) frame(d *round, m mine) {
+	f := &d.frames[m.frame]
 	w.instant = f.number
-	switch {
-	case !common:
+	if m.segment == decodedLater {
 		w.shard.frame(&f.Frame, f.at())
-	case w.common.find(&f.Frame, f.now) && w.common.segment.Key.Hash()%w.shards == w.number:
-		w.shard.segment(&w.common.segment, f.Timestamp, f.at())
+	} else {
+		w.shard.segment(&d.segments[m.segment], f.Timestamp, f.at())
 	}
 }
 
 func (w *worker) event(x *event) {
 	w.instant = x.at.Number
-	w.common.happen(x)
 	w.shard.happen(x)
 }
