@@ -58,5 +58,6 @@ func (d *round) hold(b *loan) {
 	if n := len(d.lent); n == 0 || d.lent[n-1] != b {
 		b.users.Add(1)
 		d.lent = append(d.lent, b)
+		d.lentLen += len(b.b)
 	}
 }

@@ -44,6 +44,9 @@ const (
 	maxRounds      = 16
 	maxRoundFrames = 256       // times the shards
 	maxRoundBytes  = 128 << 10 // times the shards
+	// maxRoundLent bounds the lent buffers that a round keeps from being used again,
+	// which may hold much that is in no frame. Usually they are less.
+	maxRoundLent = 4 * maxRoundBytes // times the shards
 
 	// keepEncoded is the most room for records that a share keeps.
 	keepEncoded = 512 << 10
@@ -58,6 +61,7 @@ type round struct {
 	bytes    []byte           // data of frames that are not lent, and of datagrams
 	size     int              // of the data of all frames
 	lent     []*loan
+	lentLen  int   // of all of them
 	front    front // when it was dispatched
 	drained  bool  // the source has paused
 	work     sync.WaitGroup
@@ -144,7 +148,8 @@ func (r *rounds) frame(f *capture.Frame, at reassembly.Instant) (full bool) {
 		d.frames[len(d.frames)-1].Data = d.copy(f.Data)
 	}
 	d.size += len(f.Data)
-	return len(d.frames) >= maxRoundFrames*len(r.shards) || d.size >= maxRoundBytes*len(r.shards)
+	n := len(r.shards)
+	return len(d.frames) >= maxRoundFrames*n || d.size >= maxRoundBytes*n || d.lentLen >= maxRoundLent*n
 }
 
 func (d *round) copy(data []byte) []byte {
@@ -262,7 +267,7 @@ func (d *round) reset(l *lender) {
 		l.release(loan)
 	}
 	clear(d.lent)
-	d.lent = d.lent[:0]
+	d.lent, d.lentLen = d.lent[:0], 0
 	clear(d.frames) // which would keep buffers alive that are not lent again
 	clear(d.segments)
 	if cap(d.bytes) > 2*maxRoundBytes*len(d.shares) {

@@ -340,3 +340,28 @@ func TestLargeBuffersAreGivenUp(t *testing.T) {
 		t.Errorf("%d bytes in use, %d before", after, before)
 	}
 }
+
+// TestSmallFramesInLargeBuffers has a source whose frames are a small part of what it
+// reads, as a file with long options may be: a round keeps no more buffers than usual.
+func TestSmallFramesInLargeBuffers(t *testing.T) {
+	const shards = 2
+	e := New(Config{Shards: shards, Encode: ndjson.Append, Write: func([]byte) {}, Exchange: exchange.Config{Source: "test"}})
+	defer e.Finish()
+	var w wire
+	w.connect(40000)
+	for _, large := range []int{loanLen, 1 << 20} {
+		for range 50 {
+			f := w.frames[0]
+			f.Data = e.Exchange(large)[:len(f.Data)]
+			copy(f.Data, w.frames[0].Data)
+			e.Frame(&f)
+			kept := 0
+			for _, b := range e.rounds.filling.lent {
+				kept += len(b.b)
+			}
+			if kept > shards*maxRoundLent {
+				t.Fatalf("%d bytes are kept in buffers of %d", kept, large)
+			}
+		}
+	}
+}
