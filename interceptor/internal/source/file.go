@@ -37,7 +37,7 @@ func (e *CutShortError) Unwrap() error { return e.Err }
 func ReadFile(ctx context.Context, name string, stdin io.Reader, sink Sink) error {
 	in := stdin
 	if name != "-" {
-		f, err := os.Open(name)
+		f, err := open(ctx, name)
 		if err != nil {
 			return err
 		}
@@ -80,5 +80,25 @@ func ReadFile(ctx context.Context, name string, stdin io.Reader, sink Sink) erro
 		default:
 			return fmt.Errorf("%s: %w", name, err)
 		}
+	}
+}
+
+// open is os.Open, but that it ends with ctx: a named pipe that nobody writes to keeps
+// whoever opens it waiting.
+func open(ctx context.Context, name string) (*os.File, error) {
+	type opened struct {
+		f   *os.File
+		err error
+	}
+	done := make(chan opened, 1)
+	go func() { // ends with the process, if nobody ever writes to the pipe
+		f, err := os.Open(name)
+		done <- opened{f, err}
+	}()
+	select {
+	case o := <-done:
+		return o.f, o.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
 	}
 }

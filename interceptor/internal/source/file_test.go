@@ -14,6 +14,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sys/unix"
 
 	"capstan/pkg/capfile"
 	"capstan/pkg/capture"
@@ -55,6 +56,26 @@ func captureFile(t *testing.T, frames int) (file []byte, first int) {
 		}
 	}
 	return b.Bytes(), first
+}
+
+// A named pipe that nobody writes to can be given up.
+func TestPipeWithoutWriter(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "pipe")
+	if err := unix.Mkfifo(name, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- ReadFile(ctx, name, nil, make(told)) }()
+	cancel()
+	if err := <-ended; err != context.Canceled {
+		t.Errorf("error %v", err)
+	}
+	w, err := os.OpenFile(name, os.O_WRONLY, 0) // which ends the goroutine that opens it
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
 }
 
 // A pipe that has no further frame, or no whole one, is told to be drained, then to be
