@@ -1,10 +1,13 @@
 package engine
 
 import (
+	"net/netip"
+
 	"capstan/interceptor/internal/exchange"
 	"capstan/interceptor/internal/l7/proxyproto"
 	"capstan/pkg/flow"
 	"capstan/pkg/reassembly"
+	capstanv1 "capstan/proto/capstan/v1"
 )
 
 // preamble is the header of the PROXY protocol that a connection began with. The
@@ -37,9 +40,23 @@ func (c *carrier) takePreamble(d flow.Direction, b []byte, chunk reassembly.Chun
 		}
 	}
 	c.forget(d)
-	c.named = new(exchange.Connection)
+	c.named = exchange.NewProxied(proxiedBy(&h))
 	c.count().BeginPreamble(d, c.named)
 	return c.passPreamble(chunk), false
+}
+
+// proxiedBy returns what h says as records tell it.
+func proxiedBy(h *proxyproto.Header) *capstanv1.Proxied {
+	p := &capstanv1.Proxied{Version: uint32(h.Version)}
+	if h.Source.IsValid() {
+		p.Source, p.Destination = endpointOf(h.Source), endpointOf(h.Destination)
+	}
+	return p
+}
+
+// endpointOf takes an IPv4 address in the form of an IPv6 one for what it is.
+func endpointOf(e netip.AddrPort) *capstanv1.Endpoint {
+	return &capstanv1.Endpoint{Address: e.Addr().Unmap().String(), Port: uint32(e.Port())}
 }
 
 // passPreamble counts what chunk has of the header and returns the rest of it.

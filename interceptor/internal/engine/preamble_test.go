@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
 	capstanv1 "capstan/proto/capstan/v1"
 )
 
@@ -68,6 +70,47 @@ func TestBehindPROXY(t *testing.T) {
 				t.Errorf("got\n%q\nwant\n%q", got, tt.want)
 			}
 		})
+	}
+}
+
+// Every record tells what the proxy said.
+func TestProxiedIsTold(t *testing.T) {
+	end := func(address string, port uint32) *capstanv1.Endpoint {
+		return &capstanv1.Endpoint{Address: address, Port: port}
+	}
+	const mapped = proxiedStart + "\x21\x21\x00\x24" + "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\xc0\x00\x02\x07" +
+		"\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01" + "\xc8\x25\x01\xbb"
+	hello := clientHello(t, "inner.example")
+	h2 := http2Messages()
+	for _, tt := range []struct {
+		header string
+		want   *capstanv1.Proxied
+	}{
+		{"", nil},
+		{proxied1, &capstanv1.Proxied{Version: 1, Source: end("192.0.2.7", 51237), Destination: end("198.51.100.1", 443)}},
+		{proxied2, &capstanv1.Proxied{Version: 2, Source: end("192.0.2.7", 51237), Destination: end("198.51.100.1", 443)}},
+		{mapped, &capstanv1.Proxied{Version: 2, Source: end("192.0.2.7", 51237), Destination: end("2001:db8::1", 443)}},
+		{proxiedLocal, &capstanv1.Proxied{Version: 2}},
+		{"PROXY UNKNOWN\r\n", &capstanv1.Proxied{Version: 1}},
+	} {
+		for name, behind := range map[string][]string{
+			"HTTP/1": {request, response, request, response}, "HTTP/2": h2, "TLS": {hello, "\x15\x03\x03\x00\x02\x02\x28"}, "SSH": {"SSH-2.0-a\r\n", "SSH-2.0-b\r\n"},
+			"a tunnel": {"CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n", hello},
+		} {
+			pieces := []string{"C:" + tt.header + behind[0]}
+			for i, p := range behind[1:] {
+				pieces = append(pieces, "SC"[i%2:i%2+1]+":"+p)
+			}
+			records, _ := play(t, false, pieces...)
+			for _, x := range records {
+				if !proto.Equal(x.Proxied, tt.want) {
+					t.Errorf("%s behind %q: %v, want %v", name, tt.header, x.Proxied, tt.want)
+				}
+			}
+			if len(records) == 0 {
+				t.Errorf("%s behind %q: nothing told", name, tt.header)
+			}
+		}
 	}
 }
 

@@ -10,35 +10,48 @@ import (
 	"capstan/interceptor/internal/arena"
 	"capstan/pkg/flow"
 	"capstan/pkg/reassembly"
+	capstanv1 "capstan/proto/capstan/v1"
 )
 
 // Connection is the recorder's side of one connection. It belongs to the
-// connection's parser; Name makes it usable.
+// connection's parser; Identity makes it usable.
 type Connection struct {
-	conn   *reassembly.Conn // nil as long as it has no name
-	next   uint64           // record
-	prefix [idLen]byte      // of the ids of its records
+	conn    *reassembly.Conn   // nil as long as it has no name
+	proxied *capstanv1.Proxied // nil if no proxy said anything
+	prefix  [idLen]byte        // of the ids of its records
+	// The next record's number; 48 bits, since idle connections are many.
+	next   uint32
+	wraps  uint16
 	client flow.Direction
 }
 
 const idLen = 16
 
-// NewConnection returns a Connection that has the name of conn.
-func NewConnection(conn *reassembly.Conn, client flow.Direction) *Connection {
-	c := new(Connection)
-	c.Name(conn, client)
-	return c
-}
+// NewProxied returns a Connection without name, of which each record tells p, what a
+// proxy said of it.
+func NewProxied(p *capstanv1.Proxied) *Connection { return &Connection{proxied: p} }
 
-// Name makes c that of conn, whose client sends in direction client, with no
-// record yet. Conn is looked at whenever a record of it is emitted.
+// Identity returns c, or a new Connection where c is nil. Unless it has a name it gets
+// that of conn, whose client sends in direction client. Conn is looked at whenever a
+// record of it is emitted.
 //
 // A connection is named by what it is rather than when it was seen, so that
 // captures with clocks of their own agree: by its endpoints, the initial
 // sequence numbers and the scope of its key. Where an initial sequence number was
 // not seen, as of a connection joined midstream, its start in microseconds,
 // which every source has, stands in.
-func (c *Connection) Name(conn *reassembly.Conn, client flow.Direction) {
+func (c *Connection) Identity(conn *reassembly.Conn, client flow.Direction) *Connection {
+	if c == nil {
+		c = new(Connection)
+	}
+	if c.conn == nil {
+		c.name(conn, client)
+	}
+	return c
+}
+
+// name makes c that of conn.
+func (c *Connection) name(conn *reassembly.Conn, client flow.Direction) {
 	var b [2*(16+2+1+4) + 8 + 4]byte
 	server := client.Reverse()
 	in := appendEnd(b[:0], conn, client)
@@ -49,22 +62,10 @@ func (c *Connection) Name(conn *reassembly.Conn, client flow.Direction) {
 	if conn.Key.Scope != 0 {
 		in = binary.BigEndian.AppendUint32(in, conn.Key.Scope)
 	}
-	*c = Connection{conn: conn, client: client}
+	c.conn, c.client = conn, client
 	high, low := murmur3.Sum128(in)
 	binary.BigEndian.PutUint64(c.prefix[:], high)
 	binary.BigEndian.PutUint64(c.prefix[idLen/2:], low)
-}
-
-// Identity returns c, or a new Connection where c is nil, with the name of conn unless
-// it has one: see Name.
-func (c *Connection) Identity(conn *reassembly.Conn, client flow.Direction) *Connection {
-	if c == nil {
-		c = new(Connection)
-	}
-	if c.conn == nil {
-		c.Name(conn, client)
-	}
-	return c
 }
 
 // appendEnd appends the end that sends in direction d: address, port, whether
@@ -91,7 +92,9 @@ func (c *Connection) nextID(text *arena.Text) string {
 	var b [2*idLen + 1 + 20]byte
 	hex.Encode(b[:], c.prefix[:])
 	b[2*idLen] = '-'
-	id := strconv.AppendUint(b[:2*idLen+1], c.next, 10)
-	c.next++
+	id := strconv.AppendUint(b[:2*idLen+1], uint64(c.wraps)<<32|uint64(c.next), 10)
+	if c.next++; c.next == 0 {
+		c.wraps++
+	}
 	return text.String(id)
 }

@@ -88,7 +88,7 @@ func (r *Recorder) Emit(c *Connection, x *capstanv1.Exchange, passed Screened) {
 	r.addresses.set(&r.client, client)
 	r.addresses.set(&r.server, server)
 	x.Client, x.Server = &r.client, &r.server
-	x.Source = r.cfg.Source
+	x.Source, x.Proxied = r.cfg.Source, c.proxied
 	if x.Connection == nil {
 		setTimes(x)
 		addMissing(x)

@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"math"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -23,7 +24,12 @@ func testConn() *reassembly.Conn {
 	}
 }
 
-func testConnection() *Connection { return NewConnection(testConn(), flow.AToB) }
+func testConnection() *Connection { return connection(testConn(), flow.AToB) }
+
+// connection returns that of conn.
+func connection(conn *reassembly.Conn, client flow.Direction) *Connection {
+	return new(Connection).Identity(conn, client)
+}
 
 // record emits x through a recorder of cfg and returns what came out.
 func record(t *testing.T, cfg Config, c *Connection, x *capstanv1.Exchange) (*capstanv1.Exchange, Stats) {
@@ -57,6 +63,31 @@ func TestIDsNameConnectionAndOrdinal(t *testing.T) {
 	}
 }
 
+// A connection may have more records than 32 bits count.
+func TestIDsGoOn(t *testing.T) {
+	c := testConnection()
+	c.next, c.wraps = math.MaxUint32, 1
+	for _, want := range []string{"-8589934591", "-8589934592", "-8589934593"} {
+		if x, _ := record(t, Config{}, c, &capstanv1.Exchange{}); x.Id[2*idLen:] != want {
+			t.Errorf("id %q, want one that ends in %s", x.Id, want)
+		}
+	}
+}
+
+// What a proxy said is told with each record of the connection, and changes no id.
+func TestProxiedIsTold(t *testing.T) {
+	plain := testConnection()
+	said := &capstanv1.Proxied{Version: 1, Source: &capstanv1.Endpoint{Address: "192.0.2.7"}}
+	c := NewProxied(said).Identity(plain.conn, plain.client)
+	for range 2 {
+		want, _ := record(t, Config{}, plain, &capstanv1.Exchange{Proxied: said}) // of another connection before
+		got, _ := record(t, Config{}, c.Identity(plain.conn, plain.client), &capstanv1.Exchange{})
+		if got.Proxied != said || want.Proxied != nil || got.Id != want.Id {
+			t.Errorf("%s %v, and %s %v without", got.Id, got.Proxied, want.Id, want.Proxied)
+		}
+	}
+}
+
 func TestSourceIsUTF8(t *testing.T) {
 	for source, want := range map[string]string{"": "", "café.pcap": "café.pcap", "caf\xe9.pcap": "caf\uFFFD.pcap"} {
 		if x, _ := record(t, Config{Source: source}, testConnection(), &capstanv1.Exchange{}); x.Source != want {
@@ -82,7 +113,7 @@ func TestIDsDependOnEveryPartOfTheIdentity(t *testing.T) {
 	} {
 		conn := testConn()
 		change(conn)
-		p := NewConnection(conn, flow.AToB).prefix
+		p := connection(conn, flow.AToB).prefix
 		if other, ok := seen[p]; ok {
 			t.Errorf("%s and %s give the same id", name, other)
 		}
@@ -91,7 +122,7 @@ func TestIDsDependOnEveryPartOfTheIdentity(t *testing.T) {
 	conn := testConn()
 	conn.Key.A, conn.Key.B = conn.Key.B, conn.Key.A
 	conn.InitialSeq = [2]uint32{2, 1}
-	if got := NewConnection(conn, flow.BToA).prefix; got != testConnection().prefix {
+	if got := connection(conn, flow.BToA).prefix; got != testConnection().prefix {
 		t.Error("the id depends on the order of the ends in the key")
 	}
 }
@@ -100,7 +131,7 @@ func TestConnectionsWithoutSequenceNumbersAreToldApart(t *testing.T) {
 	prefix := func(start int64, known bool) [idLen]byte {
 		conn := testConn()
 		conn.Start, conn.InitialSeqKnown[1] = start, known
-		return NewConnection(conn, flow.AToB).prefix
+		return connection(conn, flow.AToB).prefix
 	}
 	const start = 1_700_000_000_000_001_999
 	if prefix(start, true) != prefix(start+1000, true) {
@@ -123,7 +154,7 @@ func TestEndpointsOfManyHosts(t *testing.T) {
 			conn := testConn()
 			client := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), uint16(i))
 			conn.Key.A = flow.EndpointFrom(client)
-			r.Emit(NewConnection(conn, flow.AToB), &capstanv1.Exchange{}, Screened{})
+			r.Emit(connection(conn, flow.AToB), &capstanv1.Exchange{}, Screened{})
 			if got.Client.Address != client.Addr().String() || got.Client.Port != uint32(i) || got.Server.Address != "2001:db8::1" || got.Server.Port != 80 {
 				t.Fatalf("endpoints %v and %v of a connection from %v", got.Client, got.Server, client)
 			}

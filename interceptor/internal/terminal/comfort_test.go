@@ -49,6 +49,19 @@ func TestCutLinesTellTheResult(t *testing.T) {
 	want(t, m, "503/14 ! 12.34ms GET http://shop/long")
 }
 
+// TestProxiedInFull tells what a proxy said.
+func TestProxiedInFull(t *testing.T) {
+	x := record(1)
+	x.Proxied = &capstanv1.Proxied{Version: 2, Destination: &capstanv1.Endpoint{Address: "192.0.2.7", Port: 51237}}
+	var all strings.Builder
+	for _, l := range detail(x) {
+		all.WriteString(l.text + "\n")
+	}
+	if s := all.String(); !strings.Contains(s, "── PROXY protocol ──") || !strings.Contains(s, "192.0.2.7") {
+		t.Errorf("told\n%s", s)
+	}
+}
+
 // TestGRPCInWords tells a status of 0, too, which JSON leaves out.
 func TestGRPCInWords(t *testing.T) {
 	x := record(1)

@@ -363,8 +363,10 @@ type Exchange struct {
 	Connection *Connection `protobuf:"bytes,16,opt,name=connection,proto3" json:"connection,omitempty"`
 	// Set where that is WebSocket; also where it is a stream of HTTP/2, whose record
 	// has request and response.
-	Websocket     *WebSocket `protobuf:"bytes,17,opt,name=websocket,proto3" json:"websocket,omitempty"`
-	Tls           *Tls       `protobuf:"bytes,18,opt,name=tls,proto3" json:"tls,omitempty"`
+	Websocket *WebSocket `protobuf:"bytes,17,opt,name=websocket,proto3" json:"websocket,omitempty"`
+	Tls       *Tls       `protobuf:"bytes,18,opt,name=tls,proto3" json:"tls,omitempty"`
+	// Set where the connection began with a header of the PROXY protocol.
+	Proxied       *Proxied `protobuf:"bytes,19,opt,name=proxied,proto3" json:"proxied,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -525,6 +527,13 @@ func (x *Exchange) GetTls() *Tls {
 	return nil
 }
 
+func (x *Exchange) GetProxied() *Proxied {
+	if x != nil {
+		return x.Proxied
+	}
+	return nil
+}
+
 // Endpoint is one end of a connection.
 type Endpoint struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -579,6 +588,71 @@ func (x *Endpoint) GetPort() uint32 {
 	return 0
 }
 
+// Proxied is what a proxy said, in front of everything else on the connection, of the
+// one that it forwards. Not trusted: anybody who may connect can say so.
+type Proxied struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of the PROXY protocol, 1 or 2.
+	Version uint32 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	// Both ends of the forwarded connection. Absent where the proxy spoke for itself,
+	// as in a health check, or did not tell.
+	Source        *Endpoint `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"`
+	Destination   *Endpoint `protobuf:"bytes,3,opt,name=destination,proto3" json:"destination,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Proxied) Reset() {
+	*x = Proxied{}
+	mi := &file_capstan_v1_exchange_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Proxied) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Proxied) ProtoMessage() {}
+
+func (x *Proxied) ProtoReflect() protoreflect.Message {
+	mi := &file_capstan_v1_exchange_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Proxied.ProtoReflect.Descriptor instead.
+func (*Proxied) Descriptor() ([]byte, []int) {
+	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Proxied) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Proxied) GetSource() *Endpoint {
+	if x != nil {
+		return x.Source
+	}
+	return nil
+}
+
+func (x *Proxied) GetDestination() *Endpoint {
+	if x != nil {
+		return x.Destination
+	}
+	return nil
+}
+
 // Header is one header or trailer field, in the order and spelling seen. The
 // values of fields that carry credentials are masked, and so are values whose
 // field is unknown, and such parameters of the URLs in Referer, Location and
@@ -598,7 +672,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_capstan_v1_exchange_proto_msgTypes[2]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -610,7 +684,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_exchange_proto_msgTypes[2]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -623,7 +697,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{2}
+	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Header) GetName() string {
@@ -682,7 +756,7 @@ type HttpRequest struct {
 
 func (x *HttpRequest) Reset() {
 	*x = HttpRequest{}
-	mi := &file_capstan_v1_exchange_proto_msgTypes[3]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -694,7 +768,7 @@ func (x *HttpRequest) String() string {
 func (*HttpRequest) ProtoMessage() {}
 
 func (x *HttpRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_exchange_proto_msgTypes[3]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -707,7 +781,7 @@ func (x *HttpRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HttpRequest.ProtoReflect.Descriptor instead.
 func (*HttpRequest) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{3}
+	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *HttpRequest) GetMethod() string {
@@ -808,7 +882,7 @@ type HttpResponse struct {
 
 func (x *HttpResponse) Reset() {
 	*x = HttpResponse{}
-	mi := &file_capstan_v1_exchange_proto_msgTypes[4]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -820,7 +894,7 @@ func (x *HttpResponse) String() string {
 func (*HttpResponse) ProtoMessage() {}
 
 func (x *HttpResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_exchange_proto_msgTypes[4]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -833,7 +907,7 @@ func (x *HttpResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HttpResponse.ProtoReflect.Descriptor instead.
 func (*HttpResponse) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{4}
+	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *HttpResponse) GetStatus() uint32 {
@@ -925,7 +999,7 @@ type Body struct {
 
 func (x *Body) Reset() {
 	*x = Body{}
-	mi := &file_capstan_v1_exchange_proto_msgTypes[5]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -937,7 +1011,7 @@ func (x *Body) String() string {
 func (*Body) ProtoMessage() {}
 
 func (x *Body) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_exchange_proto_msgTypes[5]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -950,7 +1024,7 @@ func (x *Body) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Body.ProtoReflect.Descriptor instead.
 func (*Body) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{5}
+	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Body) GetSize() uint64 {
@@ -1029,7 +1103,7 @@ type Grpc struct {
 
 func (x *Grpc) Reset() {
 	*x = Grpc{}
-	mi := &file_capstan_v1_exchange_proto_msgTypes[6]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1041,7 +1115,7 @@ func (x *Grpc) String() string {
 func (*Grpc) ProtoMessage() {}
 
 func (x *Grpc) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_exchange_proto_msgTypes[6]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1054,7 +1128,7 @@ func (x *Grpc) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grpc.ProtoReflect.Descriptor instead.
 func (*Grpc) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{6}
+	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Grpc) GetService() string {
@@ -1153,7 +1227,7 @@ type GrpcMessages struct {
 
 func (x *GrpcMessages) Reset() {
 	*x = GrpcMessages{}
-	mi := &file_capstan_v1_exchange_proto_msgTypes[7]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1165,7 +1239,7 @@ func (x *GrpcMessages) String() string {
 func (*GrpcMessages) ProtoMessage() {}
 
 func (x *GrpcMessages) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_exchange_proto_msgTypes[7]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1178,7 +1252,7 @@ func (x *GrpcMessages) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrpcMessages.ProtoReflect.Descriptor instead.
 func (*GrpcMessages) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{7}
+	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GrpcMessages) GetCount() uint64 {
@@ -1225,7 +1299,8 @@ type Connection struct {
 	Close  Close                  `protobuf:"varint,3,opt,name=close,proto3,enum=capstan.v1.Close" json:"close,omitempty"`
 	// What the first bytes look like, those of the end that spoke first: "text",
 	// "binary", or the protocol where they name it, such as "ssh". Of TLS, those of
-	// the server, if it answers a ClientHello with something else. Not trusted:
+	// the server, if it answers a ClientHello with something else. Those behind a
+	// header of the PROXY protocol; "proxy-protocol" if there are none. Not trusted:
 	// anybody can send them.
 	LooksLike string `protobuf:"bytes,4,opt,name=looks_like,json=looksLike,proto3" json:"looks_like,omitempty"`
 	// Whether it began before the capture did, so that its first bytes are not
@@ -1237,7 +1312,7 @@ type Connection struct {
 
 func (x *Connection) Reset() {
 	*x = Connection{}
-	mi := &file_capstan_v1_exchange_proto_msgTypes[8]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1249,7 +1324,7 @@ func (x *Connection) String() string {
 func (*Connection) ProtoMessage() {}
 
 func (x *Connection) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_exchange_proto_msgTypes[8]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1262,7 +1337,7 @@ func (x *Connection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Connection.ProtoReflect.Descriptor instead.
 func (*Connection) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{8}
+	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Connection) GetClient() *Traffic {
@@ -1315,7 +1390,7 @@ type Traffic struct {
 
 func (x *Traffic) Reset() {
 	*x = Traffic{}
-	mi := &file_capstan_v1_exchange_proto_msgTypes[9]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1327,7 +1402,7 @@ func (x *Traffic) String() string {
 func (*Traffic) ProtoMessage() {}
 
 func (x *Traffic) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_exchange_proto_msgTypes[9]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1340,7 +1415,7 @@ func (x *Traffic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Traffic.ProtoReflect.Descriptor instead.
 func (*Traffic) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{9}
+	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Traffic) GetBytes() uint64 {
@@ -1381,7 +1456,7 @@ type WebSocket struct {
 
 func (x *WebSocket) Reset() {
 	*x = WebSocket{}
-	mi := &file_capstan_v1_exchange_proto_msgTypes[10]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1393,7 +1468,7 @@ func (x *WebSocket) String() string {
 func (*WebSocket) ProtoMessage() {}
 
 func (x *WebSocket) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_exchange_proto_msgTypes[10]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1406,7 +1481,7 @@ func (x *WebSocket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WebSocket.ProtoReflect.Descriptor instead.
 func (*WebSocket) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{10}
+	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *WebSocket) GetClient() *WebSocketTraffic {
@@ -1474,7 +1549,7 @@ type WebSocketTraffic struct {
 
 func (x *WebSocketTraffic) Reset() {
 	*x = WebSocketTraffic{}
-	mi := &file_capstan_v1_exchange_proto_msgTypes[11]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1486,7 +1561,7 @@ func (x *WebSocketTraffic) String() string {
 func (*WebSocketTraffic) ProtoMessage() {}
 
 func (x *WebSocketTraffic) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_exchange_proto_msgTypes[11]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1499,7 +1574,7 @@ func (x *WebSocketTraffic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WebSocketTraffic.ProtoReflect.Descriptor instead.
 func (*WebSocketTraffic) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{11}
+	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *WebSocketTraffic) GetFrames() uint64 {
@@ -1618,7 +1693,7 @@ type WebSocketMessage struct {
 
 func (x *WebSocketMessage) Reset() {
 	*x = WebSocketMessage{}
-	mi := &file_capstan_v1_exchange_proto_msgTypes[12]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1630,7 +1705,7 @@ func (x *WebSocketMessage) String() string {
 func (*WebSocketMessage) ProtoMessage() {}
 
 func (x *WebSocketMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_exchange_proto_msgTypes[12]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1643,7 +1718,7 @@ func (x *WebSocketMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WebSocketMessage.ProtoReflect.Descriptor instead.
 func (*WebSocketMessage) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{12}
+	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *WebSocketMessage) GetFromClient() bool {
@@ -1753,7 +1828,7 @@ type Tls struct {
 
 func (x *Tls) Reset() {
 	*x = Tls{}
-	mi := &file_capstan_v1_exchange_proto_msgTypes[13]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1765,7 +1840,7 @@ func (x *Tls) String() string {
 func (*Tls) ProtoMessage() {}
 
 func (x *Tls) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_exchange_proto_msgTypes[13]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1778,7 +1853,7 @@ func (x *Tls) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tls.ProtoReflect.Descriptor instead.
 func (*Tls) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{13}
+	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Tls) GetServerName() string {
@@ -1891,7 +1966,7 @@ var File_capstan_v1_exchange_proto protoreflect.FileDescriptor
 const file_capstan_v1_exchange_proto_rawDesc = "" +
 	"\n" +
 	"\x19capstan/v1/exchange.proto\x12\n" +
-	"capstan.v1\"\xc5\x05\n" +
+	"capstan.v1\"\xf4\x05\n" +
 	"\bExchange\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x120\n" +
 	"\bprotocol\x18\x02 \x01(\x0e2\x14.capstan.v1.ProtocolR\bprotocol\x12,\n" +
@@ -1915,10 +1990,15 @@ const file_capstan_v1_exchange_proto_rawDesc = "" +
 	"connection\x18\x10 \x01(\v2\x16.capstan.v1.ConnectionR\n" +
 	"connection\x123\n" +
 	"\twebsocket\x18\x11 \x01(\v2\x15.capstan.v1.WebSocketR\twebsocket\x12!\n" +
-	"\x03tls\x18\x12 \x01(\v2\x0f.capstan.v1.TlsR\x03tls\"8\n" +
+	"\x03tls\x18\x12 \x01(\v2\x0f.capstan.v1.TlsR\x03tls\x12-\n" +
+	"\aproxied\x18\x13 \x01(\v2\x13.capstan.v1.ProxiedR\aproxied\"8\n" +
 	"\bEndpoint\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x12\n" +
-	"\x04port\x18\x02 \x01(\rR\x04port\"z\n" +
+	"\x04port\x18\x02 \x01(\rR\x04port\"\x89\x01\n" +
+	"\aProxied\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\rR\aversion\x12,\n" +
+	"\x06source\x18\x02 \x01(\v2\x14.capstan.v1.EndpointR\x06source\x126\n" +
+	"\vdestination\x18\x03 \x01(\v2\x14.capstan.v1.EndpointR\vdestination\"z\n" +
 	"\x06Header\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\x12!\n" +
@@ -2103,7 +2183,7 @@ func file_capstan_v1_exchange_proto_rawDescGZIP() []byte {
 }
 
 var file_capstan_v1_exchange_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_capstan_v1_exchange_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_capstan_v1_exchange_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_capstan_v1_exchange_proto_goTypes = []any{
 	(Protocol)(0),            // 0: capstan.v1.Protocol
 	(Flaw)(0),                // 1: capstan.v1.Flaw
@@ -2111,50 +2191,54 @@ var file_capstan_v1_exchange_proto_goTypes = []any{
 	(Close)(0),               // 3: capstan.v1.Close
 	(*Exchange)(nil),         // 4: capstan.v1.Exchange
 	(*Endpoint)(nil),         // 5: capstan.v1.Endpoint
-	(*Header)(nil),           // 6: capstan.v1.Header
-	(*HttpRequest)(nil),      // 7: capstan.v1.HttpRequest
-	(*HttpResponse)(nil),     // 8: capstan.v1.HttpResponse
-	(*Body)(nil),             // 9: capstan.v1.Body
-	(*Grpc)(nil),             // 10: capstan.v1.Grpc
-	(*GrpcMessages)(nil),     // 11: capstan.v1.GrpcMessages
-	(*Connection)(nil),       // 12: capstan.v1.Connection
-	(*Traffic)(nil),          // 13: capstan.v1.Traffic
-	(*WebSocket)(nil),        // 14: capstan.v1.WebSocket
-	(*WebSocketTraffic)(nil), // 15: capstan.v1.WebSocketTraffic
-	(*WebSocketMessage)(nil), // 16: capstan.v1.WebSocketMessage
-	(*Tls)(nil),              // 17: capstan.v1.Tls
+	(*Proxied)(nil),          // 6: capstan.v1.Proxied
+	(*Header)(nil),           // 7: capstan.v1.Header
+	(*HttpRequest)(nil),      // 8: capstan.v1.HttpRequest
+	(*HttpResponse)(nil),     // 9: capstan.v1.HttpResponse
+	(*Body)(nil),             // 10: capstan.v1.Body
+	(*Grpc)(nil),             // 11: capstan.v1.Grpc
+	(*GrpcMessages)(nil),     // 12: capstan.v1.GrpcMessages
+	(*Connection)(nil),       // 13: capstan.v1.Connection
+	(*Traffic)(nil),          // 14: capstan.v1.Traffic
+	(*WebSocket)(nil),        // 15: capstan.v1.WebSocket
+	(*WebSocketTraffic)(nil), // 16: capstan.v1.WebSocketTraffic
+	(*WebSocketMessage)(nil), // 17: capstan.v1.WebSocketMessage
+	(*Tls)(nil),              // 18: capstan.v1.Tls
 }
 var file_capstan_v1_exchange_proto_depIdxs = []int32{
 	0,  // 0: capstan.v1.Exchange.protocol:type_name -> capstan.v1.Protocol
 	5,  // 1: capstan.v1.Exchange.client:type_name -> capstan.v1.Endpoint
 	5,  // 2: capstan.v1.Exchange.server:type_name -> capstan.v1.Endpoint
 	1,  // 3: capstan.v1.Exchange.flaws:type_name -> capstan.v1.Flaw
-	7,  // 4: capstan.v1.Exchange.request:type_name -> capstan.v1.HttpRequest
-	8,  // 5: capstan.v1.Exchange.response:type_name -> capstan.v1.HttpResponse
-	10, // 6: capstan.v1.Exchange.grpc:type_name -> capstan.v1.Grpc
-	12, // 7: capstan.v1.Exchange.connection:type_name -> capstan.v1.Connection
-	14, // 8: capstan.v1.Exchange.websocket:type_name -> capstan.v1.WebSocket
-	17, // 9: capstan.v1.Exchange.tls:type_name -> capstan.v1.Tls
-	6,  // 10: capstan.v1.HttpRequest.headers:type_name -> capstan.v1.Header
-	6,  // 11: capstan.v1.HttpRequest.trailers:type_name -> capstan.v1.Header
-	9,  // 12: capstan.v1.HttpRequest.body:type_name -> capstan.v1.Body
-	6,  // 13: capstan.v1.HttpResponse.headers:type_name -> capstan.v1.Header
-	6,  // 14: capstan.v1.HttpResponse.trailers:type_name -> capstan.v1.Header
-	9,  // 15: capstan.v1.HttpResponse.body:type_name -> capstan.v1.Body
-	2,  // 16: capstan.v1.Body.decoding:type_name -> capstan.v1.Decoding
-	11, // 17: capstan.v1.Grpc.request_messages:type_name -> capstan.v1.GrpcMessages
-	11, // 18: capstan.v1.Grpc.response_messages:type_name -> capstan.v1.GrpcMessages
-	13, // 19: capstan.v1.Connection.client:type_name -> capstan.v1.Traffic
-	13, // 20: capstan.v1.Connection.server:type_name -> capstan.v1.Traffic
-	3,  // 21: capstan.v1.Connection.close:type_name -> capstan.v1.Close
-	15, // 22: capstan.v1.WebSocket.client:type_name -> capstan.v1.WebSocketTraffic
-	15, // 23: capstan.v1.WebSocket.server:type_name -> capstan.v1.WebSocketTraffic
-	16, // 24: capstan.v1.WebSocket.messages:type_name -> capstan.v1.WebSocketMessage
-	25, // [25:25] is the sub-list for method output_type
-	25, // [25:25] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	8,  // 4: capstan.v1.Exchange.request:type_name -> capstan.v1.HttpRequest
+	9,  // 5: capstan.v1.Exchange.response:type_name -> capstan.v1.HttpResponse
+	11, // 6: capstan.v1.Exchange.grpc:type_name -> capstan.v1.Grpc
+	13, // 7: capstan.v1.Exchange.connection:type_name -> capstan.v1.Connection
+	15, // 8: capstan.v1.Exchange.websocket:type_name -> capstan.v1.WebSocket
+	18, // 9: capstan.v1.Exchange.tls:type_name -> capstan.v1.Tls
+	6,  // 10: capstan.v1.Exchange.proxied:type_name -> capstan.v1.Proxied
+	5,  // 11: capstan.v1.Proxied.source:type_name -> capstan.v1.Endpoint
+	5,  // 12: capstan.v1.Proxied.destination:type_name -> capstan.v1.Endpoint
+	7,  // 13: capstan.v1.HttpRequest.headers:type_name -> capstan.v1.Header
+	7,  // 14: capstan.v1.HttpRequest.trailers:type_name -> capstan.v1.Header
+	10, // 15: capstan.v1.HttpRequest.body:type_name -> capstan.v1.Body
+	7,  // 16: capstan.v1.HttpResponse.headers:type_name -> capstan.v1.Header
+	7,  // 17: capstan.v1.HttpResponse.trailers:type_name -> capstan.v1.Header
+	10, // 18: capstan.v1.HttpResponse.body:type_name -> capstan.v1.Body
+	2,  // 19: capstan.v1.Body.decoding:type_name -> capstan.v1.Decoding
+	12, // 20: capstan.v1.Grpc.request_messages:type_name -> capstan.v1.GrpcMessages
+	12, // 21: capstan.v1.Grpc.response_messages:type_name -> capstan.v1.GrpcMessages
+	14, // 22: capstan.v1.Connection.client:type_name -> capstan.v1.Traffic
+	14, // 23: capstan.v1.Connection.server:type_name -> capstan.v1.Traffic
+	3,  // 24: capstan.v1.Connection.close:type_name -> capstan.v1.Close
+	16, // 25: capstan.v1.WebSocket.client:type_name -> capstan.v1.WebSocketTraffic
+	16, // 26: capstan.v1.WebSocket.server:type_name -> capstan.v1.WebSocketTraffic
+	17, // 27: capstan.v1.WebSocket.messages:type_name -> capstan.v1.WebSocketMessage
+	28, // [28:28] is the sub-list for method output_type
+	28, // [28:28] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_capstan_v1_exchange_proto_init() }
@@ -2168,7 +2252,7 @@ func file_capstan_v1_exchange_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_capstan_v1_exchange_proto_rawDesc), len(file_capstan_v1_exchange_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -15,12 +15,18 @@
 //	streamId     number   Exchange.stream_id, if HTTP/2
 //	errorCode    number   Exchange.error_code, if reset
 //	pushed       boolean  Exchange.pushed, if true
+//	proxied      object   Exchange.proxied, if the connection began with a header of the PROXY protocol
 //	request      object   if the request was seen
 //	response     object   if the response was seen
 //	grpc         object   Exchange.grpc, if it is a call of gRPC or gRPC-Web
 //	connection   object   Exchange.connection, if the record is that of a connection
 //	websocket    object   Exchange.websocket, if it carries WebSocket
 //	tls          object   Exchange.tls, if it carries TLS
+//
+// proxied:
+//
+//	version              number
+//	source, destination  objects: address (string), port (number), if they were told
 //
 // request:
 //
@@ -110,6 +116,9 @@ func Append(dst []byte, x *capstanv1.Exchange) []byte {
 	dst = appendFlaws(append(dst, `,"flaws":`...), x.GetFlaws())
 	dst = appendString(append(dst, `,"source":`...), x.GetSource())
 	dst = appendStream(dst, x)
+	if p := x.GetProxied(); p != nil {
+		dst = appendProxied(append(dst, `,"proxied":`...), p)
+	}
 	if q := x.GetRequest(); q != nil {
 		dst = appendRequest(append(dst, `,"request":`...), q, start)
 	}
@@ -143,6 +152,15 @@ func appendStream(dst []byte, x *capstanv1.Exchange) []byte {
 		dst = append(dst, `,"pushed":true`...)
 	}
 	return dst
+}
+
+func appendProxied(dst []byte, p *capstanv1.Proxied) []byte {
+	dst = strconv.AppendUint(append(dst, `{"version":`...), uint64(p.GetVersion()), 10)
+	if p.GetSource() != nil {
+		dst = appendEndpoint(append(dst, `,"source":`...), p.GetSource())
+		dst = appendEndpoint(append(dst, `,"destination":`...), p.GetDestination())
+	}
+	return append(dst, '}')
 }
 
 func appendRequest(dst []byte, q *capstanv1.HttpRequest, start uint64) []byte {

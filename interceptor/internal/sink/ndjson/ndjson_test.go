@@ -314,6 +314,20 @@ func TestLineIsAsDocumented(t *testing.T) {
 	if got := string(Append(nil, x)); !strings.HasSuffix(got, wantStream) {
 		t.Errorf("got\n%swant\n%s", got, wantStream)
 	}
+	x.Flaws, x.Request, x.Grpc = nil, nil, nil
+	for _, tt := range []struct {
+		proxied *capstanv1.Proxied
+		want    string
+	}{
+		{&capstanv1.Proxied{Version: 2, Source: &capstanv1.Endpoint{Address: "192.0.2.7", Port: 9}, Destination: &capstanv1.Endpoint{Address: "::1", Port: 80}},
+			`"streamId":3,"proxied":{"version":2,"source":{"address":"192.0.2.7","port":9},"destination":{"address":"::1","port":80}}}` + "\n"},
+		{&capstanv1.Proxied{Version: 1}, `"streamId":3,"proxied":{"version":1}}` + "\n"},
+	} {
+		x.Proxied = tt.proxied
+		if got := string(Append(nil, x)); !strings.HasSuffix(got, tt.want) {
+			t.Errorf("got\n%swant\n%s", got, tt.want)
+		}
+	}
 	x = &capstanv1.Exchange{Source: "f.pcap"}
 	if got := string(Append(nil, x)); !strings.HasSuffix(got, `"flaws":[],"source":"f.pcap"}`+"\n") {
 		t.Errorf("without halves and flaws: %s", got)

@@ -113,6 +113,15 @@ func TestSpansOfOtherRecords(t *testing.T) {
 	}
 }
 
+// The client is whom the proxy speaks for; the peer is the proxy.
+func TestClientBehindAProxy(t *testing.T) {
+	x := call(0)
+	x.Proxied = &capstanv1.Proxied{Version: 1}
+	contains(t, text(span(x).Attributes), map[string]string{"client.address": "10.0.0.1", "client.port": "4000", "network.peer.address": "10.0.0.1"})
+	x.Proxied.Source = &capstanv1.Endpoint{Address: "192.0.2.7", Port: 51237}
+	contains(t, text(span(x).Attributes), map[string]string{"client.address": "192.0.2.7", "client.port": "51237", "network.peer.address": "10.0.0.1", "network.peer.port": "4000"})
+}
+
 func TestTraceparent(t *testing.T) {
 	const good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	for value, want := range map[string]bool{

@@ -164,7 +164,8 @@ func attributes(x *capstanv1.Exchange) []*commonpb.KeyValue {
 	if p := x.GetResponse(); p != nil {
 		l.number("http.response.body.size", int64(p.GetBody().GetSize()))
 	}
-	l.text("client.address", x.GetClient().GetAddress())
+	l.text("client.address", client(x).GetAddress())
+	l.number("client.port", int64(client(x).GetPort()))
 	l.text("network.peer.address", x.GetClient().GetAddress())
 	l.number("network.peer.port", int64(x.GetClient().GetPort()))
 	l.text("network.local.address", x.GetServer().GetAddress())
@@ -179,6 +180,14 @@ func attributes(x *capstanv1.Exchange) []*commonpb.KeyValue {
 	}
 	l.text("capstan.flaws", strings.Join(flaws, ","))
 	return l
+}
+
+// client is who asked: whom a proxy says that it speaks for, if it does.
+func client(x *capstanv1.Exchange) *capstanv1.Endpoint {
+	if s := x.GetProxied().GetSource(); s != nil {
+		return s
+	}
+	return x.GetClient()
 }
 
 // common are the attributes of spans and of histograms: those of few values.

@@ -16,7 +16,8 @@ import (
 //	15:04:05.000 10.0.0.2:4711 → 10.0.0.1:8080 GET http://shop/cart?id=1 200 0 B/1.2 KiB 3.4ms
 //
 // time, client, server, method, URL, status, sizes of the request's and the
-// response's body, duration; then, in parentheses, what the exchange lacks. A
+// response's body, duration; then, in parentheses, what the exchange lacks. Behind a
+// client that is a proxy stands whom it says it speaks for, as (for 192.0.2.7:51237). A
 // half that was not seen is a dash, and so is what is unknown of one. Behind the
 // status of a gRPC call stands its own, as grpc=0. The line of a connection has
 // its protocol, what is known of it, and how it ended in place of method, URL and
@@ -176,6 +177,9 @@ func (e Encoder) appendFlaws(dst []byte, flaws []capstanv1.Flaw) []byte {
 
 func appendEnds(dst []byte, x *capstanv1.Exchange) []byte {
 	dst = appendEndpoint(dst, x.GetClient())
+	if s := x.GetProxied().GetSource(); s != nil {
+		dst = append(appendEndpoint(append(dst, " (for "...), s), ')')
+	}
 	return appendEndpoint(append(dst, " → "...), x.GetServer())
 }
 

@@ -69,6 +69,24 @@ func TestLines(t *testing.T) {
 	}
 }
 
+// A proxy is told with whom it speaks for, if it says so.
+func TestProxied(t *testing.T) {
+	x := record()
+	x.Proxied = &capstanv1.Proxied{Version: 2, Source: &capstanv1.Endpoint{Address: "2001:db8::7", Port: 9}}
+	for columns, want := range map[bool]string{
+		false: "22:13:20.123 10.0.0.2:4711 (for [2001:db8::7]:9) → [2001:db8::1]:8080 GET",
+		true:  " 10.0.0.2:4711 (for [2001:db8::7]:9) → [2001:db8::1]:8080\n",
+	} {
+		if got := string(Encoder{Location: time.UTC, Columns: columns}.Append(nil, x)); !strings.Contains(got, want) {
+			t.Errorf("got  %q, want %q", got, want)
+		}
+	}
+	x.Proxied.Source = nil
+	if got := string(Encoder{Location: time.UTC}.Append(nil, x)); strings.Contains(got, "(for") {
+		t.Errorf("for nobody: %q", got)
+	}
+}
+
 // sgr matches the only control sequences we write ourselves.
 var sgr = regexp.MustCompile("\x1b\\[[0-9]+m")
 
