@@ -2,12 +2,18 @@ package engine
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
 
+	"capstan/interceptor/internal/exchange"
+	"capstan/interceptor/internal/exchange/exchangetest"
+	"capstan/interceptor/internal/l7/proxyproto"
+	"capstan/pkg/flow"
+	"capstan/pkg/reassembly"
 	capstanv1 "capstan/proto/capstan/v1"
 )
 
@@ -143,4 +149,66 @@ func TestReversedBehindPROXY(t *testing.T) {
 	if len(records) != 1 || len(plain) != 1 || !records[0].Complete || records[0].Id != plain[0].Id {
 		t.Errorf("told %v, want %v", records, plain)
 	}
+}
+
+// The first request is known to be the first behind a header, too: a response that
+// was delivered before it is its own.
+func TestFirstRequestBehindPROXYComesLate(t *testing.T) {
+	for _, header := range []string{"", proxied1, proxied2} {
+		var records []*capstanv1.Exchange
+		e := New(Config{Exchange: exchange.Config{Emit: exchangetest.Keep(&records)}})
+		conn := &reassembly.Conn{ClientKnown: true, Client: flow.AToB}
+		conn.Handler = e.shard.newConnection(conn)
+		sent := int64(len(header) + len(request))
+		if header != "" {
+			conn.Handler.Data(flow.AToB, reassembly.Chunk{Time: 1, Bytes: []byte(header)})
+		}
+		conn.Handler.Data(flow.BToA, reassembly.Chunk{Time: 3, Acked: sent, Bytes: []byte(response)})
+		conn.Handler.Data(flow.AToB, reassembly.Chunk{Time: 2, Offset: int64(len(header)), Bytes: []byte(request)})
+		conn.Handler.Close(4, reassembly.CloseEndOfCapture)
+		if len(records) != 1 || !records[0].Complete {
+			t.Errorf("behind %q: told %v", header, records)
+		}
+	}
+}
+
+// FuzzBehindPROXY: what is told behind a header is what is told without, wherever
+// segments end.
+func FuzzBehindPROXY(f *testing.F) {
+	behind := []string{request, http2Messages()[0], "\x16\x03\x01\x00\x05hello", "SSH-2.0-a\r\n"}
+	f.Add(proxied1, uint8(0), uint64(1))
+	f.Add(proxied2, uint8(1), uint64(2))
+	f.Add(proxiedLocal, uint8(2), uint64(3))
+	f.Add(proxiedStart+"\x21\x11\x00\x20"+proxiedEnds+"fields of 20 bytes..", uint8(3), uint64(4))
+	f.Add("PROXY TCP4 no header\r\n", uint8(3), uint64(5))
+	f.Fuzz(func(t *testing.T, header string, which uint8, seed uint64) {
+		said := behind[int(which)%len(behind)]
+		if len(header)+len(said) > maxHeldChunks {
+			return
+		}
+		tell := func(front int, pieces ...string) (told []string) {
+			records, _ := play(t, false, append(pieces, "S:"+response)...)
+			for _, x := range records {
+				if x.Connection != nil {
+					x.Connection.Client.Bytes -= uint64(front)
+				}
+				told = append(told, fmt.Sprint(words(x), x.Complete, x.Flaws))
+			}
+			return told
+		}
+		r := rand.New(rand.NewPCG(seed, 0))
+		var pieces []string
+		for rest := header + said; rest != ""; {
+			n := 1 + r.IntN(len(rest))
+			pieces, rest = append(pieces, "C:"+rest[:n]), rest[n:]
+		}
+		h, ok, _ := proxyproto.Parse([]byte(header))
+		if !ok || h.Len != len(header) {
+			tell(0, pieces...) // it may be anything
+			return
+		}
+		if plain, got := tell(0, "C:"+said), tell(len(header), pieces...); !slices.Equal(plain, got) {
+			t.Errorf("without a header %q, behind one %q", plain, got)
+		}
+	})
 }
