@@ -62,30 +62,6 @@ func (c *carrier) Data(d flow.Direction, chunk reassembly.Chunk) {
 	}
 }
 
-// begin takes what stands in front of the protocol, if anything does, and decides by
-// what is behind it.
-func (c *carrier) begin(d flow.Direction, chunk reassembly.Chunk) {
-	whole := c.prefix(d, chunk.Bytes)
-	switch {
-	case c.preamble != nil && c.preamble.d == d && c.preamble.left > 0:
-		chunk = c.passPreamble(chunk)
-		whole = chunk.Bytes
-	case c.mayHavePreamble(d, whole, &chunk):
-		rest, wait := c.takePreamble(d, whole, chunk)
-		if wait {
-			c.count().Data(d, chunk)
-			c.hold(d, chunk)
-			return
-		}
-		if c.preamble != nil {
-			chunk, whole = rest, rest.Bytes
-		}
-	}
-	if len(chunk.Bytes) > 0 {
-		c.decide(d, chunk, whole)
-	}
-}
-
 // decide looks at whole, the first bytes of a direction, which chunk ends.
 func (c *carrier) decide(d flow.Direction, chunk reassembly.Chunk, whole []byte) {
 	protocol := detect(whole, c.lenient)
@@ -234,7 +210,7 @@ func (c *carrier) become(p Protocol) {
 			}
 		}
 	}
-	c.held, c.heldLen, c.unknown = nil, 0, nil
+	c.held, c.heldLen, c.unknown, c.preamble = nil, 0, nil, nil
 }
 
 // becomeHTTP1 returns who takes HTTP/1. Where that isn't inside of a tunnel it takes
@@ -259,7 +235,7 @@ func (c *carrier) becomeHTTP1() reassembly.Handler {
 
 // Gap implements reassembly.Handler.
 func (c *carrier) Gap(d flow.Direction, g reassembly.Gap) {
-	if c.preamble != nil && c.preamble.d == d && c.preamble.left > 0 && !c.decided {
+	if !c.decided && c.inPreamble(d) {
 		if g = c.passPreambleGap(g); g.Len == 0 {
 			return
 		}

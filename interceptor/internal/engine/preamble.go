@@ -19,30 +19,53 @@ type preamble struct {
 	tally exchange.Tally
 }
 
-// mayHavePreamble reports whether b, which chunk ends, may be a header: the first bytes
-// of the end that connected.
+// begin takes what stands in front of the protocol, if anything does, and decides by
+// what is behind it.
+func (c *carrier) begin(d flow.Direction, chunk reassembly.Chunk) {
+	whole := c.prefix(d, chunk.Bytes)
+	if c.mayHavePreamble(d, whole, &chunk) {
+		switch h, ok, needMore := proxyproto.Parse(whole); {
+		case ok:
+			c.takePreamble(d, &h, len(whole)-len(chunk.Bytes))
+		case needMore:
+			c.count().Data(d, chunk)
+			c.hold(d, chunk)
+			return
+		}
+	}
+	if c.inPreamble(d) {
+		chunk = c.passPreamble(chunk)
+		whole = chunk.Bytes
+	}
+	if len(chunk.Bytes) > 0 {
+		c.decide(d, chunk, whole)
+	}
+}
+
+// mayHavePreamble reports whether b, which chunk ends, are the first bytes of the end
+// that connected.
 func (c *carrier) mayHavePreamble(d flow.Direction, b []byte, chunk *reassembly.Chunk) bool {
 	return c.preamble == nil && c.tunnels == 0 && (d == c.conn.Client || !c.conn.ClientKnown) &&
 		chunk.Offset+int64(len(chunk.Bytes)) == int64(len(b))
 }
 
-// takePreamble takes a header if b, which chunk ends, starts with one. Then it
-// returns what of chunk is behind it; wait tells that b may be a header's start.
-func (c *carrier) takePreamble(d flow.Direction, b []byte, chunk reassembly.Chunk) (rest reassembly.Chunk, wait bool) {
-	h, ok, wait := proxyproto.Parse(b)
-	if !ok {
-		return chunk, wait
-	}
-	c.preamble = &preamble{d: d, len: int32(h.Len), left: int32(h.Len - (len(b) - len(chunk.Bytes)))}
+// inPreamble reports whether the next bytes of d are of the header.
+func (c *carrier) inPreamble(d flow.Direction) bool {
+	return c.preamble != nil && c.preamble.d == d && c.preamble.left > 0
+}
+
+// takePreamble takes h, the header that direction d starts with. Of it, the first n
+// bytes are held.
+func (c *carrier) takePreamble(d flow.Direction, h *proxyproto.Header, n int) {
+	c.preamble = &preamble{d: d, len: int32(h.Len), left: int32(h.Len - n)}
 	for i := range c.held {
 		if held := &c.held[i]; held.d == d {
 			c.preamble.tally.Data(d, &held.chunk)
 		}
 	}
 	c.forget(d)
-	c.named = exchange.NewProxied(proxiedBy(&h))
+	c.named = exchange.NewProxied(proxiedBy(h))
 	c.count().BeginPreamble(d, c.named)
-	return c.passPreamble(chunk), false
 }
 
 // proxiedBy returns what h says as records tell it.
@@ -61,26 +84,26 @@ func endpointOf(e netip.AddrPort) *capstanv1.Endpoint {
 
 // passPreamble counts what chunk has of the header and returns the rest of it.
 func (c *carrier) passPreamble(chunk reassembly.Chunk) reassembly.Chunk {
-	f := c.preamble
-	n := min(int(f.left), len(chunk.Bytes))
-	f.left -= int32(n)
+	p := c.preamble
+	n := min(int(p.left), len(chunk.Bytes))
+	p.left -= int32(n)
 	header, rest := chunk, chunk
 	header.Bytes = chunk.Bytes[:n]
 	rest.Bytes, rest.Offset = chunk.Bytes[n:], chunk.Offset+int64(n)
 	ends := len(rest.Bytes) == 0
-	f.tally.Part(f.d, &header, ends)
+	p.tally.Part(p.d, &header, ends)
 	c.count().Preamble(&header, ends)
 	return rest
 }
 
 // passPreambleGap counts what g has of the header and returns the rest of it.
 func (c *carrier) passPreambleGap(g reassembly.Gap) reassembly.Gap {
-	f := c.preamble
-	header, n := g, min(int64(f.left), g.Len)
+	p := c.preamble
+	header, n := g, min(int64(p.left), g.Len)
 	header.Len = n
-	f.left -= int32(n)
-	f.tally.Gap(f.d, &header)
-	c.count().Gap(f.d, header)
+	p.left -= int32(n)
+	p.tally.Gap(p.d, &header)
+	c.count().Gap(p.d, header)
 	g.Offset, g.Len = g.Offset+n, g.Len-n
 	return g
 }
