@@ -2,6 +2,7 @@ package http2
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/base64"
 	"fmt"
 	"slices"
@@ -470,6 +471,16 @@ func TestGRPC(t *testing.T) {
 			k.client.headers(1, false, web...).data(1, true, message(1))
 			k.server.headers(1, false, ok("content-type", "application/grpc-web+proto")...).data(1, false, message(2)).
 				data(1, true, append([]byte{0x80, 0, 0, 0, 15}, "grpc-status: 7\n"...))
+		}, want: "p.S M 0  [1] false [2] false status 7  web"},
+		{name: "86 gRPC-Web, compressed trailers", play: func(k *talk) {
+			var packed bytes.Buffer
+			z := gzip.NewWriter(&packed)
+			// Writing to a bytes.Buffer can't fail.
+			_, _ = z.Write([]byte("grpc-status: 7\n"))
+			_ = z.Close()
+			k.client.headers(1, false, web...).data(1, true, message(1))
+			k.server.headers(1, false, ok("content-type", "application/grpc-web+proto", "grpc-encoding", "gzip")...).data(1, false, message(2)).
+				data(1, true, append(append([]byte{0x81}, u32(uint32(packed.Len()))...), packed.Bytes()...))
 		}, want: "p.S M 0  [1] false [2] false status 7  web"},
 		{name: "a gap inside a message", play: func(k *talk) {
 			k.client.headers(1, false, call...).data(1, true, message(1))
