@@ -171,6 +171,7 @@ func TestNothingIsAFileToo(t *testing.T) {
 // FuzzParse holds that what a file says is shown as a file that says the same.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(whole))
+	f.Add([]byte("rules: [{deny: {host: [\"\\n\\t\\tx\"]}}]"))
 	f.Add([]byte("source: '*x'\nbody_limit: 0x10\nrules: [{deny: {host: ['~', 'null', '- a', \"\\n\"]}}]"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		first, err := Parse("c.yaml", text, testOptions)

@@ -158,8 +158,11 @@ func Show(settings []Setting, options []Option, f *File) ([]byte, error) {
 	text := func(s string) *yaml.Node {
 		n := new(yaml.Node)
 		n.SetString(s)
-		if n.Style == 0 {
+		switch n.Style {
+		case 0:
 			n.Tag = "" // plain where that reads as the same
+		case yaml.LiteralStyle:
+			n.Style = yaml.DoubleQuotedStyle
 		}
 		return n
 	}
@@ -173,10 +176,24 @@ func Show(settings []Setting, options []Option, f *File) ([]byte, error) {
 		}
 		root.Content = append(root.Content, text(s.Key), value)
 	}
+	// In flow style the library escapes the line breaks of texts. As blocks it writes some
+	// that it can't read.
 	var own yaml.Node
-	if err := own.Encode(f); err != nil {
+	if err := own.Encode(struct {
+		File *File `yaml:",flow"`
+	}{f}); err != nil {
 		return nil, err
 	}
-	root.Content = append(root.Content, own.Content...)
+	file := own.Content[1]
+	inBlocks(file)
+	root.Content = append(root.Content, file.Content...)
 	return yaml.Marshal(root)
+}
+
+// inBlocks takes the flow style from n and all in it.
+func inBlocks(n *yaml.Node) {
+	n.Style &^= yaml.FlowStyle
+	for _, inner := range n.Content {
+		inBlocks(inner)
+	}
 }
