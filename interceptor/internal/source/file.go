@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"capstan/pkg/capfile"
 	"capstan/pkg/capture"
 )
@@ -37,7 +39,8 @@ func (e *CutShortError) Unwrap() error { return e.Err }
 func ReadFile(ctx context.Context, name string, stdin io.Reader, sink Sink) error {
 	in := stdin
 	if name != "-" {
-		f, err := open(ctx, name)
+		// A named pipe is opened at once, though nobody writes to it: reading waits.
+		f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 		if err != nil {
 			return err
 		}
@@ -80,25 +83,5 @@ func ReadFile(ctx context.Context, name string, stdin io.Reader, sink Sink) erro
 		default:
 			return fmt.Errorf("%s: %w", name, err)
 		}
-	}
-}
-
-// open is os.Open, but that it ends with ctx: a named pipe that nobody writes to keeps
-// whoever opens it waiting.
-func open(ctx context.Context, name string) (*os.File, error) {
-	type opened struct {
-		f   *os.File
-		err error
-	}
-	done := make(chan opened, 1)
-	go func() { // ends with the process, if nobody ever writes to the pipe
-		f, err := os.Open(name)
-		done <- opened{f, err}
-	}()
-	select {
-	case o := <-done:
-		return o.f, o.err
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
 	}
 }

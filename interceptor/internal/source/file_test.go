@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -65,17 +66,29 @@ func TestPipeWithoutWriter(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error)
-	go func() { ended <- ReadFile(ctx, name, nil, make(told)) }()
-	cancel()
-	if err := <-ended; err != context.Canceled {
+	sink := stopping{counter: counter{enough: func(*counter) {}}, idle: cancel}
+	if err := ReadFile(ctx, name, nil, &sink); err != context.Canceled {
 		t.Errorf("error %v", err)
 	}
-	w, err := os.OpenFile(name, os.O_WRONLY, 0) // which ends the goroutine that opens it
-	if err != nil {
+}
+
+// A named pipe is read from its writer's first byte to its last, however late that comes.
+func TestPipeWithLateWriter(t *testing.T) {
+	const frames = 3000
+	file, _ := captureFile(t, frames)
+	name := filepath.Join(t.TempDir(), "pipe")
+	if err := unix.Mkfifo(name, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w.Close()
+	written := make(chan error, 1)
+	begin := sync.OnceFunc(func() { go func() { written <- os.WriteFile(name, file, 0) }() })
+	sink := stopping{counter: counter{enough: func(*counter) {}}, idle: begin}
+	if err := ReadFile(context.Background(), name, nil, &sink); err != nil || sink.frames != frames {
+		t.Errorf("%d frames, %v", sink.frames, err)
+	}
+	if err := <-written; err != nil {
+		t.Error(err)
+	}
 }
 
 // A pipe that has no further frame, or no whole one, is told to be drained, then to be
