@@ -116,17 +116,8 @@ func usualLink(f *capture.Frame, scoped bool) (off int, typ uint16) {
 // that are unusual otherwise.
 func Hash(f *capture.Frame, scoped bool) (hash uint64, ok bool) {
 	const portsLen = 4
-	const plain = ethernetLen + ipv4HeaderLen + portsLen
 	b := f.Data
-	if f.LinkType == capture.LinkTypeEthernet && len(b) >= plain {
-		h := (*[plain]byte)(b)
-		first := binary.BigEndian.Uint64(h[ethernetLen:])
-		if binary.BigEndian.Uint16(h[12:]) == etherIPv4 && first>>56 == 0x45 && first&0x3fff == 0 && h[ethernetLen+9] == protoTCP {
-			return flow.HashIPv4(endpoints4(binary.BigEndian.Uint64(h[ethernetLen+12:]), binary.BigEndian.Uint32(h[ethernetLen+ipv4HeaderLen:]))), true
-		}
-	}
 	off, typ := usualLink(f, scoped)
-	var s Segment
 	switch typ {
 	case etherIPv4:
 		if len(b) < off+ipv4HeaderLen {
@@ -137,7 +128,7 @@ func Hash(f *capture.Frame, scoped bool) (hash uint64, ok bool) {
 		if h[0]>>4 != 4 || ports < off+ipv4HeaderLen || h[9] != protoTCP || binary.BigEndian.Uint16(h[6:])&0x3fff != 0 || len(b) < ports+portsLen {
 			return 0, false
 		}
-		s.setKey4(binary.BigEndian.Uint64(h[12:]), binary.BigEndian.Uint32(b[ports:]))
+		return flow.HashIPv4(endpoints4(binary.BigEndian.Uint64(h[12:]), binary.BigEndian.Uint32(b[ports:]))), true
 	case etherIPv6:
 		if len(b) < off+ipv6HeaderLen+portsLen {
 			return 0, false
@@ -147,9 +138,9 @@ func Hash(f *capture.Frame, scoped bool) (hash uint64, ok bool) {
 			return 0, false
 		}
 		ports := b[off+ipv6HeaderLen:]
+		var s Segment
 		s.setKey(address6(h[8:24]), binary.BigEndian.Uint16(ports), address6(h[24:40]), binary.BigEndian.Uint16(ports[2:]), 0)
-	default:
-		return 0, false
+		return s.Key.Hash(), true
 	}
-	return s.Key.Hash(), true
+	return 0, false
 }

@@ -235,7 +235,7 @@ func (c *carrier) becomeHTTP1() reassembly.Handler {
 
 // Gap implements reassembly.Handler.
 func (c *carrier) Gap(d flow.Direction, g reassembly.Gap) {
-	if !c.decided && c.inPreamble(d) {
+	if c.inPreamble(d) {
 		if g = c.passPreambleGap(g); g.Len == 0 {
 			return
 		}

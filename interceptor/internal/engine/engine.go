@@ -200,5 +200,5 @@ func (e *Engine) dispatch(drained bool) {
 // publishOwn publishes the counters of an engine with one shard.
 func (e *Engine) publishOwn() {
 	e.front.last = e.clock.Latest()
-	e.publish(e.front, &Decoded{}, e.shard.counters())
+	e.publish(e.front, e.shard.counters())
 }

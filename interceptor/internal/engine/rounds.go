@@ -24,7 +24,7 @@ import (
 type rounds struct {
 	scoped   bool
 	decoding decoding // of what shards don't
-	publish  func(front, *Decoded, ...Counters)
+	publish  func(front, ...Counters)
 	write    func([]byte)
 	drained  func() // nil: nobody asks
 
@@ -57,7 +57,6 @@ type round struct {
 	frames   []timed
 	events   []event
 	segments []packet.Segment // that no shard has to decode
-	decoded  Decoded          // with them, so far
 	bytes    []byte           // data of frames that are not lent, and of datagrams
 	size     int              // of the data of all frames
 	lent     []*loan
@@ -119,7 +118,7 @@ func (r *record) compare(o *record) int {
 }
 
 // newRounds starts cfg.Shards workers and the merger. They end with close.
-func newRounds(cfg Config, publish func(front, *Decoded, ...Counters)) *rounds {
+func newRounds(cfg Config, publish func(front, ...Counters)) *rounds {
 	r := &rounds{scoped: cfg.Decode.Scoped, decoding: newDecoding(&cfg), publish: publish, lender: lender{idle: make(chan *loan, maxIdle)}, write: cfg.Write, drained: cfg.Drained,
 		free: make(chan *round, maxRounds), started: make(chan *round, maxRounds), shards: make([]chan *round, cfg.Shards)}
 	for range maxRounds {
@@ -201,7 +200,7 @@ func (r *rounds) divide(d *round) {
 	for i := range events {
 		r.decoding.happen(&events[i])
 	}
-	d.decoded = r.decoding.counters()
+	d.front.decoded = r.decoding.counters()
 }
 
 // decode returns the segment of a frame, nil if it has none. The payload is valid as
@@ -252,7 +251,7 @@ func (r *rounds) merge() {
 			r.write(d.shares[from].encoded[first.from:first.to])
 			next[from]++
 		}
-		r.publish(d.front, &d.decoded, d.counts...)
+		r.publish(d.front, d.counts...)
 		if d.drained && r.drained != nil {
 			r.drained()
 		}

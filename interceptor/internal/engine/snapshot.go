@@ -53,20 +53,20 @@ type Decoded struct {
 type front struct {
 	frames, bytes, truncated uint64
 	last                     int64 // the latest frame's time
+	decoded                  Decoded
 }
 
 // published are counters of one moment.
 type published struct {
 	front  front
 	shards []Counters
-	common Decoded // before frames came to a shard
 }
 
 // publish makes the counters of one moment those that Snapshot returns.
-func (e *Engine) publish(f front, common *Decoded, shards ...Counters) {
+func (e *Engine) publish(f front, shards ...Counters) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.snapshot.front, e.snapshot.common = f, *common
+	e.snapshot.front = f
 	e.snapshot.shards = append(e.snapshot.shards[:0], shards...)
 }
 
@@ -77,7 +77,7 @@ func (e *Engine) Snapshot() Snapshot {
 	defer e.mu.Unlock()
 	f := &e.snapshot.front
 	s := Snapshot{Frames: f.frames, Bytes: f.bytes, Truncated: f.truncated, Last: f.last}
-	s.Decoded = e.snapshot.common
+	s.Decoded = f.decoded
 	for i := range e.snapshot.shards {
 		sum(reflect.ValueOf(&s.Counters).Elem(), reflect.ValueOf(&e.snapshot.shards[i]).Elem())
 	}
