@@ -89,6 +89,16 @@ type event struct {
 	time   int64                  // that it has in records
 }
 
+// upTo has happen take those of the events that come before that frame, and returns the
+// others.
+func upTo(frame int, events []event, happen func(*event)) []event {
+	for len(events) > 0 && events[0].before <= frame {
+		happen(&events[0])
+		events = events[1:]
+	}
+	return events
+}
+
 // share is what a shard has of a round, and what came of it.
 type share struct {
 	frames  []mine // in order
@@ -181,9 +191,7 @@ func (r *rounds) divide(d *round) {
 	events := d.events
 	for i := range d.frames {
 		f := &d.frames[i]
-		for ; len(events) > 0 && events[0].before <= i; events = events[1:] {
-			r.decoding.happen(&events[0])
-		}
+		events = upTo(i, events, r.decoding.happen)
 		m := mine{frame: int32(i), segment: decodedLater}
 		hash, ok := packet.Hash(&f.Frame, r.scoped)
 		if !ok {
@@ -197,9 +205,7 @@ func (r *rounds) divide(d *round) {
 		share := &d.shares[hash%uint64(len(d.shares))] // as rpcapd's shards
 		share.frames = append(share.frames, m)
 	}
-	for i := range events {
-		r.decoding.happen(&events[i])
-	}
+	upTo(len(d.frames), events, r.decoding.happen)
 	d.front.decoded = r.decoding.counters()
 }
 

@@ -44,15 +44,10 @@ func (w *worker) work(in <-chan *round) {
 func (w *worker) round(d *round) {
 	events := d.events
 	for _, m := range w.share.frames {
-		for len(events) > 0 && events[0].before <= int(m.frame) {
-			w.event(&events[0])
-			events = events[1:]
-		}
+		events = upTo(int(m.frame), events, w.event)
 		w.frame(d, m)
 	}
-	for i := range events {
-		w.event(&events[i])
-	}
+	upTo(len(d.frames), events, w.event)
 }
 
 func (w *worker) frame(d *round, m mine) {
