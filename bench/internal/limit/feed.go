@@ -150,7 +150,8 @@ func (s *feedSession) start(ctx context.Context, timeout time.Duration) error {
 	s.done = make(chan struct{})
 	go func() { // ended by end
 		defer close(s.done)
-		stop := context.AfterFunc(ctx, func() { conn.Close() })
+		defer conn.Close()
+		stop := context.AfterFunc(ctx, func() { conn.Close() }) // ends a write, unless stop comes first
 		defer stop()
 		_, _ = s.feed.cfg.send(ctx, conn, timeout) // the error is that the client left
 		<-ctx.Done()                               // the stream stays open until the capture ends
