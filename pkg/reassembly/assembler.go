@@ -153,9 +153,13 @@ func (a *Assembler) follow(c *connection, s *packet.Segment, time int64) {
 		seq++
 	}
 	empty := len(s.Payload)+s.Missing == 0
-	if !h.synced {
+	switch {
+	case !h.synced:
 		h.sync(seq)
 		h.soft = empty && !syn && !s.Flags.Has(packet.FlagFIN)
+		h.afloat = !empty && !syn && c.InitialSeqKnown[o.dir]
+	case h.afloat && !empty && h.next-seq < maxReordered:
+		h.shift(seq)
 	}
 	if !empty || syn || s.Flags.Has(packet.FlagFIN) {
 		a.remember(h, s, h.pos(seq), time)

@@ -108,7 +108,10 @@ const maxFree = 4096
 // the end that the peer's ACK proves.
 func (a *Assembler) flush(h *half) {
 	if h.held {
-		a.refuse(h)
+		a.refuse(h, DropSYN)
+	}
+	if h.afloat {
+		a.land(h)
 	}
 	for h.synced {
 		end := h.holeEnd()

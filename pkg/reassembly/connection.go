@@ -50,6 +50,7 @@ type pending struct {
 	ended   bool // FIN reached; next stands behind it
 	told    bool // the handler knows
 	held    bool // the only piece came with a SYN and waits for its SYN-ACK
+	afloat  bool // the pieces came before the SYN: how far from it they are is not known
 
 	finOff  int64 // stream offset of the FIN, if finSeen
 	finTime int64
@@ -123,8 +124,13 @@ func (h *half) acked(ack uint32) int64 {
 		return -1
 	}
 	p := max(h.pos(ack), 0)
-	if h.pending != nil && h.finSeen {
-		p = min(p, h.finOff)
+	if h.pending != nil {
+		if h.afloat {
+			return -1
+		}
+		if h.finSeen {
+			p = min(p, h.finOff)
+		}
 	}
 	return max(p-int64(h.oob), 0)
 }

@@ -37,9 +37,11 @@
 // # Joining and leaving
 //
 // A connection is known from its first segment, with a handshake or without
-// (then Conn.Midstream is set); a bare FIN or RST starts none. After a close by
-// FIN or RST the tuple is kept until nothing but bare ACKs came for Linger, so that late segments are recognised
-// as such. A SYN with another sequence number replaces a connection at once.
+// (then Conn.Midstream is set); a bare FIN or RST starts none. Data that was
+// captured before its sender's SYN waits for that, as behind a hole, if the other
+// end's SYN is known. After a close by FIN or RST the tuple is kept until nothing
+// but bare ACKs came for Linger, so that late segments are recognised as such.
+// A SYN with another sequence number replaces a connection at once.
 //
 // Timestamps (RFC 7323) tell packets apart, no more: a segment that its receiver
 // drops as too old is a repetition in all but the strangest cases, and dropping

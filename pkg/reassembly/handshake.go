@@ -40,7 +40,7 @@ func (a *Assembler) syn(c *connection, s *packet.Segment, time int64) *connectio
 	} else if known {
 		return a.replace(c, s, time)
 	}
-	if !a.adopt(c, h, s.Seq, time) {
+	if !a.adopt(c, h, s, time) {
 		return a.replace(c, s, time)
 	}
 	c.InitialSeq[h.dir], c.InitialSeqKnown[h.dir] = s.Seq, true
@@ -49,8 +49,12 @@ func (a *Assembler) syn(c *connection, s *packet.Segment, time int64) *connectio
 		c.Client = h.dir
 		if ack {
 			c.Client = o.dir
+			if o.synced && o.offset == 0 && !o.ended && o.next-s.Ack < maxReordered {
+				o.shift(s.Ack) // what told where it stands was of later
+			}
 		}
 	}
+	a.land(h)
 	return c
 }
 
@@ -83,25 +87,32 @@ func (c *connection) challenged(s *packet.Segment) bool {
 	return p < 0 || p > maxReordered
 }
 
-// adopt takes isn, from the first SYN seen of h, as its initial sequence
+// adopt takes the number of s, the first SYN seen of h, as its initial sequence
 // number. It returns false if it does not go with what is known of c.
-func (a *Assembler) adopt(c *connection, h *half, isn uint32, time int64) bool {
+func (a *Assembler) adopt(c *connection, h *half, s *packet.Segment, time int64) bool {
 	base := h.next - uint32(h.offset)
 	if h.ended {
 		base--
 	}
+	first := s.Seq + 1
+	overtaken := base-first < maxReordered // by what is known, if that is of this connection
+	answer := c.InitialSeqKnown[h.dir.Reverse()] && s.Flags.Has(packet.FlagACK)
 	switch {
 	case !h.synced:
-		h.sync(isn + 1)
-	case base == isn+1:
+		h.sync(first)
+	case base == first:
 		c.Midstream = false // its segments overtook the handshake
 	case h.virgin() && c.InitialSeqKnown[h.dir.Reverse()]:
-		h.sync(isn + 1) // of a split handshake; an earlier ACK told otherwise
-	case c.Midstream && base-isn < maxReordered && time-c.Start < int64(a.cfg.HoleTimeout):
-		// Overtaken by more than the first segment: what came before the
-		// first known byte stays dropped.
-	default:
+		h.sync(first) // of a split handshake; an earlier ACK told otherwise
+	case h.afloat && !overtaken:
+		a.refuse(h, DropStray) // of an earlier connection
+		h.sync(first)
+	case !overtaken || !answer && !h.afloat && (!c.Midstream || time-c.Start >= int64(a.cfg.HoleTimeout)):
 		return false
+	case h.offset == 0 && !h.ended:
+		h.shift(first)
+	default:
+		// What came before the first byte that was handed on stays dropped.
 	}
 	return true
 }
@@ -140,14 +151,41 @@ func (a *Assembler) judge(h *half, p int64) {
 		a.drain(h)
 		return
 	}
-	a.refuse(h)
+	a.refuse(h, DropSYN)
 }
 
-// refuse drops the payload of a SYN.
-func (a *Assembler) refuse(h *half) {
-	h.held = false
-	n := h.pieces[0].n
-	a.dequeue(h, 1)
-	a.stats.QueuedBytes -= n
-	a.drop(DropSYN, n)
+// refuse drops all that waits in h.
+func (a *Assembler) refuse(h *half, r DropReason) {
+	for i := range h.pieces {
+		if p := &h.pieces[i]; p.buf != nil {
+			a.stats.QueuedBytes -= p.n
+			a.drop(r, p.n)
+		}
+	}
+	a.dequeue(h, len(h.pieces))
+	h.held, h.afloat, h.finSeen = false, false, false
+}
+
+// shift makes seq, which is not beyond what is known, the sequence number of
+// stream offset 0. Nothing of h was handed on.
+func (h *half) shift(seq uint32) {
+	n := int64(h.next - seq)
+	h.next = seq
+	for i := range h.pieces {
+		h.pieces[i].off += n
+	}
+	for _, off := range []*int64{&h.finOff, &h.ackOff, &h.sentOff} {
+		if *off > 0 {
+			*off += n
+		}
+	}
+	if h.urgent >= 0 {
+		h.urgent += n
+	}
+}
+
+// land takes offset 0 of h for the beginning of its stream.
+func (a *Assembler) land(h *half) {
+	h.afloat = false
+	a.drain(h)
 }

@@ -52,7 +52,7 @@ func (a *Assembler) settle(h *half) {
 	deadline := h.openedAt + int64(a.cfg.HoleTimeout)
 	if h.held {
 		deadline = h.openedAt + int64(a.cfg.EmbryonicTimeout)
-	} else if h.ackOff >= end {
+	} else if h.ackOff >= end && (h.ackOff > 0 || !h.afloat) {
 		if h.ackedAt == 0 {
 			h.ackedAt = a.now
 		}
@@ -79,12 +79,15 @@ func (a *Assembler) declareDue(c *connection) {
 }
 
 // declare gives up the hole of h and goes on behind it. The payload of a SYN
-// that was never answered has no hole before it; it is dropped.
+// that was never answered has no hole before it; it is dropped. Nor has what came
+// before a SYN that never came: the stream begins with it.
 func (a *Assembler) declare(h *half) {
 	c := h.conn
 	a.attach(c)
 	if h.held {
-		a.refuse(h)
+		a.refuse(h, DropSYN)
+	} else if h.afloat {
+		a.land(h)
 	} else if end := h.holeEnd(); end >= 0 {
 		a.lose(h, end)
 		a.drain(h)

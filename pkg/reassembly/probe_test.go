@@ -362,10 +362,13 @@ func structure(t testing.TB, a *Assembler) {
 			if h.idle() {
 				t.Errorf("a direction keeps what it doesn't need")
 			}
+			if h.afloat && (h.offset > 0 || len(h.pieces) == 0) {
+				t.Errorf("at %d, with %d pieces, and afloat", h.offset, len(h.pieces))
+			}
 			sum, end := 0, h.offset
 			for i := range h.pieces {
 				p := &h.pieces[i]
-				if p.n <= 0 || p.off < end || p.off == h.offset && !h.held {
+				if p.n <= 0 || p.off < end || p.off == h.offset && !h.held && !h.afloat {
 					t.Errorf("piece [%d,%d) behind %d, next is %d", p.off, p.end(), end, h.offset)
 				}
 				end = p.end()

@@ -26,6 +26,7 @@ func (a *Assembler) receive(h *half, start int64, in *arrival) {
 	}
 	if start-h.offset > maxJump && h.ackOff < start || total > maxJump {
 		a.drop(DropOutOfWindow, len(in.payload))
+		h.afloat = h.afloat && len(h.pieces) > 0
 		return
 	}
 	if h.soft {
@@ -60,7 +61,7 @@ func (a *Assembler) place(h *half, start int64, in *arrival) {
 		return
 	}
 	end := start + int64(len(in.payload)+in.missing)
-	if start > h.offset || len(h.pieces) > 0 && end > h.pieces[0].off {
+	if start > h.offset || h.afloat || len(h.pieces) > 0 && end > h.pieces[0].off {
 		if start > h.offset {
 			a.stats.OutOfOrder++
 		}
@@ -107,8 +108,14 @@ func (a *Assembler) cutFront(h *half, start int64, in *arrival) int64 {
 // acknowledge takes an acknowledgement number that the peer of h sent.
 func (a *Assembler) acknowledge(h *half, ack uint32) {
 	p := h.pos(ack)
-	if h.held {
+	switch {
+	case h.held:
 		a.judge(h, p)
+	case h.afloat && p <= 0:
+		// As far as any ACK tells where a stream begins that has no SYN.
+		h.shift(ack)
+		a.land(h)
+		return
 	}
 	if p <= h.offset {
 		return
@@ -135,6 +142,9 @@ func (a *Assembler) tellEnd(h *half) {
 
 // drain hands over the queued pieces that are next, and the FIN if it is.
 func (a *Assembler) drain(h *half) {
+	if h.afloat {
+		return
+	}
 	i := 0
 	for ; i < len(h.pieces) && h.pieces[i].off == h.offset && !h.held; i++ {
 		p := &h.pieces[i]
