@@ -34,7 +34,7 @@ var rooms = []room{
 	{"capstan/pkg/pcapfilter", []string{"capstan/pkg/capture", "golang.org/x/net/bpf"}, "a compiler: the kernel is for others"},
 	{"capstan/pkg/sockfilter", []string{"capstan/pkg/capture", "github.com/cilium/ebpf...", "golang.org/x/net/bpf", "golang.org/x/sys/unix"}, "the only one that speaks eBPF"},
 	{"capstan/pkg/afpacket", []string{"golang.org/x/sys/unix"}, "the ring knows no filter language"},
-	{"capstan/pkg/packet", []string{"capstan/pkg/capture", "capstan/pkg/flow", "github.com/google/gopacket..."}, "decodes, keeps nothing; gopacket for rare links"},
+	{"capstan/pkg/packet", []string{"capstan/pkg/capture", "capstan/pkg/flow"}, "decodes, keeps nothing"},
 	{"capstan/pkg/defrag", []string{"capstan/pkg/packet"}, "fragments to datagrams, no clock"},
 	{"capstan/pkg/reassembly", []string{"capstan/pkg/flow", "capstan/pkg/packet"}, "no clock, no goroutine, no gopacket"},
 	{"capstan/pkg/netns", []string{"golang.org/x/sys/unix", "github.com/vishvananda/netlink..."}, "namespaces for tests, demo and bench"},

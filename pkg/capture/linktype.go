@@ -12,12 +12,19 @@ const (
 	LinkTypeNull      LinkType = 0   // BSD loopback, address family in host order
 	LinkTypeEthernet  LinkType = 1   // Ethernet II or 802.3
 	LinkTypePPP       LinkType = 9   // PPP, with address and control field or without
+	LinkTypeFDDI      LinkType = 10  // FDDI
 	LinkTypeRaw       LinkType = 12  // raw IP, version from the first nibble
 	LinkTypePPPSerial LinkType = 50  // PPP in HDLC-like framing, or Cisco HDLC
 	LinkTypePPPEther  LinkType = 51  // PPPoE without the Ethernet header
 	LinkTypeCiscoHDLC LinkType = 104 // Cisco HDLC
+	LinkTypeIEEE80211 LinkType = 105 // IEEE 802.11
 	LinkTypeLoop      LinkType = 108 // OpenBSD loopback, address family in network order
 	LinkTypeLinuxSLL  LinkType = 113 // Linux cooked capture v1
+	LinkTypePFLOG     LinkType = 117 // OpenBSD's packet filter log
+	LinkTypePrism     LinkType = 119 // IEEE 802.11 behind a Prism header, or AVS's
+	LinkTypeRadiotap  LinkType = 127 // IEEE 802.11 behind a radiotap header
+	LinkTypeAVS       LinkType = 163 // IEEE 802.11 behind an AVS header
+	LinkTypePPI       LinkType = 192 // per-packet information, mostly with IEEE 802.11 behind it
 	LinkTypeIPv4      LinkType = 228 // raw IPv4
 	LinkTypeIPv6      LinkType = 229 // raw IPv6
 	LinkTypeNFLOG     LinkType = 239 // netfilter log
@@ -46,6 +53,20 @@ func (t LinkType) String() string {
 		return "PPP_ETHER"
 	case LinkTypeCiscoHDLC:
 		return "C_HDLC"
+	case LinkTypeFDDI:
+		return "FDDI"
+	case LinkTypeIEEE80211:
+		return "IEEE802_11"
+	case LinkTypePFLOG:
+		return "PFLOG"
+	case LinkTypePrism:
+		return "PRISM_HEADER"
+	case LinkTypeRadiotap:
+		return "IEEE802_11_RADIO"
+	case LinkTypeAVS:
+		return "IEEE802_11_RADIO_AVS"
+	case LinkTypePPI:
+		return "PPI"
 	case LinkTypeNFLOG:
 		return "NFLOG"
 	case LinkTypeRaw, linkTypeRawOpenBSD, linkTypeRawFile:

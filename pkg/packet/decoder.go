@@ -7,9 +7,10 @@
 // # What is decoded
 //
 // Links: Ethernet (II, 802.3 with SNAP), Linux cooked capture v1 and v2, NFLOG,
-// BSD loopback in both byte orders, raw IP, PPP, PPPoE, Cisco HDLC. Between link
-// and IP: VLAN tags (802.1Q, 802.1ad), MPLS labels, PPPoE sessions. What is
-// rarer, such as 802.11, goes through gopacket, with allocations.
+// BSD loopback in both byte orders, raw IP, PPP, PPPoE, Cisco HDLC, FDDI, OpenBSD's
+// packet filter log, and 802.11 that is not encrypted, bare or behind a radiotap,
+// Prism, AVS or PPI header. Between link and IP: VLAN tags (802.1Q, 802.1ad), MPLS
+// labels, PPPoE sessions.
 //
 // IPv4 with options, IPv6 with extension headers, super-frames without a length
 // (TSO, BIG TCP) and jumbograms. Fragments are [OutcomeFragment]; package defrag

@@ -55,18 +55,27 @@ func (w *walk) ether(off int, typ uint16) Outcome {
 		off += tagLen
 	}
 	if typ < etherMin {
-		if len(w.data) < off+snapLen {
-			if w.end < off+snapLen {
-				return w.notIP() // another use of LLC, which can be 3 bytes
-			}
-			return OutcomeTruncated
-		}
-		if binary.BigEndian.Uint64(w.data[off:])>>16 != snapIP {
-			return w.notIP()
-		}
-		typ = binary.BigEndian.Uint16(w.data[off+6:])
-		off += snapLen
+		return w.llc(off)
 	}
+	return w.etherType(off, typ)
+}
+
+// llc decodes the LLC header at off and the SNAP header behind it.
+func (w *walk) llc(off int) Outcome {
+	if len(w.data) < off+snapLen {
+		if w.end < off+snapLen {
+			return w.notIP() // another use of LLC, which can be 3 bytes
+		}
+		return OutcomeTruncated
+	}
+	if binary.BigEndian.Uint64(w.data[off:])>>16 != snapIP {
+		return w.notIP()
+	}
+	return w.etherType(off+snapLen, binary.BigEndian.Uint16(w.data[off+6:]))
+}
+
+// etherType is ether without tags and lengths.
+func (w *walk) etherType(off int, typ uint16) Outcome {
 	switch typ {
 	case etherIPv4:
 		return w.ipv4(off)

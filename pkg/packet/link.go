@@ -40,8 +40,22 @@ func (w *walk) link(f *capture.Frame) Outcome {
 		return w.pppoe(0)
 	case capture.LinkTypeCiscoHDLC:
 		return w.hdlc(0)
+	case capture.LinkTypeFDDI:
+		return w.fddi()
+	case capture.LinkTypePFLOG:
+		return w.pflog()
+	case capture.LinkTypeIEEE80211:
+		return w.wlan(0, false)
+	case capture.LinkTypeRadiotap:
+		return w.radiotap()
+	case capture.LinkTypePrism:
+		return w.prism()
+	case capture.LinkTypeAVS:
+		return w.avs()
+	case capture.LinkTypePPI:
+		return w.ppi()
 	}
-	return w.rare(f)
+	return OutcomeNotIP
 }
 
 // ethernet decodes the Ethernet header at off.
@@ -94,13 +108,45 @@ func (w *walk) loopback() Outcome {
 	if family > 0xffff {
 		family = binary.LittleEndian.Uint32(w.data)
 	}
+	return w.family(nullLen, family)
+}
+
+// family decodes what an address family announces at off.
+func (w *walk) family(off int, family uint32) Outcome {
 	switch family {
 	case 2: // AF_INET everywhere
-		return w.ipv4(nullLen)
+		return w.ipv4(off)
 	case 24, 28, 30, 10: // AF_INET6 of NetBSD/OpenBSD, FreeBSD, macOS, Linux
-		return w.ipv6(nullLen)
+		return w.ipv6(off)
 	}
 	return w.notIP()
+}
+
+// pflog decodes a struct pfloghdr, which every BSD has in another length: the first
+// byte tells it, without the padding to a word, and the second the address family.
+func (w *walk) pflog() Outcome {
+	const word = 4
+	if len(w.data) < 2 {
+		return w.lacks(2)
+	}
+	off := (int(w.data[0]) + word - 1) &^ (word - 1)
+	if len(w.data) < off {
+		return w.lacks(off)
+	}
+	return w.family(off, uint32(w.data[1]))
+}
+
+// fddi decodes an FDDI header: frame control, two addresses. LLC follows.
+func (w *walk) fddi() Outcome {
+	const headerLen = 13
+	const format, llc = 0x70, 0x50 // of the frame control: the length of addresses, and what follows
+	if len(w.data) < headerLen {
+		return w.lacks(headerLen)
+	}
+	if w.data[0]&format != llc {
+		return w.notIP()
+	}
+	return w.llc(headerLen)
 }
 
 // rawIP decodes an IP header whose version is told by itself only.

@@ -20,7 +20,6 @@ func geneve(options int, typ uint16, vni uint32, body []byte) []byte {
 	return join([]byte{byte(options / 4), 0}, be16(typ), be32(vni<<8), make([]byte, options), body)
 }
 func gre(flags, typ uint16, body []byte) []byte { return join(be16(flags, typ), body) }
-func be32(v uint32) []byte                      { return binary.BigEndian.AppendUint32(nil, v) }
 
 // ip4of and ip6of put body into a packet of their own protocol.
 func ip4of(proto byte, body []byte) []byte { return ip4(proto, -1, nil, body) }
@@ -108,12 +107,6 @@ func tunnelCases() []decodeCase {
 		{name: "inner cut", link: 228, data: ip4of(4, ip4(6, 40+100, nil, tcp(nil, join(payload, make([]byte, 84)))))[:20+40+16], len: 160, want: ok, payload: payload, missing: 84},
 		{name: "four tunnels", link: 228, data: nested(4, v4()), want: ok, payload: payload},
 		{name: "five tunnels", link: 228, data: nested(5, v4()), want: OutcomeTooDeep},
-
-		{name: "802.11 by gopacket", link: 105, want: ok, payload: payload, data: join([]byte{0x08, 0x02, 0, 0}, make([]byte, 20),
-			[]byte{0xaa, 0xaa, 3, 0, 0, 0, 8, 0}, v4(), make([]byte, 4))},
-		{name: "radiotap by gopacket, padded", link: 127, want: ok, payload: payload, data: join([]byte{0, 0, 9, 0, 2, 0, 0, 0, 0x30, 0x88, 0x02, 0, 0}, make([]byte, 24),
-			[]byte{0xaa, 0xaa, 3, 0, 0, 0, 8, 0}, v4(), make([]byte, 4))},
-		{name: "radiotap by gopacket, no IP", link: 127, data: []byte{0, 0, 8, 0, 0, 0, 0, 0, 0xd4, 0}, want: OutcomeNotIP},
 	}
 }
 

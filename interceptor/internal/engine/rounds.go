@@ -20,7 +20,7 @@ import (
 // source fills its ring, and counts what it drops.
 //
 // Shards decode their frames, but for those of which only decoding tells whose they
-// are: of tunnels, fragments, and what is rarer.
+// are: of tunnels, fragments, and rare links.
 type rounds struct {
 	scoped   bool
 	decoding decoding // of what shards don't

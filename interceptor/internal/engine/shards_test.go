@@ -209,9 +209,9 @@ func wrapped(f capture.Frame, way, n int, id uint16) []capture.Frame {
 		f.Data = f.Data[:n%(len(f.Data)+1)]
 		return []capture.Frame{f}
 	case 7:
-		const radiotap = 127 // with flags: padding, and a checksum at the end
+		// With flags: padding, and a checksum at the end.
 		header := slices.Concat([]byte{0, 0, 9, 0, 2, 0, 0, 0, 0x30}, []byte{0x88, 2}, make([]byte, 26), []byte{0xaa, 0xaa, 3, 0, 0, 0, 8, 0})
-		f.LinkType, f.Data = radiotap, slices.Concat(header, f.Data[14:], make([]byte, 4))
+		f.LinkType, f.Data = capture.LinkTypeRadiotap, slices.Concat(header, f.Data[14:], make([]byte, 4))
 	}
 	f.Len = len(f.Data)
 	return []capture.Frame{f}
