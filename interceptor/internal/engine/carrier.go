@@ -247,6 +247,9 @@ func (c *carrier) Gap(d flow.Direction, g reassembly.Gap) {
 	case http1.LooksLikeCutRequest(c.prefix(d, nil), c.lenient):
 		c.become(HTTP1)
 		c.parser.Gap(d, g)
+	case http2.LooksLikeCutPreface(c.prefix(d, nil)):
+		c.become(HTTP2)
+		c.parser.Gap(d, g)
 	default:
 		c.count().Gap(d, g)
 		c.lenient = true

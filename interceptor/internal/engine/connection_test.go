@@ -32,7 +32,8 @@ func TestDetect(t *testing.T) {
 		{"\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x64", HTTP2}, // a server's settings
 		{"\x00\x00\x06\x04", Undecided},
 		{"\x00\x00\x01\x01\x05\x00\x00\x00\x01\x88", Unknown}, // no connection starts with HEADERS
-		{"PRI * HTTP/2", HTTP2},
+		{preface[:23], Undecided},
+		{"PRI * HTTP/20", Unknown},
 		{"PR", Undecided},
 		{clientHello, TLS},
 		{clientHello[:5], TLS},
@@ -105,6 +106,7 @@ func TestConnectionDecides(t *testing.T) {
 		{"cut in the target", false, []string{"C:GET /1", "c:lost", "S:" + response, "C:" + request, "S:" + response}, HTTP1, 1},
 		{"cut in what may be a target", true, []string{"C:GET /1", "c:lost"}, Undecided, 0},
 		{"cut behind a target", true, []string{"C:GET /1 HT", "c:lost"}, HTTP1, 0},
+		{"cut in the preface", false, []string{"C:" + preface[:14], "c:" + preface[14:]}, HTTP2, 0},
 		{"first bytes lost", false, []string{"c:lost", "C:mething else", "S:" + "xyz", "C:" + request, "S:" + response}, HTTP1, 1},
 		{"too little", false, []string{"C:GE"}, Undecided, 0},
 	}

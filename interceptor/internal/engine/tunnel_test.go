@@ -28,7 +28,7 @@ func words(x *capstanv1.Exchange) string {
 }
 
 // clientHello returns what a TLS client says first.
-func clientHello(t *testing.T, name string) string {
+func clientHello(t testing.TB, name string) string {
 	t.Helper()
 	a, b := net.Pipe()
 	said := make(chan string, 1)

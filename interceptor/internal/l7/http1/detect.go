@@ -53,9 +53,10 @@ func looksLikeRequest(b []byte) (ok, needMore bool) {
 	}
 	i := targetLen(target)
 	switch {
+	case i >= certainTargetLen && target[0] == '/' && knownMethod(method):
+		return true, false
 	case i == len(target):
-		certain := i >= certainTargetLen && target[0] == '/' && knownMethod(method)
-		return certain, !certain && i < maxDetectLen
+		return false, i < maxDetectLen
 	case i == 0:
 		return false, false
 	case target[i] == '\r', target[i] == '\n':

@@ -9,17 +9,22 @@ const (
 	chainAnywhere   = 3
 )
 
-// LooksLikePreface reports whether b starts like a client that knows that the
-// server speaks HTTP/2. With ok false, needMore tells that more bytes could
-// still make it true.
+// LooksLikePreface reports whether b starts as a client does that knows that the
+// server speaks HTTP/2: with the preface, all of it, since part of it may be the
+// start of a strange request of HTTP/1. With ok false, needMore tells that more bytes
+// could still make it true.
 func LooksLikePreface(b []byte) (ok, needMore bool) {
 	n := min(len(b), len(preface))
 	if string(b[:n]) != preface[:n] {
 		return false, false
 	}
-	// HTTP/1's grammar has room for the preface; no client sends its method.
-	ok = n >= len("PRI * HTTP/2")
-	return ok, !ok
+	return n == len(preface), n < len(preface)
+}
+
+// LooksLikeCutPreface reports whether b, behind which bytes are missing, is the start
+// of the preface, long enough to be that of nothing else.
+func LooksLikeCutPreface(b []byte) bool {
+	return len(b) >= len("PRI * HTTP/2") && len(b) < len(preface) && string(b) == preface[:len(b)]
 }
 
 // LooksLikeSettings reports whether b starts with a frame of settings, the
