@@ -156,6 +156,7 @@ func (e *Engine) Drained() {
 		e.dispatch(true)
 		return
 	}
+	e.shard.relieve() // for other engines, too, however few segments come here
 	e.publishOwn()
 	if e.cfg.Drained != nil {
 		e.cfg.Drained()

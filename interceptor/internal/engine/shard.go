@@ -56,7 +56,7 @@ func (s *shard) frame(f *capture.Frame, at reassembly.Instant) {
 // Next: reassembly.Assembler.SegmentAt.
 func (s *shard) segment(p *packet.Segment, time int64, at reassembly.Instant) {
 	s.assembler.SegmentAt(p, time, at)
-	if s.segments++; s.segments%pollEvery == 0 && s.cfg.Memory != nil {
+	if s.segments++; s.segments%pollEvery == 0 {
 		s.relieve()
 	}
 }
@@ -73,6 +73,9 @@ func (s *shard) happen(x *event) {
 
 // relieve sheds what the process has no memory for.
 func (s *shard) relieve() {
+	if s.cfg.Memory == nil {
+		return
+	}
 	need := s.cfg.Memory.Poll()
 	if need.Round == s.shed {
 		return

@@ -1,0 +1,76 @@
+package engine
+
+import (
+	"bytes"
+	"sync/atomic"
+	"testing"
+
+	"capstan/interceptor/internal/exchange"
+	"capstan/interceptor/internal/memory"
+	"capstan/interceptor/internal/sink/ndjson"
+	capstanv1 "capstan/proto/capstan/v1"
+)
+
+// TestManyRecordsAtOnce ends many connections by one event, with large records: they
+// leave in order, whatever the number of shards, and no more of them are kept than a
+// few batches of each.
+func TestManyRecordsAtOnce(t *testing.T) {
+	const connections, padding = 3000, 16 << 10
+	var w wire
+	for i := range connections {
+		w.connect(uint16(1024+i)).say(0, get(1))
+	}
+	pad := bytes.Repeat([]byte{' '}, padding)
+	encode := func(dst []byte, x *capstanv1.Exchange) []byte { return append(ndjson.Append(dst, x), pad...) }
+	var want []byte
+	for _, shards := range []int{1, 2, 3, 8} {
+		var out []byte
+		var waiting, most atomic.Int64
+		e := New(Config{
+			Shards:   shards,
+			Exchange: exchange.Config{Source: "test", Emit: func(x *capstanv1.Exchange) { out = encode(out, x) }},
+			Encode: func(dst []byte, x *capstanv1.Exchange) []byte {
+				from := len(dst)
+				dst = encode(dst, x)
+				waiting.Add(int64(len(dst) - from))
+				return dst
+			},
+			Write: func(b []byte) {
+				most.Store(max(most.Load(), waiting.Load()))
+				waiting.Add(-int64(len(b)))
+				out = append(out, b...)
+			},
+		})
+		for i := range w.frames {
+			e.Frame(&w.frames[i])
+		}
+		e.Finish()
+		if want == nil {
+			want = out
+		}
+		if !bytes.Equal(out, want) {
+			t.Errorf("%d shards: %d bytes of records, which differ from those of one shard, %d", shards, len(out), len(want))
+		}
+		// The first batch, the one that is merged, the one that waits, and the one to come.
+		if limit := int64(4 * shards * (maxBatch + 2*padding)); most.Load() > limit {
+			t.Errorf("%d shards: %d bytes of records waited, of %d", shards, most.Load(), len(out))
+		}
+	}
+}
+
+// TestRoundsUnderACap: rounds of very many shards fit, as those of few do.
+func TestRoundsUnderACap(t *testing.T) {
+	const limit = 256 << 20
+	for _, shards := range []int{2, 8, 64, 256} {
+		b := newBounds(&Config{Shards: shards, Memory: budgetOf(t, limit)})
+		if in := maxRounds * (b.bytes + b.lent + b.batch*shards); in > limit/5 {
+			t.Errorf("%d shards: rounds take %d MiB of %d", shards, in>>20, limit>>20)
+		}
+	}
+}
+
+func budgetOf(t *testing.T, limit uint64) *memory.Budget {
+	b := memory.NewBudget(limit)
+	t.Cleanup(b.Close)
+	return b
+}

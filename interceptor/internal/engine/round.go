@@ -1,0 +1,133 @@
+package engine
+
+import (
+	"sync"
+
+	"capstan/pkg/capture"
+	"capstan/pkg/packet"
+	"capstan/pkg/reassembly"
+)
+
+// Sizes. A round holds a few hundred frames for each shard, since handing one over
+// costs about as much as a few. So many rounds keep every shard busy while another, or
+// the merger, waits to be woken, which may take longer than the work of a round.
+const (
+	maxRounds      = 16
+	maxRoundFrames = 256       // times the shards
+	maxRoundBytes  = 128 << 10 // times the shards
+	// maxRoundLent bounds the lent buffers that a round keeps from being used again,
+	// which may hold much that is in no frame. Usually they are less.
+	maxRoundLent = 4 * maxRoundBytes // times the shards
+	// maxBatch bounds the records of a shard that wait to be merged, but for the last.
+	maxBatch = 512 << 10
+
+	// maxRoundShards is how many shards a round grows with: rounds of more would hold
+	// more than they are worth.
+	maxRoundShards = 16
+	// roundsShare is which part of a cap on memory all rounds may take for frames, for
+	// buffers, or for records: none of them can be shed.
+	roundsShare = 16
+)
+
+// bounds is how large rounds may be.
+type bounds struct{ frames, bytes, lent, batch int }
+
+func newBounds(cfg *Config) bounds {
+	n := min(cfg.Shards, maxRoundShards)
+	b := bounds{frames: n * maxRoundFrames, bytes: n * maxRoundBytes, lent: n * maxRoundLent, batch: maxBatch}
+	if cfg.Memory != nil {
+		most := int(cfg.Memory.Limit() / roundsShare / maxRounds)
+		b.bytes, b.batch = min(b.bytes, most), min(b.batch, most/cfg.Shards)
+		b.lent = min(b.lent, max(most, 2*loanLen))
+	}
+	return b
+}
+
+// round is some work for all shards, and what came of it.
+type round struct {
+	frames   []timed
+	events   []event
+	segments []packet.Segment // that no shard has to decode
+	bytes    []byte           // data of frames that are not lent, and of datagrams
+	size     int              // of the data of all frames
+	lent     []*loan
+	lentLen  int   // of all of them
+	front    front // when it was dispatched
+	drained  bool  // the source has paused
+	work     sync.WaitGroup
+	shares   []share    // by shard
+	counts   []Counters // of the shards when they were done
+}
+
+// timed is a frame with its instant. It goes from the cache of one processor to that
+// of another: 64 bytes are one line there.
+type timed struct {
+	capture.Frame
+	now    int64
+	number uint64
+}
+
+// at returns the instant. What is due at it is an event.
+func (t *timed) at() reassembly.Instant { return reassembly.Instant{Now: t.now, Number: t.number} }
+
+// event is what happens besides frames: what was due at an instant, or all connections
+// end.
+type event struct {
+	at     reassembly.Instant
+	before int // so many frames of the round
+	close  bool
+	reason reassembly.CloseReason // of the end
+	time   int64                  // that it has in records
+}
+
+// upTo has happen take those of the events that come before that frame, and returns the
+// others.
+func upTo(frame int, events []event, happen func(*event)) []event {
+	for len(events) > 0 && events[0].before <= frame {
+		happen(&events[0])
+		events = events[1:]
+	}
+	return events
+}
+
+// share is what a shard has of a round, and what came of it.
+type share struct {
+	frames []mine // in order
+	batch
+	further chan batch // the batches behind it, until it is closed; nil if there are none
+}
+
+// mine is a frame of a shard.
+type mine struct {
+	frame   int32 // its number in the round
+	segment int32 // number in the round of the one it holds, or decodedLater
+}
+
+// decodedLater stands for the segment of a frame that the shard is to decode.
+const decodedLater = -1
+
+func (d *round) copy(data []byte) []byte {
+	from := len(d.bytes)
+	d.bytes = append(d.bytes, data...)
+	return d.bytes[from:len(d.bytes):len(d.bytes)]
+}
+
+// reset makes a round ready for the next use.
+func (d *round) reset(l *lender, most bounds) {
+	for _, loan := range d.lent {
+		l.release(loan)
+	}
+	clear(d.lent)
+	d.lent, d.lentLen = d.lent[:0], 0
+	clear(d.frames) // which would keep buffers alive that are not lent again
+	clear(d.segments)
+	if cap(d.bytes) > 2*most.bytes {
+		d.bytes = nil // there were datagrams of many rounds
+	}
+	d.frames, d.segments, d.events, d.bytes, d.size = d.frames[:0], d.segments[:0], d.events[:0], d.bytes[:0], 0
+	for i := range d.shares {
+		s := &d.shares[i]
+		s.frames, s.further = s.frames[:0], nil
+		s.batch.reset(most.batch)
+	}
+}
