@@ -21,10 +21,16 @@ const maxHeldChunks = 256
 // carrier decides what a connection, or the tunnel inside of one, carries, and
 // hands its bytes to that protocol.
 type carrier struct {
-	of       *account
-	conn     *reassembly.Conn
-	named    *exchange.Connection // set inside of a tunnel, and behind a preamble
-	tunnels  uint8                // how many are around it
+	of      *account
+	conn    *reassembly.Conn
+	named   *exchange.Connection // set inside of a tunnel, and behind a preamble
+	tunnels uint8                // how many are around it
+	// Who opened the connection, or the tunnel.
+	client      flow.Direction
+	clientKnown bool
+	// start is the offset where a tunnel begins, by direction, once something was seen there.
+	start    [2]int64
+	entered  [2]bool
 	decided  bool
 	replaced bool // the connection has another handler now
 	// lenient: the start was not seen, so bytes that make no sense may be the
@@ -235,6 +241,7 @@ func (c *carrier) becomeHTTP1() reassembly.Handler {
 
 // Gap implements reassembly.Handler.
 func (c *carrier) Gap(d flow.Direction, g reassembly.Gap) {
+	c.enter(d, g.Offset)
 	if c.inPreamble(d) {
 		if g = c.passPreambleGap(g); g.Len == 0 {
 			return

@@ -44,6 +44,7 @@ func (s *shard) newConnection(rc *reassembly.Conn) reassembly.Handler {
 	c := s.connections.take()
 	*c = connection{}
 	c.shard, c.conn, c.of, c.lenient = s, rc, &c.account, rc.Midstream
+	c.client, c.clientKnown = rc.Client, rc.ClientKnown
 	return c
 }
 
@@ -142,7 +143,7 @@ func (s *shard) Upgrade(u *http1.Upgrade) reassembly.Handler {
 		return nil
 	}
 	of.recount(Undecided)
-	return &carrier{of: of, conn: conn, named: u.Identity, tunnels: u.Tunnels + 1, lenient: conn.Midstream}
+	return &carrier{of: of, conn: conn, named: u.Identity, tunnels: u.Tunnels + 1, client: u.Client, clientKnown: true, lenient: conn.Midstream}
 }
 
 // fieldOf returns the values of the fields of that name, joined by commas.

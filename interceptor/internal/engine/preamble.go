@@ -10,61 +10,88 @@ import (
 	capstanv1 "capstan/proto/capstan/v1"
 )
 
-// preamble is the header of the PROXY protocol that a connection began with. The
-// protocol that the connection carries begins behind it.
+// preamble is the headers of the PROXY protocol that a connection, or the tunnel inside
+// of one, began with. The protocol that it carries begins behind them.
 type preamble struct {
 	d     flow.Direction
-	len   int32
-	left  int32 // bytes of it to come
+	count uint8 // of headers
+	len   int32 // of them all
+	left  int32 // bytes of the last one to come
 	tally exchange.Tally
 }
+
+// maxHeaders bounds how many headers are taken, of which each but the last was sent by
+// a proxy that forwards one of another proxy's.
+const maxHeaders = 4
 
 // begin takes what stands in front of the protocol, if anything does, and decides by
 // what is behind it.
 func (c *carrier) begin(d flow.Direction, chunk reassembly.Chunk) {
-	whole := c.prefix(d, chunk.Bytes)
-	if c.mayHavePreamble(d, whole, &chunk) {
-		switch h, ok, needMore := proxyproto.Parse(whole); {
-		case ok:
-			c.takePreamble(d, &h, len(whole)-len(chunk.Bytes))
-		case needMore:
-			c.count().Data(d, chunk)
-			c.hold(d, chunk)
+	c.enter(d, chunk.Offset)
+	for len(chunk.Bytes) > 0 {
+		whole := c.prefix(d, chunk.Bytes)
+		if c.mayBeHeader(d, whole, &chunk) {
+			switch h, ok, needMore := proxyproto.Parse(whole); {
+			case ok:
+				c.takeHeader(d, &h, len(whole)-len(chunk.Bytes))
+			case needMore:
+				c.count().Data(d, chunk)
+				c.hold(d, chunk)
+				return
+			}
+		}
+		if !c.inPreamble(d) {
+			c.decide(d, chunk, whole)
 			return
 		}
-	}
-	if c.inPreamble(d) {
 		chunk = c.passPreamble(chunk)
-		whole = chunk.Bytes
-	}
-	if len(chunk.Bytes) > 0 {
-		c.decide(d, chunk, whole)
 	}
 }
 
-// mayHavePreamble reports whether b, which chunk ends, are the first bytes of the end
-// that connected.
-func (c *carrier) mayHavePreamble(d flow.Direction, b []byte, chunk *reassembly.Chunk) bool {
-	return c.preamble == nil && c.tunnels == 0 && (d == c.conn.Client || !c.conn.ClientKnown) &&
-		chunk.Offset+int64(len(chunk.Bytes)) == int64(len(b))
+// enter notes where a tunnel begins in direction d, which has something at offset.
+func (c *carrier) enter(d flow.Direction, offset int64) {
+	if !c.entered[d] {
+		c.entered[d] = true
+		if c.tunnels > 0 {
+			c.start[d] = offset
+		}
+	}
 }
 
-// inPreamble reports whether the next bytes of d are of the header.
+// mayBeHeader reports whether b, which chunk ends, are the first bytes of the end that
+// connected, or the first behind a header of its.
+func (c *carrier) mayBeHeader(d flow.Direction, b []byte, chunk *reassembly.Chunk) bool {
+	start := c.start[d]
+	switch p := c.preamble; {
+	case p == nil && c.clientKnown && d != c.client:
+		return false
+	case p != nil && (p.d != d || p.left > 0 || p.count == maxHeaders):
+		return false
+	case p != nil:
+		start += int64(p.len)
+	}
+	return chunk.Offset+int64(len(chunk.Bytes))-start == int64(len(b))
+}
+
+// inPreamble reports whether the next bytes of d are of a header.
 func (c *carrier) inPreamble(d flow.Direction) bool {
 	return c.preamble != nil && c.preamble.d == d && c.preamble.left > 0
 }
 
-// takePreamble takes h, the header that direction d starts with. Of it, the first n
-// bytes are held.
-func (c *carrier) takePreamble(d flow.Direction, h *proxyproto.Header, n int) {
-	c.preamble = &preamble{d: d, len: int32(h.Len), left: int32(h.Len - n)}
+// takeHeader takes h, which is next in direction d. Of it, the first n bytes are held.
+func (c *carrier) takeHeader(d flow.Direction, h *proxyproto.Header, n int) {
+	if c.preamble == nil {
+		c.preamble = &preamble{d: d}
+	}
+	p := c.preamble
+	p.count, p.len, p.left = p.count+1, p.len+int32(h.Len), int32(h.Len-n)
 	for i := range c.held {
 		if held := &c.held[i]; held.d == d {
-			c.preamble.tally.Data(d, &held.chunk)
+			p.tally.Data(d, &held.chunk)
 		}
 	}
 	c.forget(d)
-	c.named = exchange.NewProxied(proxiedBy(h))
+	c.named = c.named.Proxied(proxiedBy(h))
 	c.count().BeginPreamble(d, c.named)
 }
 

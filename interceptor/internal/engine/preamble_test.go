@@ -32,7 +32,10 @@ func TestBehindPROXY(t *testing.T) {
 	h2 := http2Messages()
 	fields := strings.Repeat("x", 20_000) // more than is held of anything undecided
 	long := proxiedStart + "\x21\x11" + string([]byte{byte((12 + len(fields)) >> 8), byte(12 + len(fields))}) + proxiedEnds + fields
-	const exchanged, health = "HTTP1 GET /x 200", "OTHER proxy-protocol "
+	const (
+		exchanged, health = "HTTP1 GET /x 200", "OTHER proxy-protocol "
+		connect, made     = "CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n"
+	)
 	for _, tt := range []struct {
 		name      string
 		midstream bool
@@ -50,6 +53,17 @@ func TestBehindPROXY(t *testing.T) {
 		{"fields and more lost", false, []string{"C:" + long[:1000], "c:" + long[1000:] + "GET /", "C:lost HTTP/1.1\r\n\r\n", "S:" + response, "C:" + request, "S:" + response},
 			[]string{"HTTP1   200", exchanged}},
 		{"joined at the header", true, []string{"C:" + proxied1 + request, "S:" + response}, []string{exchanged}},
+		{"further headers", false, []string{"C:" + proxied2 + proxied1 + proxiedLocal + proxied1 + request, "S:" + response}, []string{exchanged}},
+		{"further headers, byte by byte", false, slices.Concat(split("C:", proxied2+proxied1+proxied2+request), split("S:", response)), []string{exchanged}},
+		{"further headers, each in segments", false, []string{"C:" + proxied1[:9], "C:" + proxied1[9:] + proxied2[:5], "C:" + proxied2[5:], "C:" + long[:1000], "C:" + long[1000:] + request, "S:" + response}, []string{exchanged}},
+		{"further headers, nothing behind", false, []string{"C:" + proxied2 + proxied1}, []string{health + fmt.Sprint(len(proxied2+proxied1), "/0")}},
+		{"too many headers", false, []string{"C:" + strings.Repeat(proxied1, 5) + request}, []string{fmt.Sprintf("OTHER text %d/0", 5*len(proxied1)+len(request))}},
+		{"a further header of the server", false, []string{"C:" + proxied1, "S:" + proxied1, "C:" + request}, []string{"HTTP1 GET /x 0"}},
+		{"in a tunnel", false, []string{"C:" + connect, "S:" + made, "C:" + proxied1 + request, "S:" + response}, []string{"HTTP1 CONNECT h:1 200", exchanged}},
+		{"in a tunnel, before the answer", false, []string{"C:" + connect + proxied2[:5], "C:" + proxied2[5:20], "S:" + made, "C:" + proxied2[20:] + hello}, []string{"HTTP1 CONNECT h:1 200", "TLS inner.example"}},
+		{"in a tunnel behind one, twice", false, []string{"C:" + proxied1 + connect, "S:" + made, "C:" + proxied2 + proxied1 + "SSH-2.0-a\r\n", "S:SSH-2.0-b\r\n"},
+			[]string{"HTTP1 CONNECT h:1 200", fmt.Sprintf("OTHER ssh %d/11", len(proxied2+proxied1)+11)}},
+		{"in a tunnel, not of the client", false, []string{"C:" + connect, "S:" + made + proxied1, "C:" + request}, []string{"HTTP1 CONNECT h:1 200", "HTTP1 GET /x 0"}},
 		{"HTTP/2", false, []string{"C:" + proxied2 + h2[0], "S:" + h2[1]}, []string{"HTTP2 GET /api/items/1 200"}},
 		{"HTTP/2, byte by byte", false, slices.Concat(split("C:", proxied1+h2[0]), split("S:", h2[1])), []string{"HTTP2 GET /api/items/1 200"}},
 		{"TLS", false, []string{"C:" + proxied1 + hello}, []string{"TLS inner.example"}},
@@ -120,6 +134,40 @@ func TestProxiedIsTold(t *testing.T) {
 	}
 }
 
+// What further headers said is told, too, of a tunnel only where the record is of what it
+// carries.
+func TestFurtherProxiesAreTold(t *testing.T) {
+	const (
+		third   = "PROXY TCP6 2001:db8::7 2001:db8::1 7 8\r\n"
+		connect = "C:CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\n"
+		made    = "S:HTTP/1.1 200 OK\r\n\r\n"
+	)
+	for _, tt := range []struct {
+		pieces []string
+		want   []string // of each record, version and source of each header
+	}{
+		{[]string{"C:" + proxied2 + proxiedLocal + third + request, "S:" + response, "C:" + request}, []string{"2 192.0.2.7, 2 , 1 2001:db8::7", "2 192.0.2.7, 2 , 1 2001:db8::7"}},
+		{[]string{connect, made, "C:" + proxied1 + third + request}, []string{"", "1 192.0.2.7, 1 2001:db8::7"}},
+		{[]string{"C:" + proxied2 + connect[2:], made, "C:" + proxied1 + connect[2:], made, "C:" + third + "SSH-2.0-a\r\n"},
+			[]string{"2 192.0.2.7", "2 192.0.2.7, 1 192.0.2.7", "2 192.0.2.7, 1 192.0.2.7, 1 2001:db8::7"}},
+	} {
+		records, _ := play(t, false, tt.pieces...)
+		var got []string
+		for _, x := range records {
+			var said []string
+			for _, p := range append([]*capstanv1.Proxied{x.Proxied}, x.ProxiedFurther...) {
+				if p != nil {
+					said = append(said, fmt.Sprint(p.Version, " ", p.Source.GetAddress()))
+				}
+			}
+			got = append(got, strings.Join(said, ", "))
+		}
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("%q: told %q, want %q", tt.pieces, got, tt.want)
+		}
+	}
+}
+
 // The record of a connection counts the header, and each segment once.
 func TestPROXYIsCounted(t *testing.T) {
 	hello := clientHello(t, "inner.example")
@@ -181,6 +229,7 @@ func FuzzBehindPROXY(f *testing.F) {
 	f.Add(proxiedLocal, uint8(2), uint64(3))
 	f.Add(proxiedStart+"\x21\x11\x00\x20"+proxiedEnds+"fields of 20 bytes..", uint8(3), uint64(4))
 	f.Add("PROXY TCP4 no header\r\n", uint8(3), uint64(5))
+	f.Add(proxied1+proxied2+proxiedLocal, uint8(0), uint64(6))
 	f.Fuzz(func(t *testing.T, header string, which uint8, seed uint64) {
 		said := behind[int(which)%len(behind)]
 		if len(header)+len(said) > maxHeldChunks {
@@ -202,8 +251,13 @@ func FuzzBehindPROXY(f *testing.F) {
 			n := 1 + r.IntN(len(rest))
 			pieces, rest = append(pieces, "C:"+rest[:n]), rest[n:]
 		}
-		h, ok, _ := proxyproto.Parse([]byte(header))
-		if !ok || h.Len != len(header) {
+		rest := header
+		for range maxHeaders {
+			if h, ok, _ := proxyproto.Parse([]byte(rest)); ok && h.Len <= len(rest) {
+				rest = rest[h.Len:]
+			}
+		}
+		if header == "" || rest != "" {
 			tell(0, pieces...) // it may be anything
 			return
 		}

@@ -47,6 +47,8 @@ func beginnings(t testing.TB) map[string][2]string {
 		"PROXY, TLS":                  {proxied2 + hello, alert},
 		"PROXY, HTTP/2":               {proxied1 + h2[0], h2[1]},
 		"PROXY, malformed preface":    {proxied1 + "PRI * HTTP/20\r\n\r\n", response},
+		"PROXY, twice":                {proxied2 + proxied1 + request, response},
+		"PROXY, and in a tunnel":      {proxied1 + "CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\n" + proxied2 + proxied1 + hello, "HTTP/1.1 200 OK\r\n\r\n" + alert},
 		"PROXY, nothing":              {proxied2, ""},
 		"a tunnel":                    {"CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\nSSH-2.0-a\r\n"},
 		"text":                        {"HELO me\r\n", "220 mail.example\r\n"},
@@ -114,7 +116,7 @@ func toldOf(t *testing.T, pieces ...string) string {
 	records, e := play(t, false, slices.DeleteFunc(pieces, func(p string) bool { return len(p) == 2 })...)
 	var told []string
 	for _, x := range records {
-		told = append(told, fmt.Sprint(words(x), x.Complete, x.Flaws, x.Proxied))
+		told = append(told, fmt.Sprint(words(x), x.Complete, x.Flaws, x.Proxied, x.ProxiedFurther))
 	}
 	for p, n := range e.shard.protocols {
 		if n.Connections > 0 {

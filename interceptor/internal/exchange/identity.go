@@ -16,9 +16,9 @@ import (
 // Connection is the recorder's side of one connection. It belongs to the
 // connection's parser; Identity makes it usable.
 type Connection struct {
-	conn    *reassembly.Conn   // nil as long as it has no name
-	proxied *capstanv1.Proxied // nil if no proxy said anything
-	prefix  [idLen]byte        // of the ids of its records
+	conn    *reassembly.Conn // nil as long as it has no name
+	proxies *proxies         // nil if none said anything
+	prefix  [idLen]byte      // of the ids of its records
 	// The next record's number; 48 bits, since idle connections are many.
 	next   uint32
 	wraps  uint16
@@ -27,9 +27,25 @@ type Connection struct {
 
 const idLen = 16
 
-// NewProxied returns a Connection without name, of which each record tells p, what a
-// proxy said of it.
-func NewProxied(p *capstanv1.Proxied) *Connection { return &Connection{proxied: p} }
+// proxies is what proxies said of a connection, in the order seen.
+type proxies struct {
+	first   *capstanv1.Proxied
+	further []*capstanv1.Proxied
+}
+
+// Proxied returns c, or a new Connection without name where c is nil, of which each
+// record tells p from now on, what a proxy said of it, behind what others said before.
+func (c *Connection) Proxied(p *capstanv1.Proxied) *Connection {
+	if c == nil {
+		c = new(Connection)
+	}
+	if c.proxies == nil {
+		c.proxies = &proxies{first: p}
+	} else {
+		c.proxies.further = append(c.proxies.further, p)
+	}
+	return c
+}
 
 // Identity returns c, or a new Connection where c is nil. Unless it has a name it gets
 // that of conn, whose client sends in direction client. Conn is looked at whenever a

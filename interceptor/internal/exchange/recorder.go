@@ -88,7 +88,10 @@ func (r *Recorder) Emit(c *Connection, x *capstanv1.Exchange, passed Screened) {
 	r.addresses.set(&r.client, client)
 	r.addresses.set(&r.server, server)
 	x.Client, x.Server = &r.client, &r.server
-	x.Source, x.Proxied = r.cfg.Source, c.proxied
+	x.Source, x.Proxied, x.ProxiedFurther = r.cfg.Source, nil, nil
+	if p := c.proxies; p != nil {
+		x.Proxied, x.ProxiedFurther = p.first, p.further
+	}
 	if x.Connection == nil {
 		setTimes(x)
 		addMissing(x)

@@ -78,7 +78,7 @@ func TestIDsGoOn(t *testing.T) {
 func TestProxiedIsTold(t *testing.T) {
 	plain := testConnection()
 	said := &capstanv1.Proxied{Version: 1, Source: &capstanv1.Endpoint{Address: "192.0.2.7"}}
-	c := NewProxied(said).Identity(plain.conn, plain.client)
+	c := (*Connection)(nil).Proxied(said).Identity(plain.conn, plain.client)
 	for range 2 {
 		want, _ := record(t, Config{}, plain, &capstanv1.Exchange{Proxied: said}) // of another connection before
 		got, _ := record(t, Config{}, c.Identity(plain.conn, plain.client), &capstanv1.Exchange{})

@@ -53,11 +53,13 @@ func TestCutLinesTellTheResult(t *testing.T) {
 func TestProxiedInFull(t *testing.T) {
 	x := record(1)
 	x.Proxied = &capstanv1.Proxied{Version: 2, Destination: &capstanv1.Endpoint{Address: "192.0.2.7", Port: 51237}}
+	x.ProxiedFurther = []*capstanv1.Proxied{{Version: 1, Source: &capstanv1.Endpoint{Address: "192.0.2.8", Port: 1}}}
 	var all strings.Builder
 	for _, l := range detail(x) {
 		all.WriteString(l.text + "\n")
 	}
-	if s := all.String(); !strings.Contains(s, "── PROXY protocol ──") || !strings.Contains(s, "192.0.2.7") {
+	if s := all.String(); !strings.Contains(s, "── PROXY protocol ──") || !strings.Contains(s, "192.0.2.7") ||
+		!strings.Contains(s, "── PROXY protocol, further ──") || !strings.Contains(s, "192.0.2.8") {
 		t.Errorf("told\n%s", s)
 	}
 }

@@ -40,12 +40,20 @@ func detail(x *capstanv1.Exchange) []line {
 	d.request(x.GetRequest())
 	d.response(x.GetResponse())
 	d.grpc(x.GetGrpc())
+	if p := x.GetProxied(); p != nil {
+		d.title("PROXY protocol")
+		d.message(p)
+	}
+	for _, p := range x.GetProxiedFurther() {
+		d.title("PROXY protocol, further")
+		d.message(p)
+	}
 	for _, part := range []struct {
 		name string
 		m    proto.Message
 		is   bool
 	}{
-		{"PROXY protocol", x.GetProxied(), x.GetProxied() != nil}, {"Connection", x.GetConnection(), x.GetConnection() != nil},
+		{"Connection", x.GetConnection(), x.GetConnection() != nil},
 		{"WebSocket", x.GetWebsocket(), x.GetWebsocket() != nil}, {"TLS", x.GetTls(), x.GetTls() != nil},
 	} {
 		if part.is {

@@ -365,10 +365,16 @@ type Exchange struct {
 	// has request and response.
 	Websocket *WebSocket `protobuf:"bytes,17,opt,name=websocket,proto3" json:"websocket,omitempty"`
 	Tls       *Tls       `protobuf:"bytes,18,opt,name=tls,proto3" json:"tls,omitempty"`
-	// Set where the connection began with a header of the PROXY protocol.
-	Proxied       *Proxied `protobuf:"bytes,19,opt,name=proxied,proto3" json:"proxied,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Set where the connection, or the tunnel inside of it whose traffic the record is
+	// of, began with a header of the PROXY protocol.
+	Proxied *Proxied `protobuf:"bytes,19,opt,name=proxied,proto3" json:"proxied,omitempty"`
+	// What further headers said, in the order seen: those right behind the first, since a
+	// proxy that passes on what it is sent puts its own in front of another proxy's, and
+	// those that the traffic of a tunnel began with. Then proxied tells of the connection
+	// between proxies, and the last one that has a source tells who the client was.
+	ProxiedFurther []*Proxied `protobuf:"bytes,20,rep,name=proxied_further,json=proxiedFurther,proto3" json:"proxied_further,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Exchange) Reset() {
@@ -530,6 +536,13 @@ func (x *Exchange) GetTls() *Tls {
 func (x *Exchange) GetProxied() *Proxied {
 	if x != nil {
 		return x.Proxied
+	}
+	return nil
+}
+
+func (x *Exchange) GetProxiedFurther() []*Proxied {
+	if x != nil {
+		return x.ProxiedFurther
 	}
 	return nil
 }
@@ -1966,7 +1979,7 @@ var File_capstan_v1_exchange_proto protoreflect.FileDescriptor
 const file_capstan_v1_exchange_proto_rawDesc = "" +
 	"\n" +
 	"\x19capstan/v1/exchange.proto\x12\n" +
-	"capstan.v1\"\xf4\x05\n" +
+	"capstan.v1\"\xb2\x06\n" +
 	"\bExchange\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x120\n" +
 	"\bprotocol\x18\x02 \x01(\x0e2\x14.capstan.v1.ProtocolR\bprotocol\x12,\n" +
@@ -1991,7 +2004,8 @@ const file_capstan_v1_exchange_proto_rawDesc = "" +
 	"connection\x123\n" +
 	"\twebsocket\x18\x11 \x01(\v2\x15.capstan.v1.WebSocketR\twebsocket\x12!\n" +
 	"\x03tls\x18\x12 \x01(\v2\x0f.capstan.v1.TlsR\x03tls\x12-\n" +
-	"\aproxied\x18\x13 \x01(\v2\x13.capstan.v1.ProxiedR\aproxied\"8\n" +
+	"\aproxied\x18\x13 \x01(\v2\x13.capstan.v1.ProxiedR\aproxied\x12<\n" +
+	"\x0fproxied_further\x18\x14 \x03(\v2\x13.capstan.v1.ProxiedR\x0eproxiedFurther\"8\n" +
 	"\bEndpoint\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\"\x89\x01\n" +
@@ -2217,28 +2231,29 @@ var file_capstan_v1_exchange_proto_depIdxs = []int32{
 	15, // 8: capstan.v1.Exchange.websocket:type_name -> capstan.v1.WebSocket
 	18, // 9: capstan.v1.Exchange.tls:type_name -> capstan.v1.Tls
 	6,  // 10: capstan.v1.Exchange.proxied:type_name -> capstan.v1.Proxied
-	5,  // 11: capstan.v1.Proxied.source:type_name -> capstan.v1.Endpoint
-	5,  // 12: capstan.v1.Proxied.destination:type_name -> capstan.v1.Endpoint
-	7,  // 13: capstan.v1.HttpRequest.headers:type_name -> capstan.v1.Header
-	7,  // 14: capstan.v1.HttpRequest.trailers:type_name -> capstan.v1.Header
-	10, // 15: capstan.v1.HttpRequest.body:type_name -> capstan.v1.Body
-	7,  // 16: capstan.v1.HttpResponse.headers:type_name -> capstan.v1.Header
-	7,  // 17: capstan.v1.HttpResponse.trailers:type_name -> capstan.v1.Header
-	10, // 18: capstan.v1.HttpResponse.body:type_name -> capstan.v1.Body
-	2,  // 19: capstan.v1.Body.decoding:type_name -> capstan.v1.Decoding
-	12, // 20: capstan.v1.Grpc.request_messages:type_name -> capstan.v1.GrpcMessages
-	12, // 21: capstan.v1.Grpc.response_messages:type_name -> capstan.v1.GrpcMessages
-	14, // 22: capstan.v1.Connection.client:type_name -> capstan.v1.Traffic
-	14, // 23: capstan.v1.Connection.server:type_name -> capstan.v1.Traffic
-	3,  // 24: capstan.v1.Connection.close:type_name -> capstan.v1.Close
-	16, // 25: capstan.v1.WebSocket.client:type_name -> capstan.v1.WebSocketTraffic
-	16, // 26: capstan.v1.WebSocket.server:type_name -> capstan.v1.WebSocketTraffic
-	17, // 27: capstan.v1.WebSocket.messages:type_name -> capstan.v1.WebSocketMessage
-	28, // [28:28] is the sub-list for method output_type
-	28, // [28:28] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	6,  // 11: capstan.v1.Exchange.proxied_further:type_name -> capstan.v1.Proxied
+	5,  // 12: capstan.v1.Proxied.source:type_name -> capstan.v1.Endpoint
+	5,  // 13: capstan.v1.Proxied.destination:type_name -> capstan.v1.Endpoint
+	7,  // 14: capstan.v1.HttpRequest.headers:type_name -> capstan.v1.Header
+	7,  // 15: capstan.v1.HttpRequest.trailers:type_name -> capstan.v1.Header
+	10, // 16: capstan.v1.HttpRequest.body:type_name -> capstan.v1.Body
+	7,  // 17: capstan.v1.HttpResponse.headers:type_name -> capstan.v1.Header
+	7,  // 18: capstan.v1.HttpResponse.trailers:type_name -> capstan.v1.Header
+	10, // 19: capstan.v1.HttpResponse.body:type_name -> capstan.v1.Body
+	2,  // 20: capstan.v1.Body.decoding:type_name -> capstan.v1.Decoding
+	12, // 21: capstan.v1.Grpc.request_messages:type_name -> capstan.v1.GrpcMessages
+	12, // 22: capstan.v1.Grpc.response_messages:type_name -> capstan.v1.GrpcMessages
+	14, // 23: capstan.v1.Connection.client:type_name -> capstan.v1.Traffic
+	14, // 24: capstan.v1.Connection.server:type_name -> capstan.v1.Traffic
+	3,  // 25: capstan.v1.Connection.close:type_name -> capstan.v1.Close
+	16, // 26: capstan.v1.WebSocket.client:type_name -> capstan.v1.WebSocketTraffic
+	16, // 27: capstan.v1.WebSocket.server:type_name -> capstan.v1.WebSocketTraffic
+	17, // 28: capstan.v1.WebSocket.messages:type_name -> capstan.v1.WebSocketMessage
+	29, // [29:29] is the sub-list for method output_type
+	29, // [29:29] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_capstan_v1_exchange_proto_init() }

@@ -16,6 +16,7 @@
 //	errorCode    number   Exchange.error_code, if reset
 //	pushed       boolean  Exchange.pushed, if true
 //	proxied      object   Exchange.proxied, if the connection began with a header of the PROXY protocol
+//	proxiedFurther array  Exchange.proxied_further, likewise, if there were further ones
 //	request      object   if the request was seen
 //	response     object   if the response was seen
 //	grpc         object   Exchange.grpc, if it is a call of gRPC or gRPC-Web
@@ -118,6 +119,15 @@ func Append(dst []byte, x *capstanv1.Exchange) []byte {
 	dst = appendStream(dst, x)
 	if p := x.GetProxied(); p != nil {
 		dst = appendProxied(append(dst, `,"proxied":`...), p)
+	}
+	if further := x.GetProxiedFurther(); len(further) > 0 {
+		dst = append(dst, `,"proxiedFurther":`...)
+		sep := byte('[')
+		for _, p := range further {
+			dst = appendProxied(append(dst, sep), p)
+			sep = ','
+		}
+		dst = append(dst, ']')
 	}
 	if q := x.GetRequest(); q != nil {
 		dst = appendRequest(append(dst, `,"request":`...), q, start)

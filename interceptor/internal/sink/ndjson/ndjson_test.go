@@ -316,14 +316,15 @@ func TestLineIsAsDocumented(t *testing.T) {
 	}
 	x.Flaws, x.Request, x.Grpc = nil, nil, nil
 	for _, tt := range []struct {
-		proxied *capstanv1.Proxied
+		proxied []*capstanv1.Proxied
 		want    string
 	}{
-		{&capstanv1.Proxied{Version: 2, Source: &capstanv1.Endpoint{Address: "192.0.2.7", Port: 9}, Destination: &capstanv1.Endpoint{Address: "::1", Port: 80}},
+		{[]*capstanv1.Proxied{{Version: 2, Source: &capstanv1.Endpoint{Address: "192.0.2.7", Port: 9}, Destination: &capstanv1.Endpoint{Address: "::1", Port: 80}}},
 			`"streamId":3,"proxied":{"version":2,"source":{"address":"192.0.2.7","port":9},"destination":{"address":"::1","port":80}}}` + "\n"},
-		{&capstanv1.Proxied{Version: 1}, `"streamId":3,"proxied":{"version":1}}` + "\n"},
+		{[]*capstanv1.Proxied{{Version: 1}}, `"streamId":3,"proxied":{"version":1}}` + "\n"},
+		{[]*capstanv1.Proxied{{Version: 1}, {Version: 2}, {Version: 1}}, `,"proxied":{"version":1},"proxiedFurther":[{"version":2},{"version":1}]}` + "\n"},
 	} {
-		x.Proxied = tt.proxied
+		x.Proxied, x.ProxiedFurther = tt.proxied[0], tt.proxied[1:]
 		if got := string(Append(nil, x)); !strings.HasSuffix(got, tt.want) {
 			t.Errorf("got\n%swant\n%s", got, tt.want)
 		}

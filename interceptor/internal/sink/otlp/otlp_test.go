@@ -120,6 +120,8 @@ func TestClientBehindAProxy(t *testing.T) {
 	contains(t, text(span(x).Attributes), map[string]string{"client.address": "10.0.0.1", "client.port": "4000", "network.peer.address": "10.0.0.1"})
 	x.Proxied.Source = &capstanv1.Endpoint{Address: "192.0.2.7", Port: 51237}
 	contains(t, text(span(x).Attributes), map[string]string{"client.address": "192.0.2.7", "client.port": "51237", "network.peer.address": "10.0.0.1", "network.peer.port": "4000"})
+	x.ProxiedFurther = []*capstanv1.Proxied{{Version: 2, Source: &capstanv1.Endpoint{Address: "192.0.2.8", Port: 9}}, {Version: 2}}
+	contains(t, text(span(x).Attributes), map[string]string{"client.address": "192.0.2.8", "client.port": "9", "network.peer.address": "10.0.0.1"})
 }
 
 func TestTraceparent(t *testing.T) {

@@ -182,8 +182,14 @@ func attributes(x *capstanv1.Exchange) []*commonpb.KeyValue {
 	return l
 }
 
-// client is who asked: whom a proxy says that it speaks for, if it does.
+// client is who asked: whom a proxy says that it speaks for, if it does, which may be
+// another proxy that says so of itself.
 func client(x *capstanv1.Exchange) *capstanv1.Endpoint {
+	for _, p := range slices.Backward(x.GetProxiedFurther()) {
+		if s := p.GetSource(); s != nil {
+			return s
+		}
+	}
 	if s := x.GetProxied().GetSource(); s != nil {
 		return s
 	}

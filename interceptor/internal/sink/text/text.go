@@ -177,10 +177,19 @@ func (e Encoder) appendFlaws(dst []byte, flaws []capstanv1.Flaw) []byte {
 
 func appendEnds(dst []byte, x *capstanv1.Exchange) []byte {
 	dst = appendEndpoint(dst, x.GetClient())
-	if s := x.GetProxied().GetSource(); s != nil {
-		dst = append(appendEndpoint(append(dst, " (for "...), s), ')')
+	dst = appendFor(dst, x.GetProxied())
+	for _, p := range x.GetProxiedFurther() {
+		dst = appendFor(dst, p)
 	}
 	return appendEndpoint(append(dst, " → "...), x.GetServer())
+}
+
+// appendFor tells for whom a proxy says that it speaks.
+func appendFor(dst []byte, p *capstanv1.Proxied) []byte {
+	if p.GetSource() == nil {
+		return dst
+	}
+	return append(appendEndpoint(append(dst, " (for "...), p.GetSource()), ')')
 }
 
 func appendEndpoint(dst []byte, ep *capstanv1.Endpoint) []byte {

@@ -81,7 +81,11 @@ func TestProxied(t *testing.T) {
 			t.Errorf("got  %q, want %q", got, want)
 		}
 	}
-	x.Proxied.Source = nil
+	x.ProxiedFurther = []*capstanv1.Proxied{{Version: 2}, {Version: 1, Source: &capstanv1.Endpoint{Address: "192.0.2.7", Port: 8}}}
+	if got := string(Encoder{Location: time.UTC}.Append(nil, x)); !strings.Contains(got, "4711 (for [2001:db8::7]:9) (for 192.0.2.7:8) → ") {
+		t.Errorf("got  %q", got)
+	}
+	x.Proxied.Source, x.ProxiedFurther = nil, nil
 	if got := string(Encoder{Location: time.UTC}.Append(nil, x)); strings.Contains(got, "(for") {
 		t.Errorf("for nobody: %q", got)
 	}
