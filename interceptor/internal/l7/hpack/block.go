@@ -138,6 +138,7 @@ func (b *block) literal(f *Field, prefix uint8, text *arena.Text) error {
 	}
 	f.UTF8 = f.UTF8 && utf8.Valid(value)
 	f.Value = text.String(value)
+	f.judge()
 	return nil
 }
 

@@ -29,6 +29,9 @@ type Field struct {
 	// such as [StaticPath], 0 if there is none: who looks for such a name need not
 	// compare it.
 	Static uint8
+	// Fault tells what HTTP/2 forbids about the field; it says nothing of a
+	// pseudo-header field, nor of one whose name is unknown.
+	Fault Fault
 }
 
 // Limits bounds what a [Decoder] keeps. The zero value of a field stands for

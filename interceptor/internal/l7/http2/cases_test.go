@@ -173,6 +173,28 @@ func TestCases(t *testing.T) {
 			"15 GET http h /user {} 0 → []200 {} 0 MALFORMED complete\n" +
 			"17 GET  h  {} 0 → []200 {} 0 MALFORMED complete\n" +
 			"19 GET http h /by-host {host=h} 0 → []200 {} 0 complete\n"},
+		{name: "fields that nobody may send, out of a table", play: func(k *talk) {
+			for id := uint32(1); id <= 3; id += 2 { // the second time as indexes
+				k.client.headers(id, true, append(get("/"), "keep-alive", "5")...)
+				k.server.headers(id, true, ok()...)
+			}
+			k.client.headers(5, true, append(get("/5"), "te", "trailers")...)
+			k.server.headers(5, true, ok("connection", "close")...)
+			k.client.headers(7, true, append(get("/7"), "te", "trailers")...)
+			k.server.headers(7, true, ok("connection", "close")...)
+			k.client.headers(9, true, append(get("/9"), "te", "trailers")...)
+			k.server.headers(9, true, ok("Big", "b")...)
+			k.client.headers(11, true, append(get("/11"), "te", "trailers")...)
+			k.server.headers(11, true, ok("Big", "b")...)
+			k.client.headers(13, true, append(get("/13"), "transfer-encoding", "")...) // static
+			k.server.headers(13, true, ok()...)
+		}, want: "1 GET http h / {keep-alive=5} 0 → []200 {} 0 MALFORMED complete\n" +
+			"3 GET http h / {keep-alive=5} 0 → []200 {} 0 MALFORMED complete\n" +
+			"5 GET http h /5 {te=trailers} 0 → []200 {connection=close} 0 MALFORMED complete\n" +
+			"7 GET http h /7 {te=trailers} 0 → []200 {connection=close} 0 MALFORMED complete\n" +
+			"9 GET http h /9 {te=trailers} 0 → []200 {Big=b} 0 MALFORMED complete\n" +
+			"11 GET http h /11 {te=trailers} 0 → []200 {Big=b} 0 MALFORMED complete\n" +
+			"13 GET http h /13 {transfer-encoding=} 0 → []200 {} 0 MALFORMED complete\n"},
 		{name: "a length that is not true", play: func(k *talk) {
 			k.client.headers(1, false, append(get("/1"), "content-length", "3")...).data(1, true, []byte("four"))
 			k.server.headers(1, false, ok("content-length", "2")...).data(1, true, []byte("ok"))

@@ -112,8 +112,7 @@ func (s *section) pseudo(f *hpack.Field) (ok bool) {
 // lengthUnknown stands for a content-length that is not there or not known.
 const lengthUnknown = -1
 
-// check looks at a regular field (RFC 9113 §8.2). What comes out of a table
-// was looked at when it came in.
+// check looks at a regular field (RFC 9113 §8.2).
 func (s *section) check(f *hpack.Field) {
 	switch f.Static {
 	case hpack.StaticContentLength:
@@ -125,50 +124,12 @@ func (s *section) check(f *hpack.Field) {
 	case hpack.StaticHost:
 		s.host.set(f)
 	}
-	if !f.Indexed {
-		s.checkNew(f)
-	}
-}
-
-// checkNew looks at a field that was sent as text.
-func (s *section) checkNew(f *hpack.Field) {
-	if !validName(f.Name) || !validValue(f.Value) {
-		s.impossible = true
-	}
-	switch f.Name {
-	case "connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade":
+	if f.Fault != hpack.FaultNone {
 		s.malformed = true
-	case "te":
-		s.malformed = s.malformed || f.Value != "trailers"
+		// An entry of the table may be there long after its text was believed.
+		s.impossible = s.impossible || f.Fault == hpack.FaultText && !f.Indexed
 	}
 }
-
-func validName(name string) bool {
-	for i := range len(name) {
-		if !nameChar[name[i]] {
-			return false
-		}
-	}
-	return name != ""
-}
-
-func validValue(value string) bool {
-	for i := range len(value) {
-		if c := value[i]; c < ' ' && c != '\t' || c == 0x7f {
-			return false
-		}
-	}
-	return true
-}
-
-// nameChar are the characters of names: tchar (RFC 9110 §5.6.2) without
-// capital letters; read only.
-var nameChar = func() (t [256]bool) {
-	for _, c := range []byte("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz") {
-		t[c] = true
-	}
-	return t
-}()
 
 // parseStatus returns the status that s says, or 0.
 func parseStatus(s string) uint32 {

@@ -1,0 +1,67 @@
+package hpack
+
+// Fault is what HTTP/2 forbids about a field that is none of its pseudo-header
+// fields. It is found when the text comes in, and stays with an entry of the
+// table: each message that refers to the entry has it.
+type Fault uint8
+
+// What is forbidden.
+const (
+	FaultNone Fault = iota
+	// FaultConnection is a field that says something of a connection of HTTP/1
+	// (RFC 9113 §8.2.2).
+	FaultConnection
+	// FaultText is a name or a value with characters that it may not have
+	// (RFC 9113 §8.2.1).
+	FaultText
+)
+
+// judge sets the fault of a field of which both texts are there.
+func (f *Field) judge() {
+	switch {
+	case f.Static > 0 && f.Static <= StaticStatus:
+	case f.Static == 0 && !validName(f.Name) || !validValue(f.Value):
+		f.Fault = FaultText
+	default:
+		f.Fault = connectionFault(f)
+	}
+}
+
+func connectionFault(f *Field) Fault {
+	switch f.Name {
+	case "connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade":
+		return FaultConnection
+	case "te":
+		if f.Value != "trailers" {
+			return FaultConnection
+		}
+	}
+	return FaultNone
+}
+
+func validName(name string) bool {
+	for i := range len(name) {
+		if !nameChar[name[i]] {
+			return false
+		}
+	}
+	return name != ""
+}
+
+func validValue(value string) bool {
+	for i := range len(value) {
+		if c := value[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// nameChar are the characters of names: tchar (RFC 9110 §5.6.2) without
+// capital letters; read only.
+var nameChar = func() (t [256]bool) {
+	for _, c := range []byte("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz") {
+		t[c] = true
+	}
+	return t
+}()
