@@ -45,8 +45,8 @@ func (a *Assembler) settle(h *half) {
 	}
 	if h.openedAt == 0 {
 		h.openedAt = a.now
-		for i := range h.pieces {
-			h.openedAt = min(h.openedAt, h.pieces[i].at)
+		if len(h.pieces) > 0 {
+			h.openedAt = h.pieces[0].since
 		}
 	}
 	deadline := h.openedAt + int64(a.cfg.HoleTimeout)

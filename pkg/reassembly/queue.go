@@ -10,7 +10,7 @@ type piece struct {
 	off   int64
 	time  int64 // of the segment
 	acked int64 // as in Chunk
-	at    int64 // assembler time of arrival
+	since int64 // assembler time when the first of it and those behind it came
 	n     int
 	buf   []byte // a copy, owned by the queue; nil if a snap length cut the bytes
 }
@@ -40,10 +40,10 @@ func (a *Assembler) enqueue(h *half, start int64, in *arrival) {
 	queued := a.stats.QueuedBytes
 	conflict := false
 	if n := len(in.payload); n > 0 {
-		conflict = a.insert(h, piece{off: start, time: in.time, acked: in.acked, at: a.now, n: n}, in.payload)
+		conflict = a.insert(h, piece{off: start, time: in.time, acked: in.acked, since: a.now, n: n}, in.payload)
 	}
 	if in.missing > 0 {
-		a.insert(h, piece{off: start + int64(len(in.payload)), time: in.time, acked: in.acked, at: a.now, n: in.missing}, nil)
+		a.insert(h, piece{off: start + int64(len(in.payload)), time: in.time, acked: in.acked, since: a.now, n: in.missing}, nil)
 	}
 	if conflict {
 		a.conflict(h)
@@ -100,6 +100,9 @@ func (a *Assembler) add(h *half, i int, p piece, from, to int64, payload []byte)
 		charge += int(to - from)
 	}
 	p.off, p.n = from, int(to-from)
+	if i < len(h.pieces) {
+		p.since = h.pieces[i].since
+	}
 	h.pieces = slices.Insert(h.pieces, i, p)
 	h.charge += charge
 	a.charge += charge

@@ -1,6 +1,9 @@
 package reassembly
 
-import "testing"
+import (
+	"math/rand/v2"
+	"testing"
+)
 
 // TestQueueOfADirection: a window as large as Linux makes them by default waits
 // for the loss at its start, and no sender can have more pieces wait than that takes.
@@ -43,5 +46,53 @@ func TestQueueOfADirection(t *testing.T) {
 				t.Errorf("%d bytes of %d, %d given up", got, want, l.all.gaps)
 			}
 		})
+	}
+}
+
+// TestPiecesKnowTheFirst: each piece of a queue has the time when the first of it and
+// those behind it came, whatever came in which order.
+func TestPiecesKnowTheFirst(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 1))
+	a := New(Config{}, nil)
+	h := &half{pending: &pending{conn: new(connection)}}
+	came := map[int64]int64{} // offset: time
+	for range 20_000 {
+		a.now++
+		start := int64(1 + r.IntN(2000))
+		in := arrival{payload: make([]byte, 1+r.IntN(20)), missing: r.IntN(2) * r.IntN(20)}
+		for off := range int64(len(in.payload) + in.missing) {
+			if came[start+off] == 0 {
+				came[start+off] = a.now
+			}
+		}
+		a.enqueue(h, start, &in)
+		first := a.now
+		for i := len(h.pieces) - 1; i >= 0; i-- {
+			p := &h.pieces[i]
+			first = min(first, came[p.off])
+			if p.since != first {
+				t.Fatalf("piece %d of %d is told to be of time %d, want %d", i, len(h.pieces), p.since, first)
+			}
+		}
+		if len(h.pieces) > 100 {
+			n := 1 + r.IntN(len(h.pieces))
+			for _, p := range h.pieces[:n] {
+				for off := p.off; off < p.end(); off++ {
+					delete(came, off)
+				}
+			}
+			a.dequeue(h, n)
+		}
+	}
+}
+
+// BenchmarkHoles has a hole before each segment, so that as many wait as may.
+func BenchmarkHoles(b *testing.B) {
+	l := newLoad(1)
+	s := &l.segs[0]
+	s.Payload = s.Payload[:1]
+	for b.Loop() {
+		s.Seq++
+		l.next(0)
 	}
 }
