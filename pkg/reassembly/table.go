@@ -60,8 +60,12 @@ func (t *table) insert(c *connection) { t.open.insert(t.hash(&c.Key), c) }
 // forget takes c out, which is in.
 func (t *table) forget(c *connection) { t.open.remove(t.hash(&c.Key), c) }
 
-// linger puts a tuple in the place of c, and returns its number.
+// linger puts a tuple in the place of c, and returns its number. Others may have
+// another one afterwards.
 func (t *table) linger(c *connection) uint32 {
+	if t.tuples.isSparse() {
+		t.squeeze()
+	}
 	hash, number := t.hash(&c.Key), t.tuples.add()
 	t.open.remove(hash, c)
 	t.closed.insert(hash, number)
@@ -82,6 +86,19 @@ func (t *table) requeue(number uint32, now int64) {
 	to.queued = now
 	t.closed.replace(t.hash(&to.key), number, young)
 	t.tuples.remove(number)
+}
+
+// squeeze takes the forgotten tuples out from between the others.
+func (t *table) squeeze() {
+	old := t.tuples
+	t.tuples = tuples{}
+	for i := old.head; i != old.tail; i = (i + 1) % tuplePositions {
+		if from := old.at(i); !from.forgotten {
+			number := t.tuples.add()
+			*t.tuples.at(number) = *from
+			t.closed.replace(t.hash(&from.key), i|tuplePositions, number)
+		}
+	}
 }
 
 // shrink gives back the room of those that are gone.

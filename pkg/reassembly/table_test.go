@@ -34,15 +34,17 @@ func TestTableAgainstMap(t *testing.T) {
 		tab.forgetTuple(e.tuple)
 		closed = slices.DeleteFunc(closed, func(o flow.Key) bool { return o == k })
 	}
-	check := func(k flow.Key, e known) {
-		if c, tuple := tab.find(&k); c != e.c || tuple != e.tuple {
+	check := func(k flow.Key, e known) known {
+		c, tuple := tab.find(&k)
+		if c != e.c || (tuple == 0) != (e.tuple == 0) || tuple != 0 && tab.tuples.at(tuple).key != k {
 			t.Fatalf("found %p and tuple %d, want %p and %d", c, tuple, e.c, e.tuple)
 		}
+		e.tuple = tuple // which changes when forgotten ones are taken out
+		return e
 	}
 	for range 200_000 {
 		k := key()
-		e := want[k]
-		check(k, e)
+		e := check(k, want[k])
 		switch {
 		case e == known{}:
 			e.c = &connection{Conn: Conn{Key: k}}
@@ -70,8 +72,7 @@ func TestTableAgainstMap(t *testing.T) {
 		}
 	}
 	for k, e := range want {
-		check(k, e)
-		forget(k, e)
+		forget(k, check(k, e))
 	}
 	if slices.ContainsFunc(tab.open.entries, func(e entry[*connection]) bool { return !e.isFree() }) ||
 		slices.ContainsFunc(tab.closed.entries, func(e entry[uint32]) bool { return !e.isFree() }) {

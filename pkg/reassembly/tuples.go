@@ -23,7 +23,8 @@ type closedHalf struct {
 }
 
 // tuples is a queue, the oldest tuple first. Its memory comes and goes with what is
-// in it, a block at a time. The number of a tuple stays as long as its place does.
+// in it, a block at a time; what is forgotten keeps its place as long as an older one is
+// there. The number of a tuple stays as long as its place does.
 type tuples struct {
 	blocks     [][]tuple
 	first      uint32 // position of the first of blocks
@@ -62,6 +63,12 @@ func (q *tuples) add() uint32 {
 	q.tail = (q.tail + 1) % tuplePositions
 	q.count++
 	return number
+}
+
+// isSparse reports whether most places are of forgotten tuples, which whoever opens the
+// same connection again and again may make very many.
+func (q *tuples) isSparse() bool {
+	return (q.tail-q.head)%tuplePositions > uint32(2*q.count+16*tupleBlock)
 }
 
 // remove forgets a tuple.
