@@ -27,18 +27,3 @@ func (w *walk) erspan(off int, typ uint16, numbered bool) Outcome {
 	}
 	return w.enter(off, etherBridged)
 }
-
-// bare decodes the IP packet inside of a tunnel whose version only its own first
-// byte tells.
-func (w *walk) bare(off int) Outcome {
-	if len(w.data) <= off {
-		return w.lacks(off + 1)
-	}
-	switch w.data[off] >> 4 {
-	case 4:
-		return w.enter(off, etherIPv4)
-	case 6:
-		return w.enter(off, etherIPv6)
-	}
-	return OutcomeNotTCP
-}

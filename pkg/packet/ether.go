@@ -15,6 +15,9 @@ const (
 	etherBridged       = 0x6558 // Ethernet inside of GRE or Geneve
 	etherERSPAN        = 0x88be // mirrored Ethernet inside of GRE, types I and II
 	etherERSPAN3       = 0x22eb // type III
+	etherAruba         = 0x8200 // 802.11 inside of GRE, as Aruba's access points send it
+	// arubaTunnels are the bits of etherAruba that tell the tunnels between two apart.
+	arubaTunnels = 0x01f0
 )
 
 // What is below etherMin is not a protocol number but the length of an 802.3

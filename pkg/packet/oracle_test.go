@@ -68,19 +68,24 @@ func oracle(f *capture.Frame) (v verdict) {
 	}
 	tags := 0
 	var src, dst flow.Endpoint
-	ip := false
+	ip, wlan := false, false
 	for _, l := range p.Layers() {
 		switch l := l.(type) {
 		case *layers.Ethernet:
 			tags = 0
 		case *layers.RadioTap:
-			if l.Version != 0 || l.Present&(1<<31) != 0 {
-				return verdict{unsure: true, why: "gopacket looks neither at the version nor how many words say what is present"}
+			if l.Version != 0 || l.Length < 8 || l.Present&(1<<31) != 0 {
+				return verdict{unsure: true, why: "gopacket looks neither at version and length nor how many words say what is present"}
 			}
-		case *layers.FDDI, *layers.PFLog, *layers.PrismHeader,
+		case *layers.PrismHeader:
+			if binary.LittleEndian.Uint16(f.Data[6:]) != 0 {
+				return verdict{unsure: true, why: "gopacket looks at half of the length"}
+			}
+		case *layers.FDDI, *layers.PFLog,
 			*layers.Dot11Data, *layers.Dot11DataCFAck, *layers.Dot11DataCFPoll, *layers.Dot11DataCFAckPoll,
 			*layers.Dot11DataQOSData, *layers.Dot11DataQOSDataCFAck, *layers.Dot11DataQOSDataCFPoll, *layers.Dot11DataQOSDataCFAckPoll:
 		case *layers.Dot11:
+			wlan = true
 			control := 24
 			if l.Flags.ToDS() && l.Flags.FromDS() {
 				control += 6
@@ -109,16 +114,20 @@ func oracle(f *capture.Frame) (v verdict) {
 			if tags++; tags > maxShims {
 				return verdict{outcome: notIP(ip)}
 			}
-		case *layers.MPLS, *layers.PPPoE, *layers.PPP, *layers.GRE, *layers.VXLAN, *layers.Geneve:
+		case *layers.MPLS, *layers.PPPoE, *layers.PPP, *layers.GRE, *layers.VXLAN, *layers.Geneve, *layers.GTPv1U:
 			tunnel = true
 		case *layers.UDP:
-			if l.DstPort == portVXLANLinux {
+			switch l.DstPort {
+			case portVXLANLinux, portVXLANGPE, portGRE:
 				return verdict{unsure: true, why: "gopacket doesn't know this port"}
 			}
 		case *layers.IPv4:
 			tunnel, ip = tunnel || ip, true
 			if l.Version != 4 {
 				return verdict{unsure: true, why: "gopacket doesn't look at the version"}
+			}
+			if wlan && binary.BigEndian.Uint16(l.Contents[2:]) == 0 {
+				return verdict{unsure: true, why: "gopacket takes the end of a super-segment for 802.11's checksum"}
 			}
 			copy(src.Addr[:], l.SrcIP.To16())
 			copy(dst.Addr[:], l.DstIP.To16())

@@ -19,6 +19,9 @@ func vxlan(vni uint32, frame []byte) []byte {
 func geneve(options int, typ uint16, vni uint32, body []byte) []byte {
 	return join([]byte{byte(options / 4), 0}, be16(typ), be32(vni<<8), make([]byte, options), body)
 }
+func gtp(flags byte, body []byte) []byte {
+	return join([]byte{flags, 255}, be16(uint16(len(body))), be32(0x1234), body)
+}
 func gre(flags, typ uint16, body []byte) []byte { return join(be16(flags, typ), body) }
 
 // ip4of and ip6of put body into a packet of their own protocol.
@@ -97,6 +100,25 @@ func tunnelCases() []decodeCase {
 		{name: "vxlan on Linux's port", link: 229, data: ip6of(17, udp(8472, vxlan(42, frame6))), want: ok, payload: payload, ipv6: true},
 		{name: "vxlan without valid bit", link: 228, data: ip4of(17, udp(4789, make([]byte, 80))), want: OutcomeNotTCP},
 		{name: "vxlan cut", link: 228, data: ip4(17, 120, nil, udp(4789, []byte{8, 0, 0})), len: 120, want: OutcomeTruncated},
+		{name: "vxlan gpe", link: 228, data: ip4of(17, udp(4790, join([]byte{0x0c, 0, 0, 3}, be32(42<<8), frame4))), want: ok, payload: payload},
+		{name: "vxlan gpe without protocol", link: 228, data: ip4of(17, udp(4790, vxlan(42, frame4))), want: ok, payload: payload},
+		{name: "vxlan gpe around ipv4", link: 228, data: ip4of(17, udp(4790, join([]byte{0x0c, 0, 0, 1}, be32(42<<8), v4()))), want: ok, payload: payload},
+		{name: "vxlan gpe around ipv6", link: 228, data: ip4of(17, udp(4790, join([]byte{0x0c, 0, 0, 2}, be32(42<<8), v6()))), want: ok, payload: payload, ipv6: true},
+		{name: "vxlan gpe around a service header", link: 228, data: ip4of(17, udp(4790, join([]byte{0x0c, 0, 0, 4}, be32(42<<8), v4()))), want: OutcomeNotTCP},
+		{name: "gre in udp", link: 229, data: ip6of(17, udp(4754, gre(0x2000, 0x0800, join(be32(5), v4())))), want: ok, payload: payload},
+		{name: "802.11 in gre", link: 228, data: ip4of(47, gre(0, 0x8200, join(wlan(0x88, 0x01, 26), snap(0x0800), v4()))), want: ok, payload: payload},
+		{name: "802.11 in gre, another tunnel", link: 228, data: ip4of(47, gre(0, 0x8370, join(wlan(0x08, 0x02, 24), snap(0x86dd), v6()))), want: ok, payload: payload, ipv6: true},
+		{name: "802.11 in gre, encrypted", link: 228, data: ip4of(47, gre(0, 0x8200, join(wlan(0x08, 0x42, 24), snap(0x0800), v4()))), want: OutcomeNotTCP},
+		{name: "gtp-u", link: 228, data: ip4of(17, udp(2152, gtp(0x30, v4()))), want: ok, payload: payload},
+		{name: "gtp-u with a number", link: 229, data: ip6of(17, udp(2152, gtp(0x32, join([]byte{0, 7, 0, 9}, v6())))), want: ok, payload: payload, ipv6: true},
+		{name: "gtp-u with extensions", link: 228, data: ip4of(17, udp(2152, gtp(0x34, join([]byte{0, 0, 0, 0x85}, []byte{1, 0x10, 9, 0x40}, []byte{2, 0, 0, 0, 0, 0, 0, 0}, v4())))), want: ok, payload: payload},
+		{name: "gtp-u without the extension it has room for", link: 228, data: ip4of(17, udp(2152, gtp(0x36, join([]byte{0, 7, 0, 0}, v4())))), want: ok, payload: payload},
+		{name: "gtp-u with an extension of no length", link: 228, data: ip4of(17, udp(2152, gtp(0x34, join([]byte{0, 0, 0, 0x85}, make([]byte, 8))))), want: OutcomeMalformed},
+		{name: "gtp-u extensions overrun", link: 228, data: ip4of(17, udp(2152, gtp(0x34, []byte{0, 0, 0, 0x85, 9, 0, 0, 1}))), want: OutcomeMalformed},
+		{name: "gtp-u cut before an extension", link: 228, data: ip4(17, 120, nil, udp(2152, gtp(0x34, []byte{0, 0, 0, 0x85}))), len: 120, want: OutcomeTruncated},
+		{name: "gtp-u echo", link: 228, data: ip4of(17, udp(2152, join([]byte{0x32, 1, 0, 4}, make([]byte, 8)))), want: OutcomeNotTCP},
+		{name: "gtp'", link: 228, data: ip4of(17, udp(2152, gtp(0x20, v4()))), want: OutcomeNotTCP},
+		{name: "gtp-u around ppp", link: 228, data: ip4of(17, udp(2152, gtp(0x30, make([]byte, 30)))), want: OutcomeNotTCP},
 		{name: "geneve", link: 228, data: ip4of(17, udp(6081, geneve(0, 0x6558, 42, frame4))), want: ok, payload: payload},
 		{name: "geneve with options and no Ethernet", link: 228, data: ip4of(17, udp(6081, geneve(252, 0x86dd, 42, v6()))), want: ok, payload: payload, ipv6: true},
 		{name: "geneve options overrun", link: 228, data: ip4of(17, udp(6081, geneve(0, 0x6558, 42, nil)[:8])), want: OutcomeMalformed},
