@@ -262,8 +262,8 @@ func TestStrayTimeBeforeSilence(t *testing.T) {
 			Exchange: exchange.Config{Emit: func(*capstanv1.Exchange) { records++ }},
 			Live:     true,
 			Shards:   shards,
-			Encode:   func(dst []byte, _ *capstanv1.Exchange) []byte { return dst },
-			Write:    func([]byte) { records++ },
+			Encode:   func(dst []byte, _ *capstanv1.Exchange) []byte { return append(dst, '\n') },
+			Write:    func(b []byte) { records += len(b) },
 		})
 		for i := range frames {
 			f := frames[i]
