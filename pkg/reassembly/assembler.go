@@ -112,6 +112,7 @@ func (a *Assembler) irregular(c *connection, s *packet.Segment, time int64) {
 		c = a.admit(s, time)
 	}
 	a.attach(c)
+	c = a.reopened(c, s, time)
 	if s.Flags.Has(packet.FlagSYN) {
 		next := a.syn(c, s, time)
 		if next == nil {

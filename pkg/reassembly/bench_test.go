@@ -151,6 +151,9 @@ func TestConnectionsDoNotAllocateTheirStructs(t *testing.T) {
 		s.Flags, s.Payload = syn, nil
 		s.Seq = i * 77777
 		l.a.Segment(&s, l.now)
+		s.Flags = ack
+		s.Seq++
+		l.a.Segment(&s, l.now)
 	})
 	if n != 0 {
 		t.Errorf("%v allocations per connection", n)

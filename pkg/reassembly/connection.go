@@ -42,7 +42,8 @@ type half struct {
 
 // pending is what a direction waits for. Every direction has one while a
 // segment of its connection that is not in order is taken; it keeps it while it
-// has a hole, a piece, a FIN, an urgent byte or a rival.
+// has a hole, a piece, a FIN, an urgent byte, a rival or a SYN that may start another
+// connection.
 type pending struct {
 	conn *connection // that it is lent to
 
@@ -69,6 +70,9 @@ type pending struct {
 
 	rival    uint32 // sequence number of a second SYN-ACK, which had another one
 	rivalled bool   // rival is known
+
+	reopens   bool // reopening is known
+	reopening reopening
 }
 
 // pos returns the stream offset of sequence number seq, which lies within 2 GiB
@@ -191,7 +195,7 @@ func (a *Assembler) release(c *connection) {
 
 // idle reports whether nothing is pending in h.
 func (h *half) idle() bool {
-	return !h.finSeen && h.slot == 0 && len(h.pieces) == 0 && h.ackOff <= h.offset && h.sentOff <= h.offset && h.urgent < 0 && !h.rivalled
+	return !h.finSeen && h.slot == 0 && len(h.pieces) == 0 && h.ackOff <= h.offset && h.sentOff <= h.offset && h.urgent < 0 && !h.rivalled && !h.reopens
 }
 
 func (a *Assembler) detach(h *half) {

@@ -38,10 +38,10 @@ func (a *Assembler) syn(c *connection, s *packet.Segment, time int64) *connectio
 			return a.replace(c, s, time)
 		}
 	} else if known {
-		return a.replace(c, s, time)
+		return a.reopen(c, h, s, time)
 	}
 	if !a.adopt(c, h, s, time) {
-		return a.replace(c, s, time)
+		return a.reopen(c, h, s, time)
 	}
 	c.InitialSeq[h.dir], c.InitialSeqKnown[h.dir] = s.Seq, true
 	if !c.ClientKnown {
