@@ -113,6 +113,14 @@ func TestUpgradedRequestHasItsBody(t *testing.T) {
 	}
 }
 
+// TestSilentWebSocketHasATime: that of its end, since nothing else was ever seen of it.
+func TestSilentWebSocketHasATime(t *testing.T) {
+	records, _ := play(t, false, "C:GET /up HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", "S:HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n")
+	if len(records) != 2 || records[1].Websocket == nil || records[1].StartTimeUnixNs != 1_000_000 || records[1].DurationNs != 0 {
+		t.Errorf("told %v", records)
+	}
+}
+
 // TestConnectionRecords holds what is told of connections that carry no HTTP.
 func TestConnectionRecords(t *testing.T) {
 	for _, tt := range []struct {

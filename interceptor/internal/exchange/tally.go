@@ -43,6 +43,14 @@ func (t *Tally) at(time int64) {
 	t.first, t.last = min(t.first, time), max(t.last, time)
 }
 
+// Over tells that the connection was over at that time: where it carried nothing, its
+// record has no other.
+func (t *Tally) Over(time int64) {
+	if !t.started {
+		t.at(time)
+	}
+}
+
 // Bytes returns the bytes that direction d carried.
 func (t *Tally) Bytes(d flow.Direction) uint64 { return t.sent[d].bytes }
 

@@ -44,11 +44,12 @@ func (c *Conn) Gap(d flow.Direction, g reassembly.Gap) {
 func (c *Conn) End(flow.Direction, int64) {}
 
 // Close emits the record.
-func (c *Conn) Close(_ int64, r reassembly.CloseReason) {
+func (c *Conn) Close(time int64, r reassembly.CloseReason) {
 	if c.closed {
 		return
 	}
 	c.closed = true
+	c.tally.Over(time)
 	x := c.tally.Record(capstanv1.Protocol_PROTOCOL_WEBSOCKET, c.conn, c.client, r)
 	x.Websocket = c.session.Record()
 	if x.Websocket.Client.MalformedFrames+x.Websocket.Server.MalformedFrames > 0 {
