@@ -147,5 +147,6 @@ func (e *entries) exchanges(s *engine.Snapshot) {
 	e.some("bodies.over_limit", 0, x.Decoded[capstanv1.Decoding_DECODING_LIMIT], "bodies that decode to more than the limit")
 	e.some("bodies.invalid", 0, x.Decoded[capstanv1.Decoding_DECODING_INVALID], "bodies that are not coded as they say")
 	e.some("fields.unknown", 0, s.HTTP2.UnknownFields, "header fields of HTTP/2 that can't be known")
+	e.some("requests.doubtful", 0, s.HTTP2.Doubtful, "requests of HTTP/2 not told: frames were found by guess, and nothing confirmed them")
 	e.some("streams.shed", 0, s.HTTP2.ShedStreams, "streams of HTTP/2 told early: too many were open")
 }

@@ -285,6 +285,7 @@ func http2Doubts(l *ledger.Ledger, sample func(float64, ...string)) {
 	sample(float64(h.TableCuts), "table-cut")
 	sample(float64(h.Roleless), "role-unknown")
 	sample(float64(h.ShedStreams), "stream-shed")
+	sample(float64(h.Doubtful), "request-doubtful")
 }
 
 func exchanges(l *ledger.Ledger, sample func(float64, ...string)) {

@@ -125,6 +125,10 @@ const (
 	// On the connection, bytes were seen twice and differed: one of them was not
 	// the sender's, or not received. The first ones were kept.
 	Flaw_FLAW_CONFLICT Flaw = 12
+	// Bytes of the HTTP/2 connection were never captured, and where frames begin behind
+	// them was told by what looks like frames: a body that was made for it can be taken
+	// for what it imitates.
+	Flaw_FLAW_PLACE_GUESSED Flaw = 13
 )
 
 // Enum value maps for Flaw.
@@ -143,6 +147,7 @@ var (
 		10: "FLAW_HEADERS_UNKNOWN",
 		11: "FLAW_RESET",
 		12: "FLAW_CONFLICT",
+		13: "FLAW_PLACE_GUESSED",
 	}
 	Flaw_value = map[string]int32{
 		"FLAW_UNSPECIFIED":     0,
@@ -158,6 +163,7 @@ var (
 		"FLAW_HEADERS_UNKNOWN": 10,
 		"FLAW_RESET":           11,
 		"FLAW_CONFLICT":        12,
+		"FLAW_PLACE_GUESSED":   13,
 	}
 )
 
@@ -2150,7 +2156,7 @@ const file_capstan_v1_exchange_proto_rawDesc = "" +
 	"\rPROTOCOL_GRPC\x10\x03\x12\x16\n" +
 	"\x12PROTOCOL_WEBSOCKET\x10\x04\x12\x10\n" +
 	"\fPROTOCOL_TLS\x10\x05\x12\x12\n" +
-	"\x0ePROTOCOL_OTHER\x10\x06*\x8f\x02\n" +
+	"\x0ePROTOCOL_OTHER\x10\x06*\xa7\x02\n" +
 	"\x04Flaw\x12\x14\n" +
 	"\x10FLAW_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bFLAW_GAP\x10\x01\x12\x13\n" +
@@ -2166,7 +2172,8 @@ const file_capstan_v1_exchange_proto_rawDesc = "" +
 	"\x12\x0e\n" +
 	"\n" +
 	"FLAW_RESET\x10\v\x12\x11\n" +
-	"\rFLAW_CONFLICT\x10\f*\x95\x01\n" +
+	"\rFLAW_CONFLICT\x10\f\x12\x16\n" +
+	"\x12FLAW_PLACE_GUESSED\x10\r*\x95\x01\n" +
 	"\bDecoding\x12\x18\n" +
 	"\x14DECODING_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11DECODING_COMPLETE\x10\x01\x12\x14\n" +

@@ -81,7 +81,7 @@ func (b *block) add(f *Field) {
 // insert adds f to the table.
 func (b *block) insert(f *Field) {
 	e := *f
-	e.Indexed = true
+	e.Indexed, e.Doubted = true, e.Doubted || b.d.doubt
 	if b.d.table.insert(&e, uint64(b.limits.TableSize)) {
 		b.scratch.cuts++
 	}
@@ -119,6 +119,7 @@ func (b *block) literal(f *Field, prefix uint8, text *arena.Text) error {
 			return err
 		}
 		f.Name, f.NameUnknown, f.Static = e.Name, e.NameUnknown, e.Static
+		f.Doubted = e.Doubted && !e.NameUnknown
 		f.UTF8 = e.UTF8 || utf8.ValidString(e.Name)
 	} else {
 		name, err := b.string()

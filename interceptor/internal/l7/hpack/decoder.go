@@ -23,6 +23,9 @@ type Field struct {
 	NeverIndexed bool
 	// Indexed tells that name and value both come from a table.
 	Indexed bool
+	// Doubted tells that it, or its name, is from an entry inserted when the block was
+	// in doubt ([Decoder.Doubt]).
+	Doubted bool
 	// UTF8 tells that what is known of Name and Value is valid UTF-8.
 	UTF8 bool
 	// Static is the index of the first entry of the static table with this name,
@@ -99,6 +102,7 @@ func (e IndexError) Error() string { return fmt.Sprintf("no entry has index %d",
 type Decoder struct {
 	table table
 	text  arena.Text // of the table's entries, which leave it in the order they came
+	doubt bool
 }
 
 // How much text of entries is allocated at once: little, since a connection may
@@ -117,6 +121,10 @@ func (d *Decoder) Start() {
 // Forget tells that a block was lost, or part of one. What is in the table, and
 // how large it may be, is not known from here on.
 func (d *Decoder) Forget() { d.table.forget() }
+
+// Doubt tells whether the blocks that follow are in doubt: whether they are what the
+// sender sent. What they insert is marked, wherever it is referred to.
+func (d *Decoder) Doubt(on bool) { d.doubt = on }
 
 // Len returns the number of known entries.
 func (d *Decoder) Len() int { return d.table.n }

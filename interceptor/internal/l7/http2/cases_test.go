@@ -306,7 +306,7 @@ func TestLostBytes(t *testing.T) {
 		{name: "76 inside DATA", from: 30, to: 60, want: "1 GET http h /1 {} 0 → []200 {a=b} 100 GAP\n" + rest},
 		{name: "the end of DATA", from: 100, to: 124, want: "1 GET http h /1 {} 0 → []200 {a=b} 100 GAP\n" + rest},
 		{name: "75 inside HEADERS: what it inserted is unknown", from: 10, to: 12, want: "1 GET http h /1 {} 0 → []0 {} 100 GAP HEADERS_UNKNOWN\n" + rest},
-		{name: "DATA's end and the next frame's header", from: 120, to: 130, want: "1 GET http h /1 {} 0 → []200 {a=b} 100 GAP\n3 GET http h /3 {} 0 → []0 {} 1 GAP HEADERS_UNKNOWN\n"},
+		{name: "DATA's end and the next frame's header", from: 120, to: 130, want: "1 GET http h /1 {} 0 → []200 {a=b} 100 GAP\n3 GET http h /3 {} 0 → []0 {} 1 GAP HEADERS_UNKNOWN PLACE_GUESSED\n"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -375,7 +375,7 @@ func TestOngoingLoss(t *testing.T) {
 			t.Fatalf("after %d losses: %s", i+1, tell(k.records))
 		}
 	}
-	if got, want := tell(k.end()), "1 GET http h /1 {} 0 GAP NO_RESPONSE\n3 GET http h /3 {} 0 → []0 {} 20 GAP CLOSED_EARLY HEADERS_UNKNOWN\n"; got != want {
+	if got, want := tell(k.end()), "1 GET http h /1 {} 0 GAP NO_RESPONSE\n3 GET http h /3 {} 0 → []0 {} 20 GAP CLOSED_EARLY HEADERS_UNKNOWN PLACE_GUESSED\n"; got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
 }
@@ -391,7 +391,7 @@ func TestLaterLoss(t *testing.T) {
 	k.time += 2e9
 	k.server.headers(1, true, ok()...)
 	k.flush()
-	if got, want := tell(k.end()), "1 GET http h /1 {} 0 → []200 {} 0 complete\n3 GET http h /3 {} 0 GAP NO_RESPONSE CLOSED_EARLY\n"; got != want {
+	if got, want := tell(k.end()), "1 GET http h /1 {} 0 → []200 {} 0 PLACE_GUESSED\n3 GET http h /3 {} 0 GAP NO_RESPONSE CLOSED_EARLY\n"; got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
 }

@@ -96,6 +96,7 @@ type Stats struct {
 
 	GapBytes uint64 // never captured, whatever they held
 
+	Doubtful      uint64 // requests told by a guess of where frames are that nothing confirmed
 	Resyncs       uint64 // times a direction lost its place
 	GivenUp       uint64 // directions given up: no frame could be found
 	BrokenBlocks  uint64 // header blocks that break HPACK

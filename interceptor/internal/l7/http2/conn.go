@@ -25,6 +25,8 @@ type Conn struct {
 	closed     bool
 	half       [2]half
 	refusals   [2]refusal // by the direction of the GOAWAY
+	lastID     uint32     // the highest of a stream that the client opened, 0 if none was seen
+	lastIDAt   int64      // how many bytes had gone by in both directions
 
 	streams
 }

@@ -19,6 +19,7 @@ func (h *half) dataStream() *stream {
 // beginData takes the start of a frame with a part of the body.
 func (s *stream) beginData(h *half) {
 	if s != nil {
+		h.mark(s)
 		d := h.c.sideOf(s, h.dir)
 		d.touch(h.frameTime, h.time)
 		d.data, d.tentative = true, false // no body follows an interim response
@@ -85,6 +86,7 @@ func (s *stream) missData(h *half, n int64, exact bool) {
 	if s == nil {
 		return
 	}
+	h.mark(s)
 	d, body := h.c.sideOf(s, h.dir), s.body(h)
 	d.touch(h.frameTime, h.time)
 	if n == 0 && exact {

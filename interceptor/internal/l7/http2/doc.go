@@ -18,24 +18,36 @@
 // # Finding a frame
 //
 // Nothing marks the start of a frame. What looks like one (a length within the
-// limit, a type with the flags, length and stream that it may have) is believed
-// only with a witness:
+// limit, a type with the flags, length and stream that it may have, and that agrees
+// with the streams that are known) is believed only with a witness:
 //
 //   - it starts where a segment does, and frames follow each other up to the end
 //     of that segment or another, of which the end may be missing;
 //   - it is the first thing seen of its direction, and another follows;
+//   - it starts anywhere, and it or those that follow it are too unlikely to be
+//     there by chance, among bytes like those around: in text or in what is
+//     compressed one is enough, among small numbers none is;
 //   - it starts anywhere behind another, and frames follow each other for longer
 //     than a frame is to be reckoned with: as the peer allows, but no more than
-//     16 KiB or twice the longest seen. A body that itself holds frames, as that
-//     of a tunnel does, is interrupted by the frames which carry it before that.
+//     16 KiB or twice the longest seen.
 //
-// Until then up to 64 KiB are held, and read once the place is known. A header
-// block that no peer would send (HPACK breaks, a name is no name) takes the
-// belief back.
+// Frames are followed over missing bytes, the number of which is known; what can't
+// be followed is a frame whose header is among them. Until one is believed up to
+// 64 KiB are held, and read then. A header block that no peer would send (HPACK
+// breaks, a name is no name) takes the belief back.
 //
-// Beyond this is HTTP/2 inside HTTP/2, where a segment lost holds the header of
-// the outer frame and the next starts and ends with inner ones, or that frame is
-// far longer than those before.
+// # What a body can imitate
+//
+// Chance is ruled out by this, intent is not: who makes a body, and is lucky with
+// what is lost, can have it taken for frames. A body is interrupted by the frames
+// that carry it. So whatever is told of a stream by frames that were found, until they
+// have followed each other for longer than a frame is to be reckoned with, is
+// marked with the flaw PLACE_GUESSED; so is later what refers to header fields that
+// came into HPACK's table meanwhile. A request so told that the server, which is
+// heard, says nothing of is not told, and the next one on its stream replaces it.
+// Where all requests were seen, the server's frames must be of streams that are open.
+//
+// Beyond this is a frame far longer than those before that holds others.
 //
 // # Joining late
 //

@@ -10,6 +10,10 @@ func (c *Conn) emit(s *stream) {
 	if !s.request.seen && !s.response.seen {
 		return // nothing but a reset or a lost frame
 	}
+	if c.doubtful(s) {
+		c.shared.Stats.Doubtful++
+		return
+	}
 	x := &s.rec
 	x.Protocol, x.StreamId = capstanv1.Protocol_PROTOCOL_HTTP2, s.id
 	x.Complete = s.request.ended && s.response.ended

@@ -26,6 +26,7 @@ type half struct {
 	// proven: every byte since the start was seen and understood.
 	proven         bool
 	replaying      bool  // bytes that were held
+	guessed        bool  // where frames start was told by what looks like them
 	enablesConnect bool  // SETTINGS_ENABLE_CONNECT_PROTOCOL was sent (RFC 8441 §3)
 	have           uint8 // bytes in small
 
@@ -42,6 +43,7 @@ type half struct {
 	padding   uint32             // of them at the end
 	maxFrame  uint32             // length of a frame, as the peer allows
 	longest   uint32             // length of a frame, as seen
+	sureAt    int64              // if guessed: frames behind it are certain
 	stream    *stream            // of DATA
 	frameTime int64              // of its first byte
 
@@ -118,6 +120,9 @@ func (h *half) preface(b []byte) int {
 func (h *half) header(b []byte) int {
 	if h.have == 0 {
 		h.frameTime = h.time
+		if h.guessed && h.offset > h.sureAt {
+			h.guess(false)
+		}
 		if len(b) >= frameHeaderLen {
 			h.c.shared.Stats.FramingBytes += frameHeaderLen
 			h.beginFrame(parseFrameHeader(b))
@@ -212,7 +217,7 @@ func (h *half) fixed() {
 		h.setting(b)
 		h.want = min(h.left, settingLen)
 	case frameRSTStream:
-		h.c.reset(h.frame.stream, binary.BigEndian.Uint32(b))
+		h.c.reset(h, h.frame.stream, binary.BigEndian.Uint32(b))
 	case frameGoAway:
 		h.c.goAway(h.dir, binary.BigEndian.Uint32(b)&^reservedBit, binary.BigEndian.Uint32(b[4:]))
 	}

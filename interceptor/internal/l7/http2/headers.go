@@ -26,7 +26,11 @@ func (c *Conn) headers(h *half, b *block, sec *section) {
 	if s == nil {
 		return
 	}
+	h.mark(s)
 	d := c.sideOf(s, h.dir)
+	if sec.request && d.headers && d == &s.request && s.flaws.Has(capstanv1.Flaw_FLAW_PLACE_GUESSED) {
+		c.disbelieve(s)
+	}
 	d.touch(b.time, h.time)
 	switch kind := d.classify(sec, b.endStream); {
 	case kind == kindTrailers:
@@ -108,6 +112,7 @@ func (c *Conn) promised(h *half, b *block, sec *section) {
 	c.shared.Stats.Promises++
 	s := c.open(b.promised)
 	s.rec.Pushed = true
+	h.mark(s)
 	s.request.touch(b.time, h.time)
 	s.request.ended = true
 	s.requestHeaders(h, sec)
@@ -121,6 +126,9 @@ func (s *stream) judge(sec *section) {
 	}
 	if sec.malformed {
 		s.flaws.Add(capstanv1.Flaw_FLAW_MALFORMED)
+	}
+	if sec.doubted {
+		s.flaws.Add(capstanv1.Flaw_FLAW_PLACE_GUESSED)
 	}
 	if sec.cut {
 		s.flaws.Add(capstanv1.Flaw_FLAW_HEADERS_CUT)
@@ -257,6 +265,7 @@ func (c *Conn) unreadable(h *half, b *block, f capstanv1.Flaw) {
 	if s == nil {
 		return
 	}
+	h.mark(s)
 	d := c.sideOf(s, h.dir)
 	d.touch(b.time, h.time)
 	s.forgetTentative(d)

@@ -1,17 +1,22 @@
 package http2
 
+import capstanv1 "capstan/proto/capstan/v1"
+
 // gap takes n missing bytes: exact if they are of one frame.
 func (h *half) gap(n int64) {
 	h.c.shared.Stats.GapBytes += uint64(n)
 	if h.state == stateResync {
-		if start := h.search.closedBy(n); start >= 0 {
-			h.found(start, 0)
+		if place := h.search.closedBy(n); place >= 0 {
+			h.found(place, 0)
 		}
 	}
+	h.miss(n)
+}
+
+// miss passes over n missing bytes.
+func (h *half) miss(n int64) {
 	switch {
-	case h.state == stateDead:
-	case h.state == stateResync:
-		h.search.reset()
+	case h.state >= stateResync: // what is held tells itself where bytes are missing
 	case h.state != statePayload || n < int64(h.left) && h.want > 0:
 		// In a frame's header, or in what tells how much padding there is.
 		h.lost()
@@ -57,8 +62,45 @@ func (h *half) lost() {
 	h.hpack.Forget()
 	h.stream = nil
 	h.proven = false
+	h.guess(false)
 	h.give(stateResync)
 	h.c.damage(h)
+}
+
+// guess tells whether what follows is certain: what looks like frames may be a body
+// that was made to look so, until frames have followed each other for longer than the
+// one may be that it is in.
+func (h *half) guess(on bool) {
+	h.guessed = on
+	h.sureAt = h.offset + frameHeaderLen + int64(h.likelyMaxFrame())
+	h.hpack.Doubt(on)
+}
+
+// mark marks s as one that h has told something of.
+func (h *half) mark(s *stream) {
+	s.answered = s.answered || h.dir != h.c.client
+	if h.guessed {
+		s.flaws.Add(capstanv1.Flaw_FLAW_PLACE_GUESSED)
+	}
+}
+
+// disbelieve drops what was told as the request of s by guess, since now comes another.
+func (c *Conn) disbelieve(s *stream) {
+	c.shared.Stats.Doubtful++
+	c.shared.buffers.give(s.reqBody.Content)
+	s.req, s.reqBody = capstanv1.HttpRequest{}, capstanv1.Body{}
+	s.request = side{damaged: true, doubt: true}
+	s.flaws.Add(capstanv1.Flaw_FLAW_GAP)
+	if s.call != nil {
+		s.call.Reset()
+		c.calledLate(s)
+	}
+}
+
+// doubtful reports whether s is a request that was told by guess, and to which its server
+// has said nothing, though it is heard: nobody may have made it.
+func (c *Conn) doubtful(s *stream) bool {
+	return s.flaws.Has(capstanv1.Flaw_FLAW_PLACE_GUESSED) && !s.answered && c.half[c.client.Reverse()].offset > 0
 }
 
 // give drops what is buffered and goes to state s.

@@ -150,7 +150,7 @@ func TestUnknownFirstField(t *testing.T) {
 	request(5, "HEAD")
 	k.server.headers(5, true, ok("content-length", "7")...)
 	if got, want := tell(k.end()), "1 GET http h.example /GET {} 0 → []200 {} 0 complete\n"+
-		"5 HEAD http  /HEAD {?=?} 0 → []200 {content-length=7} 0 HEADERS_UNKNOWN\n"; got != want {
+		"5 HEAD http  /HEAD {?=?} 0 → []200 {content-length=7} 0 HEADERS_UNKNOWN PLACE_GUESSED\n"; got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
 }
@@ -164,8 +164,8 @@ func TestLengthWithoutBodyAndMethod(t *testing.T) {
 	k.server.headers(1, true, ok("content-length", "7")...)
 	k.client.data(3, true, nil)
 	k.server.headers(3, false, ok("content-length", "7")...).data(3, true, []byte("other"))
-	if got, want := tell(k.end()), "1     {} 0 → []200 {content-length=7} 0 HEADERS_UNKNOWN\n"+
-		"3     {} 0 → []200 {content-length=7} 5 MALFORMED HEADERS_UNKNOWN\n"; got != want {
+	if got, want := tell(k.end()), "1     {} 0 → []200 {content-length=7} 0 HEADERS_UNKNOWN PLACE_GUESSED\n"+
+		"3     {} 0 → []200 {content-length=7} 5 MALFORMED HEADERS_UNKNOWN PLACE_GUESSED\n"; got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
 }

@@ -22,6 +22,7 @@ type section struct {
 	cut               bool          // a limit dropped fields
 	malformed         bool
 	impossible        bool // nobody sends such fields
+	doubted           bool // one of them came into the table while frames were guessed
 }
 
 // pseudo is the value of a pseudo-header field, or of one that is looked for as
@@ -52,6 +53,7 @@ func (s *section) parse(fields []hpack.Field, cut bool) {
 		if f.NameUnknown || f.ValueUnknown {
 			s.unknown++
 		}
+		s.doubted = s.doubted || f.Doubted
 		switch {
 		case f.NameUnknown:
 		case isPseudo(f):

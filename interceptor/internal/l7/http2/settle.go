@@ -120,8 +120,9 @@ func (c *Conn) sweep() {
 }
 
 // reset takes RST_STREAM of either end.
-func (c *Conn) reset(id, code uint32) {
+func (c *Conn) reset(h *half, id, code uint32) {
 	if s := c.byID.get(id); s != nil {
+		h.mark(s)
 		c.refuse(s, code)
 	} else {
 		c.remember(id) // its frames may still be under way
@@ -132,6 +133,7 @@ func (c *Conn) reset(id, code uint32) {
 // (RFC 9113 §6.8).
 type refusal struct {
 	said       bool
+	guessed    bool // as half.guessed
 	last, code uint32
 }
 
@@ -147,10 +149,11 @@ func (c *Conn) goAway(d flow.Direction, last, code uint32) {
 		return
 	}
 	r := &c.refusals[d]
-	*r = refusal{said: true, last: last, code: code}
+	*r = refusal{said: true, guessed: c.half[d].guessed, last: last, code: code}
 	for s := c.oldest; s != nil; {
 		next := s.newer
 		if r.refuses(s.id, d == c.client) {
+			c.half[d].mark(s)
 			c.refuse(s, code)
 		}
 		s = next
@@ -162,6 +165,9 @@ func (c *Conn) goAway(d flow.Direction, last, code uint32) {
 func (c *Conn) overtaken(s *stream) bool {
 	for d := range c.refusals {
 		if r := &c.refusals[d]; !s.response.seen && r.refuses(s.id, flow.Direction(d) == c.client) {
+			if r.guessed {
+				s.flaws.Add(capstanv1.Flaw_FLAW_PLACE_GUESSED)
+			}
 			c.refuse(s, r.code)
 			return true
 		}

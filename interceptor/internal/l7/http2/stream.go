@@ -31,6 +31,8 @@ type stream struct {
 	orphan bool
 	await  int64
 
+	answered bool // the server has sent something of it
+
 	older, newer *stream // in the order of opening
 }
 
@@ -115,6 +117,7 @@ func (c *Conn) open(id uint32) *stream {
 	}
 	s := c.shared.stream()
 	s.id = id
+	c.noteID(id)
 	c.byID.add(s)
 	s.request.doubt = c.half[c.client].state == stateResync
 	s.response.doubt = c.half[c.client.Reverse()].state == stateResync

@@ -10,7 +10,7 @@
 //	startTime    string   Exchange.start_time_unix_ns: RFC 3339, UTC, nine fractional digits
 //	durationNs   number   Exchange.duration_ns
 //	complete     boolean  Exchange.complete
-//	flaws        array    Exchange.flaws: gap, noRequest, noResponse, closedEarly, captureEnded, timeout, evicted, headersCut, malformed, headersUnknown, reset, conflict
+//	flaws        array    Exchange.flaws: gap, noRequest, noResponse, closedEarly, captureEnded, timeout, evicted, headersCut, malformed, headersUnknown, reset, conflict, placeGuessed
 //	source       string   Exchange.source
 //	streamId     number   Exchange.stream_id, if HTTP/2
 //	errorCode    number   Exchange.error_code, if reset
@@ -301,6 +301,7 @@ var flawNames = [...]string{
 	capstanv1.Flaw_FLAW_HEADERS_UNKNOWN: "headersUnknown",
 	capstanv1.Flaw_FLAW_RESET:           "reset",
 	capstanv1.Flaw_FLAW_CONFLICT:        "conflict",
+	capstanv1.Flaw_FLAW_PLACE_GUESSED:   "placeGuessed",
 }
 
 func appendFlaws(dst []byte, flaws []capstanv1.Flaw) []byte {
