@@ -1,13 +1,12 @@
 package otlp
 
 import (
+	"encoding/binary"
 	"sort"
 
 	commonpb "go.opentelemetry.io/proto/slim/otlp/common/v1"
 	metricspb "go.opentelemetry.io/proto/slim/otlp/metrics/v1"
 	"google.golang.org/protobuf/proto"
-
-	capstanv1 "capstan/proto/capstan/v1"
 )
 
 // httpBounds are those of the conventions for http.server.request.duration, in
@@ -25,11 +24,8 @@ type histogram struct {
 	order                   []*metricspb.HistogramDataPoint
 }
 
-func (h *histogram) add(attributes []*commonpb.KeyValue, value float64, from, to uint64) error {
-	key, err := proto.MarshalOptions{Deterministic: true}.Marshal(&commonpb.KeyValueList{Values: attributes})
-	if err != nil {
-		return err
-	}
+// add adds a value; key tells the attributes apart.
+func (h *histogram) add(key []byte, attributes []*commonpb.KeyValue, value float64, from, to uint64) {
 	p := h.points[string(key)]
 	if p == nil {
 		p = &metricspb.HistogramDataPoint{
@@ -44,7 +40,20 @@ func (h *histogram) add(attributes []*commonpb.KeyValue, value float64, from, to
 	*p.Sum += value
 	*p.Min, *p.Max = min(*p.Min, value), max(*p.Max, value)
 	p.BucketCounts[sort.SearchFloat64s(h.bounds, value)]++ // (lower, upper]
-	return nil
+}
+
+// appendKey appends what tells attributes apart from others.
+func appendKey(key []byte, attributes []*commonpb.KeyValue) []byte {
+	for _, a := range attributes {
+		key = append(append(key, a.Key...), 0) // which no key has
+		switch v := a.Value.Value.(type) {
+		case *commonpb.AnyValue_StringValue:
+			key = append(binary.AppendUvarint(key, uint64(len(v.StringValue))), v.StringValue...)
+		case *commonpb.AnyValue_IntValue:
+			key = binary.AppendVarint(key, v.IntValue)
+		}
+	}
+	return key
 }
 
 func (h *histogram) metric() *metricspb.Metric {
@@ -54,12 +63,13 @@ func (h *histogram) metric() *metricspb.Metric {
 }
 
 // metrics returns the histograms of those records that have both halves.
-func metrics(records []*capstanv1.Exchange) ([]*metricspb.Metric, error) {
+func (b *batch) metrics() []*metricspb.Metric {
 	http := histogram{name: "http.server.request.duration", unit: "s", description: "Duration of HTTP server requests, as seen on the wire.",
 		bounds: httpBounds, points: map[string]*metricspb.HistogramDataPoint{}}
 	rpc := histogram{name: "rpc.server.duration", unit: "ms", description: "Duration of inbound RPC, as seen on the wire.",
 		bounds: rpcBounds, points: map[string]*metricspb.HistogramDataPoint{}}
-	for _, x := range records {
+	for i := range b.records {
+		x := &b.records[i]
 		if x.GetRequest() == nil || x.GetResponse() == nil {
 			continue
 		}
@@ -69,9 +79,9 @@ func metrics(records []*capstanv1.Exchange) ([]*metricspb.Metric, error) {
 		if x.GetGrpc() != nil {
 			h, unit = &rpc, 1e6
 		}
-		if err := h.add(common(x), float64(x.GetDurationNs())/unit, from, to); err != nil {
-			return nil, err
-		}
+		common := x.attributes[:x.common:x.common]
+		b.key = appendKey(b.key[:0], common)
+		h.add(b.key, common, float64(x.GetDurationNs())/unit, from, to)
 	}
 	var all []*metricspb.Metric
 	for _, h := range []*histogram{&http, &rpc} {
@@ -79,5 +89,5 @@ func metrics(records []*capstanv1.Exchange) ([]*metricspb.Metric, error) {
 			all = append(all, h.metric())
 		}
 	}
-	return all, nil
+	return all
 }

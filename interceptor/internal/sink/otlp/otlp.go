@@ -17,7 +17,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"capstan/interceptor/internal/delivery"
-	capstanv1 "capstan/proto/capstan/v1"
 )
 
 const schemaURL = "https://opentelemetry.io/schemas/1.37.0"
@@ -69,6 +68,7 @@ type Sink struct {
 	// spans have arrived, but not its metrics, and how many spans were rejected.
 	halfway  *delivery.Record
 	rejected int
+	batch    batch // the memory of both requests
 }
 
 // New returns a sink. It connects with the first batch.
@@ -80,33 +80,34 @@ func New(c Config) (*Sink, error) {
 	} else if t, err = newGRPC(c); err != nil {
 		return nil, fmt.Errorf("otlp %s: %w", c.Endpoint, err)
 	}
-	var resource list
-	resource.text("service.name", c.Service)
+	service := list{batch: new(batch)}
+	service.text("service.name", c.Service)
 	return &Sink{
-		cfg: c, transport: t, resource: &resourcepb.Resource{Attributes: resource},
+		cfg: c, transport: t, resource: &resourcepb.Resource{Attributes: service.all()},
 		scope: &commonpb.InstrumentationScope{Name: "capstan", Version: c.Agent},
 	}, nil
 }
 
 // Deliver implements delivery.Sink.
 func (s *Sink) Deliver(ctx context.Context, batch []*delivery.Record) error {
-	records := make([]*capstanv1.Exchange, 0, len(batch))
+	defer s.batch.reset() // both requests are over then
 	for _, r := range batch {
 		if x, err := r.Exchange(); err == nil {
-			records = append(records, x)
+			s.batch.add(x, s.cfg.Traces)
 		}
 	}
-	if len(records) == 0 {
+	decoded := len(s.batch.records)
+	if decoded == 0 {
 		return &delivery.RejectError{Rejected: len(batch), Err: errNoneDecoded}
 	}
 	if s.halfway != batch[0] {
-		s.halfway, s.rejected = nil, len(batch)-len(records)
+		s.halfway, s.rejected = nil, len(batch)-decoded
 	}
 	var refusal error
 	if s.cfg.Traces && s.halfway == nil {
-		rejected, err := s.sendTraces(ctx, records)
+		rejected, err := s.sendTraces(ctx)
 		if permanent := new(permanentError); errors.As(err, &permanent) {
-			rejected, refusal, err = len(records), err, nil
+			rejected, refusal, err = decoded, err, nil
 		}
 		if err != nil {
 			return fmt.Errorf("otlp %s: %w", s.cfg.Endpoint, err)
@@ -115,7 +116,7 @@ func (s *Sink) Deliver(ctx context.Context, batch []*delivery.Record) error {
 		s.halfway = batch[0]
 	}
 	if s.cfg.Metrics {
-		err := s.sendMetrics(ctx, records)
+		err := s.sendMetrics(ctx)
 		if permanent := new(permanentError); errors.As(err, &permanent) {
 			if !s.cfg.Traces {
 				s.rejected = len(batch)
@@ -136,10 +137,10 @@ func (s *Sink) Deliver(ctx context.Context, batch []*delivery.Record) error {
 	return nil
 }
 
-func (s *Sink) sendTraces(ctx context.Context, records []*capstanv1.Exchange) (rejected int, err error) {
-	spans := make([]*tracepb.Span, len(records))
-	for i, x := range records {
-		spans[i] = span(x)
+func (s *Sink) sendTraces(ctx context.Context) (rejected int, err error) {
+	spans := make([]*tracepb.Span, len(s.batch.records))
+	for i := range spans {
+		spans[i] = s.batch.span(&s.batch.records[i])
 	}
 	request := &collectortracepb.ExportTraceServiceRequest{ResourceSpans: []*tracepb.ResourceSpans{{
 		Resource: s.resource, SchemaUrl: schemaURL,
@@ -152,10 +153,10 @@ func (s *Sink) sendTraces(ctx context.Context, records []*capstanv1.Exchange) (r
 	return int(max(response.GetPartialSuccess().GetRejectedSpans(), 0)), nil
 }
 
-func (s *Sink) sendMetrics(ctx context.Context, records []*capstanv1.Exchange) error {
-	all, err := metrics(records)
-	if err != nil || len(all) == 0 {
-		return err
+func (s *Sink) sendMetrics(ctx context.Context) error {
+	all := s.batch.metrics()
+	if len(all) == 0 {
+		return nil
 	}
 	request := &collectormetricspb.ExportMetricsServiceRequest{ResourceMetrics: []*metricspb.ResourceMetrics{{
 		Resource: s.resource, SchemaUrl: schemaURL,

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	grpcstatus "google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"capstan/interceptor/internal/delivery"
 	"capstan/interceptor/internal/delivery/deliverytest"
@@ -72,8 +73,68 @@ func contains(t *testing.T, got map[string]string, want map[string]string) {
 	}
 }
 
+func spanOf(x *capstanv1.Exchange) *tracepb.Span {
+	var b batch
+	return b.span(b.add(x, true))
+}
+
+// TestMemoryOfBatches: whatever a batch had before, the next is as if it had not.
+func TestMemoryOfBatches(t *testing.T) {
+	plain := call(1)
+	plain.Request.Headers, plain.Response.Status = nil, 200
+	grpcCall := call(2)
+	grpcCall.Grpc = &capstanv1.Grpc{Service: "s", Method: "m", StatusKnown: true, Status: 2, StatusMessage: "why"}
+	connection := &capstanv1.Exchange{Protocol: capstanv1.Protocol_PROTOCOL_TLS, Connection: &capstanv1.Connection{}, Tls: &capstanv1.Tls{ServerName: "h"}}
+	all := []*capstanv1.Exchange{call(0), plain, grpcCall, connection}
+	var b batch
+	for round := range len(all) * chunkLen / 5 {
+		var fresh batch
+		for i := range 5 {
+			x := all[(round+i*round)%len(all)]
+			got, want := b.span(b.add(x, true)), fresh.span(fresh.add(x, true))
+			if !proto.Equal(got, want) {
+				t.Fatalf("round %d: %v, want %v", round, got, want)
+			}
+		}
+		got, want := b.metrics(), fresh.metrics()
+		if len(got) != len(want) {
+			t.Fatalf("round %d: %v, want %v", round, got, want)
+		}
+		for i := range got {
+			if !proto.Equal(got[i], want[i]) {
+				t.Fatalf("round %d: %v, want %v", round, got[i], want[i])
+			}
+		}
+		b.reset()
+	}
+	if n := testing.AllocsPerRun(100, func() {
+		b.span(b.add(plain, true))
+		b.reset()
+	}); n > 6 { // of the URL, and of names
+		t.Errorf("a span costs %v allocations", n)
+	}
+}
+
+// Attributes that are not the same have other points.
+func TestPointsOfAttributes(t *testing.T) {
+	keys := map[string]string{}
+	for _, method := range []string{"", "G", "GE", "GET", "GET\x00"} {
+		for _, status := range []int64{0, 1, 2, 200} {
+			l := list{batch: new(batch)}
+			l.text("a", method)
+			l.number("b", status)
+			l.text("c", method)
+			key := string(appendKey(nil, l.all()))
+			if other, ok := keys[key]; ok {
+				t.Errorf("%q %d has the key of %s", method, status, other)
+			}
+			keys[key] = fmt.Sprint(method, status)
+		}
+	}
+}
+
 func TestSpanOfAnExchange(t *testing.T) {
-	s := span(call(0))
+	s := spanOf(call(0))
 	if hex.EncodeToString(s.TraceId) != "0af7651916cd43dd8448eb211c80319c" || hex.EncodeToString(s.ParentSpanId) != "b7ad6b7169203331" || s.TraceState != "a=b" || s.Flags != 0x301 {
 		t.Errorf("parent %x %x %q %x", s.TraceId, s.ParentSpanId, s.TraceState, s.Flags)
 	}
@@ -85,7 +146,7 @@ func TestSpanOfAnExchange(t *testing.T) {
 		"server.address": "shop.example", "server.port": "80", "network.peer.address": "10.0.0.1", "network.peer.port": "4000",
 		"network.protocol.name": "http", "network.protocol.version": "1.1", "error.type": "503", "capstan.record.id": call(0).Id, "capstan.complete": "true",
 	})
-	again, other := span(call(0)), span(call(1))
+	again, other := spanOf(call(0)), spanOf(call(1))
 	if string(again.SpanId) != string(s.SpanId) || string(other.SpanId) == string(s.SpanId) || len(s.SpanId) != 8 {
 		t.Errorf("span ids %x %x %x", s.SpanId, again.SpanId, other.SpanId)
 	}
@@ -95,18 +156,18 @@ func TestSpansOfOtherRecords(t *testing.T) {
 	x := call(0)
 	x.Request.Headers = nil
 	x.Request.Method, x.Request.Target, x.Response.Status = "BREW\xff", "http://h/pot", 404
-	s := span(x)
+	s := spanOf(x)
 	contains(t, text(s.Attributes), map[string]string{"http.request.method": "_OTHER", "http.request.method_original": "BREW\uFFFD", "url.path": "/pot", "error.type": ""})
 	if s.Name != "HTTP" || s.Status != nil || len(s.TraceId) != 16 || s.ParentSpanId != nil {
 		t.Errorf("%v", s)
 	}
 	x.Grpc = &capstanv1.Grpc{Service: "shop.Cart", Method: "Add", StatusKnown: true, Status: 14}
-	s = span(x)
+	s = spanOf(x)
 	contains(t, text(s.Attributes), map[string]string{"rpc.system": "grpc", "rpc.service": "shop.Cart", "rpc.method": "Add", "rpc.grpc.status_code": "14", "error.type": "UNAVAILABLE"})
 	if s.Name != "shop.Cart/Add" {
 		t.Error(s.Name)
 	}
-	s = span(&capstanv1.Exchange{Protocol: capstanv1.Protocol_PROTOCOL_TLS, Connection: &capstanv1.Connection{}, Tls: &capstanv1.Tls{ServerName: "h"}})
+	s = spanOf(&capstanv1.Exchange{Protocol: capstanv1.Protocol_PROTOCOL_TLS, Connection: &capstanv1.Connection{}, Tls: &capstanv1.Tls{ServerName: "h"}})
 	contains(t, text(s.Attributes), map[string]string{"network.protocol.name": "tls", "tls.client.server_name": "h"})
 	if s.Name != "TLS" || s.Kind != tracepb.Span_SPAN_KIND_INTERNAL {
 		t.Errorf("%v", s)
@@ -117,11 +178,11 @@ func TestSpansOfOtherRecords(t *testing.T) {
 func TestClientBehindAProxy(t *testing.T) {
 	x := call(0)
 	x.Proxied = &capstanv1.Proxied{Version: 1}
-	contains(t, text(span(x).Attributes), map[string]string{"client.address": "10.0.0.1", "client.port": "4000", "network.peer.address": "10.0.0.1"})
+	contains(t, text(spanOf(x).Attributes), map[string]string{"client.address": "10.0.0.1", "client.port": "4000", "network.peer.address": "10.0.0.1"})
 	x.Proxied.Source = &capstanv1.Endpoint{Address: "192.0.2.7", Port: 51237}
-	contains(t, text(span(x).Attributes), map[string]string{"client.address": "192.0.2.7", "client.port": "51237", "network.peer.address": "10.0.0.1", "network.peer.port": "4000"})
+	contains(t, text(spanOf(x).Attributes), map[string]string{"client.address": "192.0.2.7", "client.port": "51237", "network.peer.address": "10.0.0.1", "network.peer.port": "4000"})
 	x.ProxiedFurther = []*capstanv1.Proxied{{Version: 2, Source: &capstanv1.Endpoint{Address: "192.0.2.8", Port: 9}}, {Version: 2}}
-	contains(t, text(span(x).Attributes), map[string]string{"client.address": "192.0.2.8", "client.port": "9", "network.peer.address": "10.0.0.1"})
+	contains(t, text(spanOf(x).Attributes), map[string]string{"client.address": "192.0.2.8", "client.port": "9", "network.peer.address": "10.0.0.1"})
 }
 
 func TestTraceparent(t *testing.T) {
@@ -162,9 +223,13 @@ func TestHistograms(t *testing.T) {
 	slow.DurationNs = 20e9
 	grpcCall.Grpc = &capstanv1.Grpc{Service: "s", Method: "m"}
 	half.Response = nil
-	all, err := metrics([]*capstanv1.Exchange{call(0), slow, grpcCall, half})
-	if err != nil || len(all) != 2 || all[0].Name != "http.server.request.duration" || all[1].Name != "rpc.server.duration" {
-		t.Fatal(all, err)
+	var b batch
+	for _, x := range []*capstanv1.Exchange{call(0), slow, grpcCall, half} {
+		b.add(x, false)
+	}
+	all := b.metrics()
+	if len(all) != 2 || all[0].Name != "http.server.request.duration" || all[1].Name != "rpc.server.duration" {
+		t.Fatal(all)
 	}
 	p := all[0].GetHistogram().DataPoints[0]
 	if p.Count != 2 || p.GetSum() != 20.03 || p.GetMin() != 0.03 || p.GetMax() != 20 || p.BucketCounts[3] != 1 || p.BucketCounts[len(httpBounds)] != 1 {

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	commonpb "go.opentelemetry.io/proto/slim/otlp/common/v1"
 	tracepb "go.opentelemetry.io/proto/slim/otlp/trace/v1"
 
 	capstanv1 "capstan/proto/capstan/v1"
@@ -17,17 +16,16 @@ import (
 const maxText = 4096
 
 // span turns a record into a span.
-func span(x *capstanv1.Exchange) *tracepb.Span {
-	s := &tracepb.Span{
-		Kind:              tracepb.Span_SPAN_KIND_SERVER,
-		StartTimeUnixNano: x.GetStartTimeUnixNs(),
-		EndTimeUnixNano:   x.GetStartTimeUnixNs() + uint64(max(x.GetDurationNs(), 0)),
-		Name:              name(x),
-		Attributes:        attributes(x),
-		Status:            spanStatus(x),
-	}
-	sum := sha256.Sum256([]byte(x.GetId()))
-	s.TraceId, s.SpanId = sum[:16], sum[16:24]
+func (b *batch) span(v *view) *tracepb.Span {
+	s, x := b.spans.next(), v.Exchange
+	s.Kind = tracepb.Span_SPAN_KIND_SERVER
+	s.StartTimeUnixNano = x.GetStartTimeUnixNs()
+	s.EndTimeUnixNano = x.GetStartTimeUnixNs() + uint64(max(x.GetDurationNs(), 0))
+	s.Name, s.Attributes, s.Status = name(x), v.attributes, spanStatus(x)
+	id := b.ids.next()
+	*id = sha256.Sum256([]byte(x.GetId()))
+	s.TraceId, s.SpanId = id[:16:16], id[16:24:24]
+	s.ParentSpanId, s.Flags, s.TraceState = nil, 0, ""
 	if parent, ok := parentOf(x.GetRequest().GetHeaders()); ok {
 		s.TraceId, s.ParentSpanId, s.Flags, s.TraceState = parent.trace, parent.span, uint32(parent.flags)|remoteParent, parent.state
 	}
@@ -122,23 +120,6 @@ func spanStatus(x *capstanv1.Exchange) *tracepb.Status {
 	return &tracepb.Status{Code: tracepb.Status_STATUS_CODE_ERROR, Message: clean(x.GetGrpc().GetStatusMessage())}
 }
 
-// list builds attributes. Empty texts are left out.
-type list []*commonpb.KeyValue
-
-func (l *list) text(key, value string) {
-	if value != "" {
-		*l = append(*l, &commonpb.KeyValue{Key: key, Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_StringValue{StringValue: clean(value)}}})
-	}
-}
-
-func (l *list) number(key string, value int64) {
-	*l = append(*l, &commonpb.KeyValue{Key: key, Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_IntValue{IntValue: value}}})
-}
-
-func (l *list) flag(key string, value bool) {
-	*l = append(*l, &commonpb.KeyValue{Key: key, Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_BoolValue{BoolValue: value}}})
-}
-
 // clean makes text of what anybody may have sent: bounded, and UTF-8, as
 // protobuf demands.
 func clean(s string) string {
@@ -148,9 +129,8 @@ func clean(s string) string {
 	return strings.ToValidUTF8(s, "\uFFFD")
 }
 
-func attributes(x *capstanv1.Exchange) []*commonpb.KeyValue {
-	l := make(list, 0, 24)
-	l = append(l, common(x)...)
+// others adds the attributes of spans besides the common ones.
+func (l list) others(x *capstanv1.Exchange) {
 	if q := x.GetRequest(); q != nil {
 		if m := method(x); m == "_OTHER" {
 			l.text("http.request.method_original", q.GetMethod())
@@ -179,7 +159,6 @@ func attributes(x *capstanv1.Exchange) []*commonpb.KeyValue {
 		flaws = append(flaws, strings.ToLower(strings.TrimPrefix(f.String(), "FLAW_")))
 	}
 	l.text("capstan.flaws", strings.Join(flaws, ","))
-	return l
 }
 
 // client is who asked: whom a proxy says that it speaks for, if it does, which may be
@@ -196,9 +175,8 @@ func client(x *capstanv1.Exchange) *capstanv1.Endpoint {
 	return x.GetClient()
 }
 
-// common are the attributes of spans and of histograms: those of few values.
-func common(x *capstanv1.Exchange) []*commonpb.KeyValue {
-	var l list
+// common adds the attributes of spans and of histograms: those of few values.
+func (l list) common(x *capstanv1.Exchange) {
 	l.text("http.request.method", method(x))
 	if s := x.GetResponse().GetStatus(); s != 0 {
 		l.number("http.response.status_code", int64(s))
@@ -220,7 +198,6 @@ func common(x *capstanv1.Exchange) []*commonpb.KeyValue {
 			l.number("rpc.grpc.status_code", int64(g.GetStatus()))
 		}
 	}
-	return l
 }
 
 func scheme(x *capstanv1.Exchange) string {
