@@ -65,12 +65,15 @@ func (r *Record) Check() error {
 }
 
 // Exchange returns the decoded record, which all users of the Record share and
-// nobody may change. Any goroutine may call it. It fails if Raw, read from a
-// spool, is no record.
+// nobody may change: its texts are parts of Raw, or of a copy. Any goroutine may call
+// it. It fails if Raw, read from a spool, is no record.
 func (r *Record) Exchange() (*capstanv1.Exchange, error) {
 	r.once.Do(func() {
-		x := new(capstanv1.Exchange)
-		if r.err = x.UnmarshalVT(r.Raw); r.err == nil {
+		x, raw := new(capstanv1.Exchange), r.Raw
+		if !r.ours {
+			raw = slices.Clone(raw) // the spool uses its memory again
+		}
+		if r.err = x.UnmarshalVTUnsafe(raw); r.err == nil {
 			r.exchange = x
 		}
 	})

@@ -10,6 +10,7 @@ import (
 	protohelpers "github.com/planetscale/vtprotobuf/protohelpers"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	io "io"
+	unsafe "unsafe"
 )
 
 const (
@@ -2104,7 +2105,7 @@ func (m *Tls) SizeVT() (n int) {
 	return n
 }
 
-func (m *Exchange) UnmarshalVT(dAtA []byte) error {
+func (m *Exchange) UnmarshalVTUnsafe(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
 	for iNdEx < l {
@@ -2163,7 +2164,11 @@ func (m *Exchange) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Id = string(dAtA[iNdEx:postIndex])
+			var stringValue string
+			if intStringLen > 0 {
+				stringValue = unsafe.String(&dAtA[iNdEx], intStringLen)
+			}
+			m.Id = stringValue
 			iNdEx = postIndex
 		case 2:
 			if wireType != 0 {
@@ -2216,7 +2221,7 @@ func (m *Exchange) UnmarshalVT(dAtA []byte) error {
 			if m.Client == nil {
 				m.Client = &Endpoint{}
 			}
-			if err := m.Client.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.Client.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -2252,7 +2257,7 @@ func (m *Exchange) UnmarshalVT(dAtA []byte) error {
 			if m.Server == nil {
 				m.Server = &Endpoint{}
 			}
-			if err := m.Server.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.Server.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -2406,7 +2411,7 @@ func (m *Exchange) UnmarshalVT(dAtA []byte) error {
 			if m.Request == nil {
 				m.Request = &HttpRequest{}
 			}
-			if err := m.Request.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.Request.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -2442,7 +2447,7 @@ func (m *Exchange) UnmarshalVT(dAtA []byte) error {
 			if m.Response == nil {
 				m.Response = &HttpResponse{}
 			}
-			if err := m.Response.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.Response.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -2476,7 +2481,11 @@ func (m *Exchange) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Source = string(dAtA[iNdEx:postIndex])
+			var stringValue string
+			if intStringLen > 0 {
+				stringValue = unsafe.String(&dAtA[iNdEx], intStringLen)
+			}
+			m.Source = stringValue
 			iNdEx = postIndex
 		case 12:
 			if wireType != 0 {
@@ -2568,7 +2577,7 @@ func (m *Exchange) UnmarshalVT(dAtA []byte) error {
 			if m.Grpc == nil {
 				m.Grpc = &Grpc{}
 			}
-			if err := m.Grpc.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.Grpc.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -2604,7 +2613,7 @@ func (m *Exchange) UnmarshalVT(dAtA []byte) error {
 			if m.Connection == nil {
 				m.Connection = &Connection{}
 			}
-			if err := m.Connection.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.Connection.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -2640,7 +2649,7 @@ func (m *Exchange) UnmarshalVT(dAtA []byte) error {
 			if m.Websocket == nil {
 				m.Websocket = &WebSocket{}
 			}
-			if err := m.Websocket.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.Websocket.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -2676,7 +2685,7 @@ func (m *Exchange) UnmarshalVT(dAtA []byte) error {
 			if m.Tls == nil {
 				m.Tls = &Tls{}
 			}
-			if err := m.Tls.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.Tls.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -2712,7 +2721,7 @@ func (m *Exchange) UnmarshalVT(dAtA []byte) error {
 			if m.Proxied == nil {
 				m.Proxied = &Proxied{}
 			}
-			if err := m.Proxied.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.Proxied.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -2746,7 +2755,7 @@ func (m *Exchange) UnmarshalVT(dAtA []byte) error {
 				return io.ErrUnexpectedEOF
 			}
 			m.ProxiedFurther = append(m.ProxiedFurther, &Proxied{})
-			if err := m.ProxiedFurther[len(m.ProxiedFurther)-1].UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.ProxiedFurther[len(m.ProxiedFurther)-1].UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -2772,7 +2781,7 @@ func (m *Exchange) UnmarshalVT(dAtA []byte) error {
 	}
 	return nil
 }
-func (m *Endpoint) UnmarshalVT(dAtA []byte) error {
+func (m *Endpoint) UnmarshalVTUnsafe(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
 	for iNdEx < l {
@@ -2831,7 +2840,11 @@ func (m *Endpoint) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Address = string(dAtA[iNdEx:postIndex])
+			var stringValue string
+			if intStringLen > 0 {
+				stringValue = unsafe.String(&dAtA[iNdEx], intStringLen)
+			}
+			m.Address = stringValue
 			iNdEx = postIndex
 		case 2:
 			if wireType != 0 {
@@ -2874,7 +2887,7 @@ func (m *Endpoint) UnmarshalVT(dAtA []byte) error {
 	}
 	return nil
 }
-func (m *Proxied) UnmarshalVT(dAtA []byte) error {
+func (m *Proxied) UnmarshalVTUnsafe(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
 	for iNdEx < l {
@@ -2954,7 +2967,7 @@ func (m *Proxied) UnmarshalVT(dAtA []byte) error {
 			if m.Source == nil {
 				m.Source = &Endpoint{}
 			}
-			if err := m.Source.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.Source.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -2990,7 +3003,7 @@ func (m *Proxied) UnmarshalVT(dAtA []byte) error {
 			if m.Destination == nil {
 				m.Destination = &Endpoint{}
 			}
-			if err := m.Destination.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.Destination.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -3016,7 +3029,7 @@ func (m *Proxied) UnmarshalVT(dAtA []byte) error {
 	}
 	return nil
 }
-func (m *Header) UnmarshalVT(dAtA []byte) error {
+func (m *Header) UnmarshalVTUnsafe(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
 	for iNdEx < l {
@@ -3075,7 +3088,11 @@ func (m *Header) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Name = string(dAtA[iNdEx:postIndex])
+			var stringValue string
+			if intStringLen > 0 {
+				stringValue = unsafe.String(&dAtA[iNdEx], intStringLen)
+			}
+			m.Name = stringValue
 			iNdEx = postIndex
 		case 2:
 			if wireType != 2 {
@@ -3107,7 +3124,11 @@ func (m *Header) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Value = string(dAtA[iNdEx:postIndex])
+			var stringValue string
+			if intStringLen > 0 {
+				stringValue = unsafe.String(&dAtA[iNdEx], intStringLen)
+			}
+			m.Value = stringValue
 			iNdEx = postIndex
 		case 3:
 			if wireType != 0 {
@@ -3171,7 +3192,7 @@ func (m *Header) UnmarshalVT(dAtA []byte) error {
 	}
 	return nil
 }
-func (m *HttpRequest) UnmarshalVT(dAtA []byte) error {
+func (m *HttpRequest) UnmarshalVTUnsafe(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
 	for iNdEx < l {
@@ -3230,7 +3251,11 @@ func (m *HttpRequest) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Method = string(dAtA[iNdEx:postIndex])
+			var stringValue string
+			if intStringLen > 0 {
+				stringValue = unsafe.String(&dAtA[iNdEx], intStringLen)
+			}
+			m.Method = stringValue
 			iNdEx = postIndex
 		case 2:
 			if wireType != 2 {
@@ -3262,7 +3287,11 @@ func (m *HttpRequest) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Target = string(dAtA[iNdEx:postIndex])
+			var stringValue string
+			if intStringLen > 0 {
+				stringValue = unsafe.String(&dAtA[iNdEx], intStringLen)
+			}
+			m.Target = stringValue
 			iNdEx = postIndex
 		case 3:
 			if wireType != 2 {
@@ -3294,7 +3323,11 @@ func (m *HttpRequest) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Authority = string(dAtA[iNdEx:postIndex])
+			var stringValue string
+			if intStringLen > 0 {
+				stringValue = unsafe.String(&dAtA[iNdEx], intStringLen)
+			}
+			m.Authority = stringValue
 			iNdEx = postIndex
 		case 4:
 			if wireType != 2 {
@@ -3326,7 +3359,11 @@ func (m *HttpRequest) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Version = string(dAtA[iNdEx:postIndex])
+			var stringValue string
+			if intStringLen > 0 {
+				stringValue = unsafe.String(&dAtA[iNdEx], intStringLen)
+			}
+			m.Version = stringValue
 			iNdEx = postIndex
 		case 5:
 			if wireType != 2 {
@@ -3358,7 +3395,7 @@ func (m *HttpRequest) UnmarshalVT(dAtA []byte) error {
 				return io.ErrUnexpectedEOF
 			}
 			m.Headers = append(m.Headers, &Header{})
-			if err := m.Headers[len(m.Headers)-1].UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.Headers[len(m.Headers)-1].UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -3392,7 +3429,7 @@ func (m *HttpRequest) UnmarshalVT(dAtA []byte) error {
 				return io.ErrUnexpectedEOF
 			}
 			m.Trailers = append(m.Trailers, &Header{})
-			if err := m.Trailers[len(m.Trailers)-1].UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.Trailers[len(m.Trailers)-1].UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -3428,7 +3465,7 @@ func (m *HttpRequest) UnmarshalVT(dAtA []byte) error {
 			if m.Body == nil {
 				m.Body = &Body{}
 			}
-			if err := m.Body.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.Body.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -3482,7 +3519,11 @@ func (m *HttpRequest) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Scheme = string(dAtA[iNdEx:postIndex])
+			var stringValue string
+			if intStringLen > 0 {
+				stringValue = unsafe.String(&dAtA[iNdEx], intStringLen)
+			}
+			m.Scheme = stringValue
 			iNdEx = postIndex
 		case 11:
 			if wireType != 2 {
@@ -3514,7 +3555,11 @@ func (m *HttpRequest) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Protocol = string(dAtA[iNdEx:postIndex])
+			var stringValue string
+			if intStringLen > 0 {
+				stringValue = unsafe.String(&dAtA[iNdEx], intStringLen)
+			}
+			m.Protocol = stringValue
 			iNdEx = postIndex
 		default:
 			iNdEx = preIndex
@@ -3538,7 +3583,7 @@ func (m *HttpRequest) UnmarshalVT(dAtA []byte) error {
 	}
 	return nil
 }
-func (m *HttpResponse) UnmarshalVT(dAtA []byte) error {
+func (m *HttpResponse) UnmarshalVTUnsafe(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
 	for iNdEx < l {
@@ -3616,7 +3661,11 @@ func (m *HttpResponse) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Reason = string(dAtA[iNdEx:postIndex])
+			var stringValue string
+			if intStringLen > 0 {
+				stringValue = unsafe.String(&dAtA[iNdEx], intStringLen)
+			}
+			m.Reason = stringValue
 			iNdEx = postIndex
 		case 3:
 			if wireType != 2 {
@@ -3648,7 +3697,11 @@ func (m *HttpResponse) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Version = string(dAtA[iNdEx:postIndex])
+			var stringValue string
+			if intStringLen > 0 {
+				stringValue = unsafe.String(&dAtA[iNdEx], intStringLen)
+			}
+			m.Version = stringValue
 			iNdEx = postIndex
 		case 4:
 			if wireType != 2 {
@@ -3680,7 +3733,7 @@ func (m *HttpResponse) UnmarshalVT(dAtA []byte) error {
 				return io.ErrUnexpectedEOF
 			}
 			m.Headers = append(m.Headers, &Header{})
-			if err := m.Headers[len(m.Headers)-1].UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.Headers[len(m.Headers)-1].UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -3714,7 +3767,7 @@ func (m *HttpResponse) UnmarshalVT(dAtA []byte) error {
 				return io.ErrUnexpectedEOF
 			}
 			m.Trailers = append(m.Trailers, &Header{})
-			if err := m.Trailers[len(m.Trailers)-1].UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.Trailers[len(m.Trailers)-1].UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -3750,7 +3803,7 @@ func (m *HttpResponse) UnmarshalVT(dAtA []byte) error {
 			if m.Body == nil {
 				m.Body = &Body{}
 			}
-			if err := m.Body.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.Body.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -3872,7 +3925,7 @@ func (m *HttpResponse) UnmarshalVT(dAtA []byte) error {
 	}
 	return nil
 }
-func (m *Body) UnmarshalVT(dAtA []byte) error {
+func (m *Body) UnmarshalVTUnsafe(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
 	for iNdEx < l {
@@ -3968,10 +4021,7 @@ func (m *Body) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Content = append(m.Content[:0], dAtA[iNdEx:postIndex]...)
-			if m.Content == nil {
-				m.Content = []byte{}
-			}
+			m.Content = dAtA[iNdEx:postIndex]
 			iNdEx = postIndex
 		case 4:
 			if wireType != 0 {
@@ -4022,10 +4072,7 @@ func (m *Body) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Decoded = append(m.Decoded[:0], dAtA[iNdEx:postIndex]...)
-			if m.Decoded == nil {
-				m.Decoded = []byte{}
-			}
+			m.Decoded = dAtA[iNdEx:postIndex]
 			iNdEx = postIndex
 		case 6:
 			if wireType != 0 {
@@ -4087,7 +4134,7 @@ func (m *Body) UnmarshalVT(dAtA []byte) error {
 	}
 	return nil
 }
-func (m *Grpc) UnmarshalVT(dAtA []byte) error {
+func (m *Grpc) UnmarshalVTUnsafe(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
 	for iNdEx < l {
@@ -4146,7 +4193,11 @@ func (m *Grpc) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Service = string(dAtA[iNdEx:postIndex])
+			var stringValue string
+			if intStringLen > 0 {
+				stringValue = unsafe.String(&dAtA[iNdEx], intStringLen)
+			}
+			m.Service = stringValue
 			iNdEx = postIndex
 		case 2:
 			if wireType != 2 {
@@ -4178,7 +4229,11 @@ func (m *Grpc) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Method = string(dAtA[iNdEx:postIndex])
+			var stringValue string
+			if intStringLen > 0 {
+				stringValue = unsafe.String(&dAtA[iNdEx], intStringLen)
+			}
+			m.Method = stringValue
 			iNdEx = postIndex
 		case 3:
 			if wireType != 0 {
@@ -4232,7 +4287,7 @@ func (m *Grpc) UnmarshalVT(dAtA []byte) error {
 			if m.RequestMessages == nil {
 				m.RequestMessages = &GrpcMessages{}
 			}
-			if err := m.RequestMessages.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.RequestMessages.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -4268,7 +4323,7 @@ func (m *Grpc) UnmarshalVT(dAtA []byte) error {
 			if m.ResponseMessages == nil {
 				m.ResponseMessages = &GrpcMessages{}
 			}
-			if err := m.ResponseMessages.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.ResponseMessages.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -4341,7 +4396,11 @@ func (m *Grpc) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.StatusMessage = string(dAtA[iNdEx:postIndex])
+			var stringValue string
+			if intStringLen > 0 {
+				stringValue = unsafe.String(&dAtA[iNdEx], intStringLen)
+			}
+			m.StatusMessage = stringValue
 			iNdEx = postIndex
 		case 9:
 			if wireType != 0 {
@@ -4392,7 +4451,11 @@ func (m *Grpc) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.RequestEncoding = string(dAtA[iNdEx:postIndex])
+			var stringValue string
+			if intStringLen > 0 {
+				stringValue = unsafe.String(&dAtA[iNdEx], intStringLen)
+			}
+			m.RequestEncoding = stringValue
 			iNdEx = postIndex
 		case 11:
 			if wireType != 2 {
@@ -4424,7 +4487,11 @@ func (m *Grpc) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.ResponseEncoding = string(dAtA[iNdEx:postIndex])
+			var stringValue string
+			if intStringLen > 0 {
+				stringValue = unsafe.String(&dAtA[iNdEx], intStringLen)
+			}
+			m.ResponseEncoding = stringValue
 			iNdEx = postIndex
 		default:
 			iNdEx = preIndex
@@ -4448,7 +4515,7 @@ func (m *Grpc) UnmarshalVT(dAtA []byte) error {
 	}
 	return nil
 }
-func (m *GrpcMessages) UnmarshalVT(dAtA []byte) error {
+func (m *GrpcMessages) UnmarshalVTUnsafe(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
 	for iNdEx < l {
@@ -4652,7 +4719,7 @@ func (m *GrpcMessages) UnmarshalVT(dAtA []byte) error {
 	}
 	return nil
 }
-func (m *Connection) UnmarshalVT(dAtA []byte) error {
+func (m *Connection) UnmarshalVTUnsafe(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
 	for iNdEx < l {
@@ -4713,7 +4780,7 @@ func (m *Connection) UnmarshalVT(dAtA []byte) error {
 			if m.Client == nil {
 				m.Client = &Traffic{}
 			}
-			if err := m.Client.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.Client.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -4749,7 +4816,7 @@ func (m *Connection) UnmarshalVT(dAtA []byte) error {
 			if m.Server == nil {
 				m.Server = &Traffic{}
 			}
-			if err := m.Server.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.Server.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -4802,7 +4869,11 @@ func (m *Connection) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.LooksLike = string(dAtA[iNdEx:postIndex])
+			var stringValue string
+			if intStringLen > 0 {
+				stringValue = unsafe.String(&dAtA[iNdEx], intStringLen)
+			}
+			m.LooksLike = stringValue
 			iNdEx = postIndex
 		case 5:
 			if wireType != 0 {
@@ -4846,7 +4917,7 @@ func (m *Connection) UnmarshalVT(dAtA []byte) error {
 	}
 	return nil
 }
-func (m *Traffic) UnmarshalVT(dAtA []byte) error {
+func (m *Traffic) UnmarshalVTUnsafe(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
 	for iNdEx < l {
@@ -4954,7 +5025,7 @@ func (m *Traffic) UnmarshalVT(dAtA []byte) error {
 	}
 	return nil
 }
-func (m *WebSocket) UnmarshalVT(dAtA []byte) error {
+func (m *WebSocket) UnmarshalVTUnsafe(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
 	for iNdEx < l {
@@ -5015,7 +5086,7 @@ func (m *WebSocket) UnmarshalVT(dAtA []byte) error {
 			if m.Client == nil {
 				m.Client = &WebSocketTraffic{}
 			}
-			if err := m.Client.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.Client.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -5051,7 +5122,7 @@ func (m *WebSocket) UnmarshalVT(dAtA []byte) error {
 			if m.Server == nil {
 				m.Server = &WebSocketTraffic{}
 			}
-			if err := m.Server.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.Server.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -5105,7 +5176,7 @@ func (m *WebSocket) UnmarshalVT(dAtA []byte) error {
 				return io.ErrUnexpectedEOF
 			}
 			m.Messages = append(m.Messages, &WebSocketMessage{})
-			if err := m.Messages[len(m.Messages)-1].UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.Messages[len(m.Messages)-1].UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
@@ -5139,7 +5210,11 @@ func (m *WebSocket) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Subprotocol = string(dAtA[iNdEx:postIndex])
+			var stringValue string
+			if intStringLen > 0 {
+				stringValue = unsafe.String(&dAtA[iNdEx], intStringLen)
+			}
+			m.Subprotocol = stringValue
 			iNdEx = postIndex
 		default:
 			iNdEx = preIndex
@@ -5163,7 +5238,7 @@ func (m *WebSocket) UnmarshalVT(dAtA []byte) error {
 	}
 	return nil
 }
-func (m *WebSocketTraffic) UnmarshalVT(dAtA []byte) error {
+func (m *WebSocketTraffic) UnmarshalVTUnsafe(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
 	for iNdEx < l {
@@ -5394,7 +5469,11 @@ func (m *WebSocketTraffic) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.CloseReason = string(dAtA[iNdEx:postIndex])
+			var stringValue string
+			if intStringLen > 0 {
+				stringValue = unsafe.String(&dAtA[iNdEx], intStringLen)
+			}
+			m.CloseReason = stringValue
 			iNdEx = postIndex
 		case 11:
 			if wireType != 0 {
@@ -5475,7 +5554,7 @@ func (m *WebSocketTraffic) UnmarshalVT(dAtA []byte) error {
 	}
 	return nil
 }
-func (m *WebSocketMessage) UnmarshalVT(dAtA []byte) error {
+func (m *WebSocketMessage) UnmarshalVTUnsafe(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
 	for iNdEx < l {
@@ -5650,10 +5729,7 @@ func (m *WebSocketMessage) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Content = append(m.Content[:0], dAtA[iNdEx:postIndex]...)
-			if m.Content == nil {
-				m.Content = []byte{}
-			}
+			m.Content = dAtA[iNdEx:postIndex]
 			iNdEx = postIndex
 		case 9:
 			if wireType != 0 {
@@ -5716,7 +5792,7 @@ func (m *WebSocketMessage) UnmarshalVT(dAtA []byte) error {
 	}
 	return nil
 }
-func (m *Tls) UnmarshalVT(dAtA []byte) error {
+func (m *Tls) UnmarshalVTUnsafe(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
 	for iNdEx < l {
@@ -5775,7 +5851,11 @@ func (m *Tls) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.ServerName = string(dAtA[iNdEx:postIndex])
+			var stringValue string
+			if intStringLen > 0 {
+				stringValue = unsafe.String(&dAtA[iNdEx], intStringLen)
+			}
+			m.ServerName = stringValue
 			iNdEx = postIndex
 		case 2:
 			if wireType != 2 {
@@ -5807,7 +5887,11 @@ func (m *Tls) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.AlpnOffered = append(m.AlpnOffered, string(dAtA[iNdEx:postIndex]))
+			var stringValue string
+			if intStringLen > 0 {
+				stringValue = unsafe.String(&dAtA[iNdEx], intStringLen)
+			}
+			m.AlpnOffered = append(m.AlpnOffered, stringValue)
 			iNdEx = postIndex
 		case 3:
 			if wireType != 2 {
@@ -5839,7 +5923,11 @@ func (m *Tls) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Alpn = string(dAtA[iNdEx:postIndex])
+			var stringValue string
+			if intStringLen > 0 {
+				stringValue = unsafe.String(&dAtA[iNdEx], intStringLen)
+			}
+			m.Alpn = stringValue
 			iNdEx = postIndex
 		case 4:
 			if wireType != 0 {
@@ -5985,7 +6073,11 @@ func (m *Tls) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.CipherSuiteName = string(dAtA[iNdEx:postIndex])
+			var stringValue string
+			if intStringLen > 0 {
+				stringValue = unsafe.String(&dAtA[iNdEx], intStringLen)
+			}
+			m.CipherSuiteName = stringValue
 			iNdEx = postIndex
 		case 8:
 			if wireType != 0 {
