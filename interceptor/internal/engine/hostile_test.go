@@ -14,6 +14,7 @@ import (
 
 	"capstan/interceptor/internal/exchange"
 	"capstan/interceptor/internal/memory"
+	"capstan/interceptor/internal/sink/ndjson"
 	"capstan/pkg/capture"
 	"capstan/pkg/reassembly"
 	capstanv1 "capstan/proto/capstan/v1"
@@ -295,27 +296,34 @@ func TestHostileMemory(t *testing.T) {
 			continue
 		}
 		t.Run(x.name, func(t *testing.T) {
-			peak, s := x.run(nil, false)
+			peak, s := x.run(nil, 1, false)
 			if exceeds := peak > hostileCap; exceeds == x.bounded {
 				t.Fatalf("without the cap it takes %d MiB", peak>>20)
 			}
 			b := memory.NewBudget(hostileCap)
 			defer b.Close()
-			peak, s = x.run(b, true)
-			if peak > hostileCap {
-				t.Errorf("%d MiB in use under a cap of %d MiB", peak>>20, hostileCap>>20)
+			ways := []int{1}
+			if i%12 == 1 {
+				ways = []int{1, 8} // some, since it takes a while
 			}
-			if shed := s.Reassembly.Shed + s.Reassembly.ShedTuples + s.Reassembly.ShedConnections; shed == 0 && !x.bounded {
-				t.Error("nothing is counted as shed")
+			for _, shards := range ways {
+				peak, s = x.run(b, shards, true)
+				if peak > hostileCap {
+					t.Errorf("%d shards: %d MiB in use under a cap of %d MiB", shards, peak>>20, hostileCap>>20)
+				}
+				if shed := s.Reassembly.Shed + s.Reassembly.ShedTuples + s.Reassembly.ShedConnections; shed == 0 && !x.bounded {
+					t.Errorf("%d shards: nothing is counted as shed", shards)
+				}
+				checkAccount(t, &s)
+				t.Logf("%d shards: peak %d MiB, shed: %d holes, %d tuples, %d connections", shards, peak>>20, s.Reassembly.Shed, s.Reassembly.ShedTuples, s.Reassembly.ShedConnections)
 			}
-			t.Logf("peak %d MiB, shed: %d holes, %d tuples, %d connections", peak>>20, s.Reassembly.Shed, s.Reassembly.ShedTuples, s.Reassembly.ShedConnections)
 		})
 	}
 }
 
 // run returns the most memory that was in use. Unless whole it stops when the
 // cap is exceeded.
-func (x *attack) run(b *memory.Budget, whole bool) (peak uint64, s Snapshot) {
+func (x *attack) run(b *memory.Budget, shards int, whole bool) (peak uint64, s Snapshot) {
 	debug.FreeOSMemory() // what the last one has left
 	a := &attacker{now: 1e9}
 	a.check = func() {
@@ -332,6 +340,9 @@ func (x *attack) run(b *memory.Budget, whole bool) (peak uint64, s Snapshot) {
 		Memory:     b,
 		Reassembly: reassembly.Config{MaxConnections: 1 << 20, MaxQueuedTotal: 1 << 30},
 		Exchange:   exchange.Config{BodyLimit: 64 << 10, Emit: func(*capstanv1.Exchange) {}},
+		Shards:     shards,
+		Encode:     ndjson.Append,
+		Write:      func([]byte) {},
 	})
 	for i := 0; i < x.rounds && (whole || peak <= hostileCap); i++ {
 		x.step(a, i)

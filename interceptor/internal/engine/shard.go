@@ -33,6 +33,10 @@ type shard struct {
 // enough that what they bring meanwhile is little, and cost them nothing.
 const pollEvery = 128
 
+// heedEvery is after how many it is looked at what others have found: all shards shed
+// before any takes much more.
+const heedEvery = 8
+
 func newShard(cfg Config) *shard {
 	s := &shard{decoding: newDecoding(&cfg), recorder: exchange.NewRecorder(cfg.Exchange)}
 	cfg.HTTP2.Shared, cfg.WebSocket.Shared = &s.http2, &s.websocket
@@ -56,7 +60,9 @@ func (s *shard) frame(f *capture.Frame, at reassembly.Instant) {
 // Next: reassembly.Assembler.SegmentAt.
 func (s *shard) segment(p *packet.Segment, time int64, at reassembly.Instant) {
 	s.assembler.SegmentAt(p, time, at)
-	if s.segments++; s.segments%pollEvery == 0 {
+	switch s.segments++; {
+	case s.cfg.Memory == nil:
+	case s.segments%pollEvery == 0, s.segments%heedEvery == 0 && s.cfg.Memory.Calls(s.shed):
 		s.relieve()
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"runtime/metrics"
 	"sync"
+	"sync/atomic"
 )
 
 // Shares of the cap, in percent. What is between them is room for what comes
@@ -21,6 +22,13 @@ const (
 	limitShare = 65 // where the collector runs at the latest
 	shedShare  = 40 // from where on too much is in use
 	waitShare  = 68 // from where on, garbage included, the collector is waited for
+
+	// Shedding that a hard round shows to be in vain, since what is in use is nobody's
+	// to shed, such as buffers, is not repeated until more is in use, by moreShare. But
+	// from alwaysShare on everything is tried.
+	vainShare   = 1 // what a hard round frees at least
+	moreShare   = 5
+	alwaysShare = 60
 )
 
 // gcPercent is what GOGC is by default: since there is a limit, the collector can
@@ -35,12 +43,18 @@ type Budget struct {
 	previous int64 // the limit before
 	percent  int   // GOGC before
 
+	// call is twice the number of the round, and one more while the collector is waited
+	// for.
+	call atomic.Uint64
+
 	mu        sync.Mutex
 	samples   []metrics.Sample
 	next      uint64 // collection from which on to judge again
 	need      Need
 	collected uint64 // round
 	pressed   bool   // something was shed, and since then nothing was found to be enough
+	found     uint64 // in use when the last round began
+	vain      uint64 // in use after a hard round that was in vain; 0 if there was none
 	others    []func()
 }
 
@@ -88,7 +102,7 @@ func (b *Budget) Poll() Need {
 	metrics.Read(b.samples)
 	if b.samples[2].Value.Uint64() > b.limit/100*waitShare {
 		// Others use the processors that the collector needs.
-		runtime.GC()
+		b.collect()
 		metrics.Read(b.samples)
 	}
 	cycles, live := b.samples[0].Value.Uint64(), b.samples[1].Value.Uint64()
@@ -96,13 +110,40 @@ func (b *Budget) Poll() Need {
 		return b.need
 	}
 	b.next = cycles + 1
-	if live <= b.limit/100*shedShare {
-		b.pressed = false
-		return b.need
+	if b.isTooMuch(live) {
+		b.need.Hard, b.pressed = b.pressed, true
+		b.need.Round++
+		b.found = live
+		b.call.Store(2 * b.need.Round)
 	}
-	b.need.Hard, b.pressed = b.pressed, true
-	b.need.Round++
 	return b.need
+}
+
+// Calls reports whether Poll should be called before more memory is taken: somebody
+// else's call has found that there is a further round than this one, or waits for the
+// collector. It costs about nothing.
+func (b *Budget) Calls(round uint64) bool { return b.call.Load() != 2*round }
+
+// collect has the collector run, and waits for it.
+func (b *Budget) collect() {
+	b.call.Add(1)
+	runtime.GC()
+	b.call.Add(^uint64(0))
+}
+
+// isTooMuch judges what is in use.
+func (b *Budget) isTooMuch(live uint64) bool {
+	percent := b.limit / 100
+	switch {
+	case live <= percent*shedShare:
+		b.pressed, b.vain = false, 0
+		return false
+	case live > percent*alwaysShare:
+		return true
+	case b.pressed && b.need.Hard && live+percent*vainShare > b.found:
+		b.pressed, b.vain = false, live
+	}
+	return b.vain == 0 || live > b.vain+percent*moreShare
 }
 
 // OnShed has shed called once in each round, for those who hold memory and don't
@@ -126,7 +167,7 @@ func (b *Budget) Collect(round uint64) {
 	for _, shed := range b.others {
 		shed()
 	}
-	runtime.GC()
+	b.collect()
 }
 
 // InUse returns the bytes that the last collection found in use.

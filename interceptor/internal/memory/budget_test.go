@@ -23,6 +23,9 @@ func TestShedding(t *testing.T) {
 	if n := b.Poll(); n != (Need{Round: 1}) {
 		t.Errorf("40 MiB of 64 are in use: %+v", n)
 	}
+	if !b.Calls(0) || b.Calls(1) {
+		t.Error("whoever has not shed yet is to be called, and nobody else")
+	}
 	if n := b.Poll(); n != (Need{Round: 1}) {
 		t.Errorf("judged twice by one collection: %+v", n)
 	}
@@ -50,6 +53,28 @@ func TestShedding(t *testing.T) {
 	if got := debug.SetMemoryLimit(-1); got != before {
 		t.Errorf("afterwards the limit is %d, was %d", got, before)
 	}
+}
+
+// TestSheddingInVain: what nobody can shed is not asked for again and again, only when
+// more comes to it.
+func TestSheddingInVain(t *testing.T) {
+	b := NewBudget(64 << 20)
+	defer b.Close()
+	hog := make([]byte, 29<<20)
+	runtime.GC()
+	for range 10 {
+		b.Collect(b.Poll().Round)
+	}
+	if n := b.Poll(); n != (Need{Round: 2, Hard: true}) {
+		t.Errorf("29 MiB of 64 stay in use: %+v", n)
+	}
+	more := make([]byte, 5<<20)
+	runtime.GC()
+	if n := b.Poll(); n != (Need{Round: 3}) {
+		t.Errorf("5 MiB more are in use: %+v", n)
+	}
+	runtime.KeepAlive(more)
+	runtime.KeepAlive(hog)
 }
 
 func BenchmarkPoll(b *testing.B) {
