@@ -81,7 +81,7 @@ func (b *block) add(f *Field) {
 // insert adds f to the table.
 func (b *block) insert(f *Field) {
 	e := *f
-	e.Indexed, e.Doubted = true, e.Doubted || b.d.doubt
+	e.Indexed, e.Doubted = true, e.Doubted || b.d.table.doubt
 	if b.d.table.insert(&e, uint64(b.limits.TableSize)) {
 		b.scratch.cuts++
 	}

@@ -102,7 +102,6 @@ func (e IndexError) Error() string { return fmt.Sprintf("no entry has index %d",
 type Decoder struct {
 	table table
 	text  arena.Text // of the table's entries, which leave it in the order they came
-	doubt bool
 }
 
 // How much text of entries is allocated at once: little, since a connection may
@@ -115,7 +114,7 @@ const (
 // Start sets the state at the start of a connection: an empty table of
 // [DefaultTableSize].
 func (d *Decoder) Start() {
-	d.table = table{max: DefaultTableSize, maxKnown: true, whole: true}
+	d.table = table{max: DefaultTableSize, maxKnown: true, whole: true, doubt: d.table.doubt}
 }
 
 // Forget tells that a block was lost, or part of one. What is in the table, and
@@ -124,7 +123,7 @@ func (d *Decoder) Forget() { d.table.forget() }
 
 // Doubt tells whether the blocks that follow are in doubt: whether they are what the
 // sender sent. What they insert is marked, wherever it is referred to.
-func (d *Decoder) Doubt(on bool) { d.doubt = on }
+func (d *Decoder) Doubt(on bool) { d.table.doubt = on }
 
 // Len returns the number of known entries.
 func (d *Decoder) Len() int { return d.table.n }

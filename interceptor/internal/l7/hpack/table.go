@@ -22,6 +22,8 @@ type table struct {
 	maxKnown bool
 	// whole tells that the real table holds nothing behind the window.
 	whole bool
+	// doubt is Decoder.Doubt's; it is kept where it takes no room.
+	doubt bool
 }
 
 // at returns the i-th newest entry, from 0.
@@ -90,5 +92,5 @@ func (t *table) dropOldest() {
 
 // forget drops everything: an insertion was not seen.
 func (t *table) forget() {
-	*t = table{}
+	*t = table{doubt: t.doubt}
 }
