@@ -83,8 +83,17 @@ func facts(x *capstanv1.Exchange) map[string]int {
 	return f
 }
 
-// TestLateAndLossyCaptures cuts the head off each capture of HTTP/2, and drops
-// frames at random: what is told of a stream is what is told of it with all
+// cutTo returns the frames as a snap length leaves them.
+func cutTo(frames []capture.Frame, length int) []capture.Frame {
+	cut := slices.Clone(frames)
+	for i := range cut {
+		cut[i].Data = cut[i].Data[:min(len(cut[i].Data), length)]
+	}
+	return cut
+}
+
+// TestLateAndLossyCaptures cuts the head off each capture of HTTP/2, drops frames at
+// random, and cuts all of them: what is told of a stream is what is told of it with all
 // frames, or less.
 func TestLateAndLossyCaptures(t *testing.T) {
 	dir := capturesDir(t)
@@ -132,6 +141,9 @@ func TestLateAndLossyCaptures(t *testing.T) {
 				}
 			}
 			check("with losses", some)
+		}
+		for _, length := range []int{96, 200, 500, 1000} {
+			check(fmt.Sprintf("cut to %d bytes", length), cutTo(frames, length))
 		}
 	}
 	t.Logf("%.1f %% of %d facts of the streams told are known; none is wrong", 100*float64(known)/float64(all), all)

@@ -1,10 +1,12 @@
 package http2
 
+import "capstan/interceptor/internal/l7/hpack"
+
 // block is a header block on its way in: the fragments of HEADERS or
 // PUSH_PROMISE and of the CONTINUATION frames behind it.
 type block struct {
 	inBlock   bool // CONTINUATION must follow
-	lostPart  bool // a fragment is missing
+	lostPart  bool // bytes are missing; buf has those before
 	cut       bool // it is longer than the limit
 	endStream bool
 	promise   bool
@@ -84,6 +86,37 @@ func (h *half) abandonBlock() {
 	h.releaseBlock()
 }
 
+func (h *half) decode(data []byte) (fields []hpack.Field, more bool, err error) {
+	shared := h.c.shared
+	fields, more, err = h.hpack.Decode(shared.fields[:0], data, h.c.cfg.Headers, &shared.scratch)
+	shared.fields = fields
+	shared.Stats.TableCuts += shared.scratch.TakeTableCuts()
+	return fields, more, err
+}
+
+// startOfBlock takes a block of which only the start is there: the fields in it are
+// what was sent, and the first tell what it is. What came into the table behind them
+// isn't known.
+func (h *half) startOfBlock(b *block) {
+	fields, _, err := h.decode(b.buf)
+	h.hpack.Forget()
+	section := section{part: true}
+	section.parse(fields, true)
+	switch {
+	case err != nil && err != hpack.ErrTruncated || section.impossible:
+		if !h.proven {
+			h.lost() // no frame, or not its start
+			return
+		}
+		h.c.missHeaders(h, b)
+	case len(fields) == 0 || section.unclear || b.promise:
+		h.c.missHeaders(h, b)
+	default:
+		h.c.shared.Stats.UnknownFields += section.unknown
+		h.c.headers(h, b, &section)
+	}
+}
+
 // wholeBlock takes the end of the block. data may be memory of a segment.
 func (h *half) wholeBlock(data []byte) {
 	b := h.block
@@ -93,13 +126,10 @@ func (h *half) wholeBlock(data []byte) {
 	stats := &shared.Stats
 	if b.lostPart {
 		stats.LostBlocks++
-		h.hpack.Forget()
-		h.c.missHeaders(h, &b)
+		h.startOfBlock(&b)
 		return
 	}
-	fields, more, err := h.hpack.Decode(shared.fields[:0], data, h.c.cfg.Headers, &shared.scratch)
-	shared.fields = fields
-	stats.TableCuts += shared.scratch.TakeTableCuts()
+	fields, more, err := h.decode(data)
 	switch {
 	case b.cut:
 		// The last field may end behind the limit; what comes there into the

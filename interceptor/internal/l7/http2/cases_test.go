@@ -305,7 +305,7 @@ func TestLostBytes(t *testing.T) {
 	}{
 		{name: "76 inside DATA", from: 30, to: 60, want: "1 GET http h /1 {} 0 → []200 {a=b} 100 GAP\n" + rest},
 		{name: "the end of DATA", from: 100, to: 124, want: "1 GET http h /1 {} 0 → []200 {a=b} 100 GAP\n" + rest},
-		{name: "75 inside HEADERS: what it inserted is unknown", from: 10, to: 12, want: "1 GET http h /1 {} 0 → []0 {} 100 GAP HEADERS_UNKNOWN\n" + rest},
+		{name: "75 inside HEADERS: what it inserted is unknown", from: 10, to: 12, want: "1 GET http h /1 {} 0 → []200 {} 100 GAP HEADERS_UNKNOWN\n" + rest},
 		{name: "DATA's end and the next frame's header", from: 120, to: 130, want: "1 GET http h /1 {} 0 → []200 {a=b} 100 GAP\n3 GET http h /3 {} 0 → []0 {} 1 GAP HEADERS_UNKNOWN PLACE_GUESSED\n"},
 	}
 	for _, tt := range tests {

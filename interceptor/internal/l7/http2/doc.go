@@ -10,7 +10,8 @@
 // # A direction
 //
 // Each direction is a half: the client's preface, then frames. A gap inside a
-// frame is skipped exactly, since the frame's length is known. After any other
+// frame is skipped exactly, since the frame's length is known; of a header block the
+// fields before it are told. After any other
 // gap the half has lost its place: what the streams of that direction said is
 // damaged, the state of HPACK is forgotten (package hpack tells what that
 // means), and the half looks for the next frame.

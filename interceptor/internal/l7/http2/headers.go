@@ -130,7 +130,11 @@ func (s *stream) judge(sec *section) {
 	if sec.doubted {
 		s.flaws.Add(capstanv1.Flaw_FLAW_PLACE_GUESSED)
 	}
-	if sec.cut {
+	switch {
+	case sec.part:
+		s.flaws.Add(capstanv1.Flaw_FLAW_GAP)
+		s.flaws.Add(capstanv1.Flaw_FLAW_HEADERS_UNKNOWN)
+	case sec.cut:
 		s.flaws.Add(capstanv1.Flaw_FLAW_HEADERS_CUT)
 	}
 }

@@ -23,8 +23,9 @@ func (h *half) miss(n int64) {
 	case n <= int64(h.left):
 		h.skip(uint32(n))
 	default:
-		h.skip(h.left)
-		h.lost()
+		if h.skip(h.left); h.state != stateResync {
+			h.lost()
+		}
 	}
 }
 
@@ -47,6 +48,9 @@ func (h *half) skip(n uint32) {
 		}
 	default:
 		h.proven = false
+	}
+	if h.state != statePayload {
+		return // what came before the missing bytes was no frame
 	}
 	h.want = 0
 	if h.left == 0 {

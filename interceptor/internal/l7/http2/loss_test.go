@@ -64,20 +64,23 @@ func (c *conversation) verify(x *capstanv1.Exchange) (v verdict) {
 		section("response", p.Headers, s.response)
 		section("response trailer", p.Trailers, s.respTrai)
 	}
+	check("complete", x.Complete && (v.fields != s.fields() || int(x.Request.Body.Size) != s.reqSize || int(x.Response.Body.Size) != s.respSize))
 	return v
 }
 
-// TestNoHeaderIsEverWrong joins late and drops segments at random: whatever is
-// told is true, and most is told.
+// TestNoHeaderIsEverWrong joins late, drops segments at random, and cuts them as a snap
+// length does: whatever is told is true, and most is told.
 func TestNoHeaderIsEverWrong(t *testing.T) {
 	for _, mode := range []struct {
 		name  string
 		late  bool
 		loss  int // one of so many segments
+		snap  int // bytes of each that are captured, 0 for all
 		least float64
 	}{
 		{name: "74 joined late", late: true, least: 0.7}, {name: "1 % lost", loss: 100, least: 0.7},
 		{name: "5 % lost", loss: 20, least: 0.4}, {name: "joined late, 5 % lost", late: true, loss: 20, least: 0.35},
+		{name: "cut to 1,000", snap: 1000, least: 0.45}, {name: "cut to 200", snap: 200, least: 0.2}, {name: "cut to 50, 1 % lost", snap: 50, loss: 100, least: 0.08},
 	} {
 		t.Run(mode.name, func(t *testing.T) {
 			told, all, pairs, streams := 0, 0, 0, 0
@@ -103,7 +106,14 @@ func TestNoHeaderIsEverWrong(t *testing.T) {
 						h.gap(s.d, len(s.bytes))
 						continue
 					}
-					h.chunk(s.d, s.bytes, -1)
+					seen := len(s.bytes)
+					if mode.snap > 0 {
+						seen = min(seen, mode.snap)
+					}
+					h.chunk(s.d, s.bytes[:seen], -1)
+					if seen < len(s.bytes) {
+						h.gap(s.d, len(s.bytes)-seen)
+					}
 				}
 				records := h.close(reassembly.CloseFIN)
 				for _, x := range records {

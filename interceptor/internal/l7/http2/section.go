@@ -19,7 +19,8 @@ type section struct {
 	response          bool          // :status is there
 	trailers          bool          // its first field is no pseudo-header field, or there is none
 	unclear           bool          // the name of its first field is unknown, and no pseudo-header field is known
-	cut               bool          // a limit dropped fields
+	cut               bool          // fields behind these are not here
+	part              bool          // because they were not captured, else because of a limit
 	malformed         bool
 	impossible        bool // nobody sends such fields
 	doubted           bool // one of them came into the table while frames were guessed

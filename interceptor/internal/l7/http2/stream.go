@@ -18,20 +18,18 @@ type stream struct {
 	respBody capstanv1.Body
 	room     fieldRoom // of all header sections
 
-	id       uint32
+	id    uint32
+	flaws exchange.Flaws
+	// orphan: the response is over and no request was seen. It may still come,
+	// until the client's half has reached await.
+	orphan   bool
+	answered bool // the server has sent something of it
 	request  side
 	response side
 	call     *grpc.Call         // nil unless it is one
 	socket   *websocket.Session // nil unless it carries one
-	flaws    exchange.Flaws
-	cost     int // estimated bytes it keeps
-
-	// orphan: the response is over and no request was seen. It may still come,
-	// until the client's half has reached await.
-	orphan bool
-	await  int64
-
-	answered bool // the server has sent something of it
+	cost     int                // estimated bytes it keeps
+	await    int64
 
 	older, newer *stream // in the order of opening
 }
