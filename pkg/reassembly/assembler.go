@@ -25,6 +25,7 @@ type Assembler struct {
 	turn      uint64 // as in Turn
 	nextSweep int64
 	due       []*connection // scratch
+	fit       []piece       // scratch
 	stats     Stats
 }
 

@@ -57,25 +57,28 @@ func (a *Assembler) enqueue(h *half, start int64, in *arrival) {
 // p's content, nil if it was not captured. It reports whether p differs from
 // what it overlaps.
 func (a *Assembler) insert(h *half, p piece, payload []byte) (conflict bool) {
-	i := len(h.pieces)
-	for i > 0 && h.pieces[i-1].end() > p.off {
-		i-- // most segments belong behind all others
+	first := len(h.pieces)
+	for first > 0 && h.pieces[first-1].end() > p.off {
+		first-- // most segments belong behind all others
 	}
-	for cur, end := p.off, p.end(); cur < end; i++ {
-		next := end
-		if i < len(h.pieces) {
-			next = min(end, h.pieces[i].off)
-		}
-		if cur < next {
-			a.add(h, i, p, cur, next, payload)
-			i++
+	if first == len(h.pieces) {
+		h.pieces = append(h.pieces, a.part(h, first, p, p.off, p.end(), payload))
+		return false
+	}
+	// All that comes to lie between others is put there at once, however much it is.
+	fit, i := a.fit[:0], first
+	for cur, end := p.off, p.end(); cur < end; {
+		if i == len(h.pieces) || cur < h.pieces[i].off {
+			next := end
+			if i < len(h.pieces) {
+				next = min(end, h.pieces[i].off)
+			}
+			fit = append(fit, a.part(h, i, p, cur, next, payload))
 			cur = next
-		}
-		if cur == end {
-			break
+			continue
 		}
 		old := &h.pieces[i]
-		next = min(end, old.end())
+		next := min(end, old.end())
 		if payload != nil {
 			a.stats.DuplicateBytes += uint64(next - cur)
 			if before, now := old.bytes(cur, next), payload[cur-p.off:next-p.off]; before != nil && !bytes.Equal(before, now) {
@@ -85,13 +88,19 @@ func (a *Assembler) insert(h *half, p piece, payload []byte) (conflict bool) {
 				}
 			}
 		}
-		cur = next
+		fit = append(fit, *old)
+		cur, i = next, i+1
+	}
+	h.pieces = slices.Replace(h.pieces, first, i, fit...)
+	clear(fit)
+	if cap(fit) <= maxRecycledPieces {
+		a.fit = fit
 	}
 	return conflict
 }
 
-// add puts [from, to) of p at place i of the queue.
-func (a *Assembler) add(h *half, i int, p piece, from, to int64, payload []byte) {
+// part returns [from, to) of p, which is to come before piece i of the queue.
+func (a *Assembler) part(h *half, i int, p piece, from, to int64, payload []byte) piece {
 	charge := pieceCharge
 	if payload != nil {
 		// Copied because the segment's bytes are valid during the call only.
@@ -103,9 +112,9 @@ func (a *Assembler) add(h *half, i int, p piece, from, to int64, payload []byte)
 	if i < len(h.pieces) {
 		p.since = h.pieces[i].since
 	}
-	h.pieces = slices.Insert(h.pieces, i, p)
 	h.charge += charge
 	a.charge += charge
+	return p
 }
 
 // dequeue removes the first n pieces of h; QueuedBytes is the caller's.

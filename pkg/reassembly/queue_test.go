@@ -96,3 +96,22 @@ func BenchmarkHoles(b *testing.B) {
 		l.next(0)
 	}
 }
+
+// BenchmarkSegmentOverHoles has as many single bytes wait as may, then all that is
+// between them in one segment.
+func BenchmarkSegmentOverHoles(b *testing.B) {
+	l := newLoad(1)
+	s := &l.segs[0]
+	all := make([]byte, 2*maxPieces)
+	for b.Loop() {
+		start := s.Seq
+		s.Payload = all[:1]
+		for i := range maxPieces - 1 {
+			s.Seq = start + uint32(2*i+1)
+			l.now += 100
+			l.a.Segment(s, l.now)
+		}
+		s.Seq, s.Payload = start, all
+		l.next(0)
+	}
+}
