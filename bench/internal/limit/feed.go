@@ -186,7 +186,7 @@ func (c *FeedConfig) packets(n int) (buf []byte, err error) {
 }
 
 // send writes frames as they are due, each timeout or as soon as a write is
-// full.
+// full: at a rate as many as the whole duration has, however late the last ones are.
 func (c *FeedConfig) send(ctx context.Context, conn net.Conn, timeout time.Duration) (sent uint64, err error) {
 	each := rpcap.PacketOverhead + c.Size
 	perWrite := max(feedWrite/each, 1)
@@ -200,11 +200,14 @@ func (c *FeedConfig) send(ctx context.Context, conn net.Conn, timeout time.Durat
 	if c.Rate > 0 {
 		pause = min(timeout, time.Duration(feedBlock/float64(c.Size)/c.Rate*1e9))
 	}
-	for elapsed := time.Duration(0); elapsed < c.Duration && ctx.Err() == nil; elapsed = time.Since(begin) {
+	for elapsed := time.Duration(0); elapsed < c.Duration && ctx.Err() == nil; {
 		due := perWrite
 		if c.Rate > 0 {
 			time.Sleep(pause)
-			due = int(c.Rate*min(time.Since(begin), c.Duration).Seconds()) - int(sent)
+		}
+		elapsed = time.Since(begin)
+		if c.Rate > 0 {
+			due = int(c.Rate*min(elapsed, c.Duration).Seconds()) - int(sent)
 		}
 		for due > 0 {
 			n := min(due, perWrite)
