@@ -40,12 +40,14 @@ type carrier struct {
 	reversed bool
 	// strange tells, by direction, that the first bytes were those of no known
 	// protocol. The other end may know better what it answers.
-	strange  [2]bool
-	parser   reassembly.Handler // of the protocol, nil for those that are only counted
-	unknown  *opaque.Conn       // what was seen so far, should it never make sense
-	preamble *preamble          // what it began with, if that is no part of the protocol
-	held     []held             // what came before the decision, in order
-	heldLen  int
+	strange [2]bool
+	// overheard tells, likewise, that a request was inside of what was passed over.
+	overheard [2]bool
+	parser    reassembly.Handler // of the protocol, nil for those that are only counted
+	unknown   *opaque.Conn       // what was seen so far, should it never make sense
+	preamble  *preamble          // what it began with, if that is no part of the protocol
+	held      []held             // what came before the decision, in order
+	heldLen   int
 }
 
 // held is a chunk or gap that arrived before the protocol was known.
@@ -162,6 +164,7 @@ func (c *carrier) forget(d flow.Direction) {
 // what its sender had received by then tells a protocol which messages belong
 // together.
 func (c *carrier) skip(d flow.Direction, chunk reassembly.Chunk) {
+	c.overheard[d] = c.overheard[d] || http1.HoldsRequestLine(chunk.Bytes)
 	c.forget(d)
 	last := len(chunk.Bytes) - 1
 	chunk.Bytes, chunk.Offset = chunk.Bytes[last:], chunk.Offset+int64(last)
@@ -226,9 +229,11 @@ func (c *carrier) becomeHTTP1() reassembly.Handler {
 	if c.tunnels > 0 {
 		parser := new(http1.Conn)
 		parser.Init(s.http1, c.conn, c.named, c.tunnels)
+		c.tellOverheard(parser)
 		return parser
 	}
 	x := s.newHTTP(c)
+	c.tellOverheard(&x.Conn)
 	if c.preamble != nil {
 		x.Conn.StartAt(c.preamble.len)
 	}
@@ -237,6 +242,14 @@ func (c *carrier) becomeHTTP1() reassembly.Handler {
 	}
 	c.conn.Handler, c.replaced = x, true
 	return &x.Conn // the bytes held, and those in hand, are counted
+}
+
+func (c *carrier) tellOverheard(parser *http1.Conn) {
+	for d, overheard := range c.overheard {
+		if overheard {
+			parser.Overhear(flow.Direction(d))
+		}
+	}
 }
 
 // Gap implements reassembly.Handler.

@@ -144,6 +144,33 @@ func TestConnectionDecides(t *testing.T) {
 	}
 }
 
+// TestRequestsBeforeTheDecision: requests inside of what was passed over before a
+// protocol was found tell that their client does not wait for responses.
+func TestRequestsBeforeTheDecision(t *testing.T) {
+	for _, tt := range []struct {
+		passed string
+		pairs  int
+	}{
+		{"the end of a body\r\n", 2},
+		{"the end of a body\r\n" + request + request, 0},
+	} {
+		pieces := []string{"c:" + request, "C:" + tt.passed, "S:" + response}
+		for range 2 {
+			pieces = append(pieces, "C:"+request, "S:"+response)
+		}
+		records, _ := play(t, false, pieces...)
+		pairs := 0
+		for _, x := range records {
+			if x.Request != nil && x.Response != nil {
+				pairs++
+			}
+		}
+		if pairs != tt.pairs {
+			t.Errorf("%q passed over: %d pairs, want %d: %v", tt.passed, pairs, tt.pairs, records)
+		}
+	}
+}
+
 func split(prefix, s string) (pieces []string) {
 	for i := range len(s) {
 		pieces = append(pieces, prefix+s[i:i+1])

@@ -135,6 +135,6 @@ func (h *half) gapInBody(n int64) {
 		h.advance(n)
 		return
 	}
-	h.offset += inside
+	h.offset, h.remaining = h.offset+inside, 0
 	h.lost(capstanv1.Flaw_FLAW_GAP)
 }

@@ -66,6 +66,10 @@ func (c *Conn) Reverse() { c.setClient(c.client.Reverse()) }
 // called before any Data.
 func (c *Conn) StartAt(offset int32) { c.origin = offset }
 
+// Overhear tells that what was kept back of direction d before its first Data has a
+// request line inside of a segment: see [HoldsRequestLine].
+func (c *Conn) Overhear(d flow.Direction) { c.half[d].overheard = true }
+
 func (c *Conn) clientHalf() *half { return &c.half[c.client] }
 func (c *Conn) serverHalf() *half { return &c.half[c.client.Reverse()] }
 

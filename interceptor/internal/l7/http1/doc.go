@@ -61,13 +61,14 @@
 // from Q on the count is good again.
 //
 // A client is known to pipeline when a request has the acked of the one before
-// it, or less; when it was sent before the end of an earlier request's response;
-// when a response was sent by a server that had received more than the request
-// it answers; when the first rule above is violated by a request that was sent
-// before the response; when requests may have been missed and a response comes
-// from a server that had received nothing that was sent after all before it. It
-// is then never again believed in doubt: what can't be counted is emitted in
-// halves, and at once.
+// it, or less; when it was sent before the end of an earlier request's response,
+// or of one that was passed over; when a response was sent by a server that had
+// received more than the request it answers; when the first rule above is violated
+// by a request that was sent before the response; when requests may have been missed
+// and a response comes from a server that had received nothing that was sent after
+// all before it, or nothing since it sent the response just before; when a request
+// line is inside a segment that was passed over. It is then never again believed in
+// doubt: what can't be counted is emitted in halves, and at once.
 //
 // The end of a segment that a snap length cut off is known as well: reassembly.Gap
 // tells what its sender had received.

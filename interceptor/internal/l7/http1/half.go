@@ -38,6 +38,7 @@ type half struct {
 	follows   bool // the next message directly follows the one before
 	tryHere   bool // resync may look at the next byte too
 	garbage   bool // resync because of bytes that are not HTTP
+	overheard bool // a request line was among the bytes passed over
 }
 
 // message is the message in progress, or the candidate for one.
@@ -201,7 +202,9 @@ func (h *half) abort(f capstanv1.Flaw) {
 		h.partialSection()
 	}
 	if !h.request && h.c.group != nil {
-		h.c.group.answer.flaws.Add(f)
+		a := h.c.group.answer
+		a.flaws.Add(f)
+		a.goesOn = h.state != stateBody || h.remaining > 0
 	}
 	if h.x != nil && h.request {
 		h.x.flaws.Add(f)

@@ -328,6 +328,93 @@ func TestHiddenRequestsInABurst(t *testing.T) {
 	expect(t, h.close(reassembly.CloseFIN), "GET /0 0 > 200 1 gap", "- > 200 1 no_request", "GET /3 0 > - no_response", "- > 200 1 no_request", "- > 200 1 no_request")
 }
 
+// TestRequestsPassedOver: behind a loss, requests inside of a segment were sent without
+// waiting for a response; the next ones, sent with each response, look like those of
+// a client that waits.
+func TestRequestsPassedOver(t *testing.T) {
+	const tail = "the last chunk\r\n0\r\n\r\n"
+	play := func(t *testing.T, passed string, want ...string) {
+		h := full(t)
+		h.client("POST /0 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+		h.gap(fromClient, 500)
+		h.client(passed)
+		h.server(ok("0"))
+		for i := range 2 {
+			h.client(get(8 + i))
+			h.server(ok("1"))
+		}
+		expect(t, h.close(reassembly.CloseFIN), want...)
+	}
+	halves := []string{"POST /0 0 > 200 1 gap", "GET /8 0 > - no_response", "- > 200 1 no_request", "GET /9 0 > - no_response", "- > 200 1 no_request"}
+	pairs := []string{"POST /0 0 > 200 1 gap", "GET /8 0 > 200 1 +", "GET /9 0 > 200 1 +"}
+	t.Run("behind a body", func(t *testing.T) { play(t, tail+get(1)+get(2), halves...) })
+	t.Run("behind text", func(t *testing.T) { play(t, "text"+get(1), halves...) })
+	t.Run("behind words", func(t *testing.T) { play(t, "we speak HTTP/1.1\r\n here"+get(1), halves...) })
+	t.Run("none", func(t *testing.T) { play(t, tail, pairs...) })
+	t.Run("the rest of one", func(t *testing.T) { play(t, "tion HTTP/1.1\r\nHost: h\r\n\r\n", pairs...) })
+	t.Run("of no method", func(t *testing.T) { play(t, "I speak HTTP/1.1\r\nand GET  HTTP/1.1\r\n", pairs...) })
+}
+
+// TestAnswersAtOnce: a server that has received nothing since the response before had
+// been asked for the next one by then, and the client did not wait.
+func TestAnswersAtOnce(t *testing.T) {
+	h := full(t)
+	all := int64(len(get(0) + get(1) + get(2)))
+	h.chunk(fromServer, []byte(ok("0")), all) // it had received what was never captured
+	h.chunk(fromServer, []byte(ok("1")), all)
+	h.gap(fromClient, all)
+	h.client(get(3))
+	h.server(ok("2"))
+	h.client(get(4))
+	h.server(ok("3"))
+	expect(t, h.close(reassembly.CloseFIN), "- > 200 1 no_request", "- > 200 1 no_request",
+		"GET /3 0 > - no_response", "- > 200 1 no_request", "GET /4 0 > - no_response", "- > 200 1 no_request")
+}
+
+// TestSentWithinAResponse: a request that was sent in the middle of a response of which
+// bytes are missing is one of a client that does not wait. Where that response ends
+// inside the missing bytes, the next request may have been sent behind it.
+func TestSentWithinAResponse(t *testing.T) {
+	const head, rest = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "5\r\nhello\r\n0\r\n\r\n"
+	for _, tt := range []struct {
+		name      string
+		missing   int64 // bytes before seen
+		seen      string
+		ahead     int64 // what the client had received behind seen when it asked again
+		then      string
+		missing2  int64 // bytes behind then
+		want      string
+		mayBePair bool
+	}{
+		{"whose head is missing", int64(len(head)), "", 0, rest, 0, "GET /1 0 > - no_response", false},
+		{"whose body is missing", 0, head, 0, "", int64(len(rest)), "GET /1 0 > 200 0 gap", false},
+		{"behind one whose end is missing", 0, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhell", 5, "", int64(5 + len(ok("2"))), "GET /1 0 > 200 9 gap", true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := full(t)
+			h.client(get(1))
+			h.gap(fromServer, tt.missing)
+			if tt.seen != "" {
+				h.server(tt.seen)
+			}
+			h.chunk(fromClient, []byte(get(2)), h.offset[fromServer]+tt.ahead)
+			if tt.then != "" {
+				h.server(tt.then)
+			}
+			h.gap(fromServer, tt.missing2)
+			h.client(get(3))
+			h.server(ok("x"))
+			want := []string{tt.want, "GET /2 0 > - no_response"}
+			if tt.mayBePair {
+				want = append(want, "GET /3 0 > 200 1 +")
+			} else {
+				want = append(want, "GET /3 0 > - no_response", "- > 200 1 no_request")
+			}
+			expect(t, h.close(reassembly.CloseFIN), want...)
+		})
+	}
+}
+
 // TestInterimResponseCutOff: the response behind an interim one is none that
 // nobody had asked for.
 func TestInterimResponseCutOff(t *testing.T) {

@@ -49,7 +49,7 @@ func (p *pairing) init(midstream bool) {
 func (p *pairing) addRequest(c *Conn, x *roundTrip) {
 	x.before, x.first = p.lastAcked, x.start == int64(c.origin)
 	p.lastAcked = x.acked
-	if x.acked >= 0 && (x.acked <= x.before || x.acked < p.answerEnd && (p.answerPaired || x.acked > p.answerStart)) {
+	if c.clientHalf().overheard || x.acked >= 0 && (x.acked <= x.before || x.acked < p.answerEnd && (p.answerPaired || x.acked > p.answerStart)) {
 		p.pipelined = true
 	}
 	if y := p.probable; p.pipelined && y != nil && y.answer.done {
@@ -91,13 +91,28 @@ func (p *pairing) pair(c *Conn, h *half) *roundTrip {
 }
 
 // unprompted looks for a response, at h's mark, whose sender had received nothing
-// that the client sent once it had all before that: its request, which may have been
-// missed, had been sent earlier. Where none can have been missed it has none.
+// that the client sent once it had all before that, or nothing since the response
+// just before: its request, which may have been missed, had been sent earlier. Where
+// none can have been missed it has none.
 func (p *pairing) unprompted(c *Conn, h *half) {
 	client := c.clientHalf()
-	if client.epoch != p.anchored && !p.answerInterim && client.lastAcked >= 0 && client.lastAcked < h.msgOffset && h.msgAcked >= 0 && h.msgAcked <= client.offset {
+	if h.msgAcked < 0 || p.answerInterim || client.epoch == p.anchored && h.msgAcked <= client.offset {
+		return
+	}
+	if h.follows && h.msgAcked <= h.prior || client.lastAcked >= 0 && client.lastAcked < h.msgOffset && h.msgAcked <= client.offset {
 		p.pipelined = true
 	}
+}
+
+// passedOver takes the news that no response starts at the offsets from start up to
+// end: a request sent when its client had received all before one of them was sent
+// in the middle of a response.
+func (p *pairing) passedOver(c *Conn, start, end int64) {
+	if p.pipelined || !slices.ContainsFunc(p.pending, func(x *roundTrip) bool { return x.acked >= start && x.acked < end }) {
+		return
+	}
+	p.pipelined = true
+	p.shed(c)
 }
 
 // request takes the request out of pending that the response starting at h's
@@ -296,12 +311,16 @@ func (p *pairing) endRequest(c *Conn, x *roundTrip) {
 // endResponse takes the news that x's response is over.
 func (p *pairing) endResponse(c *Conn, x *roundTrip) {
 	a := x.answer
-	p.answerStart, p.answerEnd, p.answerInterim = a.start, a.end, !a.final
+	end := a.end
+	if a.goesOn {
+		end++
+	}
+	p.answerStart, p.answerEnd, p.answerInterim = a.start, end, !a.final
 	p.ahead(x)
 	p.answerPaired = x.rec.Request != nil && x != p.probable
 	if !p.pipelined {
 		for _, y := range p.pending {
-			if y.acked >= 0 && y.acked < a.end && (p.answerPaired || y.acked > a.start) {
+			if y.acked >= 0 && y.acked < end && (p.answerPaired || y.acked > a.start) {
 				p.pipelined = true
 				break
 			}

@@ -1,11 +1,13 @@
 package http1
 
+import "bytes"
+
 // resync passes over bytes until a start line shows at the start of a segment.
 // A line that a segment starts and does not finish is kept for the next one.
 func (h *half) resync(b []byte, boundary bool) int {
 	held := len(h.buf)
 	if held == 0 && !boundary && !h.tryHere {
-		return h.skip(len(b))
+		return h.passOver(b)
 	}
 	h.tryHere = false
 	if held == 0 && (b[0] == '\r' || b[0] == '\n') {
@@ -39,7 +41,42 @@ func (h *half) resync(b []byte, boundary bool) int {
 		if held > 0 {
 			return 0 // b itself starts a segment
 		}
-		return h.skip(len(b))
+		return h.passOver(b)
+	}
+}
+
+// passOver skips b, in which no message is looked for: a client and a server that
+// wait for each other start each message with a segment of its own. What is in b, or
+// was sent when just a part of it had been received, may tell that this client does
+// not wait.
+func (h *half) passOver(b []byte) int {
+	if h.c.rolesKnown && !h.request {
+		h.c.pairing.passedOver(h.c, h.offset, h.offset+int64(len(b)))
+	} else if !h.overheard {
+		h.overheard = HoldsRequestLine(b)
+	}
+	return h.skip(len(b))
+}
+
+// HoldsRequestLine reports whether a whole request line with a known method is
+// anywhere in b.
+func HoldsRequestLine(b []byte) bool {
+	for {
+		line, behind, found := bytes.Cut(b, []byte(" HTTP/1.1\r\n"))
+		if !found {
+			return false
+		}
+		if space := bytes.LastIndexByte(line, ' '); space >= 0 && space+1 < len(line) && isTarget(line[space+1:]) {
+			word := line[:space]
+			n := len(word)
+			for n > 0 && (word[n-1] >= 'A' && word[n-1] <= 'Z' || word[n-1] == '-') {
+				n--
+			}
+			if knownMethod(word[n:]) {
+				return true
+			}
+		}
+		b = behind
 	}
 }
 

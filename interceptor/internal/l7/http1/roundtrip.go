@@ -73,6 +73,7 @@ type answer struct {
 	final  bool // the status line of the final response was seen
 	done   bool
 	whole  bool
+	goesOn bool  // it does not end where it was given up
 	closes bool  // the server closes after it
 	start  int64 // stream offset of its first byte, interim responses included
 	end    int64
