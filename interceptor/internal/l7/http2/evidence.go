@@ -38,11 +38,19 @@ const (
 func (c *Conn) evidence(f *frameHeader, before, b []byte) (bits float64) {
 	before = before[max(len(before)-evidenceAround, 0):]
 	payload := b[frameHeaderLen:min(len(b), frameHeaderLen+min(int(f.length), evidenceAround))]
+	surprise := func(x byte) float64 {
+		const few = 16 // bytes tell little
+		n := bytes.Count(before, []byte{x}) + bytes.Count(payload, []byte{x})
+		return min(maxByteBits, math.Log2(float64(len(before)+len(payload)+few)/float64(n+1)))
+	}
+	zero := surprise(0) // most of them are
 	for i, x := range b[:frameHeaderLen] {
-		if i != 1 && i != 2 { // any length will do
-			const few = 16 // bytes tell little
-			n := bytes.Count(before, []byte{x}) + bytes.Count(payload, []byte{x})
-			bits += min(maxByteBits, math.Log2(float64(len(before)+len(payload)+few)/float64(n+1)))
+		switch {
+		case i == 1 || i == 2: // any length will do
+		case x == 0:
+			bits += zero
+		default:
+			bits += surprise(x)
 		}
 	}
 	if bits -= kindBits + math.Log2(float64(c.choices(f.stream))); bits < leastEvidence {
