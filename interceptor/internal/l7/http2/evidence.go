@@ -98,7 +98,8 @@ func (c *Conn) mayCome(f *frameHeader, d flow.Direction, ahead int64) bool {
 	if f.stream == 0 || !c.rolesKnown {
 		return true
 	}
-	carries := f.kind == frameData || f.kind == frameHeaders || f.kind == framePushPromise || f.kind == frameContinuation
+	// An empty frame may end a stream again: nginx 1.22 is known to do so.
+	carries := f.kind == frameData && f.length > 0 || f.kind == frameHeaders || f.kind == framePushPromise || f.kind == frameContinuation
 	if s := c.byID.get(f.stream); s != nil {
 		return !carries || !c.sideOf(s, d).ended
 	}

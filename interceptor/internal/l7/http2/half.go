@@ -155,12 +155,13 @@ func (h *half) beginFrame(f frameHeader) {
 }
 
 // expected reports whether f can be the next frame. After a start that was
-// seen, a length beyond what the peer allows is the sender's fault, not ours.
+// seen, a length beyond what the peer allows is the sender's fault, not ours. Where
+// the place was guessed, a frame that disagrees with the streams refutes that.
 func (h *half) expected(f *frameHeader) bool {
 	if h.inBlock != (f.kind == frameContinuation) || h.inBlock && f.stream != h.block.stream {
 		return false
 	}
-	return f.valid() && (h.proven || f.length <= h.maxFrame)
+	return f.valid() && (h.proven || f.length <= h.maxFrame) && (!h.guessed || h.c.mayCome(f, h.dir, 0))
 }
 
 // payload takes bytes of the payload.
