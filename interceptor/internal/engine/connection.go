@@ -133,11 +133,11 @@ func (s *shard) Upgrade(u *http1.Upgrade) reassembly.Handler {
 		}, conn, s.recorder, u.Identity, u.Client)
 	case strings.EqualFold(to, "h2c"):
 		of.recount(HTTP2)
-		request, settings := u.Request, fieldOf(u.Request.GetHeaders(), "HTTP2-Settings")
-		if settings == "" {
-			request = nil // it did not ask for this
+		from := http2.Origin{Request: u.Request, Flaws: u.Flaws, Settings: fieldOf(u.Request.GetHeaders(), "HTTP2-Settings")}
+		if from.Settings == "" {
+			from.Request = nil // it did not ask for this
 		}
-		return http2.NewUpgraded(&s.cfg.HTTP2, conn, s.recorder, u.Identity, u.Client, request, settings)
+		return http2.NewUpgraded(&s.cfg.HTTP2, conn, s.recorder, u.Identity, u.Client, from)
 	}
 	if u.Tunnels == maxTunnels {
 		return nil

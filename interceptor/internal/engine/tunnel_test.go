@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 
@@ -97,18 +98,19 @@ func TestBehindHTTP(t *testing.T) {
 }
 
 // TestUpgradedRequestHasItsBody: the exchange of HTTP/2 that answers a request of
-// HTTP/1 tells that request whole.
+// HTTP/1 tells that request as it was, and what it lacks.
 func TestUpgradedRequestHasItsBody(t *testing.T) {
-	records, _ := play(t, false,
-		"C:POST /up HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\nContent-Length: 3\r\n\r\na=1",
-		"S:HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"+
-			"\x00\x00\x01\x01\x05\x00\x00\x00\x01\x88") // SETTINGS; HEADERS of stream 1, its end: 200
-	if len(records) != 2 {
-		t.Fatalf("%d records: %v", len(records), records)
-	}
-	for _, x := range records {
-		if b := x.Request.GetBody(); !x.Complete || b.GetSize() != 3 {
-			t.Errorf("complete %t, status %d, request of %d bytes", x.Complete, x.Response.GetStatus(), b.GetSize())
+	const head = "C:POST /up HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\nContent-Length: 3\r\n\r\n"
+	for missing, request := range map[uint64][]string{0: {head + "a=1"}, 2: {head + "a", "c:=1"}} {
+		records, _ := play(t, false, append(request, "S:HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"+
+			"\x00\x00\x01\x01\x05\x00\x00\x00\x01\x88")...) // SETTINGS; HEADERS of stream 1, its end: 200
+		if len(records) != 2 {
+			t.Fatalf("%d records: %v", len(records), records)
+		}
+		for _, x := range records {
+			if b := x.Request.GetBody(); x.Complete != (missing == 0) || b.GetSize() != 3 || b.GetGapBytes() != missing || slices.Contains(x.Flaws, capstanv1.Flaw_FLAW_GAP) != (missing > 0) {
+				t.Errorf("complete %t, status %d, flaws %v, request of %d bytes", x.Complete, x.Response.GetStatus(), x.Flaws, b.GetSize())
+			}
 		}
 	}
 }

@@ -24,6 +24,7 @@ type Upgrade struct {
 	// copy what is kept.
 	Request  *capstanv1.HttpRequest
 	Response *capstanv1.HttpResponse
+	Flaws    exchange.Flaws // of the request
 }
 
 // Config bounds the parser. The zero value of a field stands for its default.

@@ -15,7 +15,7 @@ func (c *Conn) upgrade(x *roundTrip) reassembly.Handler {
 		return nil
 	}
 	x.req.Body = &x.reqBody // as in the record: what follows may be its answer
-	return c.shared.upgrader.Upgrade(&Upgrade{Conn: c.conn, Tunnels: c.tunnels, Client: c.client, Identity: c.identity(), Request: x.rec.Request, Response: &x.answer.msg})
+	return c.shared.upgrader.Upgrade(&Upgrade{Conn: c.conn, Tunnels: c.tunnels, Client: c.client, Identity: c.identity(), Request: x.rec.Request, Response: &x.answer.msg, Flaws: x.flaws})
 }
 
 // tunnel leaves HTTP in both directions.

@@ -433,7 +433,7 @@ func TestCase82Upgrade(t *testing.T) {
 	h := &harness{t: t, time: 1000}
 	q := &capstanv1.HttpRequest{Method: "GET", Target: "/up", Version: "HTTP/1.1", Headers: []*capstanv1.Header{{Name: "Host", Value: "h"}}, FirstByteUnixNs: 500, LastByteUnixNs: 600}
 	settings := base64.RawURLEncoding.EncodeToString([]byte{0, 5, 0, 1, 0, 0}) // frames of 64 KiB
-	h.c = NewUpgraded(&Config{Shared: &h.shared}, testConn(false), h.recorder(100), nil, fromClient, q, settings)
+	h.c = NewUpgraded(&Config{Shared: &h.shared}, testConn(false), h.recorder(100), nil, fromClient, Origin{Request: q, Settings: settings})
 	h.offset = [2]int64{300, 100}
 	client, server := newPeer(), newPeer()
 	server.settings().headers(1, false, ok()...).data(1, true, make([]byte, 50_000))

@@ -56,23 +56,31 @@ func New(cfg *Config, conn *reassembly.Conn, rec *exchange.Recorder, named *exch
 	return c
 }
 
+// Origin is the request of HTTP/1 that an upgrade to h2c makes that of stream 1.
+type Origin struct {
+	Request  *capstanv1.HttpRequest // nil if it was not seen
+	Flaws    exchange.Flaws         // its own
+	Settings string                 // the value of its HTTP2-Settings field
+}
+
 // NewUpgraded returns the parser of what follows an upgrade of HTTP/1 to h2c
-// (RFC 7540 §3.2). named is the connection's identity, whose count of records
-// goes on; request becomes that of stream 1, settings is the value of its
-// HTTP2-Settings field; request is nil if it was not seen. Data goes on at any offset.
-func NewUpgraded(cfg *Config, conn *reassembly.Conn, rec *exchange.Recorder, named *exchange.Connection, client flow.Direction, request *capstanv1.HttpRequest, settings string) *Conn {
+// (RFC 7540 §3.2), which from asked for. named is the connection's identity, whose
+// count of records goes on. Data goes on at any offset.
+func NewUpgraded(cfg *Config, conn *reassembly.Conn, rec *exchange.Recorder, named *exchange.Connection, client flow.Direction, from Origin) *Conn {
 	c := New(cfg, conn, rec, named)
 	for d := range c.half {
 		c.half[d].state, c.half[d].search, c.half[d].offset = statePreface, nil, -1
 	}
 	c.setClient(client)
-	if b, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(settings, "=")); err == nil && len(b)%settingLen == 0 {
+	if b, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(from.Settings, "=")); err == nil && len(b)%settingLen == 0 {
 		for ; len(b) > 0; b = b[settingLen:] {
 			c.half[client].setting(b)
 		}
 	}
-	if request != nil {
-		c.upgraded(c.open(1), request)
+	if from.Request != nil {
+		s := c.open(1)
+		s.flaws |= from.Flaws
+		c.upgraded(s, from.Request)
 	}
 	return c
 }
