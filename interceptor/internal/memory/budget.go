@@ -22,13 +22,14 @@ const (
 	limitShare = 65 // where the collector runs at the latest
 	shedShare  = 40 // from where on too much is in use
 	waitShare  = 68 // from where on, garbage included, the collector is waited for
+	newShare   = 2  // if so much came since it ran
 
-	// Shedding that a hard round shows to be in vain, since what is in use is nobody's
-	// to shed, such as buffers, is not repeated until more is in use, by moreShare. But
-	// from alwaysShare on everything is tried.
-	vainShare   = 1 // what a hard round frees at least
+	// A hard round that frees less than vainShare is in vain: what is in use is nobody's to
+	// shed, such as buffers. It is not repeated until more is in use, by moreShare, or, from
+	// scarceShare on, by newShare, or shedding may help again, since less is, by moreShare.
+	vainShare   = 1
 	moreShare   = 5
-	alwaysShare = 60
+	scarceShare = 60
 )
 
 // gcPercent is what GOGC is by default: since there is a limit, the collector can
@@ -100,12 +101,14 @@ func (b *Budget) Poll() Need {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	metrics.Read(b.samples)
-	if b.samples[2].Value.Uint64() > b.limit/100*waitShare {
+	live, heap := b.samples[1].Value.Uint64(), b.samples[2].Value.Uint64()
+	if heap > b.limit/100*waitShare && heap > live+b.limit/100*newShare {
 		// Others use the processors that the collector needs.
 		b.collect()
 		metrics.Read(b.samples)
 	}
-	cycles, live := b.samples[0].Value.Uint64(), b.samples[1].Value.Uint64()
+	cycles := b.samples[0].Value.Uint64()
+	live = b.samples[1].Value.Uint64()
 	if cycles < b.next {
 		return b.need
 	}
@@ -134,16 +137,21 @@ func (b *Budget) collect() {
 // isTooMuch judges what is in use.
 func (b *Budget) isTooMuch(live uint64) bool {
 	percent := b.limit / 100
-	switch {
-	case live <= percent*shedShare:
+	if live <= percent*shedShare {
 		b.pressed, b.vain = false, 0
 		return false
-	case live > percent*alwaysShare:
-		return true
-	case b.pressed && b.need.Hard && live+percent*vainShare > b.found:
+	}
+	if b.pressed && b.need.Hard && live+percent*vainShare > b.found {
 		b.pressed, b.vain = false, live
 	}
-	return b.vain == 0 || live > b.vain+percent*moreShare
+	if live+percent*moreShare < b.vain {
+		b.vain = 0
+	}
+	more := percent * moreShare
+	if live > percent*scarceShare {
+		more = percent * newShare
+	}
+	return b.vain == 0 || live > b.vain+more
 }
 
 // OnShed has shed called once in each round, for those who hold memory and don't

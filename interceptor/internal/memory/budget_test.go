@@ -3,6 +3,7 @@ package memory
 import (
 	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"testing"
 )
 
@@ -56,22 +57,59 @@ func TestShedding(t *testing.T) {
 }
 
 // TestSheddingInVain: what nobody can shed is not asked for again and again, only when
-// more comes to it.
+// more comes to it, or when something went, so that the rest may go, too.
 func TestSheddingInVain(t *testing.T) {
+	for _, tt := range []struct{ inUse, more int }{{33, 5}, {45, 3}} { // MiB
+		b := NewBudget(64 << 20)
+		hog, spare := make([]byte, (tt.inUse-5)<<20), make([]byte, 5<<20)
+		runtime.GC()
+		settled := func(want uint64) {
+			t.Helper()
+			for range 10 {
+				b.Collect(b.Poll().Round)
+			}
+			if n := b.Poll(); n != (Need{Round: want, Hard: true}) {
+				t.Errorf("%d MiB of 64: %+v, want round %d", tt.inUse, n, want)
+			}
+		}
+		settled(2)
+		more := make([]byte, tt.more<<20)
+		runtime.GC()
+		settled(4)
+		runtime.KeepAlive(more)
+		runtime.KeepAlive(spare)
+		more, spare = nil, nil
+		runtime.GC()
+		settled(6)
+		runtime.KeepAlive(hog)
+		b.Close()
+	}
+}
+
+// TestCollectorHasSomethingToDo: however much is in use, the collector isn't waited for
+// before anything came that it may free.
+func TestCollectorHasSomethingToDo(t *testing.T) {
 	b := NewBudget(64 << 20)
 	defer b.Close()
-	hog := make([]byte, 29<<20)
+	hog := make([]byte, 50<<20)
 	runtime.GC()
-	for range 10 {
-		b.Collect(b.Poll().Round)
+	cycles := func() uint64 {
+		s := []metrics.Sample{{Name: cyclesMetric}}
+		metrics.Read(s)
+		return s[0].Value.Uint64()
 	}
-	if n := b.Poll(); n != (Need{Round: 2, Hard: true}) {
-		t.Errorf("29 MiB of 64 stay in use: %+v", n)
+	before := cycles()
+	for range 100 {
+		b.Poll()
 	}
-	more := make([]byte, 5<<20)
-	runtime.GC()
-	if n := b.Poll(); n != (Need{Round: 3}) {
-		t.Errorf("5 MiB more are in use: %+v", n)
+	if n := cycles() - before; n > 10 {
+		t.Errorf("the collector ran %d times", n)
+	}
+	before = cycles()
+	more := make([]byte, 3<<20)
+	b.Poll()
+	if cycles() == before {
+		t.Error("the collector was not waited for")
 	}
 	runtime.KeepAlive(more)
 	runtime.KeepAlive(hog)
