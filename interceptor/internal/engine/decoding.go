@@ -52,6 +52,9 @@ func (d *decoding) happen(x *event) {
 	}
 }
 
+// forget lets go of the data of frames.
+func (d *decoding) forget() { d.segment.Payload, d.decoder.Fragment.Payload = nil, nil }
+
 func (d *decoding) counters() Decoded {
 	return Decoded{Outcomes: d.outcomes, Datagrams: d.datagrams, Decode: d.decoder.Stats(), Defrag: d.defrag.Stats()}
 }

@@ -74,3 +74,37 @@ func budgetOf(t *testing.T, limit uint64) *memory.Budget {
 	t.Cleanup(b.Close)
 	return b
 }
+
+// TestHugeFramesAreLetGo: once the rounds are over nobody keeps the buffers of frames
+// too large for another use, and meanwhile no more of them than fit under the cap, but for
+// one round.
+func TestHugeFramesAreLetGo(t *testing.T) {
+	const shards, connections, huge = 8, 64, 4 << 20
+	over := make(chan struct{}, 1)
+	e := New(Config{
+		Shards: shards, Memory: budgetOf(t, 256<<20), Exchange: exchange.Config{Source: "test"},
+		Encode: ndjson.Append, Write: func([]byte) {}, Drained: func() { over <- struct{}{} },
+	})
+	var w wire
+	for i := range connections {
+		w.connect(uint16(40000 + i))
+	}
+	before := heap()
+	for i := range w.frames {
+		f := w.frames[i]
+		f.Data = e.Exchange(huge)[:len(f.Data)]
+		copy(f.Data, w.frames[i].Data)
+		e.Frame(&f)
+		if r := e.rounds; r.held > r.most.all && len(r.idle) < maxRounds-1 {
+			t.Fatalf("%d bytes are held, of at most %d", r.held, r.most.all)
+		}
+	}
+	e.Exchange(1)
+	e.Drained()
+	<-over
+	if after := heap(); after > before+3*huge {
+		t.Errorf("%d MiB in use, %d before", after>>20, before>>20)
+	}
+	e.Finish()
+	<-over
+}

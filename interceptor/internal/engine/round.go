@@ -29,16 +29,18 @@ const (
 	roundsShare = 16
 )
 
-// bounds is how large rounds may be.
-type bounds struct{ frames, bytes, lent, batch int }
+// bounds is how large rounds may be: each; all that are under way, of which one may be
+// larger.
+type bounds struct{ frames, bytes, lent, batch, all int }
 
 func newBounds(cfg *Config) bounds {
 	n := min(cfg.Shards, maxRoundShards)
-	b := bounds{frames: n * maxRoundFrames, bytes: n * maxRoundBytes, lent: n * maxRoundLent, batch: maxBatch}
+	b := bounds{frames: n * maxRoundFrames, bytes: n * maxRoundBytes, lent: n * maxRoundLent, batch: maxBatch, all: maxRounds * n * maxRoundLent}
 	if cfg.Memory != nil {
 		most := int(cfg.Memory.Limit() / roundsShare / maxRounds)
 		b.bytes, b.batch = min(b.bytes, most), min(b.batch, most/cfg.Shards)
 		b.lent = min(b.lent, max(most, 2*loanLen))
+		b.all = maxRounds * b.lent
 	}
 	return b
 }
@@ -52,6 +54,7 @@ type round struct {
 	size     int              // of the data of all frames
 	lent     []*loan
 	lentLen  int   // of all of them
+	held     int   // bytes in memory that it keeps from the dispatch on
 	front    front // when it was dispatched
 	drained  bool  // the source has paused
 	work     sync.WaitGroup

@@ -30,6 +30,8 @@ type rounds struct {
 	drained  func() // nil: nobody asks
 
 	filling *round
+	idle    []*round // that are over
+	held    int      // bytes that all others hold, and it may be some of those in free
 	lender  lender
 	free    chan *round
 	shards  []chan *round // one for each worker
@@ -51,7 +53,7 @@ func newRounds(cfg Config, publish func(front, ...Counters)) *rounds {
 		r.working.Go(func() { w.work(r.shards[i]) })
 	}
 	r.merging.Go(r.merge)
-	r.filling = <-r.free
+	r.filling = r.next()
 	return r
 }
 
@@ -80,14 +82,32 @@ func (r *rounds) event(x event) {
 // dispatch hands what was gathered to the shards, and waits until another round
 // is free.
 func (r *rounds) dispatch(f front, drained bool) {
-	r.filling.front, r.filling.drained = f, drained
-	r.divide(r.filling)
-	r.filling.work.Add(len(r.shards))
+	d := r.filling
+	d.front, d.drained = f, drained
+	r.divide(d)
+	d.held = d.lentLen + len(d.bytes)
+	r.held += d.held
+	d.work.Add(len(r.shards))
 	for _, shard := range r.shards {
-		shard <- r.filling
+		shard <- d
 	}
-	r.started <- r.filling
-	r.filling = <-r.free
+	r.started <- d
+	r.filling = r.next()
+}
+
+// next returns a round that is over, once those that are not hold no more than they may
+// or there are none.
+func (r *rounds) next() *round {
+	for len(r.idle) == 0 || r.held > r.most.all {
+		d := <-r.free
+		r.held -= d.held
+		d.held = 0
+		r.idle = append(r.idle, d)
+	}
+	last := len(r.idle) - 1
+	d := r.idle[last]
+	r.idle = r.idle[:last]
+	return d
 }
 
 // divide tells each shard which frames of a round are its own.
@@ -110,6 +130,7 @@ func (r *rounds) divide(d *round) {
 		share.frames = append(share.frames, m)
 	}
 	upTo(len(d.frames), events, r.decoding.happen)
+	r.decoding.forget()
 	d.front.decoded = r.decoding.counters()
 }
 

@@ -78,6 +78,7 @@ func (w *worker) begin(d *round) {
 }
 
 func (w *worker) end() {
+	w.shard.decoding.forget()
 	// However few segments come, a shard holds what it holds.
 	w.shard.relieve()
 	w.round.counts[w.number] = w.shard.counters()
