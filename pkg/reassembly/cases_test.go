@@ -12,7 +12,7 @@ type tcpCase struct {
 }
 
 func TestTCP(t *testing.T) {
-	for _, group := range [][]tcpCase{orderCases, copyCases, lossCases, joinCases, endCases, synCases, overtakenCases, reopenCases} {
+	for _, group := range [][]tcpCase{orderCases, copyCases, lossCases, joinCases, endCases, synCases, overtakenCases, reopenCases, earlyCases} {
 		for _, c := range group {
 			t.Run(c.name, func(t *testing.T) {
 				p := newProbe(t, c.cfg)

@@ -110,7 +110,7 @@ func (a *Assembler) flush(h *half) {
 	if h.held {
 		a.refuse(h, DropSYN)
 	}
-	if h.afloat {
+	if h.afloat || h.waits() {
 		a.land(h)
 	}
 	for h.synced {

@@ -52,6 +52,7 @@ type pending struct {
 	told    bool // the handler knows
 	held    bool // the only piece came with a SYN and waits for its SYN-ACK
 	afloat  bool // the pieces came before the SYN: how far from it they are is not known
+	missed  bool // the peer's data waited for some of this direction, in vain
 
 	finOff  int64 // stream offset of the FIN, if finSeen
 	finTime int64

@@ -24,6 +24,10 @@
 // there; it is told apart by the other direction's FIN, and a single byte is
 // never called a gap.
 //
+// Data that was captured before what it answers, as its acknowledgement tells, waits for
+// that, AckTolerance at most: handlers are told things in an order in which the ends can
+// have seen them, unless the other direction is not captured.
+//
 // Of bytes that arrive twice the first stay, those queued included unless Overlap
 // says otherwise. A difference is counted and told (Conn.Conflict). Delivered bytes are not kept: those that
 // come again are compared with the first 64 bytes of each of the latest segments.

@@ -39,8 +39,12 @@ func (a *Assembler) settle(h *half) {
 	}
 	h.plain = !h.soft && len(h.pieces) == 0 && (!h.finSeen || h.ended) && h.ackOff <= h.offset && h.sentOff <= h.offset && h.urgent < 0 && !h.rivalled && !h.reopens
 	end := h.holeEnd()
-	if end < 0 {
+	switch {
+	case end < 0:
 		a.holes.remove(h)
+		return
+	case h.waits():
+		a.holes.set(h, h.pieces[0].since+int64(a.cfg.AckTolerance))
 		return
 	}
 	if h.openedAt == 0 {
@@ -88,6 +92,8 @@ func (a *Assembler) declare(h *half) {
 		a.refuse(h, DropSYN)
 	} else if h.afloat {
 		a.land(h)
+	} else if h.waits() {
+		a.waitNoMore(h)
 	} else if end := h.holeEnd(); end >= 0 {
 		a.lose(h, end)
 		a.drain(h)

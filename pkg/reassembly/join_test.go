@@ -113,10 +113,15 @@ var joinCases = []tcpCase{
 			p.c(1+i*100, 100)
 			p.lost(S, 1+i*1000, 1000, 0)
 		}
+		p.want(0, C, "[0,100)")
+		p.wait(4 * time.Millisecond)
 		p.want(0, C, "[0,500)")
+		p.lost(S, 5001, 1000, 0)
+		p.c(501, 100) // nothing is waited for any more
+		p.want(0, C, "[0,600)")
 		p.want(0, S, "")
 		p.wait(5 * time.Minute)
-		p.want(0, S, "gap4000") // acknowledged, never seen
+		p.want(0, S, "gap6000") // acknowledged, never seen
 		p.wantClosed(0, CloseTimeout)
 	}},
 	{name: "49 port scan", cfg: Config{MaxConnections: 1000}, play: func(t *testing.T, p *probe) {

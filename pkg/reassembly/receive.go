@@ -61,8 +61,8 @@ func (a *Assembler) place(h *half, start int64, in *arrival) {
 		return
 	}
 	end := start + int64(len(in.payload)+in.missing)
-	if start > h.offset || h.afloat || len(h.pieces) > 0 && end > h.pieces[0].off {
-		if start > h.offset {
+	if start > h.offset || h.afloat || a.early(h, in.acked) || len(h.pieces) > 0 && end > h.pieces[0].off {
+		if start > h.offset && !h.waits() {
 			a.stats.OutOfOrder++
 		}
 		a.enqueue(h, start, in)
@@ -140,13 +140,23 @@ func (a *Assembler) tellEnd(h *half) {
 	}
 }
 
-// drain hands over the queued pieces that are next, and the FIN if it is.
+// drain hands over the queued pieces that are next, and the FIN if it is; then those of
+// the peer that have waited for these, and so on.
 func (a *Assembler) drain(h *half) {
-	if h.afloat {
-		return
+	c, o := h.conn, h.peer()
+	a.hand(h)
+	for !c.closed && o.waits() && a.hand(o) {
+		h, o = o, h
+	}
+}
+
+// hand is drain for one direction. It reports whether there was anything to hand over.
+func (a *Assembler) hand(h *half) bool {
+	if h.afloat || h.held {
+		return false
 	}
 	i := 0
-	for ; i < len(h.pieces) && h.pieces[i].off == h.offset && !h.held; i++ {
+	for ; i < len(h.pieces) && h.pieces[i].off == h.offset && !a.early(h, h.pieces[i].acked); i++ {
 		p := &h.pieces[i]
 		if p.buf == nil {
 			a.gap(h, Gap{Time: p.time, Acked: p.acked, Len: int64(p.n)})
@@ -158,10 +168,10 @@ func (a *Assembler) drain(h *half) {
 	if i > 0 {
 		a.dequeue(h, i)
 	}
-	if !h.finSeen || h.ended || h.offset != h.finOff {
-		return
+	if h.finSeen && !h.ended && h.offset == h.finOff {
+		a.reachEnd(h)
 	}
-	a.reachEnd(h)
+	return i > 0
 }
 
 // reachEnd takes the FIN of h, which is next. The second one of a connection

@@ -124,7 +124,7 @@ func (h *half) advance(n int64) {
 	h.next += uint32(n)
 	h.offset += n
 	if h.pending != nil {
-		h.openedAt, h.ackedAt = 0, 0
+		h.openedAt, h.ackedAt, h.missed = 0, 0, false
 		if h.urgent < h.offset {
 			h.urgent = -1
 		}
