@@ -95,9 +95,12 @@ func (c *Conn) disbelieve(s *stream) {
 	s.req, s.reqBody = capstanv1.HttpRequest{}, capstanv1.Body{}
 	s.request = side{damaged: true, doubt: true}
 	s.flaws.Add(capstanv1.Flaw_FLAW_GAP)
-	if s.call != nil {
-		s.call.Reset()
-		c.calledLate(s)
+	if s.call == nil {
+		return
+	}
+	s.call = nil // unless the response says so, too
+	if c.responseCall(s, joined(s.resp.Headers, "content-type")); s.call != nil {
+		s.call.Response.Lost()
 	}
 }
 

@@ -200,3 +200,30 @@ func TestHostileResponse(t *testing.T) {
 	}
 	t.Logf("the body was taken for stream 3's response in %d of 60 cases, all marked", believed)
 }
+
+// TestDoubtfulRequests: a request told by guess, of which the server says nothing, is
+// not told, and another one on its stream replaces it, with its call and its body.
+func TestDoubtfulRequests(t *testing.T) {
+	k := newTalk(t, Config{})
+	k.client.headers(1, true, get("/1")...)
+	k.server.headers(1, true, ok()...)
+	k.flush()
+	k.gap(fromClient, 500)
+	k.client.headers(3, false, append(get("/made-up"), "content-type", "application/grpc")...).data(3, false, []byte("made up"))
+	k.client.headers(5, true, get("/nobody-answers")...)
+	k.flush()
+	k.client.headers(3, true, get("/made")...)
+	k.server.headers(3, true, ok()...)
+	k.flush()
+	records := k.end()
+	if got, want := tell(records), "1 GET http h /1 {} 0 → []200 {} 0 complete\n"+
+		"3 GET http  /made {?=?} 0 → []200 {} 0 GAP HEADERS_UNKNOWN PLACE_GUESSED\n"; got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+	if c := records[1].Grpc; c != nil {
+		t.Errorf("it is a call: %v", c)
+	}
+	if n := k.shared.Stats.Doubtful; n != 2 {
+		t.Errorf("%d doubtful requests are counted", n)
+	}
+}
