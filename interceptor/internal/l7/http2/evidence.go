@@ -38,18 +38,25 @@ const (
 func (c *Conn) evidence(f *frameHeader, before, b []byte) (bits float64) {
 	before = before[max(len(before)-evidenceAround, 0):]
 	payload := b[frameHeaderLen:min(len(b), frameHeaderLen+min(int(f.length), evidenceAround))]
+	all := logarithms[len(before)+len(payload)+fewBytes]
 	surprise := func(x byte) float64 {
-		const few = 16 // bytes tell little
 		n := bytes.Count(before, []byte{x}) + bytes.Count(payload, []byte{x})
-		return min(maxByteBits, math.Log2(float64(len(before)+len(payload)+few)/float64(n+1)))
+		return min(maxByteBits, all-logarithms[n+1])
 	}
-	zero := surprise(0) // most of them are
+	zeros := 0 // most of them are
 	for i, x := range b[:frameHeaderLen] {
-		switch {
-		case i == 1 || i == 2: // any length will do
-		case x == 0:
-			bits += zero
-		default:
+		if x == 0 && !ofLength(i) {
+			zeros++
+		}
+	}
+	const telling = frameHeaderLen - 2
+	zero := surprise(0)
+	if most := float64(zeros)*zero + float64(telling-zeros)*maxByteBits; most-kindBits < leastEvidence {
+		return 0 // whatever the others tell
+	}
+	bits = float64(zeros) * zero
+	for i, x := range b[:frameHeaderLen] {
+		if x != 0 && !ofLength(i) {
 			bits += surprise(x)
 		}
 	}
@@ -58,6 +65,20 @@ func (c *Conn) evidence(f *frameHeader, before, b []byte) (bits float64) {
 	}
 	return bits
 }
+
+// ofLength reports whether byte i of a header is of the length's lower half: any will do.
+func ofLength(i int) bool { return i == 1 || i == 2 }
+
+// fewBytes makes few bytes tell little.
+const fewBytes = 16
+
+// logarithms are those to the base of 2 of counts of bytes.
+var logarithms = func() (l [2*evidenceAround + fewBytes + 1]float64) {
+	for n := range l[1:] {
+		l[n+1] = math.Log2(float64(n + 1))
+	}
+	return l
+}()
 
 // endEvidence is what it tells in bits that a frame of that length ends where a segment
 // does.
