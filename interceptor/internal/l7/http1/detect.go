@@ -83,6 +83,20 @@ func versionFollows(b []byte) (ok, needMore bool) {
 	return ok, !ok && end < 0 && len(b) < maxDetectLen
 }
 
+// longPathLen returns the length of a known method and a path at the start of b, if that
+// is believed without the version behind it, else 0.
+func longPathLen(b []byte) int {
+	space := bytes.IndexByte(b, ' ')
+	if space < 0 || space+1 == len(b) || b[space+1] != '/' || !knownMethod(b[:space]) {
+		return 0
+	}
+	n := targetLen(b[space+1:])
+	if n < certainTargetLen {
+		return 0
+	}
+	return space + 1 + n
+}
+
 // LooksLikeCutRequest reports whether b, behind which bytes are missing, holds
 // the start of a request line: a known method and a path. midstream tells that b
 // may be something else than the start of a connection: then it has to hold the

@@ -176,6 +176,10 @@ func (h *half) partialSection() {
 func (h *half) partialLine() bool {
 	if h.request {
 		line, whole, ok := parseCutRequestLine(h.buf)
+		if n := longPathLen(h.buf); !ok && n > 0 { // whatever follows, as an exploit's code
+			h.buf = h.buf[:n]
+			line, whole, ok = parseCutRequestLine(h.buf)
+		}
 		if !ok {
 			return false
 		}

@@ -2,6 +2,7 @@ package http1
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"capstan/pkg/reassembly"
@@ -49,6 +50,20 @@ func TestPartialStartLine(t *testing.T) {
 		h.server(ok("bb"))
 		expect(t, h.close(reassembly.CloseFIN), "GET /1 0 > 200 1 gap", "GET /2 0 > 200 2 +")
 	})
+}
+
+// TestLongPath cuts off what follows a path that is certain to be one: it may be anything,
+// as an exploit's code.
+func TestLongPath(t *testing.T) {
+	for n, want := range map[int][]string{
+		certainTargetLen:     {"SEARCH /" + strings.Repeat("A", certainTargetLen-1) + " 0 > - gap no_response headers_cut"},
+		certainTargetLen - 1: nil,
+	} {
+		h := full(t)
+		h.client("SEARCH /" + strings.Repeat("A", n-1) + "\x01\x90 \xff")
+		h.gap(fromClient, 10)
+		expect(t, h.close(reassembly.CloseFIN), want...)
+	}
 }
 
 // TestSnapLength cuts every message off inside of its head: the next one starts
