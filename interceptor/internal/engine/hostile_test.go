@@ -304,7 +304,7 @@ func TestHostileMemory(t *testing.T) {
 			defer b.Close()
 			ways := []int{1}
 			if i%12 == 1 {
-				ways = []int{1, 8} // some, since it takes a while
+				ways = []int{1, 4} // some, since it takes a while
 			}
 			for _, shards := range ways {
 				peak, s = x.run(b, shards, true)

@@ -22,6 +22,7 @@ type shard struct {
 	websocket websocket.Shared
 	protocols [NumProtocols]ProtocolStats
 	segments  uint64
+	pollMask  uint64 // of the number of a segment: 0 when the memory is looked at
 	shed      uint64 // round in which something was shed last
 
 	// To be used again.
@@ -29,9 +30,14 @@ type shard struct {
 	https       spare[httpConnection]
 }
 
-// pollEvery is after how many segments the memory in use is looked at: often
-// enough that what they bring meanwhile is little, and cost them nothing.
-const pollEvery = 128
+// pollEvery is after how many segments the memory in use is looked at, a power of two:
+// often enough that what they bring meanwhile is little, and cost them nothing. One
+// segment can bring more than 8 KiB. Under a cap that leaves a shard less than
+// memoryPerSegment for each, it is looked at more often.
+const (
+	pollEvery        = 128
+	memoryPerSegment = 256 << 10
+)
 
 // heedEvery is after how many it is looked at what others have found: all shards shed
 // before any takes much more.
@@ -42,9 +48,19 @@ func newShard(cfg Config) *shard {
 	cfg.HTTP2.Shared, cfg.WebSocket.Shared = &s.http2, &s.websocket
 	cfg.HTTP2.WebSocket = cfg.WebSocket
 	s.cfg = cfg
+	s.pollMask = pollMask(&cfg)
 	s.http1 = http1.NewShared(cfg.HTTP1, s.recorder, s)
 	s.assembler = reassembly.New(cfg.Reassembly, s.newConnection)
 	return s
+}
+
+// pollMask returns one less than how many segments come between two looks at the memory.
+func pollMask(cfg *Config) uint64 {
+	every := uint64(pollEvery)
+	for cfg.Memory != nil && every > heedEvery && every*memoryPerSegment*uint64(max(cfg.Shards, 1)) > cfg.Memory.Limit() {
+		every /= 2
+	}
+	return every - 1
 }
 
 // frame takes a frame that belongs to no other shard.
@@ -62,7 +78,7 @@ func (s *shard) segment(p *packet.Segment, time int64, at reassembly.Instant) {
 	s.assembler.SegmentAt(p, time, at)
 	switch s.segments++; {
 	case s.cfg.Memory == nil:
-	case s.segments%pollEvery == 0, s.segments%heedEvery == 0 && s.cfg.Memory.Calls(s.shed):
+	case s.segments&s.pollMask == 0, s.segments%heedEvery == 0 && s.cfg.Memory.Calls(s.shed):
 		s.relieve()
 	}
 }

@@ -24,12 +24,15 @@ const (
 	waitShare  = 68 // from where on, garbage included, the collector is waited for
 	newShare   = 2  // if so much came since it ran
 
-	// A hard round that frees less than vainShare is in vain: what is in use is nobody's to
-	// shed, such as buffers. It is not repeated until more is in use, by moreShare, or, from
-	// scarceShare on, by newShare, or shedding may help again, since less is, by moreShare.
+	// So many hard rounds, by the last of which all engines have shed, that free less than
+	// vainShare are in vain: what is in use is nobody's to shed, such as buffers. There is no
+	// further one until more is in use, by moreShare, or, from scarceShare on, by newShare, or
+	// shedding may help again, since less is, by moreShare; or alwaysShare is in use.
+	vainRounds  = 3
 	vainShare   = 1
 	moreShare   = 5
 	scarceShare = 60
+	alwaysShare = 72
 )
 
 // gcPercent is what GOGC is by default: since there is a limit, the collector can
@@ -54,8 +57,9 @@ type Budget struct {
 	need      Need
 	collected uint64 // round
 	pressed   bool   // something was shed, and since then nothing was found to be enough
-	found     uint64 // in use when the last round began
-	vain      uint64 // in use after a hard round that was in vain; 0 if there was none
+	hard      int    // hard rounds in a row that freed nothing
+	found     uint64 // in use when these began
+	vain      uint64 // in use after hard rounds that were in vain; 0 if there were none
 	others    []func()
 }
 
@@ -116,7 +120,12 @@ func (b *Budget) Poll() Need {
 	if b.isTooMuch(live) {
 		b.need.Hard, b.pressed = b.pressed, true
 		b.need.Round++
-		b.found = live
+		if b.need.Hard {
+			b.hard++
+		}
+		if b.hard <= 1 {
+			b.found = live
+		}
 		b.call.Store(2 * b.need.Round)
 	}
 	return b.need
@@ -138,11 +147,15 @@ func (b *Budget) collect() {
 func (b *Budget) isTooMuch(live uint64) bool {
 	percent := b.limit / 100
 	if live <= percent*shedShare {
-		b.pressed, b.vain = false, 0
+		b.pressed, b.hard, b.vain = false, 0, 0
 		return false
 	}
-	if b.pressed && b.need.Hard && live+percent*vainShare > b.found {
-		b.pressed, b.vain = false, live
+	always := live > percent*alwaysShare
+	switch {
+	case live+percent*vainShare <= b.found:
+		b.hard = 0
+	case b.hard >= vainRounds:
+		b.pressed, b.hard, b.vain = always, 0, live
 	}
 	if live+percent*moreShare < b.vain {
 		b.vain = 0
@@ -151,7 +164,7 @@ func (b *Budget) isTooMuch(live uint64) bool {
 	if live > percent*scarceShare {
 		more = percent * newShare
 	}
-	return b.vain == 0 || live > b.vain+more
+	return b.vain == 0 || live > b.vain+more || always
 }
 
 // OnShed has shed called once in each round, for those who hold memory and don't

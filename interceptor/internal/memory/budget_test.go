@@ -59,7 +59,7 @@ func TestShedding(t *testing.T) {
 // TestSheddingInVain: what nobody can shed is not asked for again and again, only when
 // more comes to it, or when something went, so that the rest may go, too.
 func TestSheddingInVain(t *testing.T) {
-	for _, tt := range []struct{ inUse, more int }{{33, 5}, {45, 3}} { // MiB
+	for _, tt := range []struct{ inUse, more int }{{33, 5}, {41, 3}} { // MiB
 		b := NewBudget(64 << 20)
 		hog, spare := make([]byte, (tt.inUse-5)<<20), make([]byte, 5<<20)
 		runtime.GC()
@@ -72,15 +72,15 @@ func TestSheddingInVain(t *testing.T) {
 				t.Errorf("%d MiB of 64: %+v, want round %d", tt.inUse, n, want)
 			}
 		}
-		settled(2)
+		settled(4)
 		more := make([]byte, tt.more<<20)
 		runtime.GC()
-		settled(4)
+		settled(8)
 		runtime.KeepAlive(more)
 		runtime.KeepAlive(spare)
 		more, spare = nil, nil
 		runtime.GC()
-		settled(6)
+		settled(12)
 		runtime.KeepAlive(hog)
 		b.Close()
 	}
