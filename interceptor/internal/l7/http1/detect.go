@@ -53,7 +53,7 @@ func looksLikeRequest(b []byte) (ok, needMore bool) {
 	}
 	i := targetLen(target)
 	switch {
-	case i >= certainTargetLen && target[0] == '/' && knownMethod(method):
+	case isCertainPath(method, target[:i]):
 		return true, false
 	case i == len(target):
 		return false, i < maxDetectLen
@@ -83,18 +83,21 @@ func versionFollows(b []byte) (ok, needMore bool) {
 	return ok, !ok && end < 0 && len(b) < maxDetectLen
 }
 
-// longPathLen returns the length of a known method and a path at the start of b, if that
-// is believed without the version behind it, else 0.
-func longPathLen(b []byte) int {
-	space := bytes.IndexByte(b, ' ')
-	if space < 0 || space+1 == len(b) || b[space+1] != '/' || !knownMethod(b[:space]) {
+// isCertainPath reports whether a request is believed by its method and this path alone,
+// whatever stands behind that.
+func isCertainPath(method, path []byte) bool {
+	return len(path) >= certainTargetLen && path[0] == '/' && knownMethod(method)
+}
+
+// certainPathLen returns how far a request line goes that is believed by its method and
+// path alone, 0 if b does not start with one.
+func certainPathLen(b []byte) int {
+	method, behind, _ := bytes.Cut(b, []byte(" "))
+	n := targetLen(behind)
+	if !isCertainPath(method, behind[:n]) {
 		return 0
 	}
-	n := targetLen(b[space+1:])
-	if n < certainTargetLen {
-		return 0
-	}
-	return space + 1 + n
+	return len(method) + 1 + n
 }
 
 // LooksLikeCutRequest reports whether b, behind which bytes are missing, holds

@@ -176,8 +176,8 @@ func (h *half) partialSection() {
 func (h *half) partialLine() bool {
 	if h.request {
 		line, whole, ok := parseCutRequestLine(h.buf)
-		if n := longPathLen(h.buf); !ok && n > 0 { // whatever follows, as an exploit's code
-			h.buf = h.buf[:n]
+		if !ok {
+			h.buf = h.buf[:certainPathLen(h.buf)] // what follows may be anything, as an exploit's code
 			line, whole, ok = parseCutRequestLine(h.buf)
 		}
 		if !ok {
