@@ -91,7 +91,7 @@ func (w *walk) radiotap() Outcome {
 // prism passes a Prism header, whose words are in the byte order of the machine that
 // captured; or one of AVS, which drivers of both share a link type for.
 func (w *walk) prism() Outcome {
-	const headerLen, maxLen = 24, 0xffff
+	const headerLen = 24
 	if len(w.data) < headerLen {
 		return w.lacks(headerLen)
 	}
@@ -99,11 +99,15 @@ func (w *walk) prism() Outcome {
 		return w.avs()
 	}
 	n := binary.LittleEndian.Uint32(w.data[4:])
-	if n > maxLen {
+	if n > maxCaptureHeader {
 		n = binary.BigEndian.Uint32(w.data[4:])
 	}
 	return w.behind(n, headerLen)
 }
+
+// maxCaptureHeader bounds what drivers put in front of an 802.11 frame. A length above
+// it is one in the other byte order, or none.
+const maxCaptureHeader = 0xffff
 
 // The first word of an AVS header.
 const (
@@ -127,8 +131,7 @@ func (w *walk) avs() Outcome {
 // behind decodes the 802.11 frame behind a header of n bytes, which has at least
 // least.
 func (w *walk) behind(n uint32, least int) Outcome {
-	const maxLen = 0xffff
-	if n < uint32(least) || n > maxLen {
+	if n < uint32(least) || n > maxCaptureHeader {
 		return OutcomeMalformed
 	}
 	if len(w.data) < int(n) {
