@@ -15,13 +15,18 @@ func (p *probe) rest() {
 	p.fins()
 }
 
+// stray plays a SYN of the client that has another number, and no more of its connection.
+func (p *probe) stray() {
+	p.another()
+	p.put(p.segment(C, 0, syn, nil))
+	p.back()
+}
+
 var reopenCases = []tcpCase{
 	{name: "30 a stray SYN", play: func(t *testing.T, p *probe) {
 		p.handshake()
 		p.c(1, 100)
-		p.another()
-		p.put(p.segment(C, 0, syn, nil))
-		p.back()
+		p.stray()
 		p.s(1, 300)
 		p.c(101, 100)
 		if h := &p.a.lists[listEstablished].first.half[p.dir(C)]; !h.plain {
@@ -34,18 +39,14 @@ var reopenCases = []tcpCase{
 	}},
 	{name: "30 a stray SYN between SYN and SYN-ACK", play: func(t *testing.T, p *probe) {
 		p.send(C, 0, 0, syn)
-		p.another()
-		p.put(p.segment(C, 0, syn, nil))
-		p.back()
+		p.stray()
 		p.send(S, 0, 0, synack)
 		p.bare(C)
 		p.rest()
 		p.wantClean(0)
 	}},
 	{name: "30 a stray SYN before the SYN", play: func(t *testing.T, p *probe) {
-		p.another()
-		p.put(p.segment(C, 0, syn, nil))
-		p.back()
+		p.stray()
 		p.handshake()
 		p.rest()
 		p.wantClean(0)
@@ -69,9 +70,7 @@ var reopenCases = []tcpCase{
 	{name: "30 a stray SYN on a connection joined midstream", play: func(t *testing.T, p *probe) {
 		p.sent = [2]int64{5000, 9000}
 		p.c(5000, 100)
-		p.another()
-		p.put(p.segment(C, 0, syn, nil))
-		p.back()
+		p.stray()
 		p.s(9000, 300)
 		p.c(5100, 100)
 		p.want(0, C, "[0,200)")
