@@ -12,6 +12,7 @@ import (
 	"capstan/pkg/capture"
 	"capstan/pkg/defrag"
 	"capstan/pkg/packet"
+	"capstan/pkg/prefetch"
 	"capstan/pkg/reassembly"
 	capstanv1 "capstan/proto/capstan/v1"
 )
@@ -63,7 +64,8 @@ type Engine struct {
 	clock   reassembly.Clock
 	leaping leaping
 	front   front
-	buffer  []byte // that is lent, with one shard
+	buffer  []byte         // that is lent, with one shard
+	ahead   prefetch.Ahead // of a shard alone: sources have one frame behind the other
 
 	// mu guards snapshot, a copy of the counters made now and then.
 	mu       sync.Mutex
@@ -126,6 +128,7 @@ func (e *Engine) frame(f *capture.Frame, at reassembly.Instant) {
 		}
 		return
 	}
+	e.ahead.Behind(f.Data)
 	if at.Due {
 		e.shard.happen(&event{at: at})
 	}

@@ -3,6 +3,7 @@ package engine
 import (
 	"math"
 
+	"capstan/pkg/prefetch"
 	capstanv1 "capstan/proto/capstan/v1"
 )
 
@@ -94,11 +95,26 @@ func (w *worker) end() {
 func (w *worker) run() {
 	d := w.round
 	events := d.events
-	for _, m := range w.share.frames {
+	for i, m := range w.share.frames {
+		d.prefetch(w.share.frames[i:])
 		events = upTo(int(m.frame), events, w.event)
 		w.frame(d, m)
 	}
 	upTo(len(d.frames), events, w.event)
+}
+
+// framesAhead is how many frames a shard has the processor load ahead of it. What it
+// takes was last in the cache of another.
+const framesAhead = 2
+
+// prefetch asks for what a shard that has come to the first of those frames takes soon.
+func (d *round) prefetch(frames []mine) {
+	if len(frames) > 2*framesAhead {
+		prefetch.Value(&d.frames[frames[2*framesAhead].frame])
+	}
+	if len(frames) > framesAhead {
+		prefetch.Bytes(d.frames[frames[framesAhead].frame].Data)
+	}
 }
 
 func (w *worker) frame(d *round, m mine) {
