@@ -21,12 +21,16 @@ type Ahead struct {
 // Behind asks for what lies behind b, as far as it hasn't been asked for. It may be
 // called whatever lies there.
 func (a *Ahead) Behind(b []byte) {
-	if p, groups := a.next(uintptr(unsafe.Pointer(unsafe.SliceData(b))) + uintptr(len(b))); groups > 0 {
-		lines(p, groups)
+	reader := uintptr(unsafe.Pointer(unsafe.SliceData(b))) + uintptr(len(b))
+	if reader+distance-a.asked >= group { // seldom where frames are short
+		a.ask(reader)
 	}
 }
 
-// next returns what is to be asked for when the reader has come to that address.
+func (a *Ahead) ask(reader uintptr) { lines(a.next(reader)) }
+
+// next returns what is to be asked for when the reader has come to that address and at
+// least a group is to be.
 func (a *Ahead) next(reader uintptr) (p, groups uintptr) {
 	if reader+distance-a.asked > distance { // it never was there, has passed what was asked for, or has gone back
 		a.asked = reader

@@ -132,16 +132,24 @@ func feedParts(parts [][]capture.Frame) (told uint64) {
 	return sum.Load()
 }
 
-// divide divides frames among shards as a capture server does.
+// divide divides frames among shards as a capture server does, which sends those of
+// each one behind the other.
 func divide(b *testing.B, frames []capture.Frame, shards int) [][]capture.Frame {
-	parts := make([][]capture.Frame, shards)
+	parts, data := make([][]capture.Frame, shards), make([][]byte, shards)
 	for i := range frames {
 		hash, ok := packet.Hash(&frames[i], false)
 		if !ok {
 			b.Fatalf("nobody can tell whose frame %d is", i)
 		}
 		n := hash % uint64(shards)
-		parts[n] = append(parts[n], frames[i])
+		parts[n], data[n] = append(parts[n], frames[i]), append(data[n], frames[i].Data...)
+	}
+	for n, part := range parts {
+		rest := data[n]
+		for i := range part {
+			f := &part[i]
+			f.Data, rest = rest[:len(f.Data):len(f.Data)], rest[len(f.Data):]
+		}
 	}
 	return parts
 }
