@@ -54,6 +54,7 @@ const (
 	pollTimeout         = 3 * time.Second // for an answer to STATS
 	minBackOff          = 50 * time.Millisecond
 	maxBackOff          = 500 * time.Millisecond // so that a server is regained within a second
+	shortCapture        = 2 * time.Second        // one that ends sooner is not followed by the next at once
 )
 
 // RPCAP captures from one device of one server and regains it when it is lost.
@@ -134,7 +135,9 @@ func (s *RPCAP) Run(ctx context.Context, sink Sink) error {
 		return &StartError{Source: s.cfg.URL.String(), Err: err}
 	}
 	s.cfg.Log.Info("capturing", "source", s.cfg.URL.String(), "link_type", sess.linkType.String())
+	pause := time.Duration(0)
 	for {
+		began := time.Now()
 		err := sess.run(ctx, sink)
 		if err == nil {
 			return nil
@@ -149,6 +152,9 @@ func (s *RPCAP) Run(ctx context.Context, sink Sink) error {
 		s.counters.lost(lostAt, err.Error())
 		sink.Lost()
 		s.cfg.Log.Warn("capture lost, trying to regain it", "source", s.cfg.URL.String(), "reason", err.Error())
+		if pause = afterCapture(lostAt.Sub(began), pause); !wait(ctx, pause) {
+			return nil
+		}
 		if sess, err = s.connect(ctx, s.cfg.ReconnectTimeout); err != nil {
 			if ctx.Err() != nil {
 				return nil
@@ -160,6 +166,28 @@ func (s *RPCAP) Run(ctx context.Context, sink Sink) error {
 		s.cfg.Log.Warn("capture regained; what passed in between was not seen", "source", s.cfg.URL.String(),
 			"from", lostAt.UTC().Format(time.RFC3339Nano), "to", now.UTC().Format(time.RFC3339Nano),
 			"seconds", now.Sub(lostAt).Seconds())
+	}
+}
+
+// afterCapture is how long to wait after a capture that lasted so long, and was
+// begun after a pause: a server that starts each one and ends it is asked again
+// with back-off, like one that starts none.
+func afterCapture(lasted, pause time.Duration) time.Duration {
+	if lasted >= shortCapture {
+		return 0
+	}
+	return min(max(2*pause, minBackOff), maxBackOff)
+}
+
+// wait pauses, and reports whether ctx goes on.
+func wait(ctx context.Context, pause time.Duration) bool {
+	t := time.NewTimer(pause)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
 	}
 }
 
@@ -196,10 +224,8 @@ func (s *RPCAP) retry(ctx context.Context, timeout time.Duration, do func(contex
 		if attempt == 0 && ctx.Err() == nil {
 			s.cfg.Log.Info("waiting for the capture server", "source", s.cfg.URL.String(), "reason", err.Error())
 		}
-		select {
-		case <-ctx.Done():
+		if !wait(ctx, pause) {
 			return last
-		case <-time.After(pause):
 		}
 		pause = min(2*pause, maxBackOff)
 	}

@@ -1,9 +1,13 @@
 package source
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
+	"net"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -100,5 +104,109 @@ func TestLostServer(t *testing.T) {
 	c := s.Counters()
 	if c.Frames != 7 || c.OutageCount != 1 || c.Connected || c.Missing != 0 {
 		t.Errorf("%+v", c)
+	}
+}
+
+// serveSessions serves session after session until the test ends. answer is the
+// answer to a request, and whether the session goes on after it.
+func serveSessions(t *testing.T, answer func(rpcap.Type) (m rpcap.Message, goesOn bool)) rpcap.URL {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan struct{})
+	go func() { // ended by Close
+		defer close(served)
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			r := rpcap.NewReader(conn, nil)
+			for goesOn := true; goesOn; {
+				h, _, err := r.Next()
+				if err != nil {
+					break
+				}
+				var m rpcap.Message
+				m, goesOn = answer(h.Type)
+				if _, err := conn.Write(rpcap.Append(nil, m)); err != nil {
+					break
+				}
+			}
+			conn.Close()
+		}
+	}()
+	t.Cleanup(func() { l.Close(); <-served })
+	at := l.Addr().(*net.TCPAddr).AddrPort()
+	return rpcap.URL{Scheme: rpcap.SchemeTCP, Host: at.Addr().String(), Port: at.Port(), Device: "any"}
+}
+
+// opening answers requests up to the capture, whose frames would come on the
+// control connection.
+func opening(request rpcap.Type) rpcap.Message {
+	switch request {
+	case rpcap.TypeAuthRequest:
+		return &rpcap.AuthReply{}
+	case rpcap.TypeOpenRequest:
+		return &rpcap.OpenReply{LinkType: 1}
+	}
+	return &rpcap.StartCapReply{}
+}
+
+// TestCapturesThatEndAtOnce: a server that starts every capture and ends it is
+// asked again after ever longer pauses.
+func TestCapturesThatEndAtOnce(t *testing.T) {
+	var captures atomic.Int32
+	u := serveSessions(t, func(request rpcap.Type) (rpcap.Message, bool) {
+		started := request == rpcap.TypeStartCapRequest
+		if started {
+			captures.Add(1)
+		}
+		return opening(request), !started
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
+	defer cancel()
+	s := NewRPCAP(RPCAPConfig{URL: u, Log: discard()})
+	if err := s.Run(ctx, &counter{enough: func(*counter) {}}); err != nil {
+		t.Error(err)
+	}
+	if n := captures.Load(); n < 2 || n > 4 { // at 0, 50, 150 and 350 ms
+		t.Errorf("%d captures were started", n)
+	}
+	if lasting := afterCapture(shortCapture, maxBackOff); lasting != 0 {
+		t.Errorf("after a capture that lasted it waits for %v", lasting)
+	}
+	if pause := afterCapture(0, maxBackOff); pause != maxBackOff {
+		t.Errorf("at last it waits for %v", pause)
+	}
+}
+
+// TestServerWithoutCounters: a server that answers STATS with something else is
+// told of, once.
+func TestServerWithoutCounters(t *testing.T) {
+	var asked atomic.Int32
+	u := serveSessions(t, func(request rpcap.Type) (rpcap.Message, bool) {
+		switch request {
+		case rpcap.TypeStatsRequest:
+			asked.Add(1)
+			return &rpcap.Error{Code: rpcap.CodeGetStats, Text: "none\x1b[2J"}, true
+		case rpcap.TypeEndCapRequest:
+			return &rpcap.EndCapReply{}, true
+		}
+		return opening(request), true
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var log bytes.Buffer
+	s := NewRPCAP(RPCAPConfig{URL: u, Log: slog.New(slog.NewJSONHandler(&log, nil))})
+	stop := time.AfterFunc(2200*time.Millisecond, cancel) // two requests, and those of the end
+	defer stop.Stop()
+	if err := s.Run(ctx, &counter{enough: func(*counter) {}}); err != nil {
+		t.Error(err)
+	}
+	if n := strings.Count(log.String(), "counters can't be had"); n != 1 || asked.Load() < 3 || !strings.Contains(log.String(), `none\\x1b[2J`) {
+		t.Errorf("told %d times after %d requests:\n%s", n, asked.Load(), log.String())
 	}
 }

@@ -19,6 +19,7 @@ type session struct {
 	stream  *rpcapclient.Stream
 	changes chan *change
 	ended   chan struct{} // closed when the stream has ended
+	refused int           // requests for counters in a row that failed at once; owned by control
 
 	// Set before the stream ends because of a change, read afterwards.
 	next     *prepared
@@ -139,13 +140,15 @@ func (s *session) updateFilter(ctx context.Context) {
 }
 
 // poll takes the server's counters. A server that has gone shows in the
-// stream's end; one that only doesn't answer is told as such.
+// stream's end; one that only doesn't answer is told as such, and so is one that
+// keeps answering something else.
 func (s *session) poll(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
 	stats, err := s.client.Stats(ctx)
 	switch {
 	case err == nil:
+		s.refused = 0
 		s.source.counters.setServer(stats)
 		if s.source.counters.setSilent(false) {
 			s.source.cfg.Log.Warn("the capture server answers again", "source", s.source.cfg.URL.String())
@@ -153,6 +156,10 @@ func (s *session) poll(ctx context.Context) {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		if s.source.counters.setSilent(true) {
 			s.source.cfg.Log.Warn("the capture server doesn't answer", "source", s.source.cfg.URL.String())
+		}
+	case ctx.Err() == nil:
+		if s.refused++; s.refused == 2 { // the first may be the session's end, which is told as such
+			s.source.cfg.Log.Warn("the capture server's counters can't be had: what it drops is not known", "source", s.source.cfg.URL.String(), "reason", err.Error())
 		}
 	}
 }
