@@ -2,7 +2,9 @@ package rpcap
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // ErrorCode is the code of an ERROR message (PCAP_ERR_*). It is what travels
@@ -80,10 +82,30 @@ type RemoteError struct {
 	Text string
 }
 
-// Error returns the peer's text, or names the code where there is none.
+// Error returns the peer's text, escaped where it could drive a terminal or begin
+// a line of its own, or names the code where there is none.
 func (e *RemoteError) Error() string {
 	if e.Text == "" {
 		return fmt.Sprintf("the other host reports error %v without a text", e.Code)
 	}
-	return e.Text
+	return escaped(e.Text)
+}
+
+// escaped is s with what isn't printable written as in a Go literal.
+func escaped(s string) string {
+	var b []byte
+	for i := 0; i < len(s); {
+		r, n := utf8.DecodeRuneInString(s[i:])
+		switch {
+		case r == utf8.RuneError && n == 1:
+			b = fmt.Appendf(b, `\x%02x`, s[i])
+		case strconv.IsPrint(r):
+			b = append(b, s[i:i+n]...)
+		default:
+			quoted := strconv.QuoteRune(r)
+			b = append(b, quoted[1:len(quoted)-1]...)
+		}
+		i += n
+	}
+	return string(b)
 }

@@ -318,6 +318,7 @@ func TestRemoteErrorText(t *testing.T) {
 	}{
 		{RemoteError{Code: CodeOpen, Text: "eth9: No such device"}, "eth9: No such device"},
 		{RemoteError{Code: CodeRead}, "the other host reports error READEX without a text"},
+		{RemoteError{Text: "n\xc3\xb6: \"C:\\a\"\n\x1b]0;x\a\x7f\u009b\xff"}, "n\u00f6: \"C:\\a\"" + `\n\x1b]0;x\a\x7f\u009b\xff`},
 	} {
 		if got := tc.err.Error(); got != tc.want {
 			t.Errorf("%q, want %q", got, tc.want)
