@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"capstan/interceptor/internal/delivery"
 	"capstan/interceptor/internal/ledger"
 	"capstan/interceptor/internal/sink/ndjson"
+	"capstan/interceptor/internal/sink/stream"
 	"capstan/interceptor/internal/sink/text"
 	capstanv1 "capstan/proto/capstan/v1"
 )
@@ -23,7 +25,8 @@ import (
 // servers, whose rings count what they lose.
 type output struct {
 	// Immutable.
-	w      io.Writer
+	w      *stream.Writer
+	ending context.Context                                // after it nobody who doesn't read is waited for
 	encode func(dst []byte, x *capstanv1.Exchange) []byte // nil: nothing goes to w
 	failed context.CancelCauseFunc                        // called at the first write that fails
 	gate   *gate                                          // which records leave
@@ -36,6 +39,7 @@ type output struct {
 
 	// Read by anybody, also while a write blocks.
 	emitted, lost, bytes atomic.Uint64
+	unread               atomic.Pointer[error] // of the first write that nobody was waited for with
 }
 
 // outputBufferLen is from where on records are written without waiting for a
@@ -45,8 +49,8 @@ const outputBufferLen = 64 << 10
 // outputFlags are the flags that tell how records are written.
 type outputFlags struct{ format, color string }
 
-func newOutput(w io.Writer, format string, color bool, g *gate, fanout *delivery.Fanout, failed context.CancelCauseFunc) (*output, error) {
-	o := &output{failed: failed, w: w, gate: g, fanout: fanout}
+func newOutput(ending context.Context, w *stream.Writer, format string, color bool, g *gate, fanout *delivery.Fanout, failed context.CancelCauseFunc) (*output, error) {
+	o := &output{failed: failed, w: w, ending: ending, gate: g, fanout: fanout}
 	switch format {
 	case "text":
 		o.encode = text.Encoder{Color: color}.Append
@@ -135,17 +139,31 @@ func (o *output) Flush() {
 // of a write that fails: a half-written line is no record.
 func (o *output) write() {
 	if o.err == nil {
-		if _, o.err = o.w.Write(o.buf); o.err != nil {
+		if o.err = o.w.Write(o.ending, o.buf); o.err != nil {
+			if errors.Is(o.err, stream.ErrNotRead) || errors.Is(o.err, stream.ErrBrokenOff) {
+				why := o.err
+				o.unread.Store(&why)
+			}
 			o.failed(fmt.Errorf("write records: %w", o.err))
 		}
 	}
 	if o.err == nil {
 		o.emitted.Add(o.records)
 		o.bytes.Add(uint64(len(o.buf)))
+		o.buf = o.buf[:0]
 	} else {
 		o.lost.Add(o.records)
+		o.buf = nil // it may still be under way
 	}
-	o.buf, o.records = o.buf[:0], 0
+	o.records = 0
+}
+
+// unwritten says what was not written at the end because nobody read.
+func (o *output) unwritten() error {
+	if why := o.unread.Load(); why != nil {
+		return &endedEarlyError{fmt.Errorf("standard output: %d records were not written: %w", o.lost.Load(), *why)}
+	}
+	return nil
 }
 
 func (o *output) snapshot() ledger.Output {

@@ -8,11 +8,13 @@ import (
 	"log/slog"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"capstan/interceptor/internal/config"
 	"capstan/interceptor/internal/exchange"
 	"capstan/interceptor/internal/own"
 	"capstan/interceptor/internal/rules"
+	"capstan/interceptor/internal/sink/stream"
 	capstanv1 "capstan/proto/capstan/v1"
 )
 
@@ -72,7 +74,7 @@ func (f *recordFlags) describe(file *config.File) []string {
 }
 
 // openOutput opens the ways out of the interceptor.
-func (f *recordFlags) openOutput(stdout io.Writer, c *settings, log *slog.Logger, failed context.CancelCauseFunc) (*output, *outlets, error) {
+func (f *recordFlags) openOutput(ctx context.Context, stdout io.Writer, c *settings, log *slog.Logger, failed context.CancelCauseFunc) (*output, *outlets, error) {
 	policy, err := f.policy(c.file)
 	if err != nil {
 		return nil, nil, usageError{err}
@@ -92,12 +94,16 @@ func (f *recordFlags) openOutput(stdout io.Writer, c *settings, log *slog.Logger
 	g := &gate{own: own.New()}
 	g.policy.Store(policy)
 	f.keep = exchange.NewKeep(f.bodyLimit, f.masks(), f.maskQueries())
-	o := &outlets{stdout: stdout, color: color, drain: f.sinks.drain, own: g.own, log: log, memory: int(f.budget.Limit())}
+	ending, stop := after(ctx, f.sinks.drain)
+	w := stream.NewWriter(stdout)
+	o := &outlets{stdout: w, stop: stop, color: color, drain: f.sinks.drain, own: g.own, log: log, memory: int(f.budget.Limit())}
 	if err := openSinks(o, list); err != nil {
+		stop()
 		return nil, nil, err
 	}
 	f.budget.OnShed(o.fanout.Shed)
-	out, err := newOutput(stdout, format, color, g, o.fanout, failed)
+	context.AfterFunc(ending, o.fanout.Hurry)
+	out, err := newOutput(ending, w, format, color, g, o.fanout, failed)
 	if err != nil {
 		return nil, nil, errors.Join(err, o.close())
 	}
@@ -118,4 +124,20 @@ func (f *recordFlags) stdoutFormat(c *settings, list []config.Sink) (string, err
 		return "none", nil
 	}
 	return f.output.format, nil
+}
+
+// after returns a context that ends so long after ctx has ended, or with stop,
+// which has to be called.
+func after(ctx context.Context, d time.Duration) (later context.Context, stop func()) {
+	later, end := context.WithCancel(context.WithoutCancel(ctx))
+	forget := context.AfterFunc(ctx, func() {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		select {
+		case <-t.C:
+			end()
+		case <-later.Done():
+		}
+	})
+	return later, func() { forget(); end() }
 }

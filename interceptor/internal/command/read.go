@@ -52,7 +52,7 @@ func read(ctx context.Context, s streams, flags *recordFlags, c *settings, full 
 		return err
 	}
 	defer flags.begin()()
-	out, sinks, err := flags.openOutput(s.out, c, log, cancel)
+	out, sinks, err := flags.openOutput(ctx, s.out, c, log, cancel)
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func read(ctx context.Context, s streams, flags *recordFlags, c *settings, full 
 			break
 		}
 	}
-	first = errors.Join(first, sinks.close(), sinks.dropped()) // a file is there to be told whole
+	first = errors.Join(first, sinks.close(), sinks.dropped(), out.unwritten()) // a file is there to be told whole
 	if full {
 		ledger.WriteTable(s.err, ledgers, out.snapshot())
 	}

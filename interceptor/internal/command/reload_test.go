@@ -54,7 +54,7 @@ func TestReload(t *testing.T) {
 	}
 	defer r.flags.begin()()
 	if err == nil {
-		r.out, r.sinks, err = r.flags.openOutput(r.streams.out, r.settings, r.log, func(err error) { t.Error(err) })
+		r.out, r.sinks, err = r.flags.openOutput(t.Context(), r.streams.out, r.settings, r.log, func(err error) { t.Error(err) })
 	}
 	if err != nil {
 		t.Fatal(err)

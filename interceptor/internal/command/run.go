@@ -107,7 +107,7 @@ func (r *runner) run(ctx context.Context) error {
 	stopStatus()
 	stopReloads()
 	stopAPI()
-	err = errors.Join(err, r.sinks.close())
+	err = errors.Join(err, r.sinks.close(), r.out.unwritten())
 	var start *source.StartError
 	if !errors.As(err, &start) { // otherwise there is nothing to account for
 		ledger.WriteTable(r.err, r.ledgers(), r.out.snapshot())
@@ -136,7 +136,7 @@ func (r *runner) prepare(ctx context.Context, cancel context.CancelCauseFunc) (e
 	if len(urls) > 1 && r.flags.server.listen != "" {
 		return usageError{errors.New("--listen waits for one daemon, so it goes with one --source")}
 	}
-	if r.out, r.sinks, err = r.flags.openOutput(r.streams.out, r.settings, r.log, cancel); err != nil {
+	if r.out, r.sinks, err = r.flags.openOutput(ctx, r.streams.out, r.settings, r.log, cancel); err != nil {
 		return err
 	}
 	defer func() {
@@ -159,15 +159,14 @@ func (r *runner) prepare(ctx context.Context, cancel context.CancelCauseFunc) (e
 	return nil
 }
 
-// endLimit bounds how long the end may take: longer than a source takes to end
-// its capture with a server that doesn't answer.
+// endLimit bounds how long the end may take beyond what records are waited for:
+// longer than a source takes to end its capture with a server that doesn't answer.
 const endLimit = 8 * time.Second
 
-// errNotRead is why a capture can't end: an engine waits for its reader.
-var errNotRead = errors.New("standard output is not being read: what is buffered was not written")
+// errNoEnd is why a capture is left to the end of the process.
+var errNoEnd = errors.New("the capture doesn't end: what is still under way is not in the account")
 
-// captureUntil is capture, but doesn't wait for ever for a reader of the
-// records that has stopped to read. What runs on then ends with the process.
+// captureUntil is capture, but doesn't wait for ever for its end.
 func (r *runner) captureUntil(ctx context.Context, cancel context.CancelCauseFunc) error {
 	done := make(chan error, 1)
 	go func() { done <- r.capture(ctx, cancel) }()
@@ -179,8 +178,8 @@ func (r *runner) captureUntil(ctx context.Context, cancel context.CancelCauseFun
 	select {
 	case err := <-done:
 		return err
-	case <-time.After(endLimit):
-		return &endedEarlyError{errNotRead}
+	case <-time.After(r.flags.sinks.drain + endLimit):
+		return &endedEarlyError{errNoEnd}
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"capstan/interceptor/internal/config"
 	"capstan/interceptor/internal/delivery"
 	"capstan/interceptor/internal/own"
+	"capstan/interceptor/internal/sink/stream"
 	"capstan/interceptor/internal/spool"
 )
 
@@ -73,7 +74,8 @@ func (f *sinkFlags) sinks(file *config.File) ([]config.Sink, error) {
 // outlets are the sinks that records go to.
 type outlets struct {
 	// Immutable.
-	stdout io.Writer
+	stdout *stream.Writer
+	stop   func() // ends the wait for who doesn't read; nil: there is none
 	color  bool
 	drain  time.Duration
 	own    *own.Connections
@@ -191,6 +193,9 @@ func (o *outlets) change(list []config.Sink) error {
 // close delivers what is queued, and says what could not be. What a policy has
 // dropped while the sinks were open is only counted: it was chosen.
 func (o *outlets) close() error {
+	if o.stop != nil {
+		defer o.stop()
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), o.drain)
 	defer cancel()
 	return o.lost(o.fanout.Close(ctx), "were not delivered", func(s *delivery.SinkStats) uint64 { return s.Undelivered + s.SpoolFull })

@@ -14,6 +14,7 @@ import (
 	"capstan/interceptor/internal/config"
 	"capstan/interceptor/internal/own"
 	"capstan/interceptor/internal/sink/otlp/otlptest"
+	"capstan/interceptor/internal/sink/stream"
 	capstanv1 "capstan/proto/capstan/v1"
 )
 
@@ -44,7 +45,7 @@ func BenchmarkSinks(b *testing.B) {
 		"otlp":   {OTLP: &config.OTLP{Endpoint: r.ServeGRPC(b), Protocol: "grpc", Traces: true, Metrics: true, Compression: "gzip", Timeout: 10e9}},
 	} {
 		b.Run(name, func(b *testing.B) {
-			o := &outlets{stdout: io.Discard, drain: 60e9, own: own.New(), log: slog.New(slog.DiscardHandler)}
+			o := &outlets{stdout: stream.NewWriter(io.Discard), drain: 60e9, own: own.New(), log: slog.New(slog.DiscardHandler)}
 			c.Name, c.Policy = name, "block"
 			if err := openSinks(o, []config.Sink{*c}); err != nil {
 				b.Fatal(err)

@@ -214,6 +214,36 @@ func TestBlock(t *testing.T) {
 	}
 }
 
+// In a hurry, who waits for room goes on, and what has none is dropped; what has
+// some is not.
+func TestHurry(t *testing.T) {
+	s := &memorySink{gate: make(chan error)}
+	q := newQueue(t, Config{MaxRecords: 10, BatchRecords: 4}, s)
+	f := NewFanout(q)
+	emitted := make(chan struct{})
+	go func() { // awaited below
+		defer close(emitted)
+		push(t, q, 0, 15)
+	}()
+	await(t, "an emitter that waits", func() bool { return q.Stats().Accepted == 11 })
+	f.Hurry()
+	<-emitted
+	if st := balanced(t, q); st.Queued != 10 || st.Undelivered != 5 || st.Dropped != 5 {
+		t.Errorf("%+v", st)
+	}
+	s.gate <- nil
+	await(t, "room", func() bool { return q.Stats().Queued < 10 })
+	push(t, q, 10, 11)
+	close(s.gate)
+	if err := q.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.want(t, 0, 11)
+	if st := balanced(t, q); st.Delivered != 11 {
+		t.Errorf("%+v", st)
+	}
+}
+
 func TestDropOldest(t *testing.T) {
 	s := &memorySink{gate: make(chan error)}
 	q := newQueue(t, Config{Policy: DropOldest, MaxRecords: 10, BatchRecords: 1}, s)

@@ -242,6 +242,15 @@ func (f *Fanout) Shed() {
 	}
 }
 
+// Hurry keeps emitters from waiting for queues that are full from now on: what
+// has no room is dropped and counted as undelivered. It is for the end, before Close,
+// where engines have to end first. Any goroutine may call it.
+func (f *Fanout) Hurry() {
+	for _, q := range f.Queues() {
+		q.mem.hurry()
+	}
+}
+
 // Close closes the queues at the same time, which have until ctx ends. Their
 // counters stay.
 func (f *Fanout) Close(ctx context.Context) error { return closeAll(ctx, f.Queues()) }

@@ -19,8 +19,9 @@ type memory struct {
 	// Guarded by mu.
 	ring    []*Record
 	head, n int
-	taken   int // records under way
-	bytes   int // of those that wait and those under way
+	taken   int  // records under way
+	bytes   int  // of those that wait and those under way
+	hurried bool // nobody is to wait
 	closed  bool
 	stats   Stats // Accepted, Dropped, Undelivered, Shed, Blocked
 }
@@ -35,7 +36,8 @@ func newMemory(c Config) *memory {
 }
 
 // push puts r in. It waits for room if that is the policy, until the queue is
-// closed; what comes then is dropped.
+// hurried or closed; what has no room then is dropped, and all that comes to a closed
+// one.
 func (m *memory) push(r *Record) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -48,6 +50,11 @@ func (m *memory) push(r *Record) {
 			m.pop()
 			m.stats.Dropped++
 			continue
+		}
+		if m.hurried {
+			m.stats.Dropped++
+			m.stats.Undelivered++
+			return
 		}
 		from := time.Now()
 		m.room.Wait()
@@ -143,6 +150,14 @@ func (m *memory) done(batch []*Record) {
 	for _, r := range batch {
 		m.bytes -= r.Size()
 	}
+	m.room.Broadcast()
+}
+
+// hurry keeps push from waiting, also who waits already.
+func (m *memory) hurry() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.hurried = true
 	m.room.Broadcast()
 }
 

@@ -4,24 +4,23 @@ package stream
 import (
 	"context"
 	"fmt"
-	"io"
 
 	"capstan/interceptor/internal/delivery"
 )
 
 // Sink writes to a stream. It implements delivery.Sink.
 type Sink struct {
-	w    io.Writer
+	w    *Writer
 	form *delivery.Form
 	buf  []byte
 }
 
 // New returns a sink that writes to w, which stays the caller's.
-func New(w io.Writer, form *delivery.Form) *Sink { return &Sink{w: w, form: form} }
+func New(w *Writer, form *delivery.Form) *Sink { return &Sink{w: w, form: form} }
 
 // Deliver implements delivery.Sink. What can't be decoded is rejected. Of a batch
 // that could not be written some records may be in the stream; they come again.
-func (s *Sink) Deliver(_ context.Context, batch []*delivery.Record) error {
+func (s *Sink) Deliver(ctx context.Context, batch []*delivery.Record) error {
 	var reject *delivery.RejectError
 	s.buf = s.buf[:0]
 	for _, r := range batch {
@@ -33,7 +32,8 @@ func (s *Sink) Deliver(_ context.Context, batch []*delivery.Record) error {
 			reject.Rejected++
 		}
 	}
-	if _, err := s.w.Write(s.buf); err != nil {
+	if err := s.w.Write(ctx, s.buf); err != nil {
+		s.buf = nil
 		return fmt.Errorf("write records: %w", err)
 	}
 	if reject != nil {

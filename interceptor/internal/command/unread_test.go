@@ -1,0 +1,87 @@
+package command
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// unread runs a command whose standard output is a pipe that nobody reads, ends it
+// as the first signal does, and returns what the pipe holds.
+func unread(t *testing.T, args ...string) (status int, held []byte, stderr string) {
+	t.Helper()
+	var ends [2]int
+	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil { // os.Pipe's don't block
+		t.Fatal(err)
+	}
+	r, w := os.NewFile(uintptr(ends[0]), "r"), os.NewFile(uintptr(ends[1]), "w")
+	defer r.Close()
+	defer w.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stop := time.AfterFunc(300*time.Millisecond, cancel)
+	defer stop.Stop()
+	var errors bytes.Buffer
+	ended := make(chan int, 1)
+	go func() { ended <- Run(ctx, args, strings.NewReader(""), w, &errors) }() // waited for
+	select {
+	case status = <-ended:
+	case <-time.After(10 * time.Second):
+		t.Fatalf("%v does not end", args)
+	}
+	w.Close()
+	held, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return status, held, errors.String()
+}
+
+// TestNobodyReadsTheFile: one signal ends read though its standard output is not
+// being read. What that holds is whole records, and the others are told as lost.
+func TestNobodyReadsTheFile(t *testing.T) {
+	capture := writeCapture(t, 10000, 20, 100)
+	for name, args := range map[string][]string{"one": nil, "shards": {"--shards", "3"}, "sink": {"--config", writeFile(t, "sinks: [{max_records: 50, stdout: {format: json}}]\n")}} {
+		t.Run(name, func(t *testing.T) {
+			args := append([]string{"read", "--ledger", "--drain-timeout", "100ms", capture}, args...)
+			if name != "sink" {
+				args = append(args, "-o", "json")
+			}
+			began := time.Now()
+			status, held, stderr := unread(t, args...)
+			if took := time.Since(began); status != ExitLost || took > 5*time.Second {
+				t.Errorf("status %d after %v\n%s", status, took, stderr)
+			}
+			if !bytes.HasSuffix(held, []byte("}\n")) {
+				t.Fatalf("%d bytes are in the pipe, and the last record is not whole", len(held))
+			}
+			written := 0
+			for line := range bytes.Lines(held) {
+				written++
+				if !json.Valid(line) {
+					t.Fatalf("no record: %q", line)
+				}
+			}
+			want := fmt.Sprintf("records written: %d (", written)
+			if name == "sink" {
+				want = fmt.Sprintf("%d delivered", written)
+				if !strings.Contains(stderr, "sink stdout: ") || !strings.Contains(stderr, "records were not delivered") {
+					t.Errorf("the loss is not told:\n%s", stderr)
+				}
+			} else if !strings.Contains(stderr, "standard output: ") || !strings.Contains(stderr, "records were not written: it is not being read") {
+				t.Errorf("the loss is not told:\n%s", stderr)
+			}
+			if !strings.Contains(ungrouped(stderr), want) || strings.Contains(stderr, "does not balance") {
+				t.Errorf("no %q in\n%s", want, stderr)
+			}
+		})
+	}
+}
