@@ -43,7 +43,7 @@ func (s *RPCAP) openDevice(ctx context.Context, client *rpcapclient.Client, devi
 // parameters. It waits for the server as Run does at the start, and fails like
 // it; a device that isn't there without parameters either is Run's to tell.
 func (s *RPCAP) KnowsParameters(ctx context.Context) (known bool, err error) {
-	err = s.retry(ctx, s.cfg.StartTimeout, func(ctx context.Context) error {
+	err = s.retry(ctx, s.cfg.StartTimeout, final, func(ctx context.Context) error {
 		client, err := s.client(ctx)
 		if err != nil {
 			return err

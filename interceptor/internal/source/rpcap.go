@@ -127,7 +127,7 @@ func (e *LostError) Unwrap() error { return e.Err }
 // lost server is regained with back-off, and Sink.Lost tells of the interval. The
 // error is a [*StartError] or a [*LostError].
 func (s *RPCAP) Run(ctx context.Context, sink Sink) error {
-	sess, err := s.connect(ctx, s.cfg.StartTimeout)
+	sess, err := s.connect(ctx, s.cfg.StartTimeout, final)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil
@@ -155,7 +155,7 @@ func (s *RPCAP) Run(ctx context.Context, sink Sink) error {
 		if pause = afterCapture(lostAt.Sub(began), pause); !wait(ctx, pause) {
 			return nil
 		}
-		if sess, err = s.connect(ctx, s.cfg.ReconnectTimeout); err != nil {
+		if sess, err = s.connect(ctx, s.cfg.ReconnectTimeout, finalAgain); err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}
@@ -192,8 +192,8 @@ func wait(ctx context.Context, pause time.Duration) bool {
 }
 
 // connect opens the device and starts a capture, trying again like retry.
-func (s *RPCAP) connect(ctx context.Context, timeout time.Duration) (sess *session, err error) {
-	err = s.retry(ctx, timeout, func(ctx context.Context) (err error) {
+func (s *RPCAP) connect(ctx context.Context, timeout time.Duration, final func(error) bool) (sess *session, err error) {
+	err = s.retry(ctx, timeout, final, func(ctx context.Context) (err error) {
 		sess, err = s.open(ctx)
 		return err
 	})
@@ -202,7 +202,7 @@ func (s *RPCAP) connect(ctx context.Context, timeout time.Duration) (sess *sessi
 
 // retry does something with the server, again and again with back-off until
 // timeout (0 = for ever) has passed or the server's answer is final.
-func (s *RPCAP) retry(ctx context.Context, timeout time.Duration, do func(context.Context) error) error {
+func (s *RPCAP) retry(ctx context.Context, timeout time.Duration, final func(error) bool, do func(context.Context) error) error {
 	if timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, timeout)
@@ -250,6 +250,13 @@ func final(err error) bool {
 		return true
 	}
 	return false
+}
+
+// finalAgain is final of a server that has captured from the device before: one that
+// has gone, as with a restarted container or a tunnel, may come again.
+func finalAgain(err error) bool {
+	var refused *rpcap.RemoteError
+	return final(err) && (!errors.As(err, &refused) || refused.Code != rpcap.CodeOpen)
 }
 
 func (s *RPCAP) open(ctx context.Context) (*session, error) {

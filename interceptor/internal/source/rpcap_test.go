@@ -183,6 +183,32 @@ func TestCapturesThatEndAtOnce(t *testing.T) {
 	}
 }
 
+// TestDeviceReturns: a device that is there, is gone, and comes again, is captured
+// from again.
+func TestDeviceReturns(t *testing.T) {
+	opened := 0
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	u := serveSessions(t, func(request rpcap.Type) (rpcap.Message, bool) {
+		if request == rpcap.TypeOpenRequest {
+			if opened++; opened == 2 {
+				return &rpcap.Error{Code: rpcap.CodeOpen, Text: "any: No such device exists"}, true
+			}
+		}
+		if request == rpcap.TypeStartCapRequest && opened > 2 {
+			defer cancel()
+		}
+		return opening(request), request != rpcap.TypeStartCapRequest
+	})
+	s := NewRPCAP(RPCAPConfig{URL: u, Log: discard()})
+	if err := s.Run(ctx, &counter{enough: func(*counter) {}}); err != nil {
+		t.Error(err)
+	}
+	if refused := (&rpcap.RemoteError{Code: rpcap.CodeAuthFailed}); !finalAgain(refused) {
+		t.Error("a refused password is not final")
+	}
+}
+
 // TestServerWithoutCounters: a server that answers STATS with something else is
 // told of, once.
 func TestServerWithoutCounters(t *testing.T) {
