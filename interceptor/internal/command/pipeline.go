@@ -53,7 +53,7 @@ func (f *recordFlags) register(flags *pflag.FlagSet) {
 	f.decoded = content.DefaultConfig()
 	flags.Int64Var(&f.decoded.MaxDecoded, "max-decoded", f.decoded.MaxDecoded, "bytes that what is kept of a body may decode to (gzip, deflate, br, zstd)")
 	flags.Int64Var(&f.decoded.MaxRatio, "max-decoded-ratio", f.decoded.MaxRatio, "bytes that may come of each byte of it, beyond 64 KiB in all")
-	flags.BoolVar(&f.flows, "flows", true, "tell connections that carry TLS or an unknown protocol, when they close")
+	flags.BoolVar(&f.flows, "flows", true, "tell connections that carry TLS, an unknown protocol, or HTTP without a message, when they close")
 	flags.StringSliceVar(&f.mask, "mask-header", nil, "headers to mask besides the usual ones that carry credentials")
 	flags.StringSliceVar(&f.maskQuery, "mask-query", nil, "parameters of URLs to mask besides the usual ones that carry credentials")
 	flags.TextVar(&f.decode.Checksums, "checksums", packet.ChecksumIgnore, "`policy` on IP and TCP checksums: ignore them, count the bad ones, or drop packets that have one")

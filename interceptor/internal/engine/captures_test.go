@@ -3,9 +3,12 @@ package engine
 import (
 	"bytes"
 	"encoding/csv"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -176,4 +179,48 @@ func TestSameFileSameRecords(t *testing.T) {
 			ids[a[i].Id] = true
 		}
 	}
+}
+
+// TestEveryConnectionIsTold: whatever is missing, a connection that carried anything has
+// a record.
+func TestEveryConnectionIsTold(t *testing.T) {
+	dir := capturesDir(t)
+	connections := 0
+	for _, row := range captureIndex(t, dir) {
+		frames := captureFrames(t, filepath.Join(dir, row.file))
+		check := func(how string, frames []capture.Frame) {
+			told := 0
+			e := New(Config{Exchange: exchange.Config{Emit: func(x *capstanv1.Exchange) {
+				if strings.HasSuffix(x.Id, "-0") { // the first of its connection
+					told++
+				}
+			}}})
+			for i := range frames {
+				e.Frame(&frames[i])
+			}
+			e.Finish()
+			s, all := e.Snapshot(), 0
+			for _, p := range s.Protocols {
+				all += int(p.Connections)
+			}
+			connections += all
+			if told != all {
+				t.Errorf("%s %s: of %d connections %d are told", row.file, how, all, told)
+			}
+		}
+		check("whole", frames)
+		check("without the first third", frames[len(frames)/3:])
+		r := rand.New(rand.NewPCG(1, uint64(len(frames))))
+		for round := range 20 {
+			var some []capture.Frame
+			for _, f := range frames {
+				if r.IntN(20) > round/2 { // up to half of them lost
+					some = append(some, f)
+				}
+			}
+			check(fmt.Sprintf("with losses %d", round), some)
+			check(fmt.Sprintf("with losses %d, cut", round), cutTo(some, []int{60, 80, 100, 200}[round%4]))
+		}
+	}
+	t.Logf("%d connections", connections)
 }

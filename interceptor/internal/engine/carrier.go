@@ -44,7 +44,8 @@ type carrier struct {
 	// overheard tells, likewise, that a request was inside of what was passed over.
 	overheard [2]bool
 	parser    reassembly.Handler // of the protocol, nil for those that are only counted
-	unknown   *opaque.Conn       // what was seen so far, should it never make sense
+	unknown   *opaque.Conn       // what was seen so far, should it never make sense, or nothing come of it
+	untold    *http2.Conn        // the parser, as long as it has told nothing
 	preamble  *preamble          // what it began with, if that is no part of the protocol
 	held      []held             // what came before the decision, in order
 	heldLen   int
@@ -63,6 +64,12 @@ type held struct {
 // Next: http1.Conn.Data, http2.Conn.Data, or that of another protocol.
 func (c *carrier) Data(d flow.Direction, chunk reassembly.Chunk) {
 	switch {
+	case c.untold != nil:
+		c.unknown.Data(d, chunk)
+		c.parser.Data(d, chunk)
+		if c.untold.Told() {
+			c.untold, c.unknown = nil, nil
+		}
 	case c.parser != nil:
 		c.parser.Data(d, chunk)
 	case !c.decided:
@@ -104,6 +111,10 @@ func (c *carrier) decide(d flow.Direction, chunk reassembly.Chunk, whole []byte)
 		c.reversed = c.asks(d, whole)
 		c.become(protocol)
 		c.Data(d, chunk)
+		if c.mayStaySilent() {
+			c.count().Data(d, chunk)
+			c.countOn()
+		}
 	}
 }
 
@@ -196,6 +207,10 @@ func (c *carrier) become(p Protocol) {
 			parser.Reverse()
 		}
 		c.parser = parser
+		if !s.cfg.NoConnectionRecords {
+			c.untold = parser
+			c.count()
+		}
 	case TLS:
 		if !s.cfg.NoConnectionRecords {
 			parser := tls.New(conn, s.recorder, c.named)
@@ -219,7 +234,10 @@ func (c *carrier) become(p Protocol) {
 			}
 		}
 	}
-	c.held, c.heldLen, c.unknown, c.preamble = nil, 0, nil, nil
+	if c.untold == nil && !c.replaced {
+		c.unknown = nil
+	}
+	c.held, c.heldLen, c.preamble = nil, 0, nil
 }
 
 // becomeHTTP1 returns who takes HTTP/1. Where that isn't inside of a tunnel it takes
@@ -262,11 +280,18 @@ func (c *carrier) Gap(d flow.Direction, g reassembly.Gap) {
 	}
 	switch {
 	case c.parser != nil:
+		if c.untold != nil {
+			c.unknown.Gap(d, g)
+		}
 		c.parser.Gap(d, g)
 	case c.decided:
 	case http1.LooksLikeCutRequest(c.prefix(d, nil), c.lenient):
 		c.become(HTTP1)
 		c.parser.Gap(d, g)
+		if c.mayStaySilent() {
+			c.count().Gap(d, g)
+			c.countOn()
+		}
 	case http2.LooksLikeCutPreface(c.prefix(d, nil)):
 		c.become(HTTP2)
 		c.parser.Gap(d, g)
@@ -292,6 +317,9 @@ func (c *carrier) Close(time int64, r reassembly.CloseReason) {
 	switch {
 	case c.parser != nil:
 		c.parser.Close(time, r)
+		if c.untold != nil {
+			closeUntold(c.unknown, c.untold, "http2", r)
+		}
 	case c.unknown != nil && !c.of.shard.cfg.NoConnectionRecords:
 		c.unknown.Close(time, r)
 	}

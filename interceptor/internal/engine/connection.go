@@ -18,6 +18,8 @@ type account struct {
 	protocol Protocol
 }
 
+func (a *account) accountOf() *account { return a }
+
 func (a *account) carried(n int) { a.shard.protocols[a.protocol].Bytes += uint64(n) }
 
 func (a *account) closed() { a.shard.protocols[a.protocol].Active-- }
@@ -122,7 +124,7 @@ const maxTunnels = 4
 // HTTP/2 without TLS (RFC 7540 §3.2), else to what the bytes tell.
 func (s *shard) Upgrade(u *http1.Upgrade) reassembly.Handler {
 	conn := u.Conn
-	of := &conn.Handler.(*httpConnection).account
+	of := conn.Handler.(interface{ accountOf() *account }).accountOf()
 	switch to := fieldOf(u.Response.Headers, "Upgrade"); {
 	case u.Response.Status != 101: // CONNECT
 	case strings.EqualFold(to, "websocket"):

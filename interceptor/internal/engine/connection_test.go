@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -141,6 +142,34 @@ func TestConnectionDecides(t *testing.T) {
 				t.Errorf("%d complete exchanges, want %d: %v", complete, tt.complete, records)
 			}
 		})
+	}
+}
+
+// TestHTTP2ThatTellsNothing: a connection that no exchange comes of has a record of its
+// own, one that has told an exchange has not.
+func TestHTTP2ThatTellsNothing(t *testing.T) {
+	start := string(preface) + "\x00\x00\x00\x04\x00\x00\x00\x00\x00" // SETTINGS
+	for _, tt := range []struct {
+		name   string
+		pieces []string
+		want   string
+	}{
+		{"never used", []string{"C:" + start, "S:\x00\x00\x00\x04\x00\x00\x00\x00\x00"}, "OTHER http2 33 9 0"},
+		{"undecided at first", []string{"C:" + start[:4], "C:" + start[4:]}, "OTHER http2 33 0 0"},
+		{"requests lost", []string{"C:" + start, "c:lost", "S:\x00\x00\x00\x04\x00\x00\x00\x00\x00"}, "OTHER http2 33 9 4"},
+		{"used", []string{"C:" + start + "\x00\x00\x03\x01\x05\x00\x00\x00\x01\x82\x84\x87"}, "HTTP2"}, // GET / by https
+	} {
+		records, _ := play(t, false, tt.pieces...)
+		got := ""
+		for _, x := range records {
+			got += strings.TrimPrefix(x.Protocol.String(), "PROTOCOL_")
+			if c := x.Connection; c != nil {
+				got += fmt.Sprintf(" %s %d %d %d", c.LooksLike, c.Client.Bytes, c.Server.Bytes, c.Client.GapBytes)
+			}
+		}
+		if got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
 	}
 }
 

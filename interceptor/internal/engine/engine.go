@@ -26,8 +26,9 @@ type Config struct {
 	HTTP1      http1.Config
 	HTTP2      http2.Config
 	WebSocket  websocket.Config
-	// NoConnectionRecords leaves out the records of connections that carry TLS or
-	// a protocol that is not known. They are counted all the same.
+	// NoConnectionRecords leaves out the records of connections that carry TLS, a
+	// protocol that is not known, or HTTP of which nothing else is told. They are counted
+	// all the same.
 	NoConnectionRecords bool
 	// Exchange.Emit is called from the goroutine that feeds the engine, and not
 	// at all if there are several shards.

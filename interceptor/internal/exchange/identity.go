@@ -103,6 +103,9 @@ func appendEnd(b []byte, conn *reassembly.Conn, d flow.Direction) []byte {
 // differed.
 func (c *Connection) inConflict() bool { return c.conn.Conflict[0] || c.conn.Conflict[1] }
 
+// Told reports whether a record has left. c may be nil.
+func (c *Connection) Told() bool { return c != nil && (c.next != 0 || c.wraps != 0) }
+
 // nextID returns the id of the connection's next record, made by text.
 func (c *Connection) nextID(text *arena.Text) string {
 	var b [2*idLen + 1 + 20]byte

@@ -1319,8 +1319,9 @@ type Connection struct {
 	// What the first bytes look like, those of the end that spoke first: "text",
 	// "binary", or the protocol where they name it, such as "ssh". Of TLS, those of
 	// the server, if it answers a ClientHello with something else. Those behind a
-	// header of the PROXY protocol; "proxy-protocol" if there are none. Not trusted:
-	// anybody can send them.
+	// header of the PROXY protocol; "proxy-protocol" if there are none. "http" or "http2"
+	// of a connection with that protocol that no exchange is known of: none was made, or
+	// too much is missing. Not trusted: anybody can send them.
 	LooksLike string `protobuf:"bytes,4,opt,name=looks_like,json=looksLike,proto3" json:"looks_like,omitempty"`
 	// Whether it began before the capture did, so that its first bytes are not
 	// known to be any beginning.

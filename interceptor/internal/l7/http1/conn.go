@@ -82,6 +82,16 @@ func (c *Conn) identity() *exchange.Connection {
 	return c.named.Identity(c.conn, c.client)
 }
 
+// Told reports whether a record has left.
+func (c *Conn) Told() bool { return c.named.Told() }
+
+// Began reports whether a message has begun that a record will tell of: its first line is
+// there.
+func (c *Conn) Began() bool { return c.inFlight != nil && (len(c.pending) > 0 || c.group != nil) }
+
+// Client returns the direction of the client, if it is known.
+func (c *Conn) Client() (d flow.Direction, ok bool) { return c.client, c.rolesKnown }
+
 // Data takes the next bytes of direction d.
 // Next: half.data, and exchange.Recorder.Emit when an exchange is complete.
 func (c *Conn) Data(d flow.Direction, ch reassembly.Chunk) {

@@ -102,6 +102,9 @@ func (c *Conn) Reverse() {
 	c.setClient(c.client.Reverse())
 }
 
+// Client returns the direction of the client, if it is known.
+func (c *Conn) Client() (d flow.Direction, ok bool) { return c.client, c.rolesKnown }
+
 func (c *Conn) roleOf(d flow.Direction) role {
 	switch {
 	case !c.rolesKnown:
@@ -118,6 +121,9 @@ func (c *Conn) identity() *exchange.Connection {
 	c.named = c.named.Identity(c.conn, c.client)
 	return c.named
 }
+
+// Told reports whether a record has left.
+func (c *Conn) Told() bool { return c.named.Told() }
 
 // Data takes the next bytes of direction d.
 // Next: half.data, and exchange.Recorder.Emit when an exchange is complete.

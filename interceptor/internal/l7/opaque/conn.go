@@ -66,21 +66,32 @@ func (c *Conn) End(flow.Direction, int64) {}
 
 // Close emits the record.
 func (c *Conn) Close(_ int64, r reassembly.CloseReason) {
+	client := c.Client()
+	looksLike := LooksLike(c.prefix[:c.have], c.spoke == client)
+	if c.preamble && c.have == 0 && !c.missed {
+		looksLike = "proxy-protocol" // and nothing behind it
+	}
+	c.CloseAs(looksLike, client, r)
+}
+
+// Client returns the direction that is most likely the client's.
+func (c *Conn) Client() flow.Direction {
+	switch {
+	case c.preamble:
+		return c.client
+	case !c.conn.ClientKnown:
+		return c.spoke // nobody knows better
+	}
+	return c.conn.Client
+}
+
+// CloseAs is Close for who knows what the connection carried, and who the client was.
+func (c *Conn) CloseAs(looksLike string, client flow.Direction, r reassembly.CloseReason) {
 	if c.closed {
 		return
 	}
 	c.closed = true
-	client := c.conn.Client
-	switch {
-	case c.preamble:
-		client = c.client
-	case !c.conn.ClientKnown:
-		client = c.spoke // nobody knows better
-	}
 	x := c.tally.Record(capstanv1.Protocol_PROTOCOL_OTHER, c.conn, client, r)
-	x.Connection.LooksLike = LooksLike(c.prefix[:c.have], c.spoke == client)
-	if c.preamble && c.have == 0 && !c.missed {
-		x.Connection.LooksLike = "proxy-protocol" // and nothing behind it
-	}
+	x.Connection.LooksLike = looksLike
 	c.rec.Emit(c.named.Identity(c.conn, client), x, exchange.Screened{})
 }
