@@ -132,6 +132,7 @@ func (e *entries) messages(s *engine.Snapshot) {
 	e.some("bytes.http2_framing", 0, g.FramingBytes, "bytes of HTTP/2 framing")
 	e.some("bytes.http2_skipped", 0, g.SkippedBytes, "bytes passed over in looking for HTTP/2, which lost its place %s times", figures.Count(g.Resyncs))
 	e.some("directions.http2_given_up", 0, g.GivenUp, "directions given up as not HTTP/2")
+	e.some("segments.http2_search_cut", 0, g.SearchCuts, "segments in which HTTP/2 was not looked for up to the end: too much looks like it")
 	e.some("blocks.http2_doubtful", 0, g.LostBlocks+g.BrokenBlocks+g.HeaderCuts, "header blocks of HTTP/2 with bytes lost, broken or cut by a limit")
 }
 

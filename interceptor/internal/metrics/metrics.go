@@ -240,6 +240,7 @@ func shed(l *ledger.Ledger, sample func(float64, ...string)) {
 	sample(float64(l.Engine.HTTP2.ShedStreams), "http2-stream")
 	sample(float64(l.Engine.HTTP2.HeaderCuts), "http2-header-block")
 	sample(float64(l.Engine.HTTP2.TableCuts), "http2-table")
+	sample(float64(l.Engine.HTTP2.SearchCuts), "http2-search")
 	sample(float64(l.Engine.Exchange.Decoded[capstanv1.Decoding_DECODING_LIMIT]), "decoded-body")
 }
 
@@ -286,6 +287,7 @@ func http2Doubts(l *ledger.Ledger, sample func(float64, ...string)) {
 	sample(float64(h.Roleless), "role-unknown")
 	sample(float64(h.ShedStreams), "stream-shed")
 	sample(float64(h.Doubtful), "request-doubtful")
+	sample(float64(h.SearchCuts), "search-cut")
 }
 
 func exchanges(l *ledger.Ledger, sample func(float64, ...string)) {

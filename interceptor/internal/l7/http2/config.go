@@ -42,6 +42,8 @@ const (
 	// maxHeld bounds the bytes held while looking for a frame: three of the
 	// common size.
 	maxHeld = 64 << 10
+	// keepHeld bounds the room that is kept for them while little is held.
+	keepHeld = 8 << 10
 	// maxInterim bounds the interim statuses kept of one exchange.
 	maxInterim = 64
 )
@@ -99,6 +101,7 @@ type Stats struct {
 	Doubtful      uint64 // requests told by a guess of where frames are that nothing confirmed
 	Resyncs       uint64 // times a direction lost its place
 	GivenUp       uint64 // directions given up: no frame could be found
+	SearchCuts    uint64 // segments not searched to the end: too much looks like frames and is none
 	BrokenBlocks  uint64 // header blocks that break HPACK
 	LostBlocks    uint64 // header blocks of which bytes are missing
 	UnknownFields uint64 // header fields that can't be known for lack of what came before

@@ -42,6 +42,7 @@ func New(cfg *Config, conn *reassembly.Conn, rec *exchange.Recorder, named *exch
 	for d := range c.half {
 		h := &c.half[d]
 		h.c, h.dir, h.maxFrame = c, flow.Direction(d), defaultMaxFrame
+		h.credit = firstCredit
 		h.state = statePreface
 		if conn.Midstream {
 			h.state, h.search = stateResync, new(search)
@@ -133,6 +134,7 @@ func (c *Conn) Data(d flow.Direction, ch reassembly.Chunk) {
 		h.lost() // the caller kept what came before to himself
 	}
 	h.offset, h.time, h.acked = ch.Offset, ch.Time, ch.Acked
+	h.credit = min(h.credit+int32(min(len(ch.Bytes), maxCredit)), maxCredit)
 	h.data(ch.Bytes, true)
 	c.tidy()
 }

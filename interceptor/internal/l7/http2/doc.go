@@ -37,6 +37,13 @@
 // 64 KiB are held, and read then. A header block that no peer would send (HPACK
 // breaks, a name is no name) takes the belief back.
 //
+// What looking costs is bounded by what came: each place is looked at once, however many
+// frames lead to it; each byte gives a credit, 64 Ki of which may be saved up, a place
+// that could be a header's takes 6, and seeing how likely each of its bytes is by chance
+// 8. Text, and what is compressed, takes less than it gives. Where a body of small numbers has used it
+// up, frames are looked for where segments start, and those found before are followed,
+// until more has come: SearchCuts counts the segments.
+//
 // # What a body can imitate
 //
 // Chance is ruled out by this, intent is not: who makes a body, and is lucky with

@@ -34,12 +34,14 @@ const (
 // evidence returns how unlikely it is, in bits, that the header f at the start of b is
 // there by chance, as bytes are distributed in what comes before it and in its payload:
 // in text, which has no zeros, or in what is compressed, each of the seven bytes that
-// tell type, flags and stream is a surprise; in a table of small numbers none is.
-func (c *Conn) evidence(f *frameHeader, before, b []byte) (bits float64) {
+// tell type, flags and stream is a surprise; in a table of small numbers none is. seen
+// is how many different ones were looked for.
+func (c *Conn) evidence(f *frameHeader, before, b []byte) (bits float64, seen int) {
 	before = before[max(len(before)-evidenceAround, 0):]
 	payload := b[frameHeaderLen:min(len(b), frameHeaderLen+min(int(f.length), evidenceAround))]
 	all := logarithms[len(before)+len(payload)+fewBytes]
 	surprise := func(x byte) float64 {
+		seen++
 		n := bytes.Count(before, []byte{x}) + bytes.Count(payload, []byte{x})
 		return min(maxByteBits, all-logarithms[n+1])
 	}
@@ -50,20 +52,21 @@ func (c *Conn) evidence(f *frameHeader, before, b []byte) (bits float64) {
 		}
 	}
 	const telling = frameHeaderLen - 2
-	zero := surprise(0)
-	if most := float64(zeros)*zero + float64(telling-zeros)*maxByteBits; most-kindBits < leastEvidence {
-		return 0 // whatever the others tell
-	}
-	bits = float64(zeros) * zero
+	bits = float64(zeros) * surprise(0)
+	left := float64(telling-zeros) * maxByteBits
 	for i, x := range b[:frameHeaderLen] {
+		if bits+left-kindBits < leastEvidence {
+			return 0, seen // whatever the others tell
+		}
 		if x != 0 && !ofLength(i) {
 			bits += surprise(x)
+			left -= maxByteBits
 		}
 	}
 	if bits -= kindBits + math.Log2(float64(c.choices(f.stream))); bits < leastEvidence {
-		return 0
+		return 0, seen
 	}
-	return bits
+	return bits, seen
 }
 
 // ofLength reports whether byte i of a header is of the length's lower half: any will do.

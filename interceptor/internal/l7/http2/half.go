@@ -43,6 +43,7 @@ type half struct {
 	padding   uint32             // of them at the end
 	maxFrame  uint32             // length of a frame, as the peer allows
 	longest   uint32             // length of a frame, as seen
+	credit    int32              // what looking for frames may cost yet
 	sureAt    int64              // if guessed: frames behind it are certain
 	stream    *stream            // of DATA
 	frameTime int64              // of its first byte

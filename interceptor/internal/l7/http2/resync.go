@@ -17,9 +17,6 @@ func (h *half) resync(b []byte, boundary bool) int {
 		h.give(stateDead)
 		return len(b)
 	}
-	if len(s.pieces) == maxPieces {
-		s.reset()
-	}
 	s.hold(b, piece{offset: h.offset, time: h.time, acked: h.acked, boundary: boundary})
 	s.scan(h)
 	if best := s.witnessed(int64(h.likelyMaxFrame())); best >= 0 {

@@ -227,35 +227,3 @@ func TestDoubtfulRequests(t *testing.T) {
 		t.Errorf("%d doubtful requests are counted", n)
 	}
 }
-
-// BenchmarkSearch joins a connection in the middle of a body, in which no frame is found:
-// of text, of bytes that are as likely as any, of small numbers.
-func BenchmarkSearch(b *testing.B) {
-	r := rand.New(rand.NewPCG(1, 2))
-	body := make([]byte, 64<<10)
-	for _, c := range []struct {
-		name string
-		put  func(i int)
-	}{
-		{"text", func(i int) { body[i] = byte(' ' + r.IntN(90)) }},
-		{"random", func(i int) { body[i] = byte(r.Uint32()) }},
-		{"numbers", func(i int) { body[i] = byte(r.IntN(12) * (i % 4 / 3)) }},
-		{"sparse", func(i int) { body[i] = byte(r.IntN(4) * r.IntN(2)) }},
-	} {
-		b.Run(c.name, func(b *testing.B) {
-			for i := range body {
-				c.put(i)
-			}
-			b.SetBytes(int64(len(body)))
-			h := &harness{}
-			rec := h.recorder(0)
-			for b.Loop() {
-				x := New(&Config{Shared: new(Shared)}, testConn(true), rec, nil)
-				for at := 0; at+1448 <= len(body); at += 1448 {
-					x.Data(fromServer, reassembly.Chunk{Acked: -1, Offset: int64(at), Bytes: body[at : at+1448]})
-				}
-				x.Close(0, reassembly.CloseFIN)
-			}
-		})
-	}
-}

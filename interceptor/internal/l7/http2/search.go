@@ -2,25 +2,43 @@ package http2
 
 import (
 	"bytes"
+	"cmp"
+	"encoding/binary"
+	"math"
+	"math/bits"
 	"slices"
 )
 
 const (
-	// maxCandidates bounds the frames that are followed at once.
+	// maxCandidates bounds the frames that are followed from segment to segment.
 	maxCandidates = 8
 	// maxPieces bounds the segments that are held.
 	maxPieces = 1024
+
+	// Each byte that comes gives a credit, and looking for frames takes some. It is used up
+	// only where very much looks like them, as among small numbers.
+	//
+	// firstCredit is what a direction has before anything came.
+	firstCredit = 16 << 10
+	// maxCredit bounds what is saved up.
+	maxCredit = 64 << 10
+	// headerCredit is what it costs to look whether a header is one.
+	headerCredit = 6
+	// byteCredit is what it costs to see how likely one byte of it is by chance.
+	byteCredit = 8
 )
 
 // search looks for frames in bytes that are held meanwhile. Places are offsets in
 // the direction's stream, since bytes may be missing between those held.
 type search struct {
 	held       []byte
-	pieces     []piece // how they came
-	scanned    int     // no candidate starts before this but those noted; in held
-	candidates []candidate
-	unparsed   int64 // bytes since the place was lost
-	later      bool  // bytes of this direction came before those held
+	pieces     []piece     // how they came
+	at         int         // of the first of those that are held up to the last without any missing; in held
+	offset     int64       // its place
+	scanned    int         // no candidate starts before this but those noted; in held
+	candidates []candidate // by start
+	unparsed   int64       // bytes since the place was lost
+	later      bool        // bytes of this direction came before those held
 }
 
 // piece is what is held of one segment.
@@ -33,17 +51,127 @@ type piece struct {
 	behind   bool // bytes are missing before it
 }
 
-// candidate is a chain of frames that may be real.
+// candidate is a chain of frames that may be real, or several that go on in one: of
+// these each witness is that of the best.
 type candidate struct {
-	start, next int64
-	cursor      int64 // of its first frame at or behind scanned
-	second      int64 // of its second frame, if there is one
-	last        int64 // of the latest frame whose header is there
-	frames      int
-	longest     int64   // length of one of them
-	boundary    bool    // it starts where a segment does
-	evidence    float64 // in bits
-	strong      int64   // of the first frame that is evidence
+	next  int64 // where they go on
+	start int64 // of the first frame of any
+
+	boundary int64 // of the first frame that starts where a segment does, or -1
+	frames   int   // from there on
+
+	second  int64 // of the second frame
+	reach   int64 // how far behind that the last one starts
+	longest int64 // length of one of them
+
+	evidence float64 // in bits
+	strong   int64   // of the first frame that is evidence
+	last     int64   // of the last one
+}
+
+// newCandidate returns one without frames that starts at place.
+func newCandidate(place int64, boundary bool) candidate {
+	c := candidate{next: place, start: place, boundary: -1, second: -1}
+	if boundary {
+		c.boundary = place
+	}
+	return c
+}
+
+// extend takes the frame of that length that starts where c goes on, and tells e.
+func (c *candidate) extend(length uint32, e float64) {
+	switch place := c.next; {
+	case c.second >= 0:
+		c.reach = place - c.second
+	case place > c.start:
+		c.second = place
+	}
+	if e > 0 {
+		if c.evidence == 0 {
+			c.strong = c.next
+		}
+		c.evidence += e
+	}
+	c.frames++
+	c.longest = max(c.longest, int64(length))
+	c.last = c.next
+	c.next += frameHeaderLen + int64(length)
+}
+
+// join takes the frames of o, which go on where those of c do.
+func (c *candidate) join(o *candidate) {
+	c.start = min(c.start, o.start)
+	if o.boundary >= 0 && (c.boundary < 0 || o.boundary < c.boundary) {
+		c.boundary, c.frames = o.boundary, o.frames
+	}
+	if o.second >= 0 && (c.second < 0 || o.second < c.second) {
+		c.second, c.reach, c.longest = o.second, o.reach, o.longest
+	}
+	if o.evidence > c.evidence {
+		c.evidence, c.strong, c.last = o.evidence, o.strong, o.last
+	}
+}
+
+// chase is what it takes to follow frames within what a segment brought.
+type chase struct {
+	from, to int         // the places where a header may start; in held
+	chains   []candidate // but the first
+	goOn     []uint16    // by place: which of chains goes on there, 0 for none; empty if none does
+}
+
+// keepChains bounds the chains that there is room kept for.
+const keepChains = 1 << 10
+
+// begin forgets the last segment.
+func (x *chase) begin(from, to int) {
+	if cap(x.chains) > keepChains {
+		x.chains = nil
+	}
+	x.from, x.to = from, to
+	x.chains, x.goOn = append(x.chains[:0], candidate{}), x.goOn[:0]
+}
+
+// full reports whether there may be no more chains.
+func (x *chase) full() bool { return len(x.chains) > math.MaxUint16 }
+
+// add adds c and returns which one it is.
+func (x *chase) add(c candidate) uint16 {
+	x.chains = append(x.chains, c)
+	return uint16(len(x.chains) - 1)
+}
+
+// lead notes that chain k goes on at i.
+func (x *chase) lead(k uint16, i int) {
+	if len(x.goOn) == 0 {
+		n := x.to - x.from
+		x.goOn = slices.Grow(x.goOn, n)[:n]
+		clear(x.goOn)
+	}
+	if there := &x.goOn[i-x.from]; *there == 0 {
+		*there = k
+	} else {
+		x.chains[*there].join(&x.chains[k])
+	}
+}
+
+// leads returns which chain goes on at i, 0 for none.
+func (x *chase) leads(i int) uint16 {
+	if len(x.goOn) == 0 {
+		return 0
+	}
+	return x.goOn[i-x.from]
+}
+
+// next returns the first place from i on at which a chain goes on, or the end.
+func (x *chase) next(i int) int {
+	if len(x.goOn) > 0 {
+		for ; i < x.to; i++ {
+			if x.goOn[i-x.from] != 0 {
+				return i
+			}
+		}
+	}
+	return x.to
 }
 
 // reset forgets what is held.
@@ -53,67 +181,163 @@ func (s *search) reset() {
 
 // hold keeps b, which came as p tells.
 func (s *search) hold(b []byte, p piece) {
+	if len(s.pieces) == maxPieces {
+		s.reset()
+	}
 	p.at = len(s.held)
-	if p.behind = p.at > 0 && p.offset != s.end(); p.behind {
+	switch p.behind = p.at > 0 && p.offset != s.end(); {
+	case p.behind:
 		s.scanned = p.at // what starts at the end of what came before can't be seen
-		for i := range s.candidates {
-			s.candidates[i].cursor = s.candidates[i].next
-		}
+		s.candidates = slices.DeleteFunc(s.candidates, func(c candidate) bool { return c.next < p.offset })
+		fallthrough
+	case p.at == 0:
+		s.at, s.offset = p.at, p.offset
 	}
 	s.pieces = append(s.pieces, p)
 	s.held = append(s.held, b...)
 }
 
 // end returns the offset behind what is held, which is not empty.
-func (s *search) end() int64 {
-	p := &s.pieces[len(s.pieces)-1]
-	return p.offset + int64(len(s.held)-p.at)
-}
+func (s *search) end() int64 { return s.offset + int64(len(s.held)-s.at) }
 
-// run returns the place in held, and the offset, of the first of the bytes that are
-// held without any missing between them up to the last.
-func (s *search) run() (at int, offset int64) {
-	for i := len(s.pieces) - 1; ; i-- {
-		if p := &s.pieces[i]; p.behind || i == 0 {
-			return p.at, p.offset
+// Kinds of frames, a bit for each, by what they are of.
+const (
+	kindsOfStreams    = 1<<frameData | 1<<frameHeaders | 1<<framePriority | 1<<frameRSTStream | 1<<framePushPromise | 1<<frameWindowUpdate | 1<<frameContinuation | 1<<frameAltSvc
+	kindsOfConnection = 1<<frameSettings | 1<<framePing | 1<<frameGoAway | 1<<frameWindowUpdate | 1<<frameAltSvc | 1<<frameOrigin | 1<<framePriorityUpdate
+)
+
+// undefinedFlags are those that each kind has not, all of what is no kind.
+var undefinedFlags = func() (u [32]uint64) {
+	for kind := range u {
+		if u[kind] = 0xff; kind < len(definedFlags) {
+			u[kind] = uint64(^definedFlags[kind])
 		}
 	}
+	return u
+}()
+
+// couldBeHeader reports whether the last eight bytes of a header may be these: it tells
+// most of what [frameHeader.plausible] does, at less cost, since where that matters no
+// branch would be foreseen.
+func couldBeHeader(v uint64) bool {
+	kind := v >> 40 & 31
+	connection := (v&math.MaxUint32 - 1) >> 63 // 1 if the stream is 0
+	const kinds = kindsOfConnection<<32 | kindsOfStreams
+	strange := ^uint64(kinds)>>(connection<<5|kind)&1 | v>>32&undefinedFlags[kind] | v&(7<<45|reservedBit)
+	return strange == 0
 }
 
-// scan follows the candidates and looks for new ones.
+// firstZero returns where the first zero of b is, or -1.
+func firstZero(b []byte) int {
+	if len(b) >= 8 { // among small numbers it is near, and a call costs more than the rest
+		v := binary.LittleEndian.Uint64(b)
+		if marks := (v - 0x0101010101010101) &^ v & 0x8080808080808080; marks != 0 {
+			return bits.TrailingZeros64(marks) / 8
+		}
+	}
+	return bytes.IndexByte(b, 0)
+}
+
+// scan follows the candidates and looks for new ones. Each place is looked at once,
+// however many of them lead to it.
 func (s *search) scan(h *half) {
-	at, offset := s.run()
-	alive := s.candidates[:0]
+	from, to := s.scanned, len(s.held)-frameHeaderLen+1 // where a header may start
+	if from >= to {
+		return
+	}
+	s.scanned = to
+	x := &h.c.shared.chase
+	x.begin(from, to)
+	beyond := s.candidates[:0]
 	for _, c := range s.candidates {
-		if s.follow(h, &c, at, offset) {
-			alive = append(alive, c)
+		if i := s.index(c.next); i < to {
+			x.lead(x.add(c), i)
+		} else {
+			beyond = append(beyond, c)
 		}
 	}
-	s.candidates = alive
-	for ; s.scanned+frameHeaderLen <= len(s.held); s.scanned++ {
-		if h.maxFrame < 1<<16 { // then the first byte of a length is 0
-			i := bytes.IndexByte(s.held[s.scanned:len(s.held)-frameHeaderLen+1], 0)
-			if i < 0 {
-				s.scanned = len(s.held) - frameHeaderLen + 1
+	s.candidates = beyond
+	short, cut := h.maxFrame < 1<<16, false
+	latest := s.pieces[len(s.pieces)-1].at // up to here a segment may start, where a frame is looked for whatever the credit
+	for i := from; i < to; i++ {
+		if h.credit < headerCredit && i > latest || x.full() {
+			if !cut {
+				cut = true
+				h.c.shared.Stats.SearchCuts++
+			}
+			if i = x.next(i); i == to {
 				return
 			}
-			s.scanned += i
 		}
-		place := offset + int64(s.scanned-at)
-		if s.inChain(place, at, offset) {
+		if short && s.held[i] != 0 { // the first byte of a length is 0
+			n := firstZero(s.held[i:to])
+			if n < 0 {
+				return
+			}
+			i += n - 1
 			continue
 		}
-		c := candidate{start: place, next: place, cursor: place, boundary: s.atBoundary(s.scanned)}
-		if s.follow(h, &c, at, offset) && c.frames > 0 {
-			s.add(c)
+		if couldBeHeader(binary.BigEndian.Uint64(s.held[i+1:])) {
+			s.look(h, x, i)
 		}
 	}
+}
+
+// look looks for a frame at i of held: the next of those of x that lead there, or a
+// first one.
+func (s *search) look(h *half, x *chase, i int) {
+	h.credit = max(h.credit-headerCredit, 0)
+	f, place := parseFrameHeader(s.held[i:]), s.offset+int64(i-s.at)
+	if !f.plausible(h.c.roleOf(h.dir), h.maxFrame) || !h.c.mayCome(&f, h.dir, place-h.offset) {
+		return
+	}
+	k := x.leads(i)
+	if k == 0 {
+		k = x.add(newCandidate(place, s.atBoundary(i)))
+	}
+	c, e := &x.chains[k], 0.0
+	if h.credit > 0 {
+		var seen int
+		e, seen = h.c.evidence(&f, s.before(c, i), s.held[i:])
+		h.credit = max(h.credit-int32(seen*byteCredit), 0)
+	}
+	c.extend(f.length, e)
+	if i := s.index(c.next); i < x.to {
+		x.lead(k, i)
+	} else {
+		s.add(c)
+	}
+}
+
+// index returns where in held offset is, which may be behind its end. No byte is
+// missing between.
+func (s *search) index(offset int64) int { return s.at + int(offset-s.offset) }
+
+// before returns what is held before the frame at i of held, which is next of c: of the
+// payload in front, not of its header.
+func (s *search) before(c *candidate, i int) []byte {
+	switch {
+	case c.next == c.start:
+		return s.held[:i]
+	case c.last < s.offset:
+		return s.held[s.at:i]
+	}
+	return s.held[s.index(c.last)+frameHeaderLen : i]
 }
 
 // add notes c, instead of the least likely one if there are too many.
-func (s *search) add(c candidate) {
+func (s *search) add(c *candidate) {
+	for i := range s.candidates {
+		if o := &s.candidates[i]; o.next == c.next {
+			joined := *o
+			joined.join(c)
+			s.candidates = slices.Delete(s.candidates, i, i+1)
+			s.insert(&joined)
+			return
+		}
+	}
 	if len(s.candidates) < maxCandidates {
-		s.candidates = append(s.candidates, c)
+		s.insert(c)
 		return
 	}
 	weakest := 0
@@ -123,57 +347,18 @@ func (s *search) add(c candidate) {
 		}
 	}
 	if s.candidates[weakest].evidence < c.evidence {
-		s.candidates = append(slices.Delete(s.candidates, weakest, weakest+1), c)
+		s.candidates = slices.Delete(s.candidates, weakest, weakest+1)
+		s.insert(c)
 	}
 }
 
-// follow goes along the frames of c as far as bytes are there: those from place at of
-// held, which start at offset. It returns false if one is no frame, or can't be seen.
-func (s *search) follow(h *half, c *candidate, at int, offset int64) bool {
-	end := s.end()
-	for c.next+frameHeaderLen <= end {
-		if c.next < offset {
-			return false // among the missing bytes, or part of it
-		}
-		i := at + int(c.next-offset)
-		f := parseFrameHeader(s.held[i:])
-		if !f.plausible(h.c.roleOf(h.dir), h.maxFrame) || !h.c.mayCome(&f, h.dir, c.next-h.offset) {
-			return false
-		}
-		before := s.held[at:i]
-		if c.frames > 0 && c.last >= offset { // of the payload in front, not of its header
-			before = s.held[at+int(c.last-offset)+frameHeaderLen : i]
-		} else if c.frames == 0 {
-			before = s.held[:i]
-		}
-		if e := h.c.evidence(&f, before, s.held[i:]); e > 0 {
-			if c.evidence == 0 {
-				c.strong = c.next
-			}
-			c.evidence += e
-		}
-		c.last = c.next
-		c.next += frameHeaderLen + int64(f.length)
-		c.longest = max(c.longest, int64(f.length))
-		if c.frames++; c.frames == 1 {
-			c.second = c.next
-		}
+// insert puts c where it belongs.
+func (s *search) insert(c *candidate) {
+	i := len(s.candidates)
+	for i > 0 && s.candidates[i-1].start > c.start {
+		i--
 	}
-	return true
-}
-
-// inChain reports whether a candidate has a frame at place, which never goes back.
-// The bytes from place at of held start at offset, and none is missing behind.
-func (s *search) inChain(place int64, at int, offset int64) (found bool) {
-	for i := range s.candidates {
-		c := &s.candidates[i]
-		for c.cursor < place && c.cursor < c.next {
-			f := parseFrameHeader(s.held[at+int(c.cursor-offset):])
-			c.cursor += frameHeaderLen + int64(f.length)
-		}
-		found = found || c.cursor == place
-	}
-	return found
+	s.candidates = slices.Insert(s.candidates, i, *c)
 }
 
 func (s *search) atBoundary(at int) bool {
@@ -188,13 +373,14 @@ func (s *search) atBoundary(at int) bool {
 // witnessed returns where frames start that are believed, or -1. The package comment
 // tells the rule. Everything held ends where a segment does.
 func (s *search) witnessed(maxFrame int64) int64 {
+	end := s.end()
 	for i := range s.candidates {
 		switch c := &s.candidates[i]; {
-		case c.boundary && c.next == s.end(), !s.later && c.start == s.pieces[0].offset && c.frames >= chainAtBoundary:
-			return c.start
-		case c.evidence >= enough, c.evidence > 0 && c.next == s.end() && c.evidence+endEvidence(c.next-c.last) >= enough:
+		case c.boundary >= 0 && c.next == end, !s.later && c.boundary == s.pieces[0].offset && c.frames >= chainAtBoundary:
+			return c.boundary
+		case c.evidence >= enough, c.evidence > 0 && c.next == end && c.evidence+endEvidence(c.next-c.last) >= enough:
 			return c.strong // those before may be chance, and have led to it
-		case c.frames >= chainAnywhere && c.last-c.second > max(maxFrame, c.longest):
+		case c.second >= 0 && c.reach > max(maxFrame, c.longest):
 			return c.second // the first may be chance, and have led to one that is none
 		}
 	}
@@ -206,8 +392,8 @@ func (s *search) witnessed(maxFrame int64) int64 {
 // length cut them off, that is the end of the segment.
 func (s *search) closedBy(n int64) int64 {
 	for i := range s.candidates {
-		if c := &s.candidates[i]; c.boundary && c.next-s.end() == n {
-			return c.start
+		if c := &s.candidates[i]; c.boundary >= 0 && c.next-s.end() == n {
+			return c.boundary
 		}
 	}
 	return -1
@@ -221,16 +407,25 @@ func (s *search) shrink() {
 		if from = s.place(s.candidates[0].start); len(s.held)-from <= maxHeld {
 			break
 		}
-		s.candidates = s.candidates[1:]
+		s.candidates = slices.Delete(s.candidates, 0, 1)
 		from = s.scanned
 	}
-	if from = max(from-evidenceAround, 0); from == 0 {
+	if from -= evidenceAround; from <= 0 {
 		return
 	}
 	s.later = true
-	// What went before is of no use. Copied to let the memory go.
-	s.held = append([]byte(nil), s.held[from:]...)
+	if from < len(s.held)/4 && len(s.pieces) < maxPieces {
+		return // what is left would be moved too often
+	}
+	// What went before is of no use.
+	s.held = s.held[:copy(s.held, s.held[from:])]
+	if cap(s.held) > keepHeld && len(s.held) < cap(s.held)/8 {
+		s.held = bytes.Clone(s.held)
+	}
 	s.scanned -= from
+	if s.at -= from; s.at < 0 {
+		s.at, s.offset = 0, s.offset-int64(s.at)
+	}
 	first := 0
 	for i := range s.pieces {
 		s.pieces[i].at -= from
@@ -238,7 +433,7 @@ func (s *search) shrink() {
 			first = i
 		}
 	}
-	s.pieces = append([]piece(nil), s.pieces[first:]...)
+	s.pieces = slices.Delete(s.pieces, 0, first)
 	if p := &s.pieces[0]; p.at < 0 {
 		p.offset -= int64(p.at)
 		p.at, p.boundary = 0, false
@@ -247,8 +442,8 @@ func (s *search) shrink() {
 
 // place returns where in held the byte at offset is, which is there.
 func (s *search) place(offset int64) int {
-	i := len(s.pieces) - 1
-	for s.pieces[i].offset > offset {
+	i, found := slices.BinarySearchFunc(s.pieces, offset, func(p piece, offset int64) int { return cmp.Compare(p.offset, offset) })
+	if !found {
 		i--
 	}
 	return s.pieces[i].at + int(offset-s.pieces[i].offset)

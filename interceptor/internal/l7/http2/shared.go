@@ -13,6 +13,7 @@ type Shared struct {
 
 	scratch hpack.Scratch
 	fields  []hpack.Field // of the block in hand
+	chase   chase
 
 	// To be used again.
 	streams []*stream
@@ -29,7 +30,7 @@ const (
 
 // Release lets go of memory that is only kept for reuse.
 func (s *Shared) Release() {
-	s.streams, s.calls, s.buffers, s.fields = nil, nil, buffers{}, nil
+	s.streams, s.calls, s.buffers, s.fields, s.chase = nil, nil, buffers{}, nil, chase{}
 }
 
 // stream returns one that nothing is known of.

@@ -1,6 +1,8 @@
 package http2
 
 import (
+	"slices"
+
 	"capstan/interceptor/internal/exchange"
 	"capstan/interceptor/internal/l7/grpc"
 	"capstan/interceptor/internal/l7/websocket"
@@ -81,29 +83,21 @@ type streams struct {
 }
 
 // gone remembers the streams that were told before both ends had ended them:
-// frames of theirs may still come.
-type gone struct {
-	ids  [256]uint32
-	next uint8
-}
+// frames of theirs may still come. Each has one row where it can be, the latest first:
+// looking for it costs the same however many there are.
+type gone [64][8]uint32
 
-func (g *gone) has(id uint32) bool {
-	if g != nil {
-		for _, i := range g.ids {
-			if i == id {
-				return true
-			}
-		}
-	}
-	return false
-}
+func (g *gone) row(id uint32) *[8]uint32 { return &g[id/2%64] } // ids are odd, or even, in turn
+
+func (g *gone) has(id uint32) bool { return g != nil && slices.Contains(g.row(id)[:], id) }
 
 func (t *streams) remember(id uint32) {
 	if t.gone == nil {
 		t.gone = new(gone)
 	}
-	t.gone.ids[t.gone.next] = id
-	t.gone.next++
+	row := t.gone.row(id)
+	copy(row[1:], row[:])
+	row[0] = id
 }
 
 // open makes stream id.
