@@ -28,6 +28,7 @@ type half struct {
 	replaying      bool  // bytes that were held
 	guessed        bool  // where frames start was told by what looks like them
 	enablesConnect bool  // SETTINGS_ENABLE_CONNECT_PROTOCOL was sent (RFC 8441 §3)
+	undamaged      bool  // there may be a stream that the place was not lost for
 	have           uint8 // bytes in small
 
 	// The chunk in hand.
@@ -147,6 +148,7 @@ func (h *half) beginFrame(f frameHeader) {
 		return
 	}
 	h.c.shared.Stats.Frames++
+	h.undamaged = h.undamaged || f.stream != 0
 	h.frame, h.state, h.longest = f, statePayload, max(h.longest, f.length)
 	h.left, h.want, h.padding, h.have = f.length, f.fixedLen(), 0, 0
 	h.stream = nil

@@ -1,6 +1,8 @@
 package http2
 
 import (
+	"math"
+
 	"capstan/pkg/flow"
 	capstanv1 "capstan/proto/capstan/v1"
 )
@@ -43,7 +45,9 @@ func (c *Conn) awaited(s *stream) bool {
 			return false
 		}
 		s.orphan, s.await = true, server.acked
-		c.orphans++
+		if c.orphans++; c.orphans == 1 || s.await < c.soonest {
+			c.soonest = s.await
+		}
 		return true
 	}
 	return client.offset < s.await
@@ -52,9 +56,10 @@ func (c *Conn) awaited(s *stream) bool {
 // damage tells that the place was lost in h: any stream's frames may be among
 // what is missing.
 func (c *Conn) damage(h *half) {
-	if !c.rolesKnown {
-		return
+	if !c.rolesKnown || !h.undamaged {
+		return // else who loses the place again and again could have all streams gone over each time
 	}
+	h.undamaged = false
 	first := !c.damaged // else a sweep is due already, however often more is lost
 	for s := c.oldest; s != nil; {
 		next := s.newer
@@ -85,17 +90,26 @@ func (c *Conn) damage(h *half) {
 
 // tidy emits what need not be waited for any more.
 func (c *Conn) tidy() {
-	if c.orphans > 0 {
-		for s := c.oldest; s != nil; {
-			next := s.newer
-			if s.orphan {
-				c.settle(s)
-			}
-			s = next
-		}
+	if client := &c.half[c.client]; c.orphans > 0 && (client.offset >= c.soonest || client.state == stateDead) {
+		c.tidyOrphans()
 	}
 	if c.damaged && c.conn.Touched >= c.sweepAt {
 		c.sweep()
+	}
+}
+
+// tidyOrphans emits the orphans whose requests can't come any more.
+func (c *Conn) tidyOrphans() {
+	c.soonest = math.MaxInt64
+	for s := c.oldest; s != nil; {
+		next := s.newer
+		if s.orphan {
+			await := s.await
+			if c.settle(s); c.half[c.client].offset < await {
+				c.soonest = min(c.soonest, await)
+			}
+		}
+		s = next
 	}
 }
 

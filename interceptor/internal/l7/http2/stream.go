@@ -77,6 +77,7 @@ type streams struct {
 	oldest, newest *stream
 	cost           int
 	orphans        int
+	soonest        int64 // no orphan's request is over before the client's half has reached this
 	damaged        bool  // there is one with a damaged side
 	sweepAt        int64 // when to look for damaged ones that nothing comes for
 	gone           *gone
@@ -109,6 +110,7 @@ func (c *Conn) open(id uint32) *stream {
 	}
 	s := c.shared.stream()
 	s.id = id
+	c.half[0].undamaged, c.half[1].undamaged = true, true
 	c.noteID(id)
 	c.byID.add(s)
 	s.request.doubt = c.half[c.client].state == stateResync
