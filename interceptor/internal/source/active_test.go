@@ -1,10 +1,14 @@
 package source
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
+	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,6 +58,46 @@ func TestActiveMode(t *testing.T) {
 	}
 	if err := s.Run(ctx, sink); err != nil || sink.frames != 6 || sink.lost != 1 {
 		t.Errorf("%v, %+v", err, sink)
+	}
+}
+
+// TestStrangersDoNotDelayTheDaemon: those who connect from other hosts are refused
+// one after the other, and told of.
+func TestStrangersDoNotDelayTheDaemon(t *testing.T) {
+	l, err := rpcapclient.Listen(t.Context(), "127.0.0.1:0", rpcapclient.ListenOptions{
+		Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	stranger := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+	const strangers = 30
+	for range strangers {
+		c, err := stranger.DialContext(t.Context(), "tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	rpcaptest.Start(t, rpcaptest.Config{Active: l.Addr().String()},
+		rpcaptest.Authenticate(), rpcaptest.Open("eth0"), rpcaptest.OpenData(), rpcaptest.SendData(packets(3)), rpcaptest.CloseData(), rpcaptest.CloseControl())
+	var log bytes.Buffer
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // with pauses it would take 13 s
+	defer cancel()
+	s := NewRPCAP(RPCAPConfig{
+		URL: rpcap.URL{Scheme: rpcap.SchemeTCP, Host: "127.0.0.1", Device: "eth0"}, Listener: l, StartTimeout: -1, Log: slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	sink := &counter{enough: func(c *counter) {
+		if c.frames == 3 {
+			cancel()
+		}
+	}}
+	if err := s.Run(ctx, sink); err != nil || sink.frames != 3 {
+		t.Errorf("%v, %+v", err, sink)
+	}
+	if n := strings.Count(log.String(), "was refused"); n != strangers {
+		t.Errorf("%d strangers were told of:\n%s", n, log.String())
 	}
 }
 

@@ -205,7 +205,7 @@ func (s *RPCAP) connect(ctx context.Context, timeout time.Duration, final func(e
 func (s *RPCAP) retry(ctx context.Context, timeout time.Duration, final func(error) bool, do func(context.Context) error) error {
 	if timeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, timeout)
+		ctx, cancel = context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no answer within %v: %w", timeout, context.DeadlineExceeded))
 		defer cancel()
 	}
 	pause := minBackOff
@@ -268,12 +268,19 @@ func (s *RPCAP) open(ctx context.Context) (*session, error) {
 	return s.start(ctx, p)
 }
 
-// client returns a session with the server.
+// client returns a session with the server. Strangers who connect to the listener are
+// no attempts of the server, so that they cause no pause, however many there are.
 func (s *RPCAP) client(ctx context.Context) (*rpcapclient.Client, error) {
-	if s.cfg.Listener != nil {
-		return s.cfg.Listener.Accept(ctx)
+	if s.cfg.Listener == nil {
+		return rpcapclient.Dial(ctx, s.cfg.URL, s.cfg.Client)
 	}
-	return rpcapclient.Dial(ctx, s.cfg.URL, s.cfg.Client)
+	for {
+		c, err := s.cfg.Listener.Accept(ctx)
+		if !errors.Is(err, rpcapclient.ErrNotAllowed) {
+			return c, err
+		}
+		s.cfg.Log.Warn("a daemon that is not the source's was refused", "source", s.cfg.URL.String(), "reason", err.Error())
+	}
 }
 
 // hangUp ends a session. A daemon in active mode isn't told that it is wanted no

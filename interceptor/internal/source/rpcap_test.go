@@ -77,6 +77,23 @@ func TestNobodyThere(t *testing.T) {
 	}
 }
 
+// TestSilentServer: that a server says nothing is told, and for how long it had time.
+func TestSilentServer(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // the kernel connects
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, scheme := range []rpcap.Scheme{rpcap.SchemeTCP, rpcap.SchemeTLS} {
+		u := rpcap.URL{Scheme: scheme, Host: "127.0.0.1", Port: l.Addr().(*net.TCPAddr).AddrPort().Port(), Device: "any"}
+		s := NewRPCAP(RPCAPConfig{URL: u, Log: discard(), StartTimeout: 100 * time.Millisecond})
+		err := s.Run(t.Context(), &counter{enough: func(*counter) {}})
+		if err == nil || !strings.Contains(err.Error(), "no answer within 100ms") {
+			t.Errorf("%v: %v", u, err)
+		}
+	}
+}
+
 // TestLostServer: frames up to the loss are delivered, then Lost is told, then
 // the source gives up as configured.
 func TestLostServer(t *testing.T) {

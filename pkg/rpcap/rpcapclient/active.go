@@ -97,6 +97,10 @@ func (l *Listener) Close() (err error) {
 	return err
 }
 
+// ErrNotAllowed, in a [*PeerError], tells that the daemon's host is not among those
+// that may connect.
+var ErrNotAllowed = errors.New("host is not allowed")
+
 // PeerError is what was wrong with one daemon; others are still accepted.
 type PeerError struct {
 	Peer netip.AddrPort
@@ -143,7 +147,7 @@ func (l *Listener) accept(ctx context.Context) (*net.TCPConn, error) {
 func (l *Listener) greet(ctx context.Context, conn *net.TCPConn, peer netip.Addr) (*Client, error) {
 	if !l.allows(peer) {
 		refuse(conn, "The host is not in the allowed host list. Connection refused.")
-		return nil, errors.New("host is not allowed")
+		return nil, ErrNotAllowed
 	}
 	d := &dialer{timeout: l.options.DialTimeout}
 	var control net.Conn = conn

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -74,7 +73,7 @@ func TestActiveModeRefusals(t *testing.T) {
 	stranger := dial("127.0.0.2")
 	_, err := l.Accept(t.Context())
 	var peer *PeerError
-	if !errors.As(err, &peer) || peer.Peer.Addr() != netip.MustParseAddr("127.0.0.2") || !strings.Contains(err.Error(), "not allowed") {
+	if !errors.As(err, &peer) || peer.Peer.Addr() != netip.MustParseAddr("127.0.0.2") || !errors.Is(err, ErrNotAllowed) {
 		t.Errorf("a host that isn't allowed: %v", err)
 	}
 	h, body, err := rpcap.NewReader(stranger, nil).Next()

@@ -49,7 +49,7 @@ type dialer struct {
 
 // control connects to the server's control port.
 func (d *dialer) control(ctx context.Context, u rpcap.URL) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, d.timeout, fmt.Errorf("no answer within %v: %w", d.timeout, context.DeadlineExceeded))
 	defer cancel()
 	if u.Scheme == rpcap.SchemeUnix {
 		conn, err := new(net.Dialer).DialContext(ctx, "unix", u.SocketPath)
@@ -134,6 +134,9 @@ func (d *dialer) secure(ctx context.Context, conn net.Conn) (net.Conn, error) {
 	secured := tls.Client(conn, d.tls)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		conn.Close()
+		if ctx.Err() != nil {
+			err = context.Cause(ctx) // which says how long it took
+		}
 		return nil, fmt.Errorf("TLS handshake with %s: %w", conn.RemoteAddr(), err)
 	}
 	return secured, nil
