@@ -229,6 +229,29 @@ func TestOutputFails(t *testing.T) {
 	}
 }
 
+// TestReaderLeaves gives the interceptor a reader who has left: what a sink has
+// accepted is delivered all the same, and accounted for.
+func TestReaderLeaves(t *testing.T) {
+	dir := t.TempDir()
+	capture, records := filepath.Join(dir, "good.pcapng"), filepath.Join(dir, "records.ndjson")
+	writeCapture(t, capture)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = r.Close()
+	p := start(t, nil, w, "interceptor", "read", "-o", "json", "--file", records, "--ledger", capture)
+	_ = w.Close()
+	if status := p.wait(); status != 3 {
+		t.Errorf("status %d, want 3", status)
+	}
+	for _, want := range []string{"broken pipe", "records written: 0 (0 B), not written: 2", "sink file: 2 records, 2 delivered"} {
+		if !strings.Contains(p.stderr.String(), want) {
+			t.Errorf("no %q in %s", want, p.stderr.String())
+		}
+	}
+}
+
 // TestLivePipe feeds a capture through a pipe that stays open: records come
 // when their frames have.
 func TestLivePipe(t *testing.T) {

@@ -49,6 +49,9 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	// A second signal ends the process the hard way.
 	defer context.AfterFunc(ctx, stop)()
 
+	told := newTold(ctx, stderr)
+	defer told.stop()
+	stderr = told
 	s := streams{in: stdin, out: stdout, err: stderr}
 	root := &cobra.Command{
 		Use:   "interceptor",

@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"os/signal"
 	"slices"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"capstan/interceptor/internal/config"
@@ -95,6 +98,9 @@ func (f *recordFlags) openOutput(ctx context.Context, stdout io.Writer, c *setti
 	g.policy.Store(policy)
 	f.keep = exchange.NewKeep(f.bodyLimit, f.masks(), f.maskQueries())
 	ending, stop := after(ctx, f.sinks.drain)
+	if format != "none" && len(list) > 0 {
+		stop = surviveReader(stop)
+	}
 	w := stream.NewWriter(stdout)
 	o := &outlets{stdout: w, stop: stop, color: color, drain: f.sinks.drain, own: g.own, log: log, memory: int(f.budget.Limit())}
 	if err := openSinks(o, list); err != nil {
@@ -124,6 +130,16 @@ func (f *recordFlags) stdoutFormat(c *settings, list []config.Sink) (string, err
 		return "none", nil
 	}
 	return f.output.format, nil
+}
+
+// surviveReader keeps the process from being killed when the reader of standard output
+// leaves, until the function that it returns, which calls stop, is called: the write
+// fails, and sinks have their time. Without sinks, to be killed is what a shell's
+// user expects.
+func surviveReader(stop func()) func() {
+	leaves := make(chan os.Signal, 1)
+	signal.Notify(leaves, syscall.SIGPIPE)
+	return func() { signal.Stop(leaves); stop() }
 }
 
 // after returns a context that ends so long after ctx has ended, or with stop,

@@ -14,17 +14,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// openPipe returns the ends of a pipe that blocks, as os.Pipe's doesn't.
+func openPipe(t *testing.T) (r, w *os.File) {
+	t.Helper()
+	var ends [2]int
+	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	r, w = os.NewFile(uintptr(ends[0]), "r"), os.NewFile(uintptr(ends[1]), "w")
+	t.Cleanup(func() { r.Close(); w.Close() })
+	return r, w
+}
+
 // unread runs a command whose standard output is a pipe that nobody reads, ends it
 // as the first signal does, and returns what the pipe holds.
 func unread(t *testing.T, args ...string) (status int, held []byte, stderr string) {
 	t.Helper()
-	var ends [2]int
-	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil { // os.Pipe's don't block
-		t.Fatal(err)
-	}
-	r, w := os.NewFile(uintptr(ends[0]), "r"), os.NewFile(uintptr(ends[1]), "w")
-	defer r.Close()
-	defer w.Close()
+	r, w := openPipe(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	stop := time.AfterFunc(300*time.Millisecond, cancel)
@@ -83,5 +89,36 @@ func TestNobodyReadsTheFile(t *testing.T) {
 				t.Errorf("no %q in\n%s", want, stderr)
 			}
 		})
+	}
+}
+
+// TestNobodyReadsStandardError: nor does that keep a command from its end, and the
+// account is there for who reads later.
+func TestNobodyReadsStandardError(t *testing.T) {
+	r, w := openPipe(t)
+	full, err := unix.FcntlInt(w.Fd(), unix.F_GETPIPE_SZ, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(make([]byte, full)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	ended := make(chan int, 1)
+	go func() { // waited for
+		ended <- Run(ctx, []string{"read", "--ledger", writeCapture(t, 10000, 1, 1)}, strings.NewReader(""), io.Discard, w)
+	}()
+	select {
+	case status := <-ended:
+		if status != ExitLost {
+			t.Errorf("status %d", status)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("it does not end")
+	}
+	w.Close()
+	if text, err := io.ReadAll(r); err != nil || len(text) <= full {
+		t.Errorf("%d bytes, %v", len(text), err)
 	}
 }
