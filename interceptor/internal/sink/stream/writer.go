@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,18 +17,26 @@ import (
 type Writer struct {
 	// Immutable.
 	w    io.Writer
-	file *os.File // w, if a write to it may have to wait for a reader; else nil
+	file *os.File        // w, if a write to it may have to wait for a reader; else nil
+	raw  syscall.RawConn // of file
 
 	turn  chan struct{} // holds a token while a write is under way
+	waits bool          // it can't be told without waiting whether a write has to wait; owned by who has the turn
 	stuck atomic.Bool   // the last write that was waited for got no reader
 }
 
 // NewWriter returns a Writer to w, which stays the caller's.
 func NewWriter(w io.Writer) *Writer {
+	var err error
 	s := &Writer{w: w, turn: make(chan struct{}, 1)}
 	if f, ok := w.(*os.File); ok {
 		if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
 			s.file = f
+		}
+	}
+	if s.file != nil {
+		if s.raw, err = s.file.SyscallConn(); err != nil {
+			s.file = nil // it is closed, and a write says so
 		}
 	}
 	return s
@@ -62,6 +71,11 @@ func (s *Writer) Write(ctx context.Context, b []byte) error {
 	if ctx.Err() != nil && s.stuck.Load() || !s.begin(ctx) {
 		return ErrNotRead
 	}
+	if b = s.atOnce(b); len(b) == 0 {
+		s.stuck.Store(false)
+		<-s.turn
+		return nil
+	}
 	done := make(chan error, 1)
 	go func() { // ends with the write, at the latest with the process
 		_, err := s.file.Write(b)
@@ -83,6 +97,23 @@ func (s *Writer) Write(ctx context.Context, b []byte) error {
 		return err
 	}
 	return ErrBrokenOff
+}
+
+// atOnce writes of b what there is room for, and returns the rest. The usual write needs
+// no goroutine so.
+func (s *Writer) atOnce(b []byte) (rest []byte) {
+	if s.waits {
+		return b
+	}
+	_ = s.raw.Write(func(fd uintptr) bool { // what is wrong with the file shows in the next write
+		n, err := unix.Pwritev2(int(fd), [][]byte{b}, -1, unix.RWF_NOWAIT)
+		if n > 0 {
+			b = b[n:]
+		}
+		s.waits = err == unix.EOPNOTSUPP || err == unix.ENOSYS || err == unix.EINVAL
+		return true
+	})
+	return b
 }
 
 // begin waits for the write before, and reports whether another one may begin.
@@ -114,11 +145,7 @@ func within(d time.Duration, done <-chan error) (err error, ok bool) {
 // enlarge makes room for n bytes more if the stream is a pipe. Its writers go on
 // then.
 func (s *Writer) enlarge(n int) {
-	conn, err := s.file.SyscallConn()
-	if err != nil {
-		return
-	}
-	_ = conn.Control(func(fd uintptr) { // that it failed shows in the write, which goes on waiting
+	_ = s.raw.Control(func(fd uintptr) { // that it failed shows in the write, which goes on waiting
 		size, err := unix.FcntlInt(fd, unix.F_GETPIPE_SZ, 0)
 		if err != nil {
 			return
