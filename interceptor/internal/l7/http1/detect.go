@@ -11,6 +11,8 @@ const (
 	certainTargetLen = 512
 	// maxDetectLen is where an unknown method stops to be believed.
 	maxDetectLen = 8 << 10
+	// maxLooks is how many segments it may come in: it is looked at again with each.
+	maxLooks = 256
 )
 
 // LooksLikeRequest reports whether b starts like an HTTP/1 request: a method of
@@ -48,15 +50,15 @@ func looksLikeRequest(b []byte) (ok, needMore bool) {
 		return false, false
 	}
 	method, target := b[:n], b[n+1:]
-	for len(target) > 0 && target[0] == ' ' && knownMethod(method) {
-		target = target[1:]
+	if len(target) > 0 && target[0] == ' ' && knownMethod(method) {
+		target = behindSpaces(target)
 	}
 	i := targetLen(target)
 	switch {
 	case isCertainPath(method, target[:i]):
 		return true, false
 	case i == len(target):
-		return false, i < maxDetectLen
+		return false, len(b) < maxDetectLen
 	case i == 0:
 		return false, false
 	case target[i] == '\r', target[i] == '\n':
@@ -71,16 +73,27 @@ func looksLikeRequest(b []byte) (ok, needMore bool) {
 	return versionFollows(target[i:])
 }
 
+// behindSpaces returns b without the spaces that it starts with.
+func behindSpaces(b []byte) []byte {
+	const spaces = "        "
+	for len(b) >= len(spaces) && string(b[:len(spaces)]) == spaces {
+		b = b[len(spaces):]
+	}
+	return bytes.TrimLeft(b, " ")
+}
+
 // versionFollows reports whether " HTTP/1." is in b's first line: a target with
 // spaces in it, which nobody may send and exploits do.
 func versionFollows(b []byte) (ok, needMore bool) {
 	b = b[:min(len(b), maxDetectLen)]
-	end := bytes.IndexAny(b, "\r\n")
-	if end >= 0 {
-		b = b[:end]
+	line := b
+	for _, end := range "\r\n" { // one after the other is far faster than IndexAny
+		if i := bytes.IndexByte(line, byte(end)); i >= 0 {
+			line = line[:i]
+		}
 	}
-	ok = bytes.Contains(b, []byte(" HTTP/1."))
-	return ok, !ok && end < 0 && len(b) < maxDetectLen
+	ok = bytes.Contains(line, []byte(" HTTP/1."))
+	return ok, !ok && len(line) == len(b) && len(b) < maxDetectLen
 }
 
 // isCertainPath reports whether a request is believed by its method and this path alone,

@@ -63,6 +63,7 @@ type message struct {
 	chunk   chunkLine
 
 	unparsed int64 // bytes that are not HTTP since the last message
+	looks    int   // segments that the line kept has come in, which may be a start line
 }
 
 // rests reports whether nothing is in progress.

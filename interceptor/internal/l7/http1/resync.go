@@ -11,9 +11,10 @@ func (h *half) resync(b []byte, boundary bool) int {
 	}
 	h.tryHere = false
 	if held == 0 && (b[0] == '\r' || b[0] == '\n') {
-		h.skip(1)
+		n := len(b) - len(bytes.TrimLeft(b, lineEnd))
+		h.skip(n)
 		h.tryHere = h.state == stateResync
-		return 1
+		return n
 	}
 	src := b
 	if held > 0 {
@@ -22,7 +23,9 @@ func (h *half) resync(b []byte, boundary bool) int {
 		src = h.buf
 	} else {
 		h.mark()
+		h.looks = 0
 	}
+	h.looks++
 	switch ok, needMore := h.detect(src); {
 	case ok:
 		h.buf = h.buf[:held]
@@ -31,7 +34,7 @@ func (h *half) resync(b []byte, boundary bool) int {
 		h.state = stateHead
 		h.unparsed = 0
 		return 0
-	case needMore:
+	case needMore && h.looks < maxLooks:
 		if held == 0 {
 			h.buf = append(h.buf, b...)
 		}
