@@ -206,6 +206,47 @@ func wholeRecords(n int, magic uint32, frames []capture.Frame) bool {
 	return false
 }
 
+// TestLengthWithoutPadding holds that a block is read whose length leaves out the
+// padding that the block has, as early writers wrote it.
+func TestLengthWithoutPadding(t *testing.T) {
+	frames := make([]capture.Frame, 9)
+	for i := range frames {
+		frames[i] = capture.Frame{Timestamp: int64(i+1) * 1000, Data: bytes.Repeat([]byte{byte(i + 1)}, 60+i), Len: 60 + i, LinkType: capture.LinkTypeEthernet, Interface: 1}
+	}
+	for _, order := range []binary.AppendByteOrder{binary.LittleEndian, binary.BigEndian} {
+		file := order.AppendUint32(nil, blockSection)
+		for _, v := range []uint32{28, byteOrderMagic} {
+			file = order.AppendUint32(file, v)
+		}
+		file = order.AppendUint16(order.AppendUint16(file, 1), 0)
+		file = append(file, bytes.Repeat([]byte{0xff}, 8)...)
+		for _, v := range []uint32{28, blockInterface, 20} {
+			file = order.AppendUint32(file, v)
+		}
+		file = order.AppendUint16(order.AppendUint16(file, 1), 0)
+		for _, v := range []uint32{0, 20} {
+			file = order.AppendUint32(file, v)
+		}
+		for i, f := range frames {
+			kind, length := uint32(blockEnhancedPacket), uint32(32+len(f.Data))
+			if i%2 == 1 {
+				kind = blockPacket
+			}
+			for _, v := range []uint32{kind, length, 0, 0, uint32(f.Timestamp / 1000), uint32(len(f.Data)), uint32(f.Len)} {
+				file = order.AppendUint32(file, v)
+			}
+			file = append(file, f.Data...)
+			file = append(file, make([]byte, -len(f.Data)&3)...)
+			file = order.AppendUint32(file, length)
+		}
+		got, err := readAll(bytes.NewReader(file))
+		if err != io.EOF {
+			t.Fatalf("%v: ended with %v", order, err)
+		}
+		equalFrames(t, got, frames)
+	}
+}
+
 func TestCutPcapng(t *testing.T) {
 	frames := randomFrames(rand.New(rand.NewPCG(3, 3)), 5)
 	file := writeAll(t, frames)
@@ -228,7 +269,8 @@ func TestRefusals(t *testing.T) {
 		{"text", []byte("hello world, this is no capture"), "neither a pcap nor a pcapng"},
 		{"huge record", append(classicPcap(binary.LittleEndian, pcapMicros, 1, nil), bytes.Repeat([]byte{0xff}, 16)...), "corrupt at byte 40"},
 		{"no byte-order magic", append([]byte{0x0a, 0x0d, 0x0d, 0x0a}, make([]byte, 24)...), "byte-order magic"},
-		{"odd block length", append(bytes.Clone(section), 9, 0, 0, 0, 13, 0, 0, 0), "impossible length 13"},
+		{"block shorter than any", append(bytes.Clone(section), 9, 0, 0, 0, 11, 0, 0, 0), "impossible length 11"},
+		{"odd block length", append(bytes.Clone(section), 9, 0, 0, 0, 13, 0, 0, 0, 1, 2, 3, 4, 16, 0, 0, 0), "length 13 at its start and 16 at its end"},
 		{"packet without interface", append(bytes.Clone(section), enhancedPacket(7)...), "interface 7 where the section has 0"},
 	}
 	for _, tt := range tests {

@@ -115,17 +115,20 @@ func (p *pcapng) block() (kind uint32, body []byte, err error) {
 	if kind == blockEnhancedPacket || kind == blockPacket || kind == blockSimplePacket {
 		limit = MaxFrameLen + frameBlockExtra
 	}
-	if length < minBlockLen || length%4 != 0 || length > limit {
+	if length < minBlockLen || length > limit {
 		return 0, nil, p.in.corrupt("block type %#x has the impossible length %d", kind, length)
 	}
-	b, err := p.in.body(int(length))
+	// Writers of early drafts leave padding out of the length, but not out of the
+	// file. What follows the body, the same length, tells that it is so.
+	padded := (length + 3) &^ 3
+	b, err := p.in.body(int(padded))
 	if err != nil {
 		return 0, nil, err
 	}
-	if trailer := p.order.uint32(b[length-4:]); trailer != length {
+	if trailer := p.order.uint32(b[padded-4:]); trailer != length {
 		return 0, nil, p.in.corrupt("block type %#x has length %d at its start and %d at its end", kind, length, trailer)
 	}
-	return kind, b[8 : length-4], nil
+	return kind, b[8 : padded-4], nil
 }
 
 // sectionOrder learns the byte order of the section that starts here.
