@@ -19,7 +19,7 @@
 // Tunnels: IPv4 and IPv6 in either, GRE (RFC 2784, 2890) with IP, MPLS, bridged
 // or mirrored (ERSPAN) Ethernet inside, VXLAN (RFC 7348) on UDP port 4789 and on Linux's
 // former default 8472, also with the generic protocol extension (port 4790), Geneve (RFC 8926)
-// on 6081, GTP-U on 2152, GRE in UDP on 4754 (RFC 8086), and 802.11 in GRE. The segment is that of the
+// on 6081, GTP-U on 2152, GRE in UDP on 4754 (RFC 8086), PPP in L2TP (RFC 2661) on 1701, and 802.11 in GRE. The segment is that of the
 // innermost packet. At most [MaxTunnels] may be nested.
 //
 // # What is not judged

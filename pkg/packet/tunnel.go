@@ -21,10 +21,8 @@ func (w *walk) tunnel(off int, proto byte) Outcome {
 // enter decodes the packet inside of a tunnel, which has an Ethernet protocol
 // number.
 func (w *walk) enter(off int, typ uint16) Outcome {
-	w.underway = false
-	w.depth++
 	switch {
-	case w.depth > MaxTunnels:
+	case !w.deeper():
 		return OutcomeTooDeep
 	case typ == etherBridged:
 		return w.ethernet(off)
@@ -32,6 +30,13 @@ func (w *walk) enter(off int, typ uint16) Outcome {
 		return w.wlan(off, false)
 	}
 	return w.ether(off, typ)
+}
+
+// deeper goes into a tunnel. It reports whether that is not one too many.
+func (w *walk) deeper() bool {
+	w.underway = false
+	w.depth++
+	return w.depth <= MaxTunnels
 }
 
 // bare decodes the IP packet inside of a tunnel whose version only its own first

@@ -22,6 +22,7 @@ func geneve(options int, typ uint16, vni uint32, body []byte) []byte {
 func gtp(flags byte, body []byte) []byte {
 	return join([]byte{flags, 255}, be16(uint16(len(body))), be32(0x1234), body)
 }
+func l2tp(flags uint16, body []byte) []byte     { return join(be16(flags, 7, 9), body) }
 func gre(flags, typ uint16, body []byte) []byte { return join(be16(flags, typ), body) }
 
 // ip4of and ip6of put body into a packet of their own protocol.
@@ -122,6 +123,15 @@ func tunnelCases() []decodeCase {
 		{name: "geneve", link: 228, data: ip4of(17, udp(6081, geneve(0, 0x6558, 42, frame4))), want: ok, payload: payload},
 		{name: "geneve with options and no Ethernet", link: 228, data: ip4of(17, udp(6081, geneve(252, 0x86dd, 42, v6()))), want: ok, payload: payload, ipv6: true},
 		{name: "geneve options overrun", link: 228, data: ip4of(17, udp(6081, geneve(0, 0x6558, 42, nil)[:8])), want: OutcomeMalformed},
+		{name: "l2tp", link: 228, data: ip4of(17, udp(1701, l2tp(0x0002, join([]byte{0xff, 3, 0, 0x21}, v4())))), want: ok, payload: payload},
+		{name: "l2tp from the port", link: 229, data: ip6of(17, join(be16(1701, 40000, 100, 0), l2tp(0x0002, join([]byte{0x57}, v6())))), want: ok, payload: payload, ipv6: true},
+		{name: "l2tp with all fields", link: 228, data: ip4of(17, udp(1701, join(be16(0x4b02, 90, 7, 9, 1, 2, 3), make([]byte, 3), []byte{0, 0x57}, v6()))), want: ok, payload: payload, ipv6: true},
+		{name: "l2tp control", link: 228, data: ip4of(17, udp(1701, join(be16(0xc802, 60, 7, 0, 1, 2), make([]byte, 48)))), want: OutcomeNotTCP},
+		{name: "l2tp version 3", link: 228, data: ip4of(17, udp(1701, l2tp(0x0003, join([]byte{0xff, 3, 0, 0x21}, v4())))), want: OutcomeNotTCP},
+		{name: "l2tp lcp", link: 228, data: ip4of(17, udp(1701, l2tp(0x0002, []byte{0xff, 3, 0xc0, 0x21, 1, 1, 0, 4}))), want: OutcomeNotTCP},
+		{name: "l2tp offset overruns", link: 228, data: ip4of(17, udp(1701, join(be16(0x0202, 7, 9, 200), make([]byte, 40)))), want: OutcomeMalformed},
+		{name: "l2tp cut before its offset", link: 228, data: ip4(17, 120, nil, udp(1701, be16(0x0202, 7, 9))), len: 120, want: OutcomeTruncated},
+		{name: "l2tp in four tunnels", link: 228, data: nested(4, ip4of(17, udp(1701, l2tp(0x0002, join([]byte{0xff, 3, 0, 0x21}, v4()))))), want: OutcomeTooDeep},
 		{name: "dns", link: 228, data: ip4of(17, udp(53, make([]byte, 30))), want: OutcomeNotTCP},
 		{name: "inner longer than outer", link: 228, data: ip4of(4, ip4(6, 200, nil, tcp(nil, payload))), want: OutcomeMalformed},
 		{name: "inner super-segment", link: 229, ipv6: true, want: ok, payload: big,

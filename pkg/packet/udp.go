@@ -5,6 +5,7 @@ import "encoding/binary"
 // UDP ports that tell a tunnel, as destination (IANA; Linux's vxlan module used
 // 8472 before there was a number, and still does by default).
 const (
+	portL2TP       = 1701 // or as source
 	portGTP        = 2152
 	portGRE        = 4754
 	portVXLAN      = 4789
@@ -19,8 +20,11 @@ func (w *walk) udp(off int) Outcome {
 	if len(w.data) < off+headerLen {
 		return w.lacks(off + headerLen)
 	}
-	port := binary.BigEndian.Uint16(w.data[off+2:])
+	source, port := binary.BigEndian.Uint16(w.data[off:]), binary.BigEndian.Uint16(w.data[off+2:])
 	off += headerLen
+	if source == portL2TP || port == portL2TP {
+		return w.l2tp(off)
+	}
 	switch port {
 	case portVXLAN, portVXLANLinux:
 		return w.vxlan(off, false)
@@ -120,4 +124,41 @@ func (w *walk) gtp(off int) Outcome {
 		}
 		off += int(w.data[off]) * word
 	}
+}
+
+// l2tp decodes the header of an L2TP data message, version 2 (RFC 2661 §3.1), behind
+// which is a PPP frame. Who answers may do so to any port. Its identifiers are others in
+// each direction, so they name no network.
+func (w *walk) l2tp(off int) Outcome {
+	const (
+		flagsLen, lengthLen, idsLen, numbersLen, offsetLen = 2, 2, 4, 4, 2
+
+		control, hasLength, hasNumbers, hasOffset = 0x8000, 0x4000, 0x0800, 0x0200
+		reserved, versionMask, version            = 0x34f0, 0x000f, 2
+	)
+	if len(w.data) < off+flagsLen {
+		return w.lacks(off + flagsLen)
+	}
+	flags := binary.BigEndian.Uint16(w.data[off:])
+	if flags&(control|reserved) != 0 || flags&versionMask != version {
+		return OutcomeNotTCP
+	}
+	off += flagsLen + idsLen
+	if flags&hasLength != 0 {
+		off += lengthLen
+	}
+	if flags&hasNumbers != 0 {
+		off += numbersLen
+	}
+	if flags&hasOffset != 0 {
+		off += offsetLen
+		if len(w.data) < off {
+			return w.lacks(off)
+		}
+		off += int(binary.BigEndian.Uint16(w.data[off-offsetLen:]))
+	}
+	if !w.deeper() {
+		return OutcomeTooDeep
+	}
+	return w.ppp(off)
 }
