@@ -133,7 +133,7 @@ func (s *shard) Upgrade(u *http1.Upgrade) reassembly.Handler {
 			Extensions:  fieldOf(u.Response.Headers, "Sec-WebSocket-Extensions"),
 			Subprotocol: fieldOf(u.Response.Headers, "Sec-WebSocket-Protocol"),
 		}, conn, s.recorder, u.Identity, u.Client)
-	case strings.EqualFold(to, "h2c"):
+	case isH2C(to):
 		of.recount(HTTP2)
 		from := http2.Origin{Request: u.Request, Flaws: u.Flaws, Settings: fieldOf(u.Request.GetHeaders(), "HTTP2-Settings")}
 		if from.Settings == "" {
@@ -146,6 +146,17 @@ func (s *shard) Upgrade(u *http1.Upgrade) reassembly.Handler {
 	}
 	of.recount(Undecided)
 	return &carrier{of: of, conn: conn, named: u.Identity, tunnels: u.Tunnels + 1, client: u.Client, clientKnown: true, lenient: conn.Midstream}
+}
+
+// isH2C reports whether a value of Upgrade names HTTP/2 without TLS: as RFC 7540 does, or
+// as its last drafts did, whose frames are the same.
+func isH2C(to string) bool {
+	for _, name := range [...]string{"h2c", "h2c-14", "h2c-15", "h2c-16", "h2c-17"} {
+		if strings.EqualFold(to, name) {
+			return true
+		}
+	}
+	return false
 }
 
 // fieldOf returns the values of the fields of that name, joined by commas.

@@ -115,6 +115,22 @@ func TestUpgradedRequestHasItsBody(t *testing.T) {
 	}
 }
 
+// TestUpgradeToDraftOfHTTP2: what was asked for by the name that a draft had for HTTP/2
+// is told as what stream 1 answers.
+func TestUpgradeToDraftOfHTTP2(t *testing.T) {
+	for name, known := range map[string]bool{"h2c": true, "h2c-14": true, "H2C-17": true, "h2c-12": false, "h2c-140": false} {
+		records, _ := play(t, false, "C:GET /draft HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: "+name+"\r\nHTTP2-Settings: AAMAAABk\r\n\r\n",
+			"S:HTTP/1.1 101 Switching Protocols\r\nUpgrade: "+name+"\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00",
+			"C:PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00", "S:\x00\x00\x01\x01\x05\x00\x00\x00\x01\x88")
+		if len(records) != 2 {
+			t.Fatalf("%s: %d records: %v", name, len(records), records)
+		}
+		if x := records[1]; x.StreamId != 1 || x.Response.GetStatus() != 200 || x.Complete != known || (x.Request.GetTarget() == "/draft") != known {
+			t.Errorf("%s: stream %d, %s %s -> %d, complete %t", name, x.StreamId, x.Request.GetMethod(), x.Request.GetTarget(), x.Response.GetStatus(), x.Complete)
+		}
+	}
+}
+
 // TestSilentWebSocketHasATime: that of its end, since nothing else was ever seen of it.
 func TestSilentWebSocketHasATime(t *testing.T) {
 	records, _ := play(t, false, "C:GET /up HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", "S:HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n")
