@@ -8,9 +8,13 @@ type Config struct {
 	// AckTolerance is how long after the peer's ACK a missing byte may still
 	// arrive. Default 5 ms; negative: not at all.
 	AckTolerance time.Duration
-	// HoleTimeout is how long a hole may stay open without an ACK past it.
-	// Default 1 s.
+	// HoleTimeout is how long a hole may stay open of which no ACK tells whether
+	// the peer has it. Default 1 s.
 	HoleTimeout time.Duration
+	// RetransmitTimeout is that for a hole that the peer still acknowledges up to,
+	// so that the sender has to fill it. Default 1 min, which the longest timer of
+	// a sender exceeds at most (RFC 6298 §2.5).
+	RetransmitTimeout time.Duration
 	// EmbryonicTimeout is for connections of which only SYNs or one end's bare
 	// ACKs were seen. Default 30 s.
 	EmbryonicTimeout time.Duration
@@ -52,17 +56,18 @@ type Config struct {
 
 // Defaults of Config.
 const (
-	defaultAckTolerance     = 5 * time.Millisecond
-	defaultHoleTimeout      = time.Second
-	defaultEmbryonicTimeout = 30 * time.Second
-	defaultIdleTimeout      = 5 * time.Minute
-	defaultLinger           = 5 * time.Second
-	defaultMaxHoleBytes     = 4 << 20
-	defaultMaxQueuedTotal   = 64 << 20
-	defaultMaxConnections   = 1 << 18
-	defaultCopyWindow       = 100 * time.Millisecond
-	defaultHistory          = 1 << 12
-	maxHistory              = 1 << 30
+	defaultAckTolerance      = 5 * time.Millisecond
+	defaultHoleTimeout       = time.Second
+	defaultRetransmitTimeout = time.Minute
+	defaultEmbryonicTimeout  = 30 * time.Second
+	defaultIdleTimeout       = 5 * time.Minute
+	defaultLinger            = 5 * time.Second
+	defaultMaxHoleBytes      = 4 << 20
+	defaultMaxQueuedTotal    = 64 << 20
+	defaultMaxConnections    = 1 << 18
+	defaultCopyWindow        = 100 * time.Millisecond
+	defaultHistory           = 1 << 12
+	maxHistory               = 1 << 30
 )
 
 // DefaultConfig returns the configuration that the zero value stands for.
@@ -79,6 +84,7 @@ func (c Config) withDefaults() Config {
 		value time.Duration
 	}{
 		{&c.HoleTimeout, defaultHoleTimeout},
+		{&c.RetransmitTimeout, defaultRetransmitTimeout},
 		{&c.EmbryonicTimeout, defaultEmbryonicTimeout},
 		{&c.IdleTimeout, defaultIdleTimeout},
 		{&c.Linger, defaultLinger},

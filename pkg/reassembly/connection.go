@@ -53,6 +53,7 @@ type pending struct {
 	held    bool // the only piece came with a SYN and waits for its SYN-ACK
 	afloat  bool // the pieces came before the SYN: how far from it they are is not known
 	missed  bool // the peer's data waited for some of this direction, in vain
+	asked   bool // the peer acknowledged up to a hole, and no further, with bytes behind it under way
 
 	finOff  int64 // stream offset of the FIN, if finSeen
 	finTime int64

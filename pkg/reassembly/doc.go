@@ -13,7 +13,8 @@
 //
 //   - the peer has acknowledged everything up to its end and AckTolerance has
 //     passed since (an ACK may be captured before the data it answers),
-//   - it is HoleTimeout old,
+//   - it is HoleTimeout old, or RetransmitTimeout if the peer's ACKs stand before it:
+//     then it is lost on the wire, not for the capture, and comes again,
 //   - more than MaxHoleBytes, or 4,096 pieces, wait behind it, or more than
 //     MaxQueuedTotal in all, where the oldest hole goes first,
 //   - the connection is closed, by whatever reason.

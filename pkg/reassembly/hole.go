@@ -41,6 +41,7 @@ func (a *Assembler) settle(h *half) {
 	end := h.holeEnd()
 	switch {
 	case end < 0:
+		h.asked = false
 		a.holes.remove(h)
 		return
 	case h.waits():
@@ -54,6 +55,10 @@ func (a *Assembler) settle(h *half) {
 		}
 	}
 	deadline := h.openedAt + int64(a.cfg.HoleTimeout)
+	if h.asked {
+		// The holes behind it, too: what the peer has beyond it will be told once it is filled.
+		deadline = h.openedAt + int64(max(a.cfg.HoleTimeout, a.cfg.RetransmitTimeout))
+	}
 	if h.held {
 		deadline = h.openedAt + int64(a.cfg.EmbryonicTimeout)
 	} else if h.ackOff >= end && (h.ackOff > 0 || !h.afloat) {

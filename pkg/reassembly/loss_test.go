@@ -90,6 +90,64 @@ var lossCases = []tcpCase{
 		p.s(12001, 1)
 		p.want(0, S, "[0,1000) gap1000 [2000,12001)")
 	}},
+	{name: "12 lost, and sent again late", play: func(t *testing.T, p *probe) {
+		p.handshake()
+		p.s(1, 1000)
+		p.lost(S, 1001, 1000, 0)
+		p.s(2001, 1000)
+		p.acks[C] = 1001
+		p.bare(C)
+		p.wait(59 * time.Second)
+		p.want(0, S, "[0,1000)")
+		p.s(1001, 1000)
+		p.want(0, S, "[0,3000)")
+		p.wantBytes(0, S, 1)
+		if st := p.a.Stats(); st.Gaps != 0 || st.QueuedBytes != 0 {
+			t.Errorf("counted %+v", st)
+		}
+	}},
+	{name: "12 lost in two places, and sent again late", play: func(t *testing.T, p *probe) {
+		p.handshake()
+		p.s(1, 100)
+		p.s(201, 100)
+		p.s(401, 100)
+		p.acks[C] = 101
+		p.bare(C)
+		p.wait(2 * time.Second)
+		p.s(101, 100)
+		p.wait(2 * time.Second)
+		p.want(0, S, "[0,300)")
+		p.s(301, 100)
+		p.want(0, S, "[0,500)")
+		// The next hole has nothing to do with these.
+		p.s(601, 100)
+		p.wait(time.Second)
+		p.want(0, S, "[0,500) gap100 [600,700)")
+	}},
+	{name: "12 lost, and not sent again", play: func(t *testing.T, p *probe) {
+		p.handshake()
+		p.s(1, 100)
+		p.s(201, 100)
+		p.acks[C] = 101
+		p.bare(C)
+		p.wait(time.Minute - 2*time.Millisecond)
+		p.want(0, S, "[0,100)")
+		p.wait(2 * time.Millisecond)
+		p.want(0, S, "[0,100) gap100 [200,300)")
+	}},
+	{name: "11 lost for the capture, although an ACK was on its way", play: func(t *testing.T, p *probe) {
+		p.handshake()
+		p.s(1, 100)
+		p.s(201, 100)
+		p.acks[C] = 101
+		p.bare(C)
+		p.wait(2 * time.Second)
+		p.acks[C] = 301
+		p.bare(C)
+		p.want(0, S, "[0,100)")
+		p.wait(5 * time.Millisecond)
+		p.want(0, S, "[0,100) gap100 [200,300)")
+	}},
 	{name: "14 gap at the end, FIN beyond it", cfg: Config{AckTolerance: -1}, play: func(t *testing.T, p *probe) {
 		p.handshake()
 		p.c(1, 200)
