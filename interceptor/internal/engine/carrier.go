@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"bytes"
+
 	"capstan/interceptor/internal/exchange"
 	"capstan/interceptor/internal/l7/http1"
 	"capstan/interceptor/internal/l7/http2"
@@ -49,6 +51,9 @@ type carrier struct {
 	preamble  *preamble          // what it began with, if that is no part of the protocol
 	held      []held             // what came before the decision, in order
 	heldLen   int
+	// whole has the bytes held of each direction in one piece, but those that were skipped,
+	// since all are looked at again with each new one. Nil if none are held.
+	whole *[2][]byte
 }
 
 // held is a chunk or gap that arrived before the protocol was known.
@@ -138,22 +143,27 @@ func (c *carrier) count() *opaque.Conn {
 	return c.unknown
 }
 
-// prefix returns the bytes of d held so far followed by b.
+// prefix returns the bytes of d held so far followed by b, until the next call.
 func (c *carrier) prefix(d flow.Direction, b []byte) []byte {
-	var whole []byte
-	for i := range c.held {
-		if h := &c.held[i]; h.d == d && !h.gap && !h.skipped {
-			whole = append(whole, h.chunk.Bytes...)
-		}
-	}
-	if whole == nil {
+	if c.whole == nil || len(c.whole[d]) == 0 {
 		return b
 	}
-	return append(whole, b...)
+	w := &c.whole[d]
+	n := len(*w)
+	whole := append(*w, b...)
+	*w = whole[:n] // with the room that b took
+	return whole
 }
 
+// hold keeps chunk, a copy of its bytes because the frame's buffer is reused.
 func (c *carrier) hold(d flow.Direction, chunk reassembly.Chunk) {
-	chunk.Bytes = append([]byte(nil), chunk.Bytes...) // copied because the frame's buffer is reused
+	if c.whole == nil {
+		c.whole = new([2][]byte)
+	}
+	w := &c.whole[d]
+	n := len(*w)
+	*w = append(*w, chunk.Bytes...)
+	chunk.Bytes = (*w)[n:len(*w):len(*w)]
 	c.held = append(c.held, held{d: d, chunk: chunk})
 	c.heldLen += len(chunk.Bytes)
 }
@@ -169,6 +179,9 @@ func (c *carrier) forget(d flow.Direction) {
 		kept = append(kept, h)
 	}
 	c.held = kept
+	if c.whole != nil {
+		c.whole[d] = nil
+	}
 }
 
 // skip passes over a chunk that can't be understood. Its last byte is kept:
@@ -178,9 +191,9 @@ func (c *carrier) skip(d flow.Direction, chunk reassembly.Chunk) {
 	c.overheard[d] = c.overheard[d] || http1.HoldsRequestLine(chunk.Bytes)
 	c.forget(d)
 	last := len(chunk.Bytes) - 1
-	chunk.Bytes, chunk.Offset = chunk.Bytes[last:], chunk.Offset+int64(last)
-	c.hold(d, chunk)
-	c.held[len(c.held)-1].skipped = true
+	chunk.Bytes, chunk.Offset = bytes.Clone(chunk.Bytes[last:]), chunk.Offset+int64(last)
+	c.held = append(c.held, held{d: d, skipped: true, chunk: chunk})
+	c.heldLen++
 }
 
 // passHeld is skip for what is held of direction d.
@@ -237,7 +250,7 @@ func (c *carrier) become(p Protocol) {
 	if c.untold == nil && !c.replaced {
 		c.unknown = nil
 	}
-	c.held, c.heldLen, c.preamble = nil, 0, nil
+	c.held, c.heldLen, c.whole, c.preamble = nil, 0, nil, nil
 }
 
 // becomeHTTP1 returns who takes HTTP/1. Where that isn't inside of a tunnel it takes

@@ -217,8 +217,11 @@ func TestUndecidedIsBounded(t *testing.T) {
 		if len(c.held) > maxHeldChunks || c.heldLen > maxHeld {
 			t.Fatalf("%d chunks of %d bytes held", len(c.held), c.heldLen)
 		}
+		if c.whole != nil && len(c.whole[flow.AToB]) != c.heldLen {
+			t.Fatalf("%d bytes held, of them in one piece %d", c.heldLen, len(c.whole[flow.AToB]))
+		}
 	}
-	if c.protocol != Unknown || c.held != nil {
+	if c.protocol != Unknown || c.held != nil || c.whole != nil {
 		t.Errorf("still %v, holding %d chunks", c.protocol, len(c.held))
 	}
 }
