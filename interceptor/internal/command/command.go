@@ -49,7 +49,7 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	// A second signal ends the process the hard way.
 	defer context.AfterFunc(ctx, stop)()
 
-	told := newTold(ctx, stderr)
+	told := newImpatient(ctx, "standard error", stderr)
 	defer told.stop()
 	stderr = told
 	s := streams{in: stdin, out: stdout, err: stderr}

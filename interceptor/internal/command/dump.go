@@ -66,7 +66,7 @@ func (d *dumper) run(ctx context.Context, text, file, logFormat string) error {
 		return err
 	}
 	defer d.server.close()
-	out, closeOut, err := d.open(file)
+	out, closeOut, err := d.open(ctx, file)
 	if err != nil {
 		return err
 	}
@@ -94,12 +94,13 @@ func (d *dumper) run(ctx context.Context, text, file, logFormat string) error {
 	return err
 }
 
-func (d *dumper) open(file string) (io.Writer, func() error, error) {
+func (d *dumper) open(ctx context.Context, file string) (io.Writer, func() error, error) {
 	if file == "-" {
 		if isTerminal(d.out) {
 			return nil, nil, usageError{errors.New("pcapng is no text for a terminal: use -w FILE or a pipe")}
 		}
-		return d.out, func() error { return nil }, nil
+		out := newImpatient(ctx, "standard output", d.out)
+		return out, func() error { out.stop(); return nil }, nil
 	}
 	f, err := os.Create(file)
 	if err != nil {

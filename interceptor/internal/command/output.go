@@ -150,12 +150,10 @@ func (o *output) write() {
 	if o.err == nil {
 		o.emitted.Add(o.records)
 		o.bytes.Add(uint64(len(o.buf)))
-		o.buf = o.buf[:0]
 	} else {
 		o.lost.Add(o.records)
-		o.buf = nil // it may still be under way
 	}
-	o.records = 0
+	o.buf, o.records = o.buf[:0], 0
 }
 
 // unwritten says what was not written at the end because nobody read.

@@ -109,7 +109,9 @@ A filter is a CEL expression over exchange, such as
 				if full {
 					return terminal.Screen(cmd.Context(), c, query, client.address, s.in, s.out)
 				}
-				return lines.Watch(cmd.Context(), c, query, s.out, s.err)
+				out := newImpatient(cmd.Context(), "standard output", s.out)
+				defer out.stop()
+				return lines.Watch(cmd.Context(), c, query, out, s.err)
 			})
 		},
 	}

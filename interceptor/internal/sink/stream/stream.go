@@ -33,7 +33,6 @@ func (s *Sink) Deliver(ctx context.Context, batch []*delivery.Record) error {
 		}
 	}
 	if err := s.w.Write(ctx, s.buf); err != nil {
-		s.buf = nil
 		return fmt.Errorf("write records: %w", err)
 	}
 	if reject != nil {

@@ -22,6 +22,7 @@ type Writer struct {
 
 	turn  chan struct{} // holds a token while a write is under way
 	waits bool          // it can't be told without waiting whether a write has to wait; owned by who has the turn
+	rest  []byte        // of a write that waits; likewise
 	stuck atomic.Bool   // the last write that was waited for got no reader
 }
 
@@ -51,6 +52,8 @@ var (
 const (
 	// moment is how long a write may take that nobody waits for any more.
 	moment = 100 * time.Millisecond
+	// settling is how long one may take then that there is room for.
+	settling = time.Second
 	// spare is the room that an enlarged pipe has besides, for standard error may
 	// be the same one.
 	spare = 64 << 10
@@ -61,8 +64,7 @@ const (
 // Write writes all of b, and waits for a reader until ctx ends. Then a write that
 // has begun is brought to its end, so that the stream doesn't end in the middle of
 // b: a pipe is enlarged for it. Where that can't be, the error is [ErrBrokenOff];
-// it is [ErrNotRead] if nothing of b was written. After an error b may still be read from:
-// it must not be changed.
+// it is [ErrNotRead] if nothing of b was written. b is the caller's again.
 func (s *Writer) Write(ctx context.Context, b []byte) error {
 	if s.file == nil {
 		_, err := s.w.Write(b)
@@ -76,9 +78,10 @@ func (s *Writer) Write(ctx context.Context, b []byte) error {
 		<-s.turn
 		return nil
 	}
+	s.rest = append(s.rest[:0], b...)
 	done := make(chan error, 1)
 	go func() { // ends with the write, at the latest with the process
-		_, err := s.file.Write(b)
+		_, err := s.file.Write(s.rest)
 		<-s.turn
 		done <- err
 	}()
@@ -92,9 +95,10 @@ func (s *Writer) Write(ctx context.Context, b []byte) error {
 		return err
 	}
 	s.stuck.Store(true)
-	s.enlarge(len(b) + spare)
-	if err, ok := within(moment, done); ok {
-		return err
+	if s.enlarge(len(b) + spare) {
+		if err, ok := within(settling, done); ok {
+			return err
+		}
 	}
 	return ErrBrokenOff
 }
@@ -142,16 +146,18 @@ func within(d time.Duration, done <-chan error) (err error, ok bool) {
 	}
 }
 
-// enlarge makes room for n bytes more if the stream is a pipe. Its writers go on
-// then.
-func (s *Writer) enlarge(n int) {
-	_ = s.raw.Control(func(fd uintptr) { // that it failed shows in the write, which goes on waiting
+// enlarge makes room for n bytes more if the stream is a pipe, and reports whether it
+// could. Its writers go on then.
+func (s *Writer) enlarge(n int) (done bool) {
+	_ = s.raw.Control(func(fd uintptr) { // what is wrong with the file shows in the write
 		size, err := unix.FcntlInt(fd, unix.F_GETPIPE_SZ, 0)
 		if err != nil {
 			return
 		}
-		if _, err := unix.FcntlInt(fd, unix.F_SETPIPE_SZ, size+n); err != nil && size < maxPipe {
-			_, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, maxPipe)
+		if _, err = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, size+n); err != nil && size < maxPipe {
+			_, err = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, maxPipe)
 		}
+		done = err == nil
 	})
+	return done
 }

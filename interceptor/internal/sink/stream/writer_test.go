@@ -47,9 +47,8 @@ func TestUnreadPipe(t *testing.T) {
 		t.Errorf("a write that had begun: %v", err)
 	}
 	for range 3 {
-		began := time.Now()
-		if err := s.Write(ctx, line); !errors.Is(err, ErrNotRead) || time.Since(began) > moment {
-			t.Errorf("one after it: %v after %v", err, time.Since(began))
+		if err := s.Write(ctx, line); !errors.Is(err, ErrNotRead) {
+			t.Errorf("one after it: %v", err)
 		}
 	}
 	if _, err := w.Write(make([]byte, 1000)); err != nil {
