@@ -291,3 +291,34 @@ func BenchmarkConn(b *testing.B) {
 	}
 	b.ReportMetric(float64(emitted)/b.Elapsed().Seconds(), "exchanges/s")
 }
+
+// BenchmarkOrphans feeds a body while many responses wait for their requests.
+func BenchmarkOrphans(b *testing.B) {
+	h := &harness{}
+	c := New(&Config{Shared: &h.shared}, testConn(false), h.recorder(0), nil)
+	client, server := newPeer(), newPeer()
+	client.out = []byte(preface)
+	client.settings()
+	c.Data(fromClient, reassembly.Chunk{Acked: -1, Bytes: client.out})
+	server.settings()
+	for i := range uint32(800) {
+		server.headers(3+2*i, true, ok()...)
+	}
+	server.headers(1, false, ok()...)
+	server.out = header(server.out, maxFrameLimit, frameData, 0, 1)
+	offset := int64(len(server.out))
+	c.Data(fromServer, reassembly.Chunk{Acked: 1 << 20, Bytes: server.out})
+	if c.orphans != 800 {
+		b.Fatalf("%d orphans", c.orphans)
+	}
+	body := make([]byte, mss())
+	for b.Loop() {
+		if offset > maxFrameLimit {
+			offset = int64(len(server.out)) // back in the same frame
+			c.half[fromServer].left = maxFrameLimit
+			c.half[fromServer].offset = offset
+		}
+		c.Data(fromServer, reassembly.Chunk{Acked: 1 << 20, Offset: offset, Bytes: body})
+		offset += int64(len(body))
+	}
+}
