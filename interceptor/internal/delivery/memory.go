@@ -12,16 +12,19 @@ type memory struct {
 	maxRecords, maxBytes int
 	dropOldest           bool
 
-	more chan struct{} // has a value when the taker should look again
+	began time.Time
+	more  chan struct{} // has a value when the taker should look again
 
 	mu   sync.Mutex
 	room sync.Cond // of mu: emitters wait for it
 	// Guarded by mu.
 	ring    []*Record
 	head, n int
-	taken   int  // records under way
-	bytes   int  // of those that wait and those under way
-	hurried bool // nobody is to wait
+	taken   int           // records under way
+	bytes   int           // of those that wait and those under way
+	waiting int           // emitters that wait for room
+	since   time.Duration // from began to when each of them began to, summed up
+	hurried bool          // nobody is to wait
 	closed  bool
 	stats   Stats // Accepted, Dropped, Undelivered, Shed, Blocked
 }
@@ -29,7 +32,7 @@ type memory struct {
 func newMemory(c Config) *memory {
 	m := &memory{
 		maxRecords: c.MaxRecords, maxBytes: c.MaxBytes, dropOldest: c.Policy == DropOldest,
-		more: make(chan struct{}, 1),
+		more: make(chan struct{}, 1), began: time.Now(),
 	}
 	m.room.L = &m.mu
 	return m
@@ -41,7 +44,6 @@ func newMemory(c Config) *memory {
 func (m *memory) push(r *Record) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.stats.Accepted++
 	for !m.closed && m.isFull(r.Size()) {
 		if m.dropOldest && m.n == 0 {
 			break // all of the room is under way: one may wait beyond it, rather than the emitter
@@ -52,15 +54,12 @@ func (m *memory) push(r *Record) {
 			continue
 		}
 		if m.hurried {
-			m.stats.Dropped++
-			m.stats.Undelivered++
-			return
+			break
 		}
-		from := time.Now()
-		m.room.Wait()
-		m.stats.Blocked += time.Since(from)
+		m.wait()
 	}
-	if m.closed {
+	m.stats.Accepted++
+	if m.closed || m.hurried && !m.dropOldest && m.isFull(r.Size()) {
 		m.stats.Dropped++
 		m.stats.Undelivered++
 		return
@@ -72,6 +71,17 @@ func (m *memory) push(r *Record) {
 	m.n++
 	m.bytes += r.Size()
 	m.wakeTaker()
+}
+
+// wait waits for room. mu is held, but for the wait.
+func (m *memory) wait() {
+	from := time.Since(m.began)
+	m.waiting++
+	m.since += from
+	m.room.Wait()
+	m.waiting--
+	m.since -= from
+	m.stats.Blocked += time.Since(m.began) - from
 }
 
 // isFull reports whether a record of n bytes has no room. One has, however
@@ -201,6 +211,7 @@ func (m *memory) snapshot() Stats {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.stats
+	s.Blocked += time.Duration(m.waiting)*time.Since(m.began) - m.since
 	s.Queued, s.QueuedBytes = uint64(m.n+m.taken), m.bytes
 	return s
 }
