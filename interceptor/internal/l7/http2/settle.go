@@ -147,9 +147,15 @@ func (c *Conn) reset(h *half, id, code uint32) {
 // (RFC 9113 §6.8).
 type refusal struct {
 	said       bool
-	guessed    bool // as half.guessed
+	guessed    bool  // as half.guessed
+	applied    uint8 // how many were applied at once
 	last, code uint32
 }
+
+// maxApplied bounds the GOAWAY that streams are gone over for at once: a sender has two
+// of them to say, and each takes a look at all streams. What later ones refuse is told
+// when the connection closes.
+const maxApplied = 16
 
 // refuses reports whether stream id is refused. client tells whether the client
 // said so, to which the server's streams are even.
@@ -163,7 +169,11 @@ func (c *Conn) goAway(d flow.Direction, last, code uint32) {
 		return
 	}
 	r := &c.refusals[d]
-	*r = refusal{said: true, guessed: c.half[d].guessed, last: last, code: code}
+	*r = refusal{said: true, guessed: c.half[d].guessed, applied: r.applied, last: last, code: code}
+	if r.applied == maxApplied {
+		return
+	}
+	r.applied++
 	for s := c.oldest; s != nil; {
 		next := s.newer
 		if r.refuses(s.id, d == c.client) {
