@@ -124,6 +124,22 @@ var lossCases = []tcpCase{
 		p.wait(time.Second)
 		p.want(0, S, "[0,500) gap100 [600,700)")
 	}},
+	{name: "12 lost before a FIN, and sent again late", play: func(t *testing.T, p *probe) {
+		p.handshake()
+		p.c(1, 200)
+		p.lost(S, 1, 500, 0)
+		p.send(S, 501, 0, finack)
+		p.acks[C] = 1
+		p.bare(C)
+		p.wait(8 * time.Second)
+		p.want(0, S, "")
+		p.s(1, 300)
+		p.acks[C] = 301
+		p.bare(C)
+		p.want(0, S, "[0,300)")
+		p.s(301, 200)
+		p.want(0, S, "[0,500) END")
+	}},
 	{name: "12 lost, and not sent again", play: func(t *testing.T, p *probe) {
 		p.handshake()
 		p.s(1, 100)

@@ -119,7 +119,7 @@ func (a *Assembler) acknowledge(h *half, ack uint32) {
 	}
 	if p <= h.offset {
 		// The peer lacks what is missing here, or its ACK of that is on its way.
-		h.asked = h.asked || p == h.offset && len(h.pieces) > 0
+		h.asked = h.asked || p == h.offset && (len(h.pieces) > 0 || h.finSeen && !h.ended)
 		return
 	}
 	if h.soft && h.virgin() && p == 1 {
