@@ -51,6 +51,25 @@ func TestMidstreamFirstPairIsWithheldUntilConfirmed(t *testing.T) {
 	h.gap(fromServer, 10)
 	expect(t, h.close(reassembly.CloseFIN), q, r)
 
+	// The response was still under way.
+	going := func(response string) *harness {
+		h := midstream(t)
+		h.chunk(fromClient, []byte(get(1)), -1)
+		h.server(response)
+		return h
+	}
+	for _, reason := range []reassembly.CloseReason{reassembly.CloseEndOfCapture, reassembly.CloseTimeout} {
+		flaw := map[reassembly.CloseReason]string{reassembly.CloseEndOfCapture: "capture_ended", reassembly.CloseTimeout: "timeout"}[reason]
+		expect(t, going("HTTP/1.0 302 Found\r\nLocation: /\r\n\r\n").close(reason), "GET /1 0 > 302 0 "+flaw)
+		expect(t, going("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc").close(reason), "GET /1 0 > 200 3 "+flaw)
+		h = going("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
+		h.gap(fromServer, 2)
+		expect(t, h.close(reason), "GET /1 0 > 200 5 gap "+flaw)
+		h = going("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
+		h.client(get(2))
+		expect(t, h.close(reason), q, "- > 200 3 no_request "+flaw, "GET /2 0 > - no_response "+flaw)
+	}
+
 	// The first byte of the client was a keep-alive probe's: also nothing.
 	joined := func(before string) *harness {
 		h := midstream(t)

@@ -79,8 +79,9 @@
 // that the client works in lockstep, or a FIN that nothing more was owed. If
 // something else comes, its halves are emitted apart. If the connection ends
 // with nothing else seen of it at all, the pair is emitted, not as complete, and
-// with the flaw that the end has: it is wrong if the capture began within a
-// pipelined burst and ended within the responses to it.
+// with the flaw that the end has, also where the response was still under way: it is
+// wrong if the capture began within a pipelined burst and ended within the responses
+// to it.
 //
 // A switch of protocols (101) answers the last request, if that asks for one:
 // nobody sends HTTP behind such a request before it is answered.

@@ -327,7 +327,7 @@ func (p *pairing) endResponse(c *Conn, x *roundTrip) {
 		}
 	}
 	if x == p.probable {
-		if !a.whole || a.msg.Status == 101 {
+		if !a.whole && !c.closed || a.msg.Status == 101 {
 			p.probable = nil
 			p.split(c, x)
 		}
@@ -415,13 +415,14 @@ const probeLen = 1
 func (p *pairing) close(c *Conn, r reassembly.CloseReason) {
 	if x := p.probable; x != nil {
 		p.probable = nil
-		switch undisturbed := x.answer.whole && !p.pipelined && x.answer.epoch == c.serverHalf().epoch; {
-		case undisturbed && len(p.pending) == 0 && r == reassembly.CloseFIN && (x.asksClose || !x.answer.closes):
+		switch undisturbed := !p.pipelined && x.answer.epoch == c.serverHalf().epoch; {
+		case undisturbed && x.answer.whole && len(p.pending) == 0 && r == reassembly.CloseFIN && (x.asksClose || !x.answer.closes):
 			// The client wanted no more than this, or the server would have
 			// gone on.
 			c.emit(x)
-		case undisturbed && x.start <= int64(c.origin)+probeLen && x.answer.start == 0 && (len(p.pending) == 0 || p.pending[0].acked == x.answer.end):
-			// Nothing else was seen, so nothing could confirm it.
+		case undisturbed && x.start <= int64(c.origin)+probeLen && x.answer.start == 0 && (len(p.pending) == 0 || x.answer.whole && p.pending[0].acked == x.answer.end):
+			// Nothing else was seen, so nothing could confirm it. The response may still be
+			// in progress: if it ends with the connection, nothing else could come.
 			x.flaws.Add(exchange.CloseFlaw(r))
 			c.emit(x)
 		default:
