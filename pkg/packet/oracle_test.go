@@ -117,8 +117,8 @@ func oracle(f *capture.Frame) (v verdict) {
 		case *layers.MPLS, *layers.PPPoE, *layers.PPP, *layers.GRE, *layers.VXLAN, *layers.Geneve, *layers.GTPv1U:
 			tunnel = true
 		case *layers.UDP:
-			switch l.DstPort {
-			case portVXLANLinux, portVXLANGPE, portGRE:
+			switch {
+			case l.DstPort == portVXLANLinux, l.DstPort == portVXLANGPE, l.DstPort == portGRE, l.DstPort == portL2TP, l.SrcPort == portL2TP:
 				return verdict{unsure: true, why: "gopacket doesn't know this port"}
 			}
 		case *layers.IPv4:

@@ -22,10 +22,9 @@ func (w *walk) udp(off int) Outcome {
 	}
 	source, port := binary.BigEndian.Uint16(w.data[off:]), binary.BigEndian.Uint16(w.data[off+2:])
 	off += headerLen
-	if source == portL2TP || port == portL2TP {
-		return w.l2tp(off)
-	}
 	switch port {
+	case portL2TP:
+		return w.l2tp(off)
 	case portVXLAN, portVXLANLinux:
 		return w.vxlan(off, false)
 	case portVXLANGPE:
@@ -36,6 +35,9 @@ func (w *walk) udp(off int) Outcome {
 		return w.gtp(off)
 	case portGRE: // RFC 8086
 		return w.gre(off)
+	}
+	if source == portL2TP {
+		return w.l2tp(off)
 	}
 	return OutcomeNotTCP
 }
