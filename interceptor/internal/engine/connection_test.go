@@ -64,7 +64,7 @@ func play(t *testing.T, midstream bool, pieces ...string) ([]*capstanv1.Exchange
 	var records []*capstanv1.Exchange
 	e := New(Config{Exchange: exchange.Config{Emit: exchangetest.Keep(&records)}})
 	conn := &reassembly.Conn{Midstream: midstream, ClientKnown: !midstream, Client: flow.AToB}
-	c := e.shard.newConnection(conn)
+	conn.Handler = e.shard.newConnection(conn)
 	var offset [2]int64
 	for i, p := range pieces {
 		d, body := flow.AToB, p[2:]
@@ -73,13 +73,13 @@ func play(t *testing.T, midstream bool, pieces ...string) ([]*capstanv1.Exchange
 		}
 		time := int64(i+1) * 1000
 		if p[0] >= 'a' {
-			c.Gap(d, reassembly.Gap{Time: time, Offset: offset[d], Acked: -1, Len: int64(len(body))})
+			conn.Handler.Gap(d, reassembly.Gap{Time: time, Offset: offset[d], Acked: -1, Len: int64(len(body))})
 		} else {
-			c.Data(d, reassembly.Chunk{Time: time, Offset: offset[d], Acked: offset[d.Reverse()], Bytes: []byte(body)})
+			conn.Handler.Data(d, reassembly.Chunk{Time: time, Offset: offset[d], Acked: offset[d.Reverse()], Bytes: []byte(body)})
 		}
 		offset[d] += int64(len(body))
 	}
-	c.Close(1_000_000, reassembly.CloseEndOfCapture)
+	conn.Handler.Close(1_000_000, reassembly.CloseEndOfCapture)
 	return records, e
 }
 

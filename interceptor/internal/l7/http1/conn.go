@@ -86,8 +86,10 @@ func (c *Conn) identity() *exchange.Connection {
 func (c *Conn) Told() bool { return c.named.Told() }
 
 // Began reports whether a message has begun that a record will tell of: its first line is
-// there.
-func (c *Conn) Began() bool { return c.inFlight != nil && (len(c.pending) > 0 || c.group != nil) }
+// there. None tells of an interim response alone.
+func (c *Conn) Began() bool {
+	return c.inFlight != nil && (len(c.pending) > 0 || c.group != nil && (c.group.rec.Request != nil || c.group.answer.final))
+}
 
 // Client returns the direction of the client, if it is known.
 func (c *Conn) Client() (d flow.Direction, ok bool) { return c.client, c.rolesKnown }
