@@ -94,8 +94,8 @@ const sweepInterval = 250e6
 // handlers are told the same, and Turn tells the order.
 func (a *Assembler) AdvanceTo(at Instant) {
 	a.now, a.number = at.Now, at.Number
-	a.due = a.due[:0]
-	a.due = a.holes.due(a.now, 0, a.due)
+	a.due = a.holes.due(a.now, 0, a.due[:0])
+	a.due = a.awaited.due(a.now, 0, a.due)
 	if a.now >= a.nextSweep {
 		a.nextSweep = a.now + sweepInterval
 		for k := listEmbryonic; k < numLists; k++ {

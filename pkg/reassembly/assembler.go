@@ -15,7 +15,8 @@ type Assembler struct {
 	freePending []*pending
 
 	history history
-	holes   deadlines
+	holes   deadlines // but those in awaited
+	awaited deadlines // holes that the peer's ACKs stand before
 	buffers buffers
 	charge  int // of all queues
 
@@ -197,9 +198,13 @@ func (a *Assembler) follow(c *connection, s *packet.Segment, time int64) {
 	for !c.closed && h.pending != nil && (h.charge > a.cfg.MaxHoleBytes || len(h.pieces) > maxPieces) {
 		a.declare(h)
 	}
-	for a.charge > a.cfg.MaxQueuedTotal && len(a.holes) > 0 {
+	for a.charge > a.cfg.MaxQueuedTotal {
+		oldest := a.oldestHole()
+		if oldest == nil {
+			break
+		}
 		a.stats.Shed++
-		a.declare(a.holes[0])
+		a.declare(oldest)
 	}
 	if !c.closed && c.holed() {
 		a.declareDue(c)

@@ -85,7 +85,7 @@ func (a *Assembler) dispose(c *connection, time int64, r, told CloseReason) {
 		if h.pending == nil {
 			continue
 		}
-		a.holes.remove(h)
+		a.unschedule(h)
 		if h.ended {
 			h.next-- // so that a SYN can be compared with the start of this stream
 		}

@@ -68,7 +68,8 @@ type pending struct {
 	openedAt int64 // assembler time the hole was opened, 0 if there is none
 	ackedAt  int64 // assembler time the peer's ACK was seen past it, 0 if it was not
 	deadline int64
-	slot     int // 1-based place in the deadline heap, 0 if not in it
+	awaited  bool // slot is one of Assembler.awaited, not of holes
+	slot     int  // 1-based place in a heap of deadlines, 0 if in none
 
 	rival    uint32 // sequence number of a second SYN-ACK, which had another one
 	rivalled bool   // rival is known

@@ -4,6 +4,30 @@ package reassembly
 // deadline first. Each knows its place (half.slot), so that it can be moved.
 type deadlines []*half
 
+// schedule has the hole of h be due at t, in awaited or in holes.
+func (a *Assembler) schedule(h *half, awaited bool, t int64) {
+	if h.awaited != awaited {
+		a.unschedule(h)
+		h.awaited = awaited
+	}
+	a.deadlinesOf(h).set(h, t)
+}
+
+// unschedule takes h out of the heap that it is in, if it is in one.
+func (a *Assembler) unschedule(h *half) {
+	if h.pending != nil && h.slot != 0 {
+		a.deadlinesOf(h).remove(h)
+	}
+}
+
+// deadlinesOf returns the heap that h is in, if it is in one.
+func (a *Assembler) deadlinesOf(h *half) *deadlines {
+	if h.awaited {
+		return &a.awaited
+	}
+	return &a.holes
+}
+
 // set puts h at its place for deadline t.
 func (q *deadlines) set(h *half, t int64) {
 	if h.slot == 0 {
@@ -27,11 +51,8 @@ func (q deadlines) due(now int64, i int, to []*connection) []*connection {
 	return q.due(now, 2*i+2, to)
 }
 
-// remove takes h out, if it is in.
+// remove takes h out.
 func (q *deadlines) remove(h *half) {
-	if h.pending == nil || h.slot == 0 {
-		return
-	}
 	i := h.slot - 1
 	last := len(*q) - 1
 	q.swap(i, last)

@@ -42,10 +42,10 @@ func (a *Assembler) settle(h *half) {
 	switch {
 	case end < 0:
 		h.asked = false
-		a.holes.remove(h)
+		a.unschedule(h)
 		return
 	case h.waits():
-		a.holes.set(h, h.pieces[0].since+int64(a.cfg.AckTolerance))
+		a.schedule(h, false, h.pieces[0].since+int64(a.cfg.AckTolerance))
 		return
 	}
 	if h.openedAt == 0 {
@@ -54,20 +54,36 @@ func (a *Assembler) settle(h *half) {
 			h.openedAt = h.pieces[0].since
 		}
 	}
-	deadline := h.openedAt + int64(a.cfg.HoleTimeout)
+	awaited, deadline := h.asked, h.openedAt+int64(a.cfg.HoleTimeout)
 	if h.asked {
 		// The holes behind it, too: what the peer has beyond it will be told once it is filled.
-		deadline = h.openedAt + int64(max(a.cfg.HoleTimeout, a.cfg.RetransmitTimeout))
+		deadline += a.patience()
 	}
 	if h.held {
-		deadline = h.openedAt + int64(a.cfg.EmbryonicTimeout)
+		awaited, deadline = false, h.openedAt+int64(a.cfg.EmbryonicTimeout)
 	} else if h.ackOff >= end && (h.ackOff > 0 || !h.afloat) {
 		if h.ackedAt == 0 {
 			h.ackedAt = a.now
 		}
-		deadline = min(deadline, h.ackedAt+int64(a.cfg.AckTolerance))
+		awaited, deadline = false, min(deadline, h.ackedAt+int64(a.cfg.AckTolerance))
 	}
-	a.holes.set(h, deadline)
+	a.schedule(h, awaited, deadline)
+}
+
+// patience is how much longer a hole in awaited may stay open than another one.
+func (a *Assembler) patience() int64 { return int64(max(a.cfg.RetransmitTimeout-a.cfg.HoleTimeout, 0)) }
+
+// oldestHole returns the direction whose hole is given up first where there is no
+// room, or nil if there is none. That a hole may stay open for longer is no claim to
+// the room: else who asks for what is never sent would have all of it.
+func (a *Assembler) oldestHole() *half {
+	switch {
+	case len(a.awaited) > 0 && (len(a.holes) == 0 || a.awaited[0].deadline-a.patience() <= a.holes[0].deadline):
+		return a.awaited[0]
+	case len(a.holes) > 0:
+		return a.holes[0]
+	}
+	return nil
 }
 
 // holed reports whether c has a hole that may be due.

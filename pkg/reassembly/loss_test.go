@@ -326,6 +326,33 @@ var lossCases = []tcpCase{
 		}
 		p.want(0, C, "gap1 [1,2)") // the oldest went
 	}},
+	{name: "48 the oldest hole goes, although the peer asks for what is in it", cfg: Config{MaxQueuedTotal: 4 << 10}, play: func(t *testing.T, p *probe) {
+		open := func(port uint16) {
+			p.ends[C] = flow.EndpointFrom(netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 1, 0, 1}), port))
+			p.sent, p.acks = [2]int64{}, [2]int64{-1, -1}
+			p.handshake()
+		}
+		asked := func(port uint16, n int) {
+			open(port)
+			p.c(101, n)
+			p.acks[S] = 1
+			p.bare(S)
+		}
+		asked(4000, 1500)
+		asked(4001, 1500)
+		p.wait(500 * time.Millisecond)
+		open(4002)
+		p.c(201, 1000)
+		structure(t, p.a)
+		p.want(0, C, "gap100 [100,1600)")
+		p.wait(600 * time.Millisecond)
+		asked(4003, 1000)
+		p.wait(500 * time.Millisecond)
+		p.want(1, C, "gap200 [200,1200)") // its time was over
+		if st := p.a.Stats(); st.Shed != 1 || st.Gaps != 2 {
+			t.Errorf("%d holes shed, %d gaps", st.Shed, st.Gaps)
+		}
+	}},
 	{name: "50 clock steps backwards", play: func(t *testing.T, p *probe) {
 		p.handshake()
 		p.s(1, 1000)

@@ -337,9 +337,9 @@ func balance(t testing.TB, a *Assembler) {
 func empty(t testing.TB, a *Assembler) {
 	t.Helper()
 	balance(t, a)
-	if st := a.Stats(); st.QueuedBytes != 0 || st.Active != 0 || st.Lingering != 0 || a.charge != 0 || len(a.holes) != 0 || a.conns.count() != 0 {
+	if st := a.Stats(); st.QueuedBytes != 0 || st.Active != 0 || st.Lingering != 0 || a.charge != 0 || len(a.holes)+len(a.awaited) != 0 || a.conns.count() != 0 {
 		t.Errorf("after the end: %d bytes queued, charge %d, %d holes, %d active, %d lingering",
-			st.QueuedBytes, a.charge, len(a.holes), st.Active, st.Lingering)
+			st.QueuedBytes, a.charge, len(a.holes)+len(a.awaited), st.Active, st.Lingering)
 	}
 }
 
@@ -388,7 +388,7 @@ func structure(t testing.TB, a *Assembler) {
 			charge += sum
 			if h.slot > 0 {
 				holes++
-				if a.holes[h.slot-1] != h {
+				if (*a.deadlinesOf(h))[h.slot-1] != h {
 					t.Errorf("direction is not at its place among the deadlines")
 				}
 			} else if len(h.pieces) > 0 {
@@ -396,12 +396,14 @@ func structure(t testing.TB, a *Assembler) {
 			}
 		}
 	}
-	if charge != a.charge || queued != a.stats.QueuedBytes || holes != len(a.holes) || charge > a.cfg.MaxQueuedTotal {
-		t.Errorf("charge %d of %d (limit %d), queued %d of %d, holes %d of %d", charge, a.charge, a.cfg.MaxQueuedTotal, queued, a.stats.QueuedBytes, holes, len(a.holes))
+	if charge != a.charge || queued != a.stats.QueuedBytes || holes != len(a.holes)+len(a.awaited) || charge > a.cfg.MaxQueuedTotal {
+		t.Errorf("charge %d of %d (limit %d), queued %d of %d, holes %d of %d", charge, a.charge, a.cfg.MaxQueuedTotal, queued, a.stats.QueuedBytes, holes, len(a.holes)+len(a.awaited))
 	}
-	for i, h := range a.holes {
-		if i > 0 && a.holes[(i-1)/2].deadline > h.deadline {
-			t.Errorf("deadlines are not a heap at %d", i)
+	for _, q := range []deadlines{a.holes, a.awaited} {
+		for i, h := range q {
+			if i > 0 && q[(i-1)/2].deadline > h.deadline {
+				t.Errorf("deadlines are not a heap at %d", i)
+			}
 		}
 	}
 }

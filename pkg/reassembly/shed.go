@@ -6,9 +6,9 @@ package reassembly
 // kept for reuse. If that was not enough the last time, hard closes the quarter
 // of all other connections that was silent for longest, too.
 func (a *Assembler) Shed(hard bool) {
-	for len(a.holes) > 0 {
+	for h := a.oldestHole(); h != nil; h = a.oldestHole() {
 		a.stats.Shed++
-		a.declare(a.holes[0])
+		a.declare(h)
 	}
 	a.stats.ShedTuples += uint64(a.conns.tuples.count)
 	a.forgetTuples(0)
