@@ -235,20 +235,36 @@ func TestReaderLeaves(t *testing.T) {
 	dir := t.TempDir()
 	capture, records := filepath.Join(dir, "good.pcapng"), filepath.Join(dir, "records.ndjson")
 	writeCapture(t, capture)
-	r, w, err := os.Pipe()
-	if err != nil {
+	config := filepath.Join(dir, "sinks.yaml")
+	sinks := "sinks: [{name: out, max_records: 1, stdout: {}}, {name: file, file: {path: " + filepath.Join(dir, "others.ndjson") + "}}]\n"
+	if err := os.WriteFile(config, []byte(sinks), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_ = r.Close()
-	p := start(t, nil, w, "interceptor", "read", "-o", "json", "--file", records, "--ledger", capture)
-	_ = w.Close()
-	if status := p.wait(); status != 3 {
-		t.Errorf("status %d, want 3", status)
-	}
-	for _, want := range []string{"broken pipe", "records written: 0 (0 B), not written: 2", "sink file: 2 records, 2 delivered"} {
-		if !strings.Contains(p.stderr.String(), want) {
-			t.Errorf("no %q in %s", want, p.stderr.String())
-		}
+	for name, tt := range map[string]struct {
+		args []string
+		want []string
+	}{
+		"output": {[]string{"-o", "json", "--file", records}, []string{"records written: 0 (0 B), not written: 2", "sink file: 2 records, 2 delivered"}},
+		"sink": {[]string{"--config", config, "--drain-timeout", "1s"},
+			[]string{"sink out: 2 records were not delivered", "sink file: 2 records, 2 delivered"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, w, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = r.Close()
+			p := start(t, nil, w, "interceptor", append([]string{"read", "--ledger", capture}, tt.args...)...)
+			_ = w.Close()
+			if status := p.wait(); status != 3 {
+				t.Errorf("status %d, want 3", status)
+			}
+			for _, want := range append(tt.want, "broken pipe") {
+				if !strings.Contains(p.stderr.String(), want) {
+					t.Errorf("no %q in %s", want, p.stderr.String())
+				}
+			}
+		})
 	}
 }
 

@@ -98,11 +98,13 @@ func (f *recordFlags) openOutput(ctx context.Context, stdout io.Writer, c *setti
 	g.policy.Store(policy)
 	f.keep = exchange.NewKeep(f.bodyLimit, f.masks(), f.maskQueries())
 	ending, stop := after(ctx, f.sinks.drain)
-	if format != "none" && len(list) > 0 {
+	onStdout := slices.ContainsFunc(list, func(s config.Sink) bool { return s.Stdout != nil })
+	others := slices.ContainsFunc(list, func(s config.Sink) bool { return s.Stdout == nil })
+	if (format != "none" || onStdout) && others {
 		stop = surviveReader(stop)
 	}
 	w := stream.NewWriter(stdout)
-	o := &outlets{stdout: w, stop: stop, color: color, drain: f.sinks.drain, own: g.own, log: log, memory: int(f.budget.Limit())}
+	o := &outlets{stdout: w, left: failed, stop: stop, color: color, drain: f.sinks.drain, own: g.own, log: log, memory: int(f.budget.Limit())}
 	if err := openSinks(o, list); err != nil {
 		stop()
 		return nil, nil, err
@@ -134,7 +136,7 @@ func (f *recordFlags) stdoutFormat(c *settings, list []config.Sink) (string, err
 
 // surviveReader keeps the process from being killed when the reader of standard output
 // leaves, until the function that it returns, which calls stop, is called: the write
-// fails, and sinks have their time. Without sinks, to be killed is what a shell's
+// fails, and other sinks have their time. Without any, to be killed is what a shell's
 // user expects.
 func surviveReader(stop func()) func() {
 	leaves := make(chan os.Signal, 1)

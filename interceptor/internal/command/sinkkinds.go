@@ -27,7 +27,7 @@ import (
 func (o *outlets) openSink(c *config.Sink) (delivery.Sink, error) {
 	switch {
 	case c.Stdout != nil:
-		return stream.New(o.stdout, o.form(c)), nil
+		return stream.New(o.stdout, o.form(c), o.left), nil
 	case c.File != nil:
 		return openFile(c.File)
 	case c.Kafka != nil:

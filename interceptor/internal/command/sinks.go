@@ -75,7 +75,8 @@ func (f *sinkFlags) sinks(file *config.File) ([]config.Sink, error) {
 type outlets struct {
 	// Immutable.
 	stdout *stream.Writer
-	stop   func() // ends the wait for who doesn't read; nil: there is none
+	left   func(error) // called when the reader of stdout has left
+	stop   func()      // ends the wait for who doesn't read; nil: there is none
 	color  bool
 	drain  time.Duration
 	own    *own.Connections

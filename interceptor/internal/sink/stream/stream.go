@@ -3,7 +3,9 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"syscall"
 
 	"capstan/interceptor/internal/delivery"
 )
@@ -12,11 +14,15 @@ import (
 type Sink struct {
 	w    *Writer
 	form *delivery.Form
+	left func(error) // called when a write finds that the reader has left
 	buf  []byte
 }
 
-// New returns a sink that writes to w, which stays the caller's.
-func New(w *Writer, form *delivery.Form) *Sink { return &Sink{w: w, form: form} }
+// New returns a sink that writes to w, which stays the caller's. It calls left, with
+// the error, whenever a write finds that the reader has left: none will come again.
+func New(w *Writer, form *delivery.Form, left func(error)) *Sink {
+	return &Sink{w: w, form: form, left: left}
+}
 
 // Deliver implements delivery.Sink. What can't be decoded is rejected. Of a batch
 // that could not be written some records may be in the stream; they come again.
@@ -33,7 +39,11 @@ func (s *Sink) Deliver(ctx context.Context, batch []*delivery.Record) error {
 		}
 	}
 	if err := s.w.Write(ctx, s.buf); err != nil {
-		return fmt.Errorf("write records: %w", err)
+		err = fmt.Errorf("write records: %w", err)
+		if errors.Is(err, syscall.EPIPE) {
+			s.left(err)
+		}
+		return err
 	}
 	if reject != nil {
 		return reject
