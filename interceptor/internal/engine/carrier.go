@@ -300,14 +300,14 @@ func (c *carrier) Gap(d flow.Direction, g reassembly.Gap) {
 	case c.decided:
 	case http1.LooksLikeCutRequest(c.prefix(d, nil), c.lenient):
 		c.become(HTTP1)
-		c.parser.Gap(d, g)
+		c.Gap(d, g)
 		if c.mayStaySilent() {
 			c.count().Gap(d, g)
 			c.countOn()
 		}
 	case http2.LooksLikeCutPreface(c.prefix(d, nil)):
 		c.become(HTTP2)
-		c.parser.Gap(d, g)
+		c.Gap(d, g)
 	default:
 		c.count().Gap(d, g)
 		c.lenient = true

@@ -157,6 +157,7 @@ func TestHTTP2ThatTellsNothing(t *testing.T) {
 		{"never used", []string{"C:" + start, "S:\x00\x00\x00\x04\x00\x00\x00\x00\x00"}, "OTHER http2 33 9 0"},
 		{"undecided at first", []string{"C:" + start[:4], "C:" + start[4:]}, "OTHER http2 33 0 0"},
 		{"requests lost", []string{"C:" + start, "c:lost", "S:\x00\x00\x00\x04\x00\x00\x00\x00\x00"}, "OTHER http2 33 9 4"},
+		{"cut in the preface", []string{"C:" + string(preface[:14]), "c:" + string(preface[14:])}, "OTHER http2 14 0 10"},
 		{"used", []string{"C:" + start + "\x00\x00\x03\x01\x05\x00\x00\x00\x01\x82\x84\x87"}, "HTTP2"}, // GET / by https
 	} {
 		records, _ := play(t, false, tt.pieces...)
