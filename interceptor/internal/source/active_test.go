@@ -19,17 +19,24 @@ import (
 	"capstan/pkg/rpcap/rpcaptest"
 )
 
-// TestActiveMode: a daemon that connects here is captured from, and again when
-// it connects again, since it isn't told that it is wanted no more: its
-// connections end without a CLOSE.
-func TestActiveMode(t *testing.T) {
+// listenForLocal returns a listener for daemons at 127.0.0.1 alone.
+func listenForLocal(t *testing.T) *rpcapclient.Listener {
+	t.Helper()
 	l, err := rpcapclient.Listen(t.Context(), "127.0.0.1:0", rpcapclient.ListenOptions{
 		Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+// TestActiveMode: a daemon that connects here is captured from, and again when
+// it connects again, since it isn't told that it is wanted no more: its
+// connections end without a CLOSE.
+func TestActiveMode(t *testing.T) {
+	l := listenForLocal(t)
 	daemon := func(end ...rpcaptest.Step) {
 		rpcaptest.Start(t, rpcaptest.Config{Active: l.Addr().String()}, append([]rpcaptest.Step{
 			rpcaptest.Authenticate(), rpcaptest.Open("eth0"), rpcaptest.OpenData(), rpcaptest.SendData(packets(3)),
@@ -64,13 +71,7 @@ func TestActiveMode(t *testing.T) {
 // TestStrangersDoNotDelayTheDaemon: those who connect from other hosts are refused
 // one after the other, and told of.
 func TestStrangersDoNotDelayTheDaemon(t *testing.T) {
-	l, err := rpcapclient.Listen(t.Context(), "127.0.0.1:0", rpcapclient.ListenOptions{
-		Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
+	l := listenForLocal(t)
 	stranger := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
 	const strangers = 30
 	for range strangers {
