@@ -151,7 +151,7 @@ func (o *outlets) queueConfig(c *config.Sink) delivery.Config {
 		maxBytes = min(delivery.DefaultMaxBytes, o.memory/queueShare)
 	}
 	return delivery.Config{
-		Name: c.Name, Kind: c.Kind(), Policy: policy, Form: o.form(c), MaxRecords: c.MaxRecords, MaxBytes: maxBytes,
+		Name: c.Name, Kind: c.Kind(), Policy: policy, Form: o.form(c), FormAlone: c.Stdout != nil || c.File != nil, MaxRecords: c.MaxRecords, MaxBytes: maxBytes,
 		Spool: spool.Options{Dir: c.SpoolDir, MaxBytes: int64(c.SpoolBytes)}, Log: o.log,
 	}
 }

@@ -29,7 +29,8 @@ type Fanout struct {
 
 // Tap takes records without waiting. Any goroutine may call its methods.
 type Tap interface {
-	// Wants is asked before a record is encoded that no queue takes.
+	// Wants is asked before a record is encoded that no queue takes, or that all take
+	// in forms of their own.
 	Wants() bool
 	// Push takes a record, which nobody may have asked about.
 	Push(*Record)
@@ -41,6 +42,7 @@ type Tap interface {
 type generation struct {
 	queues []*Queue
 	forms  []*Form      // that these want
+	lean   bool         // none of them wants anything else
 	using  sync.RWMutex // held by emitters while they push
 	over   bool         // guarded by using
 	next   chan struct{}
@@ -56,7 +58,7 @@ func NewFanout(queues ...*Queue) *Fanout {
 
 // start makes queues the current generation.
 func (f *Fanout) start(queues []*Queue) {
-	g := &generation{queues: queues, forms: formsOf(queues), next: make(chan struct{})}
+	g := &generation{queues: queues, forms: formsOf(queues), lean: !slices.ContainsFunc(queues, (*Queue).wantsRaw), next: make(chan struct{})}
 	known := slices.Clone(*f.forms.Load())
 	for _, form := range g.forms {
 		if !slices.Contains(known, form) {
@@ -71,12 +73,13 @@ func (f *Fanout) start(queues []*Queue) {
 // and while queues are replaced. x is the caller's again afterwards. Any
 // goroutine may call it.
 func (f *Fanout) Emit(x *capstanv1.Exchange) error {
-	if !f.isWanted() {
+	g := f.current.Load()
+	if g.lean && !f.isTapped() { // no queue at all is lean, too
 		f.pass()
-		return nil
+		return f.emitLean(g, x)
 	}
 	s := slabs.Get().(*slab)
-	r, err := s.encode(x, f.current.Load().forms)
+	r, err := s.encode(x, g.forms)
 	slabs.Put(s)
 	if err != nil {
 		return err
@@ -85,9 +88,38 @@ func (f *Fanout) Emit(x *capstanv1.Exchange) error {
 	return nil
 }
 
-func (f *Fanout) isWanted() bool {
-	return len(f.Queues()) > 0 || slices.ContainsFunc(f.taps, Tap.Wants)
+// emitLean hands x to the queues in their forms alone. Queues that have come
+// meanwhile may want others.
+func (f *Fanout) emitLean(g *generation, x *capstanv1.Exchange) error {
+	for len(g.queues) > 0 {
+		r, err := g.encode(x)
+		if err != nil {
+			return err
+		}
+		if g.push(r) {
+			return nil
+		}
+		<-g.next
+		g = f.current.Load()
+	}
+	return nil
 }
+
+// encode returns x as the queues want it.
+func (g *generation) encode(x *capstanv1.Exchange) (*Record, error) {
+	s := slabs.Get().(*slab)
+	defer slabs.Put(s)
+	if g.lean {
+		return s.lean(x, g.forms), nil
+	}
+	return s.encode(x, g.forms)
+}
+
+func (f *Fanout) isWanted() bool {
+	return len(f.Queues()) > 0 || f.isTapped()
+}
+
+func (f *Fanout) isTapped() bool { return slices.ContainsFunc(f.taps, Tap.Wants) }
 
 func (f *Fanout) pass() {
 	for _, t := range f.taps {
@@ -133,6 +165,7 @@ func (g *generation) push(r *Record) bool {
 	if g.over {
 		return false
 	}
+	r.users.Store(int32(len(g.queues)))
 	for _, q := range g.queues {
 		q.Push(r)
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	capstanv1 "capstan/proto/capstan/v1"
 )
@@ -21,6 +22,7 @@ type Form struct {
 type text struct {
 	form *Form
 	b    []byte
+	page *page // that b lies in, and which is used again; nil: b is garbage in the end
 }
 
 // formsOf returns the forms that queues want, each once. On disk a record has
@@ -40,6 +42,24 @@ type slab struct {
 	buf     []byte
 	records []Record
 	texts   []text
+	page    *page // where the next text of a lean record goes; nil: a new one
+	usual   int   // bytes that this is likely to take
+}
+
+// page is memory for texts of lean records, used again once nobody uses it.
+type page struct {
+	buf   []byte
+	users atomic.Int32 // texts in it, and the slab that adds to it
+}
+
+var pages = sync.Pool{New: func() any { return &page{buf: make([]byte, 0, slabBytes)} }}
+
+// leave is called once by each user.
+func (p *page) leave() {
+	if p.users.Add(-1) == 0 {
+		p.buf = p.buf[:0]
+		pages.Put(p)
+	}
 }
 
 // Lengths of what a slab allocates together.
@@ -96,9 +116,42 @@ func (s *slab) encode(x *capstanv1.Exchange, forms []*Form) (*Record, error) {
 	r.Raw = s.take(raw)
 	for _, f := range forms {
 		s.grow(len(r.Raw) + len(r.Raw)/2) // about what JSON takes
-		r.texts = append(r.texts, text{f, s.take(f.Append(s.tail(), x))})
+		r.texts = append(r.texts, text{form: f, b: s.take(f.Append(s.tail(), x))})
 	}
 	return r, nil
+}
+
+// lean returns x as a record that is in the forms wanted alone.
+func (s *slab) lean(x *capstanv1.Exchange, forms []*Form) *Record {
+	r := s.record(len(forms))
+	r.lean = true
+	for _, f := range forms {
+		r.texts = append(r.texts, s.text(x, f))
+	}
+	return r
+}
+
+// text puts x into a page. What outgrows one is garbage in the end.
+func (s *slab) text(x *capstanv1.Exchange, f *Form) text {
+	p := s.page
+	if p != nil && cap(p.buf)-len(p.buf) < s.usual {
+		p.leave()
+		p = nil
+	}
+	if p == nil {
+		p = pages.Get().(*page)
+		p.users.Store(1)
+	}
+	s.page = p
+	from := len(p.buf)
+	b := f.Append(p.buf[from:], x)
+	s.usual = min(len(b)+len(b)/4, slabBytes/8)
+	if n := from + len(b); len(b) > 0 && n <= cap(p.buf) && &b[0] == &p.buf[:n][from] {
+		p.buf = p.buf[:n]
+		p.users.Add(1)
+		return text{f, slices.Clip(b), p}
+	}
+	return text{f, b, nil}
 }
 
 // A bundle is a record with its texts as bytes, on its way from the goroutine

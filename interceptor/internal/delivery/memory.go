@@ -49,7 +49,7 @@ func (m *memory) push(r *Record) {
 			break // all of the room is under way: one may wait beyond it, rather than the emitter
 		}
 		if m.dropOldest {
-			m.pop()
+			m.pop().leave()
 			m.stats.Dropped++
 			continue
 		}
@@ -62,6 +62,7 @@ func (m *memory) push(r *Record) {
 	if m.closed || m.hurried && !m.dropOldest && m.isFull(r.Size()) {
 		m.stats.Dropped++
 		m.stats.Undelivered++
+		r.leave()
 		return
 	}
 	if m.n == len(m.ring) {
@@ -152,13 +153,15 @@ func (m *memory) takeLocked(batch []*Record, count, bytes int) []*Record {
 	return batch
 }
 
-// done frees the room of batch, which take has returned.
+// done frees the room of batch, which take has returned, and whose records nobody
+// uses any more on behalf of this queue.
 func (m *memory) done(batch []*Record) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.taken -= len(batch)
 	for _, r := range batch {
 		m.bytes -= r.Size()
+		r.leave()
 	}
 	m.room.Broadcast()
 }
@@ -185,7 +188,7 @@ func (m *memory) drop() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for m.n > 0 {
-		m.pop()
+		m.pop().leave()
 		m.stats.Dropped++
 		m.stats.Undelivered++
 	}
@@ -199,7 +202,7 @@ func (m *memory) shed() {
 		return
 	}
 	for range (m.n + 1) / 2 {
-		m.pop()
+		m.pop().leave()
 		m.stats.Shed++
 	}
 	m.room.Broadcast()

@@ -48,6 +48,10 @@ type Config struct {
 	Policy Policy
 	// Form is what the sink appends records in; nil if it takes them as they are.
 	Form *Form
+	// FormAlone says that the sink needs nothing of a record but Form, of which it
+	// makes a copy, or has made use when Deliver returns. Records that nobody needs
+	// otherwise are in no other form then.
+	FormAlone bool
 	// MaxRecords and MaxBytes bound the queue in memory; 10,000 and DefaultMaxBytes.
 	MaxRecords int
 	MaxBytes   int

@@ -97,6 +97,11 @@ func (q *Queue) start(opened func() bool) {
 // Name returns the sink's name.
 func (q *Queue) Name() string { return q.cfg.Name }
 
+// wantsRaw reports whether a form alone is not enough.
+func (q *Queue) wantsRaw() bool {
+	return !q.cfg.FormAlone || q.cfg.Form == nil || q.cfg.Policy == Spool
+}
+
 // Push takes a record. Any goroutine may call it.
 func (q *Queue) Push(r *Record) { q.mem.push(r) }
 
