@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -39,6 +40,7 @@ type output struct {
 
 	// Read by anybody, also while a write blocks.
 	emitted, lost, bytes atomic.Uint64
+	waited               atomic.Int64          // ns that writes have taken
 	unread               atomic.Pointer[error] // of the first write that nobody was waited for with
 }
 
@@ -139,7 +141,10 @@ func (o *output) Flush() {
 // of a write that fails: a half-written line is no record.
 func (o *output) write() {
 	if o.err == nil {
-		if o.err = o.w.Write(o.ending, o.buf); o.err != nil {
+		from := time.Now()
+		o.err = o.w.Write(o.ending, o.buf)
+		o.waited.Add(int64(time.Since(from)))
+		if o.err != nil {
 			if errors.Is(o.err, stream.ErrNotRead) || errors.Is(o.err, stream.ErrBrokenOff) {
 				why := o.err
 				o.unread.Store(&why)
@@ -171,6 +176,33 @@ func (o *output) snapshot() ledger.Output {
 		Sinks: o.fanout.Stats(),
 	}
 	return out
+}
+
+// blocked is how long engines have waited for standard output and the sinks.
+func (o *output) blocked() time.Duration {
+	d := time.Duration(o.waited.Load()) + o.fanout.Replacing()
+	for _, s := range o.fanout.Stats() {
+		d += s.Blocked
+	}
+	return d
+}
+
+// blockedSince returns a function that returns how long engines have waited since
+// ctx ended, and that was not longer ago: each of several may have waited at the same time.
+func (o *output) blockedSince(ctx context.Context) func() time.Duration {
+	type moment struct {
+		at      time.Time
+		blocked time.Duration
+	}
+	var end atomic.Pointer[moment]
+	context.AfterFunc(ctx, func() { end.Store(&moment{time.Now(), o.blocked()}) })
+	return func() time.Duration {
+		m := end.Load()
+		if m == nil {
+			return 0
+		}
+		return min(o.blocked()-m.blocked, time.Since(m.at))
+	}
 }
 
 func isTerminal(w io.Writer) bool {

@@ -104,7 +104,7 @@ func (f *recordFlags) openOutput(ctx context.Context, stdout io.Writer, c *setti
 		stop = surviveReader(stop)
 	}
 	w := stream.NewWriter(stdout)
-	o := &outlets{stdout: w, left: failed, stop: stop, color: color, drain: f.sinks.drain, own: g.own, log: log, memory: int(f.budget.Limit())}
+	o := &outlets{stdout: w, left: failed, stop: stop, color: color, drain: f.sinks.drain, ending: ending, own: g.own, log: log, memory: int(f.budget.Limit())}
 	if err := openSinks(o, list); err != nil {
 		stop()
 		return nil, nil, err
@@ -115,6 +115,7 @@ func (f *recordFlags) openOutput(ctx context.Context, stdout io.Writer, c *setti
 	if err != nil {
 		return nil, nil, errors.Join(err, o.close())
 	}
+	o.waited = out.blockedSince(ctx)
 	return out, o, nil
 }
 

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"context"
 	"errors"
 	"os"
 	"os/signal"
@@ -33,9 +34,10 @@ func (r *runner) tellPolicy() {
 }
 
 // reloadOnHangup reads the configuration file again at each SIGHUP, until the
-// function that it returns is called. Without a file the signal does what it
-// always does.
-func (r *runner) reloadOnHangup() (stop func()) {
+// function that it returns is called; once ctx has ended that changes nothing, for new
+// sinks would take some of the time that those there are have left. Without a file the
+// signal does what it always does.
+func (r *runner) reloadOnHangup(ctx context.Context) (stop func()) {
 	if r.settings.path == "" {
 		return func() {}
 	}
@@ -47,6 +49,10 @@ func (r *runner) reloadOnHangup() (stop func()) {
 		for {
 			select {
 			case <-hangups:
+				if ctx.Err() != nil {
+					r.log.Error("configuration not changed", "err", "the end has begun")
+					continue
+				}
 				r.reload()
 			case <-quit:
 				return

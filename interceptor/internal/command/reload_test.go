@@ -2,6 +2,7 @@ package command
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
 	capstanv1 "capstan/proto/capstan/v1"
 )
@@ -103,6 +105,25 @@ func TestReload(t *testing.T) {
 	}
 	for r.out.snapshot().Sinks[1].Delivered == 0 { // it is opened without another signal
 		time.Sleep(10 * time.Millisecond)
+	}
+	if err := os.WriteFile(file, []byte(first), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	log.take()
+	stop := r.reloadOnHangup(ended)
+	if err := unix.Kill(os.Getpid(), unix.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	told = ""
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(told, "the end has begun") && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+		told += log.take()
+	}
+	stop()
+	if s := r.out.snapshot().Sinks; !strings.Contains(told, "the end has begun") || len(s) != 3 || s[0].Name != "b" {
+		t.Errorf("SIGHUP at the end: %s", told)
 	}
 	if err := r.sinks.close(); err != nil {
 		t.Fatal(err)

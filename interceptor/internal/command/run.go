@@ -102,10 +102,10 @@ func (r *runner) run(ctx context.Context) error {
 		captures[i] = c
 	}
 	defer r.flags.server.followFilter(r.log, captures...)()
-	stopStatus, stopReloads := r.reportStatus(), r.reloadOnHangup()
+	stopStatus, stopReloads := r.reportStatus(), r.reloadOnHangup(ctx)
 	err = r.captureUntil(ctx, cancel)
 	stopStatus()
-	stopReloads()
+	r.sinks.spend(stopReloads)
 	stopAPI()
 	err = errors.Join(err, r.sinks.close(), r.out.unwritten())
 	var start *source.StartError

@@ -79,6 +79,9 @@ type outlets struct {
 	stop   func()      // ends the wait for who doesn't read; nil: there is none
 	color  bool
 	drain  time.Duration
+	ending context.Context      // after it engines wait for no sink; ends drain after the first signal
+	waited func() time.Duration // that they have waited since that signal; nil: they haven't
+	spent  time.Duration        // of drain, by whoever closes
 	own    *own.Connections
 	log    *slog.Logger
 	// memory bounds a sink's queue that has no bound of its own; 0 = as delivery does.
@@ -160,7 +163,7 @@ func (o *outlets) queueConfig(c *config.Sink) delivery.Config {
 // are drained and closed. What can't be opened is tried again until it can. The
 // error is of closing.
 func (o *outlets) change(list []config.Sink) error {
-	ctx, cancel := context.WithTimeout(context.Background(), o.drain)
+	ctx, cancel := context.WithTimeout(o.ending, o.drain)
 	defer cancel()
 	find := func(c config.Sink, in []config.Sink) bool {
 		for i := range in {
@@ -191,13 +194,25 @@ func (o *outlets) change(list []config.Sink) error {
 	return o.fanout.Replace(ctx, keep, func() []*delivery.Queue { return o.openOrTry(come) })
 }
 
-// close delivers what is queued, and says what could not be. What a policy has
-// dropped while the sinks were open is only counted: it was chosen.
+// spend has a wait at the end be part of what close may take.
+func (o *outlets) spend(wait func()) {
+	from := time.Now()
+	wait()
+	o.spent += time.Since(from)
+}
+
+// close delivers what is queued, and says what could not be. The time that engines
+// have waited for room since the end began is part of what that may take. What a
+// policy has dropped while the sinks were open is only counted: it was chosen.
 func (o *outlets) close() error {
 	if o.stop != nil {
 		defer o.stop()
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), o.drain)
+	left := o.drain - o.spent
+	if o.waited != nil {
+		left -= o.waited()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), left)
 	defer cancel()
 	return o.lost(o.fanout.Close(ctx), "were not delivered", func(s *delivery.SinkStats) uint64 { return s.Undelivered + s.SpoolFull })
 }

@@ -100,6 +100,35 @@ func TestNobodyReadsTheFile(t *testing.T) {
 	}
 }
 
+// TestEndTakesTheDrainTimeoutOnce: engines that wait for a sink, and what is queued for it
+// then, have one drain_timeout together, and so has a reader of standard output beside a sink.
+func TestEndTakesTheDrainTimeoutOnce(t *testing.T) {
+	capture := writeCapture(t, 10000, 20, 100)
+	stuck := "sinks: [{name: stuck, policy: block, max_records: %d, kafka: {brokers: [\"127.0.0.1:1\"], topic: x}}]\n"
+	const drain = 2 * time.Second
+	for name, args := range map[string][]string{
+		"engines wait":  {"--config", writeFile(t, fmt.Sprintf(stuck, 50))},
+		"a reader, too": {"--config", writeFile(t, fmt.Sprintf(stuck, 100_000)), "-o", "json"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, w := openPipe(t)
+			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+			defer cancel()
+			var stderr bytes.Buffer
+			from := time.Now()
+			status := Run(ctx, append([]string{"read", "--ledger", "--drain-timeout", drain.String(), capture}, args...), strings.NewReader(""), w, &stderr)
+			took := time.Since(from) - 500*time.Millisecond
+			if status != ExitLost || !strings.Contains(stderr.String(), "sink stuck: ") || strings.Contains(stderr.String(), "does not balance") {
+				t.Errorf("status %d\n%s", status, stderr.String())
+			}
+			if took < drain-100*time.Millisecond || took > drain*3/2 {
+				t.Errorf("the end took %v", took)
+			}
+		})
+	}
+}
+
 // TestNobodyReadsTheDump: one signal ends dump, too, which says what is missing.
 func TestNobodyReadsTheDump(t *testing.T) {
 	var b []byte

@@ -252,6 +252,39 @@ func TestHurry(t *testing.T) {
 	}
 }
 
+// Queues that are opened in a hurry are hurried, too.
+func TestHurryWhileReplaced(t *testing.T) {
+	s := &memorySink{gate: make(chan error)}
+	f := NewFanout()
+	f.Hurry()
+	err := f.Replace(t.Context(), func(*Queue) bool { return true }, func() []*Queue {
+		return []*Queue{newQueue(t, Config{MaxRecords: 10}, s)}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	emitted := make(chan struct{})
+	go func() { // ends as nobody waits
+		defer close(emitted)
+		for n := range 15 {
+			_ = f.Emit(exchange(n)) // what is lost is counted
+		}
+	}()
+	select {
+	case <-emitted:
+	case <-time.After(10 * time.Second):
+		t.Error("it waits for room")
+	}
+	close(s.gate)
+	if err := f.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	<-emitted
+	if st := balanced(t, f.Queues()[0]); st.Delivered != 10 || st.Undelivered != 5 {
+		t.Errorf("%+v", st)
+	}
+}
+
 func TestDropOldest(t *testing.T) {
 	s := &memorySink{gate: make(chan error)}
 	q := newQueue(t, Config{Policy: DropOldest, MaxRecords: 10, BatchRecords: 1}, s)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	capstanv1 "capstan/proto/capstan/v1"
 )
@@ -19,12 +20,14 @@ type Fanout struct {
 	current   atomic.Pointer[generation]
 	forms     atomic.Pointer[[]*Form] // that were ever wanted; written by one Replace at a time
 	replacing sync.Mutex              // one Replace at a time
+	awaited   atomic.Int64            // ns that emitters have waited for one
 
 	mu sync.Mutex
 	// Guarded by mu: queues that are closed or being closed, and the counters
 	// of those that nobody pushes to any more, by name.
 	closing []*Queue
 	closed  map[string]Stats
+	hurried bool // the end has begun
 }
 
 // Tap takes records without waiting. Any goroutine may call its methods.
@@ -67,6 +70,11 @@ func (f *Fanout) start(queues []*Queue) {
 	}
 	f.forms.Store(&known) // before it is used
 	f.current.Store(g)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.hurried {
+		g.hurry()
+	}
 }
 
 // Emit encodes x and hands it to the queues. It waits as their policies demand,
@@ -99,7 +107,7 @@ func (f *Fanout) emitLean(g *generation, x *capstanv1.Exchange) error {
 		if g.push(r) {
 			return nil
 		}
-		<-g.next
+		f.await(g)
 		g = f.current.Load()
 	}
 	return nil
@@ -154,9 +162,19 @@ func (f *Fanout) push(r *Record) {
 		t.Push(r)
 	}
 	for g := f.current.Load(); !g.push(r); g = f.current.Load() {
-		<-g.next
+		f.await(g)
 	}
 }
+
+// await waits for the generation after g.
+func (f *Fanout) await(g *generation) {
+	from := time.Now()
+	<-g.next
+	f.awaited.Add(int64(time.Since(from)))
+}
+
+// Replacing is how long emitters have waited while queues were replaced, summed up.
+func (f *Fanout) Replacing() time.Duration { return time.Duration(f.awaited.Load()) }
 
 // push reports false if the generation was over before it began.
 func (g *generation) push(r *Record) bool {
@@ -275,11 +293,19 @@ func (f *Fanout) Shed() {
 	}
 }
 
-// Hurry keeps emitters from waiting for queues that are full from now on: what
-// has no room is dropped and counted as undelivered. It is for the end, before Close,
-// where engines have to end first. Any goroutine may call it.
+// Hurry keeps emitters from waiting for queues that are full from now on, also
+// those that Replace opens: what has no room is dropped and counted as undelivered.
+// It is for the end, before Close, where engines have to end first. Any goroutine may
+// call it.
 func (f *Fanout) Hurry() {
-	for _, q := range f.Queues() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hurried = true
+	f.current.Load().hurry()
+}
+
+func (g *generation) hurry() {
+	for _, q := range g.queues {
 		q.mem.hurry()
 	}
 }
