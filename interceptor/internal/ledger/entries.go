@@ -66,6 +66,7 @@ func (e *entries) capture(l *Ledger) {
 	e.line("frames.sent", 1, s.ServerSent, "sent by it")
 	e.line("frames.arrived", 0, s.Frames, "frames arrived (%s)", figures.Size(s.Bytes))
 	e.some("frames.missing", 1, s.Missing, "missing in the server's numbering")
+	e.some("daemons.refused", 0, s.Refused, "daemons in active mode refused: from elsewhere, or without a word")
 	e.some(keyOutages, 0, s.OutageCount, "outages, %v without capture", s.OutageTime.Round(1e6))
 }
 

@@ -136,6 +136,7 @@ func perSource() []metric {
 			}
 			return 0
 		})},
+		{desc("source_daemons_refused_total", "Daemons in active mode that are not the source's server, or didn't authenticate.", "source"), counter, one(func(l *ledger.Ledger) float64 { return float64(l.Source.Refused) })},
 		{desc("source_outages_total", "Intervals without capture.", "source"), counter, one(func(l *ledger.Ledger) float64 { return float64(l.Source.OutageCount) })},
 		{desc("source_outage_seconds_total", "Time without capture.", "source"), counter, one(func(l *ledger.Ledger) float64 { return l.Source.OutageTime.Seconds() })},
 		{desc("server_frames_total", "Frames by what the capture server says of them.", "source", "outcome"), counter, serverFrames},

@@ -97,8 +97,43 @@ func TestStrangersDoNotDelayTheDaemon(t *testing.T) {
 	if err := s.Run(ctx, sink); err != nil || sink.frames != 3 {
 		t.Errorf("%v, %+v", err, sink)
 	}
-	if n := strings.Count(log.String(), "was refused"); n != strangers {
-		t.Errorf("%d strangers were told of:\n%s", n, log.String())
+	if n := strings.Count(log.String(), "was refused"); n != strangers || s.Counters().Refused != strangers {
+		t.Errorf("%d strangers were told of, %d counted:\n%s", n, s.Counters().Refused, log.String())
+	}
+}
+
+// TestSilentPeersDoNotDelayTheDaemon: those who connect from a host that may and say
+// nothing, or leave at once, don't keep the daemon from being heard.
+func TestSilentPeersDoNotDelayTheDaemon(t *testing.T) {
+	l := listenForLocal(t)
+	for i := range maxPeers - 1 {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i < 3 {
+			c.Close()
+			continue
+		}
+		defer c.Close()
+	}
+	rpcaptest.Start(t, rpcaptest.Config{Active: l.Addr().String()},
+		rpcaptest.Authenticate(), rpcaptest.Open("eth0"), rpcaptest.OpenData(), rpcaptest.SendData(packets(3)), rpcaptest.CloseData(), rpcaptest.CloseControl())
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // one silent peer alone is waited for three times as long
+	defer cancel()
+	s := NewRPCAP(RPCAPConfig{
+		URL: rpcap.URL{Scheme: rpcap.SchemeTCP, Host: "127.0.0.1", Device: "eth0"}, Listener: l, StartTimeout: -1, Log: discard(),
+	})
+	sink := &counter{enough: func(c *counter) {
+		if c.frames == 3 {
+			cancel()
+		}
+	}}
+	if err := s.Run(ctx, sink); err != nil || sink.frames != 3 {
+		t.Errorf("%v, %+v", err, sink)
+	}
+	if n := s.Counters().Refused; n > 3 {
+		t.Errorf("%d daemons refused, and 3 left", n)
 	}
 }
 

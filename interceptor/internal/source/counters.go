@@ -23,6 +23,7 @@ type CounterSnapshot struct {
 	Bytes   uint64 // of the data channel
 	Missing uint64 // holes in the numbers of arriving packets
 
+	Refused  uint64   // daemons in active mode that are not the server, or didn't authenticate
 	Sessions uint64   // captures started
 	Outages  []Outage // intervals without capture, the oldest left out beyond maxOutages
 	// OutageCount and OutageTime count those left out too; OutageTime grows
@@ -102,6 +103,13 @@ func (c *Counters) endSession(s rpcapclient.StreamStats) {
 	c.server, c.stream = rpcap.StatsReply{}, rpcapclient.StreamStats{}
 	c.started, c.total.Connected, c.total.Silent = false, false, false
 	c.total.Since = time.Time{}
+}
+
+// refused counts a daemon in active mode.
+func (c *Counters) refused() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.total.Refused++
 }
 
 // lost opens an outage. During one it only tells the latest reason.

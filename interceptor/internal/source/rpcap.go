@@ -268,19 +268,12 @@ func (s *RPCAP) open(ctx context.Context) (*session, error) {
 	return s.start(ctx, p)
 }
 
-// client returns a session with the server. Strangers who connect to the listener are
-// no attempts of the server, so that they cause no pause, however many there are.
+// client returns a session with the server.
 func (s *RPCAP) client(ctx context.Context) (*rpcapclient.Client, error) {
 	if s.cfg.Listener == nil {
 		return rpcapclient.Dial(ctx, s.cfg.URL, s.cfg.Client)
 	}
-	for {
-		c, err := s.cfg.Listener.Accept(ctx)
-		if !errors.Is(err, rpcapclient.ErrNotAllowed) {
-			return c, err
-		}
-		s.cfg.Log.Warn("a daemon that is not the source's was refused", "source", s.cfg.URL.String(), "reason", err.Error())
-	}
+	return s.accept(ctx)
 }
 
 // hangUp ends a session. A daemon in active mode isn't told that it is wanted no
