@@ -50,14 +50,27 @@ func DefaultMaskHeaders() []string {
 
 // DefaultMaskQuery returns the parameters of URLs masked unless configured
 // otherwise: those that carry credentials or sign for whoever has the URL, among
-// them those of OpenTelemetry's semantic conventions (url.query).
+// them those of OpenTelemetry's semantic conventions (url.query). OAuth's state is not: it
+// is used once, with the browser's session.
 func DefaultMaskQuery() []string {
 	return []string{
 		"access_token", "auth_token", "id_token", "refresh_token", "session_token", "token", "jwt",
 		"api_key", "api-key", "apikey", "client_secret", "secret", "password", "passwd", "sig", "signature",
 		"AWSAccessKeyId", "X-Amz-Credential", "X-Amz-Security-Token", "X-Amz-Signature", "X-Goog-Credential", "X-Goog-Signature",
+		maskOAuthCode, maskGoogleKey,
 	}
 }
+
+// Parameters that are masked for what they look like, since others use their names for
+// what is no secret: a name, "=", and the value, where ? stands for any byte and * for
+// any number of them.
+const (
+	// OAuth's authorization code (RFC 6749 §4.1.2), which can hardly be guessed
+	// (§10.10), whereas a status, a country or a product has a short one.
+	maskOAuthCode = "code=????????????????*"
+	// A key of Google's APIs.
+	maskGoogleKey = "key=AIza*"
+)
 
 // Keep is what records may hold of messages. Any goroutine may change it at any
 // time: records that are finished later, and body bytes that come later, follow.

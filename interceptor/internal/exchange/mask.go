@@ -23,11 +23,21 @@ type maskSet struct {
 	// settles nearly all others.
 	ends  [maskNameLimit + 1]struct{ first, last uint32 }
 	empty bool // nothing is to be masked
+	// The parameters that are to be masked for what they look like.
+	oauthCode, googleKey bool
 }
 
 func newMaskSet(names []string) *maskSet {
 	m := &maskSet{empty: len(names) == 0}
 	for _, n := range names {
+		switch n {
+		case maskOAuthCode:
+			m.oauthCode = true
+			continue
+		case maskGoogleKey:
+			m.googleKey = true
+			continue
+		}
 		if n = strings.TrimSpace(n); n != "" {
 			at := min(len(n), maskNameLimit)
 			m.byLen[at] = append(m.byLen[at], n)

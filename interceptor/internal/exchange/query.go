@@ -49,7 +49,7 @@ func (m *maskSet) maskParameters(s string) (string, bool) {
 				equals = at
 			}
 		}
-		if equals >= 0 && equals+1 < at && m.listsParameter(s[name:equals]) && s[equals+1:at] != masked {
+		if equals >= 0 && equals+1 < at && m.listsParameter(s[name:equals], s[equals+1:at]) && s[equals+1:at] != masked {
 			out.WriteString(s[copied : equals+1])
 			out.WriteString(masked)
 			copied = at
@@ -62,12 +62,15 @@ func (m *maskSet) maskParameters(s string) (string, bool) {
 	return out.String(), true
 }
 
-// listsParameter is lists for a name as URLs have it.
-func (m *maskSet) listsParameter(name string) bool {
+// listsParameter is lists for a name as URLs have it, with a value that may be what
+// tells.
+func (m *maskSet) listsParameter(name, value string) bool {
 	if strings.IndexByte(name, '%') >= 0 {
 		if plain, err := url.QueryUnescape(name); err == nil {
 			name = plain
 		}
 	}
-	return m.lists(name)
+	return m.lists(name) ||
+		m.oauthCode && len(value) >= 16 && strings.EqualFold(name, "code") ||
+		m.googleKey && strings.HasPrefix(value, "AIza") && strings.EqualFold(name, "key")
 }

@@ -26,10 +26,31 @@ func TestParametersAreMasked(t *testing.T) {
 		"/a?to=http://b/?sig=s":                  "/a?to=http://b/?sig=***",
 		"http://h/a?X-Amz-Signature=f&X-Amz-A=1": "http://h/a?X-Amz-Signature=***&X-Amz-A=1",
 		"/a?token=***":                           "/a?token=***",
+		"/cb?code=SplxlOBeZQQYbYS6WxSbIA&state=x":               "/cb?code=***&state=x",
+		"/cb?state=x&CODE=4%2F0AeanS0bQ1v9c8d7e6f":              "/cb?state=x&CODE=***",
+		"/cb#%63ode=0123456789abcdef":                           "/cb#%63ode=***",
+		"/a?code=404&code=DE&code=0123456789abcde":              "/a?code=404&code=DE&code=0123456789abcde",
+		"/maps?key=AIzaSyD-9tSrke72PouQMnMX-a7eZSW0jkFMBWY&q=x": "/maps?key=***&q=x",
+		"/kv?key=customer/AIza/0123456789abcdef":                "/kv?key=customer/AIza/0123456789abcdef",
 	} {
 		got, found := mask.maskParameters(in)
 		if got != want || found != (in != want) {
 			t.Errorf("%q became %q (%v), want %q", in, got, found, want)
+		}
+	}
+}
+
+// TestParametersByName: a name that is to be masked is masked whatever its value, and
+// without the usual ones no value tells.
+func TestParametersByName(t *testing.T) {
+	const url = "/a?code=DE&code=0123456789abcdef&key=k&key=AIza"
+	for want, names := range map[string][]string{
+		"/a?code=***&code=***&key=***&key=***":             append(DefaultMaskQuery(), "code", "key"),
+		"/a?code=DE&code=***&key=k&key=***":                DefaultMaskQuery(),
+		"/a?code=DE&code=0123456789abcdef&key=***&key=***": {"key"},
+	} {
+		if got, _ := newMaskSet(names).maskParameters(url); got != want {
+			t.Errorf("%v: %q, want %q", names, got, want)
 		}
 	}
 }
@@ -59,10 +80,10 @@ func TestURLsOfRecords(t *testing.T) {
 
 // FuzzMaskParameters: all listed values are masked, nothing else is, and once.
 func FuzzMaskParameters(f *testing.F) {
-	for _, s := range []string{"/a?x=1&sig=2#sig=3", "?sig=&sig==", "/?%73ig=a;b", "#?&;sig=*** "} {
+	for _, s := range []string{"/a?x=1&sig=2#sig=3", "?sig=&sig==", "/?%73ig=a;b", "#?&;sig=*** ", "?code=0123456789abcdef&key=AIza&code=1"} {
 		f.Add(s)
 	}
-	mask := newMaskSet([]string{"sig"})
+	mask := newMaskSet([]string{"sig", maskOAuthCode, maskGoogleKey})
 	f.Fuzz(func(t *testing.T, s string) {
 		got, found := mask.maskParameters(s)
 		if again, more := mask.maskParameters(got); more || again != got {
@@ -81,13 +102,13 @@ func FuzzMaskParameters(f *testing.F) {
 		}
 		if at := strings.IndexAny(got, "?#"); at >= 0 {
 			for _, part := range cut(got[at:]) {
-				if key, value, _ := strings.Cut(part, "="); value != "" && value != masked && mask.listsParameter(key) {
+				if key, value, _ := strings.Cut(part, "="); value != "" && value != masked && mask.listsParameter(key, value) {
 					t.Fatalf("%q became %q", s, got)
 				}
 			}
 		}
 		for i, part := range after {
-			if key, value, _ := strings.Cut(part, "="); part != before[i] && (value != masked || !mask.listsParameter(key) || !strings.HasPrefix(before[i], key+"=")) {
+			if key, value, _ := strings.Cut(part, "="); part != before[i] && (value != masked || !mask.listsParameter(key, strings.TrimPrefix(before[i], key+"=")) || !strings.HasPrefix(before[i], key+"=")) {
 				t.Fatalf("%q became %q", s, got)
 			}
 		}
