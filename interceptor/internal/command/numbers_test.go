@@ -1,6 +1,7 @@
 package command
 
 import (
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -48,6 +49,35 @@ func TestNoCopyWindow(t *testing.T) {
 		}
 		if window := f.reassembly().CopyWindow; (window > 0) != want || window == 0 {
 			t.Errorf("--copy-window %s: %v", text, window)
+		}
+	}
+}
+
+// TestDecodedWithinMemory: a body may decode to no more than its share of the cap, and
+// what was asked for beyond is told of.
+func TestDecodedWithinMemory(t *testing.T) {
+	capture := writeCapture(t, 100, 1, 1)
+	for args, lowered := range map[string]bool{
+		"--memory=64000000 --max-decoded=8000001":   true,
+		"--memory=64000000 --max-decoded=8000000":   false,
+		"--memory=64000000":                         false,
+		"--memory=64000000 --max-decoded=640000000": true,
+	} {
+		var f recordFlags
+		flags := pflag.NewFlagSet("read", pflag.ContinueOnError)
+		f.register(flags)
+		if err := flags.Parse(strings.Fields(args)); err != nil {
+			t.Fatal(err)
+		}
+		end := f.begin()
+		f.boundDecoded(slog.New(slog.DiscardHandler))
+		end()
+		if f.decoded.MaxDecoded > 8_000_000 || (f.decoded.MaxDecoded < 8_000_000) != (args == "--memory=64000000") {
+			t.Errorf("%s: %d bytes", args, f.decoded.MaxDecoded)
+		}
+		status, _, stderr := runCommandLine(t, append([]string{"read", capture}, strings.Fields(args)...)...)
+		if status != 0 || strings.Contains(stderr, "lowered to") != lowered {
+			t.Errorf("%s: status %d\n%s", args, status, stderr)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package command
 
 import (
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 	"time"
 
@@ -51,7 +52,7 @@ func (f *recordFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.output.color, "color", "auto", "colour in text records: auto, always or never")
 	flags.IntVar(&f.bodyLimit, "body-limit", 4096, "bytes of each body to keep in a record; 0 = none")
 	f.decoded = content.DefaultConfig()
-	flags.Int64Var(&f.decoded.MaxDecoded, "max-decoded", f.decoded.MaxDecoded, "bytes that what is kept of a body may decode to (gzip, deflate, br, zstd)")
+	flags.Int64Var(&f.decoded.MaxDecoded, "max-decoded", f.decoded.MaxDecoded, "bytes that what is kept of a body may decode to (gzip, deflate, br, zstd); at most an eighth of --memory")
 	flags.Int64Var(&f.decoded.MaxRatio, "max-decoded-ratio", f.decoded.MaxRatio, "bytes that may come of each byte of it, beyond 64 KiB in all")
 	flags.BoolVar(&f.flows, "flows", true, "tell connections that carry TLS, an unknown protocol, or HTTP without a message, when they close")
 	flags.StringSliceVar(&f.mask, "mask-header", nil, "headers to mask besides the usual ones that carry credentials")
@@ -113,6 +114,16 @@ func (f *recordFlags) begin() (end func()) {
 	}
 	f.budget = memory.NewBudget(uint64(limit))
 	return f.budget.Close
+}
+
+// boundDecoded has no body decode to more than a share of the cap, which one that is
+// decoded at once could exceed before anything is shed: in a record it is there up to three
+// times, in as many encodings.
+func (f *recordFlags) boundDecoded(log *slog.Logger) {
+	if most := int64(f.budget.Limit() / queueShare); f.decoded.MaxDecoded > most {
+		log.Warn("max_decoded is more than an eighth of the memory limit, and lowered to that", "bytes", f.decoded.MaxDecoded, "to", most)
+		f.decoded.MaxDecoded = most
+	}
 }
 
 // pipeline takes the frames of one source, or of a shard of it that is captured

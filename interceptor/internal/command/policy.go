@@ -94,6 +94,7 @@ func (f *recordFlags) openOutput(ctx context.Context, stdout io.Writer, c *setti
 	if err != nil {
 		return nil, nil, err
 	}
+	f.boundDecoded(log)
 	g := &gate{own: own.New()}
 	g.policy.Store(policy)
 	f.keep = exchange.NewKeep(f.bodyLimit, f.masks(), f.maskQueries())
