@@ -15,6 +15,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl"
@@ -115,7 +116,8 @@ func codecOf(name string) (kgo.CompressionCodec, error) {
 	case "lz4":
 		return kgo.Lz4Compression(), nil
 	case "zstd":
-		return kgo.ZstdCompression(), nil
+		// As file sinks do: what a slower level saves of records, bodies above all, is little.
+		return kgo.ZstdCompression().WithLevel(int(zstd.SpeedFastest)), nil
 	}
 	return kgo.NoCompression(), fmt.Errorf("kafka: compression %q is none of none, gzip, snappy, lz4, zstd", name)
 }
