@@ -11,10 +11,10 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/keepalive"
 
 	"capstan/interceptor/internal/delivery"
+	"capstan/interceptor/internal/grpcgzip"
 	capstanv1 "capstan/proto/capstan/v1"
 )
 
@@ -150,7 +150,7 @@ func (s *Sink) call(parent context.Context) error {
 	defer context.AfterFunc(parent, cancel)()
 	var options []grpc.CallOption
 	if !s.cfg.NoCompression {
-		options = append(options, grpc.UseCompressor(gzip.Name))
+		options = append(options, grpc.UseCompressor(grpcgzip.Name))
 	}
 	stream, err := capstanv1.NewCollectorClient(s.conn).Deliver(ctx, options...)
 	if err == nil {

@@ -12,10 +12,11 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	_ "google.golang.org/grpc/encoding/gzip" // registers the compressor
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+
+	"capstan/interceptor/internal/grpcgzip"
 )
 
 // maxResponse bounds an answer.
@@ -38,7 +39,7 @@ func newGRPC(c Config) (*grpcTransport, error) {
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxResponse)),
 	}
 	if c.Gzip {
-		options = append(options, grpc.WithDefaultCallOptions(grpc.UseCompressor("gzip")))
+		options = append(options, grpc.WithDefaultCallOptions(grpc.UseCompressor(grpcgzip.Name)))
 	}
 	conn, err := grpc.NewClient("passthrough:///"+c.Endpoint, options...)
 	if err != nil {
