@@ -125,9 +125,10 @@ const (
 	// On the connection, bytes were seen twice and differed: one of them was not
 	// the sender's, or not received. The first ones were kept.
 	Flaw_FLAW_CONFLICT Flaw = 12
-	// Bytes of the HTTP/2 connection were never captured, and where frames begin behind
-	// them was told by what looks like frames: a body that was made for it can be taken
-	// for what it imitates.
+	// Bytes of the connection were never captured, and where frames of HTTP/2, or chunks of
+	// an HTTP/1 body, begin behind them was told by what looks like such: a body that was
+	// made for it can be taken for what it imitates. Of HTTP/1 it is the body's size, end and
+	// trailers that were told so.
 	Flaw_FLAW_PLACE_GUESSED Flaw = 13
 )
 
@@ -996,7 +997,8 @@ func (x *HttpResponse) GetInterimStatuses() []uint32 {
 // before content decoding (still compressed if it was sent so).
 type Body struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Bytes of the body, those in gaps included.
+	// Bytes of the body, those in gaps included; not those that are missing, or were passed
+	// over, where the place among chunks was lost.
 	Size uint64 `protobuf:"varint,1,opt,name=size,proto3" json:"size,omitempty"`
 	// Bytes of it that were never captured.
 	GapBytes uint64 `protobuf:"varint,2,opt,name=gap_bytes,json=gapBytes,proto3" json:"gap_bytes,omitempty"`

@@ -125,8 +125,7 @@ func (h *half) missBody(n int64) {
 	}
 }
 
-// gapInBody takes n missing bytes in a body or chunk of known length: exact
-// when they fit.
+// gapInBody takes n missing bytes in a body of known length: exact when they fit.
 func (h *half) gapInBody(n int64) {
 	inside := min(n, h.remaining)
 	h.missBody(inside)

@@ -91,6 +91,35 @@ func (h *half) chunkEnd(b []byte) int {
 	return h.framingBytes(1)
 }
 
+// gapInChunks takes n missing bytes: exact when they end within the chunk in progress, or
+// within the line end behind it. acked is what the sender of the byte before had received.
+func (h *half) gapInChunks(n, acked int64) {
+	if h.state == stateChunkData {
+		inside := min(n, h.remaining)
+		h.missBody(inside)
+		h.offset += inside
+		h.advance(inside)
+		n -= inside
+	}
+	if n > 0 && h.state == stateChunkEnd && !h.messageFlaws().Has(capstanv1.Flaw_FLAW_MALFORMED) {
+		end := int64(len(lineEnd))
+		if h.chunk.cr {
+			end--
+		}
+		if n <= end {
+			h.messageFlaws().Add(capstanv1.Flaw_FLAW_GAP)
+			h.chunk.cr = true
+			if n == end {
+				h.state, h.chunk = stateChunkSize, chunkLine{}
+			}
+			return
+		}
+	}
+	if n > 0 {
+		h.seek(n, acked)
+	}
+}
+
 // badChunk gives up the body after n good bytes.
 func (h *half) badChunk(n int) int {
 	h.framingBytes(n)

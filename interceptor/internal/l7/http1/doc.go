@@ -17,6 +17,13 @@
 // shows at the start of a segment (see [LooksLikeRequest]). Each time that
 // happens a new epoch of the half begins.
 //
+// Where the place is lost among the chunks of a body, what is passed over is searched
+// for more of it: two lines that tell sizes, the second where the first says, are
+// believed, and so is the end, if nothing of the body follows. Of what lies between,
+// nothing is counted, and the exchange has the flaw PLACE_GUESSED: a body can imitate
+// this. It can't make a message of it, since what ends and begins messages there is
+// what does so wherever the place is lost.
+//
 // The end that connected is the client, unless the other one speaks first and
 // sends a request. Without a handshake the roles come from the content: whoever sends a request
 // line first is the client. A connection joined in the middle of a body that

@@ -17,6 +17,7 @@ const (
 	stateChunkSize               // a line with the size of a chunk
 	stateChunkData               // remaining bytes of a chunk
 	stateChunkEnd                // the line end behind a chunk
+	stateSeek                    // the next chunk of a body that has lost its place
 	stateUntilClose              // a body that the end of the stream ends
 	stateHold                    // after CONNECT, until its response tells what follows
 	stateTunnel                  // another protocol
@@ -61,6 +62,7 @@ type message struct {
 
 	section // of a head or of trailers, until it is complete
 	chunk   chunkLine
+	sought  *seeker // in stateSeek, kept for the next time
 
 	unparsed int64 // bytes that are not HTTP since the last message
 	looks    int   // segments that the line kept has come in, which may be a start line
@@ -114,6 +116,8 @@ func (h *half) step(b []byte, boundary bool) int {
 		return h.chunkSize(b)
 	case stateChunkEnd:
 		return h.chunkEnd(b)
+	case stateSeek:
+		return h.seekOn(b, boundary)
 	case stateHold, stateTunnel:
 		return h.tunnelled(b)
 	case stateResync:
@@ -149,12 +153,16 @@ func (h *half) mark() {
 
 // gap takes n missing bytes.
 func (h *half) gap(g *reassembly.Gap) {
-	n := g.Len
+	n, acked := g.Len, h.lastAcked
 	h.c.shared.Stats.GapBytes += uint64(n)
 	h.offset, h.time, h.lastAcked = g.Offset, g.Time, g.Acked
 	switch h.state {
-	case stateBody, stateChunkData:
+	case stateBody:
 		h.gapInBody(n)
+	case stateChunkData, stateChunkSize, stateChunkEnd:
+		h.gapInChunks(n, acked)
+	case stateSeek:
+		h.gapInSeek(n)
 	case stateUntilClose:
 		h.missBody(n)
 	case stateHold:
@@ -177,9 +185,14 @@ func (h *half) gap(g *reassembly.Gap) {
 func (h *half) lost(f capstanv1.Flaw) {
 	h.abort(f)
 	h.give(stateResync)
-	h.epoch++
-	h.follows = false
+	h.uncounted()
 	h.garbage = f == capstanv1.Flaw_FLAW_MALFORMED
+}
+
+// uncounted notes that messages may have been missed.
+func (h *half) uncounted() {
+	h.epoch++
+	h.follows, h.garbage = false, false
 	h.c.shared.Stats.Resyncs++
 	if !h.request {
 		h.c.pairing.lostResponses()
@@ -199,6 +212,10 @@ func (h *half) give(s state) {
 
 // abort ends the message in progress, if there is one, before its end.
 func (h *half) abort(f capstanv1.Flaw) {
+	if h.state == stateSeek {
+		h.endSought(h.sought.end > 0)
+		return
+	}
 	if h.state == stateHead && (h.lined || h.partialLine()) {
 		h.partialSection()
 	}

@@ -12,8 +12,11 @@ import (
 
 const mss = 1448
 
+// sought starts an upload that loses its place among its chunks.
+const sought = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1~"
+
 // lures are streams that have much looked at in vain, after the usual ones. A direction
-// has begun with start before, and has lost its place if that is empty.
+// has begun with start before, and has lost its place if that is empty or ends in "~".
 var lures = []struct {
 	name  string
 	d     flow.Direction
@@ -32,6 +35,14 @@ var lures = []struct {
 	{"body", fromClient, "POST / HTTP/1.1\r\nContent-Length: 9000000000000\r\n\r\n", "no more than a line of text; "},
 	{"chunks of 1", fromClient, "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\nx\r\n"},
 	{"chunk extensions", fromClient, "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", "1;" + strings.Repeat("x", 1000) + "\r\nx\r\n"},
+	{"lost in chunks/text", fromClient, sought, "no more than a line of text; "},
+	{"lost in chunks/line ends", fromClient, sought, "\r\n"},
+	{"lost in chunks/chunks of 1", fromClient, sought, "1\r\nx\r\n"},
+	{"lost in chunks/sizes", fromClient, sought, "fff\r\n"},
+	{"lost in chunks/small sizes", fromClient, sought, "7\r\n"},
+	{"lost in chunks/extensions", fromClient, sought, "1;" + strings.Repeat("x", 100) + "\r\n"},
+	{"lost in chunks/ends", fromClient, sought, "0\r\n\r\n"},
+	{"lost in chunks/trailers", fromClient, sought, "1\r\nx\r\n0\r\na:\r\n"},
 	{"long line", fromClient, "GET / HTTP/1.1\r\n", "a"},
 	{"fields", fromClient, "GET / HTTP/1.1\r\n", "User-Agent: something with some length, as these are\r\n"},
 	{"short fields", fromClient, "GET / HTTP/1.1\r\n", "a:\r\n"},
@@ -61,7 +72,11 @@ func BenchmarkLures(b *testing.B) {
 					if x.start == "" {
 						h.gap(x.d, 1)
 					} else {
-						h.send(x.d, x.start)
+						start, lost := strings.CutSuffix(x.start, "~")
+						h.send(x.d, start)
+						if lost {
+							h.gap(x.d, 9)
+						}
 					}
 					offset := h.offset[x.d]
 					b.StartTimer()

@@ -129,4 +129,7 @@ func (h *half) endResponse(x *roundTrip, whole bool) {
 		a.call.Response.Lost()
 	}
 	h.c.pairing.endResponse(h.c, x)
+	if q := h.c.clientHalf(); q.x == x {
+		q.goneOn(a.latest)
+	}
 }

@@ -45,8 +45,20 @@ func (p *pairing) init(midstream bool) {
 	}
 }
 
+// alone reports whether the message in progress in h is the only thing that is.
+func (p *pairing) alone(h *half) bool {
+	if p.probable != nil || len(p.floating) > 0 {
+		return false
+	}
+	if h.request {
+		return len(p.pending) == 1 && p.pending[0] == h.x && p.group == nil
+	}
+	return len(p.pending) == 0
+}
+
 // addRequest takes a request whose line was seen.
 func (p *pairing) addRequest(c *Conn, x *roundTrip) {
+	c.serverHalf().goneOn(x.acked)
 	x.before, x.first = p.lastAcked, x.start == int64(c.origin)
 	p.lastAcked = x.acked
 	if c.clientHalf().overheard || x.acked >= 0 && (x.acked <= x.before || x.acked < p.answerEnd && (p.answerPaired || x.acked > p.answerStart)) {

@@ -53,12 +53,17 @@ func (h *half) resync(b []byte, boundary bool) int {
 // was sent when just a part of it had been received, may tell that this client does
 // not wait.
 func (h *half) passOver(b []byte) int {
+	h.overhear(b)
+	return h.skip(len(b))
+}
+
+// overhear looks for what b, which is passed over, tells of the client.
+func (h *half) overhear(b []byte) {
 	if h.c.rolesKnown && !h.request {
 		h.c.pairing.passedOver(h.c, h.offset, h.offset+int64(len(b)))
 	} else if !h.overheard {
 		h.overheard = HoldsRequestLine(b)
 	}
-	return h.skip(len(b))
 }
 
 // HoldsRequestLine reports whether a whole request line with a known method is

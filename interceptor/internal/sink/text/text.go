@@ -158,7 +158,7 @@ var flawWords = map[capstanv1.Flaw]string{
 	capstanv1.Flaw_FLAW_HEADERS_UNKNOWN: "headers unknown",
 	capstanv1.Flaw_FLAW_RESET:           "reset",
 	capstanv1.Flaw_FLAW_CONFLICT:        "differing copies of bytes",
-	capstanv1.Flaw_FLAW_PLACE_GUESSED:   "place of frames guessed",
+	capstanv1.Flaw_FLAW_PLACE_GUESSED:   "place guessed",
 }
 
 func (e Encoder) appendFlaws(dst []byte, flaws []capstanv1.Flaw) []byte {
