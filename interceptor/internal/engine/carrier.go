@@ -45,12 +45,15 @@ type carrier struct {
 	strange [2]bool
 	// overheard tells, likewise, that a request was inside of what was passed over.
 	overheard [2]bool
-	parser    reassembly.Handler // of the protocol, nil for those that are only counted
-	unknown   *opaque.Conn       // what was seen so far, should it never make sense, or nothing come of it
-	untold    *http2.Conn        // the parser, as long as it has told nothing
-	preamble  *preamble          // what it began with, if that is no part of the protocol
-	held      []held             // what came before the decision, in order
-	heldLen   int
+	// claims tells, likewise, that what is held begins with a request that a gap cuts off
+	// within its path: too little to go by, unless the other end answers.
+	claims   [2]bool
+	parser   reassembly.Handler // of the protocol, nil for those that are only counted
+	unknown  *opaque.Conn       // what was seen so far, should it never make sense, or nothing come of it
+	untold   *http2.Conn        // the parser, as long as it has told nothing
+	preamble *preamble          // what it began with, if that is no part of the protocol
+	held     []held             // what came before the decision, in order
+	heldLen  int
 	// whole has the bytes held of each direction in one piece, but those that were skipped,
 	// since all are looked at again with each new one. Nil if none are held.
 	whole *[2][]byte
@@ -114,6 +117,11 @@ func (c *carrier) decide(d flow.Direction, chunk reassembly.Chunk, whole []byte)
 		c.become(protocol)
 	default:
 		c.reversed = c.asks(d, whole)
+		if answers, _ := http1.LooksLikeResponse(whole); answers {
+			c.claims[d] = false
+		} else {
+			c.claims[d.Reverse()] = false
+		}
 		c.become(protocol)
 		c.Data(d, chunk)
 		if c.mayStaySilent() {
@@ -170,6 +178,7 @@ func (c *carrier) hold(d flow.Direction, chunk reassembly.Chunk) {
 
 // forget drops what is held of direction d.
 func (c *carrier) forget(d flow.Direction) {
+	c.claims[d] = false
 	kept := c.held[:0]
 	for _, h := range c.held {
 		if h.d == d && !h.gap {
@@ -265,6 +274,11 @@ func (c *carrier) becomeHTTP1() reassembly.Handler {
 	}
 	x := s.newHTTP(c)
 	c.tellOverheard(&x.Conn)
+	for d, claims := range c.claims {
+		if claims && !c.conn.ClientKnown {
+			x.Conn.Asks(flow.Direction(d))
+		}
+	}
 	if c.preamble != nil {
 		x.Conn.StartAt(c.preamble.len)
 	}
@@ -299,6 +313,7 @@ func (c *carrier) Gap(d flow.Direction, g reassembly.Gap) {
 		c.parser.Gap(d, g)
 	case c.decided:
 	case http1.LooksLikeCutRequest(c.prefix(d, nil), c.lenient):
+		c.claims[d.Reverse()] = false
 		c.become(HTTP1)
 		c.Gap(d, g)
 		if c.mayStaySilent() {
@@ -310,8 +325,13 @@ func (c *carrier) Gap(d flow.Direction, g reassembly.Gap) {
 		c.Gap(d, g)
 	default:
 		c.count().Gap(d, g)
-		c.lenient = true
-		c.forget(d)
+		if c.lenient && c.tunnels == 0 && http1.LooksLikeCutRequest(c.prefix(d, nil), false) {
+			c.claims[d] = true
+			c.whole[d] = nil // what follows doesn't go on from there
+		} else {
+			c.lenient = true
+			c.forget(d)
+		}
 		if len(c.held) < 16 { // more of them say nothing new
 			c.held = append(c.held, held{d: d, gap: true, lost: g})
 		}

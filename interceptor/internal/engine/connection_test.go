@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -224,5 +225,41 @@ func TestUndecidedIsBounded(t *testing.T) {
 	}
 	if c.protocol != Unknown || c.held != nil || c.whole != nil {
 		t.Errorf("still %v, holding %d chunks", c.protocol, len(c.held))
+	}
+}
+
+// TestCutRequestOfAnUnknownStart joins a connection at a request that a snap length cuts in
+// its path: it is one if the other end answers, and no pair, since nothing tells that the
+// response is its.
+func TestCutRequestOfAnUnknownStart(t *testing.T) {
+	const cut = "GET /a/path/that/goes/on"
+	for _, tt := range []struct {
+		name   string
+		pieces []string
+		told   bool // the request
+	}{
+		{"answered", []string{"C:" + cut, "c:lost", "S:" + response}, true},
+		{"answered in pieces", append([]string{"C:" + cut, "c:lost"}, split("S:", response)...), true},
+		{"behind something", []string{"S:rest", "C:rest", "C:" + cut, "c:lost", "S:" + response}, true},
+		{"asked again", []string{"C:" + cut, "c:lost", "C:" + request}, true},
+		{"not answered", []string{"C:" + cut, "c:lost", "S:text"}, false},
+		{"not alone", []string{"C:" + cut, "c:lost", "S:text", "C:text", "S:" + response}, false},
+		{"answered by a request", []string{"C:" + cut, "c:lost", "S:" + request}, false},
+		{"of who answers", []string{"C:" + cut, "c:lost", "C:" + response}, false},
+		{"no path", []string{"C:GET it", "c:lost", "S:" + response}, false},
+	} {
+		told := false
+		records, _ := play(t, true, tt.pieces...)
+		for _, x := range records {
+			if x.Request.GetTarget() == cut[len("GET "):] {
+				told = slices.Contains(x.Flaws, capstanv1.Flaw_FLAW_HEADERS_CUT) && slices.Contains(x.Flaws, capstanv1.Flaw_FLAW_GAP) && x.Client.GetPort() == records[0].Client.GetPort()
+				if x.Response != nil || x.Complete {
+					t.Errorf("%s: told %v", tt.name, x)
+				}
+			}
+		}
+		if told != tt.told {
+			t.Errorf("%s: the request is told: %v; records %v", tt.name, told, records)
+		}
 	}
 }

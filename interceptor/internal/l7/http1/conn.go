@@ -62,6 +62,10 @@ func (c *Conn) setClient(d flow.Direction) {
 // called before any Data.
 func (c *Conn) Reverse() { c.setClient(c.client.Reverse()) }
 
+// Asks tells that direction d sends the requests, of a connection whose roles are not
+// known. It is called before any Data.
+func (c *Conn) Asks(d flow.Direction) { c.setClient(d) }
+
 // StartAt tells that the requests start at that offset, behind something else. It is
 // called before any Data.
 func (c *Conn) StartAt(offset int32) { c.origin = offset }
