@@ -4,7 +4,6 @@ package flow
 
 import (
 	"encoding/binary"
-	"math/bits"
 	"net/netip"
 )
 
@@ -98,20 +97,6 @@ func (k *Key) hash(seed uint64) uint64 {
 	a := mix(binary.LittleEndian.Uint64(k.A.Addr[:8])^mul0^seed, binary.LittleEndian.Uint64(k.A.Addr[8:])^mul1^seed)
 	b := mix(binary.LittleEndian.Uint64(k.B.Addr[:8])^mul1^seed, binary.LittleEndian.Uint64(k.B.Addr[8:])^mul2^seed)
 	return mix(a^uint64(k.Scope)<<32^uint64(k.A.Port)<<16^uint64(k.B.Port), b^mul0)
-}
-
-// HashIPv4 returns what Hash does for a connection between two endpoints of IPv4, in
-// any order: the addresses, and ports in the lower 16 bits.
-func HashIPv4(a, b uint64) uint64 {
-	a, b = min(a, b), max(a, b)
-	x := mix(mul0, mapped(a)^mul1)
-	y := mix(mul1, mapped(b)^mul2)
-	return mix(x^uint64(uint16(a))<<16^uint64(uint16(b)), y^mul0)
-}
-
-// mapped returns the second half of an endpoint's address as Hash reads it.
-func mapped(endpoint uint64) uint64 {
-	return uint64(bits.ReverseBytes32(uint32(endpoint>>16)))<<32 | 0xffff_0000
 }
 
 // SeededHash is another hash, for tables: with a seed that nobody knows, keys that

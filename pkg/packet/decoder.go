@@ -59,6 +59,14 @@ type Stats struct {
 	Tunnelled uint64               // TCP segments that were inside of a tunnel
 }
 
+// Add adds the counters of o.
+func (s *Stats) Add(o Stats) {
+	for i, n := range o.Checksums {
+		s.Checksums[i] += n
+	}
+	s.Tunnelled += o.Tunnelled
+}
+
 // NewDecoder returns a decoder of policy cfg.
 func NewDecoder(cfg Config) *Decoder { return &Decoder{cfg: cfg} }
 

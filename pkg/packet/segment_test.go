@@ -302,44 +302,7 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, link uint32, cut uint16, data []byte) {
 		frame := &capture.Frame{Data: data, Len: len(data) + int(cut), LinkType: capture.LinkType(link % 300)}
 		compare(t, frame)
-		compareHash(t, frame)
 	})
-}
-
-// compareHash holds Hash to what Decode finds, if it finds a connection, and
-// reports whether Hash found one.
-func compareHash(t *testing.T, f *capture.Frame) (ok bool) {
-	t.Helper()
-	for _, cfg := range []Config{{}, {Scoped: true}, {Checksums: ChecksumDrop}} {
-		hash, found := Hash(f, cfg.Scoped)
-		if !found {
-			continue
-		}
-		ok = true
-		var s Segment
-		switch o := NewDecoder(cfg).Decode(f, &s); {
-		case o == OutcomeFragment:
-			t.Errorf("%+v: a fragment has a hash", cfg)
-		case o == OutcomeTCP && s.Key.Hash() != hash:
-			t.Errorf("%+v: hash %x, that of the decoded segment is %x", cfg, hash, s.Key.Hash())
-		}
-	}
-	return ok
-}
-
-// TestHash: the usual frames have one, whole or cut.
-func TestHash(t *testing.T) {
-	hashed := 0
-	for _, c := range allCases() {
-		for n := range c.data {
-			if compareHash(t, &capture.Frame{Data: c.data[: n+1 : n+1], Len: len(c.data), LinkType: c.link}) && n+1 == len(c.data) {
-				hashed++
-			}
-		}
-	}
-	if hashed < 9 {
-		t.Errorf("%d cases have a hash", hashed)
-	}
 }
 
 func TestDecodeDoesNotAllocate(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 
 	"capstan/pkg/capture"
-	"capstan/pkg/flow"
 )
 
 // usual decodes the frame that captures are mostly made of: Ethernet or Linux
@@ -107,40 +106,4 @@ func usualLink(f *capture.Frame, scoped bool) (off int, typ uint16) {
 		off, typ = off+tagLen, binary.BigEndian.Uint16(b[off+2:])
 	}
 	return off, typ
-}
-
-// Hash returns the hash of the connection of a frame that holds a TCP segment in
-// no tunnel and in no fragment, for those who divide frames and leave their
-// decoding to others: what Decode finds in the frame then, if anything, is a
-// segment of a connection with that hash. ok is false for all others, and for some
-// that are unusual otherwise.
-func Hash(f *capture.Frame, scoped bool) (hash uint64, ok bool) {
-	const portsLen = 4
-	b := f.Data
-	off, typ := usualLink(f, scoped)
-	switch typ {
-	case etherIPv4:
-		if len(b) < off+ipv4HeaderLen {
-			return 0, false
-		}
-		h := b[off : off+ipv4HeaderLen]
-		ports := off + int(h[0]&0x0f)*4
-		if h[0]>>4 != 4 || ports < off+ipv4HeaderLen || h[9] != protoTCP || binary.BigEndian.Uint16(h[6:])&0x3fff != 0 || len(b) < ports+portsLen {
-			return 0, false
-		}
-		return flow.HashIPv4(endpoints4(binary.BigEndian.Uint64(h[12:]), binary.BigEndian.Uint32(b[ports:]))), true
-	case etherIPv6:
-		if len(b) < off+ipv6HeaderLen+portsLen {
-			return 0, false
-		}
-		h := b[off : off+ipv6HeaderLen]
-		if h[0]>>4 != 6 || h[6] != protoTCP {
-			return 0, false
-		}
-		ports := b[off+ipv6HeaderLen:]
-		var s Segment
-		s.setKey(address6(h[8:24]), binary.BigEndian.Uint16(ports), address6(h[24:40]), binary.BigEndian.Uint16(ports[2:]), 0)
-		return s.Key.Hash(), true
-	}
-	return 0, false
 }

@@ -6,11 +6,12 @@ import (
 	"capstan/pkg/packet"
 )
 
-// decoding is where the segments of frames are found.
+// decoding is where segments are found: those of frames, and those of datagrams that
+// came in fragments.
 type decoding struct {
 	decoder *packet.Decoder
 	defrag  *defrag.Defragmenter
-	segment packet.Segment // of the frame decoded last
+	segment packet.Segment // that was found last
 	// What was found, in frames and in datagrams put together from fragments.
 	outcomes, datagrams [packet.NumOutcomes]uint64
 }
@@ -19,19 +20,23 @@ func newDecoding(cfg *Config) decoding {
 	return decoding{decoder: packet.NewDecoder(cfg.Decode), defrag: defrag.New(cfg.Defrag)}
 }
 
-// decode looks what a frame holds: d.segment, if it is OutcomeTCP.
-func (d *decoding) decode(f *capture.Frame) packet.Outcome {
+// decode looks what a frame holds, that came at the time now of the clock. It returns
+// the segment in it, or in the datagram that it completes; nil if there is none.
+func (d *decoding) decode(f *capture.Frame, now int64) *packet.Segment {
 	outcome := d.decoder.Decode(f, &d.segment)
 	d.outcomes[outcome]++
-	return outcome
+	if outcome == packet.OutcomeTCP || outcome == packet.OutcomeFragment && d.join(&d.decoder.Fragment, now) {
+		return &d.segment
+	}
+	return nil
 }
 
-// join goes on with a fragment that was decoded and came at the time now of the
-// clock. It reports whether the datagram that it completes holds d.segment. That
-// may hold another fragment, of a packet inside of a tunnel.
-func (d *decoding) join(now int64) bool {
+// join goes on with a fragment that came at the time now of the clock. It reports
+// whether the datagram that it completes holds d.segment. That may hold another
+// fragment, of a packet inside of a tunnel.
+func (d *decoding) join(f *packet.Fragment, now int64) bool {
 	for {
-		g := d.defrag.Fragment(&d.decoder.Fragment, now)
+		g := d.defrag.Fragment(f, now)
 		if g == nil {
 			return false
 		}
@@ -40,7 +45,27 @@ func (d *decoding) join(now int64) bool {
 		if outcome != packet.OutcomeFragment {
 			return outcome == packet.OutcomeTCP
 		}
+		f = &d.decoder.Fragment
 	}
+}
+
+// joinAll finds the segments of the datagrams that are completed in a round, the chunks
+// of which are decoded. Rounds come in their order.
+func (d *decoding) joinAll(r *round) {
+	events := r.events
+	for i := range r.chunks {
+		fragments := r.chunks[i].fragments
+		for k := range fragments {
+			f := &fragments[k]
+			events = upTo(f.frame, events, d.happen)
+			if d.join(&f.piece, f.whole.now) {
+				f.whole.Segment, f.shard = d.segment, int(d.segment.Key.Hash()%uint64(len(r.shares)))
+				f.whole.Payload = r.copy(d.segment.Payload)
+			}
+		}
+	}
+	upTo(len(r.frames), events, d.happen)
+	d.forget()
 }
 
 // happen does what an event means for fragments that wait for others.

@@ -1,7 +1,7 @@
 // Package engine turns frames into exchanges: one goroutine per source owns
 // everything between a frame and its record, without locks, channels or copies
 // of in-order payload. Where one is not enough, the connections are divided
-// among several ([Config.Shards], rounds.go, worker.go).
+// among several ([Config.Shards], rounds.go, chunk.go, worker.go).
 //
 // A frame's way through the engine, one file each:
 //

@@ -58,15 +58,18 @@ type Config struct {
 type Engine struct {
 	// Immutable.
 	cfg    Config
-	shard  *shard  // nil with several
+	shard  *shard  // nil with several, which decode for themselves
 	rounds *rounds // nil with one
 
 	// Owned by the goroutine that feeds the engine.
 	clock   reassembly.Clock
 	leaping leaping
 	front   front
-	buffer  []byte         // that is lent, with one shard
-	ahead   prefetch.Ahead // of a shard alone: sources have one frame behind the other
+
+	// With one shard.
+	decoding decoding
+	buffer   []byte         // that is lent
+	ahead    prefetch.Ahead // sources have one frame behind the other
 
 	// mu guards snapshot, a copy of the counters made now and then.
 	mu       sync.Mutex
@@ -84,6 +87,7 @@ func New(cfg Config) *Engine {
 	if cfg.Shards > 1 {
 		e.rounds = newRounds(cfg, e.publish)
 	} else {
+		e.decoding = newDecoding(&cfg)
 		e.shard = newShard(cfg)
 	}
 	return e
@@ -104,7 +108,7 @@ func (e *Engine) Exchange(n int) []byte {
 
 // Frame takes the next frame. It keeps nothing of f, but for data in a buffer that
 // Exchange has lent.
-// Next: shard.frame, or rounds.frame.
+// Next: decoding.decode and shard.segment, or rounds.frame.
 func (e *Engine) Frame(f *capture.Frame) {
 	if len(e.leaping.frames) == 0 {
 		if at, ok := e.clock.Step(f.Timestamp); ok {
@@ -131,9 +135,11 @@ func (e *Engine) frame(f *capture.Frame, at reassembly.Instant) {
 	}
 	e.ahead.Behind(f.Data)
 	if at.Due {
-		e.shard.happen(&event{at: at})
+		e.happen(event{at: at})
 	}
-	e.shard.frame(f, at)
+	if s := e.decoding.decode(f, at.Now); s != nil {
+		e.shard.segment(s, f.Timestamp, at)
+	}
 	if c.frames%publishEvery == 0 {
 		e.publishOwn()
 	}
@@ -144,6 +150,7 @@ func (e *Engine) happen(x event) {
 	if e.rounds != nil {
 		e.rounds.event(x)
 	} else {
+		e.decoding.happen(&x)
 		e.shard.happen(&x)
 	}
 }
@@ -205,5 +212,6 @@ func (e *Engine) dispatch(drained bool) {
 // publishOwn publishes the counters of an engine with one shard.
 func (e *Engine) publishOwn() {
 	e.front.last = e.clock.Latest()
+	e.front.decoded = e.decoding.counters()
 	e.publish(e.front, e.shard.counters())
 }

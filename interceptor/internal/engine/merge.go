@@ -65,6 +65,10 @@ func (r *rounds) merge() {
 			c.next++
 		}
 		clear(cursors)
+		for i := range d.chunks {
+			r.found.add(&d.chunks[i])
+		}
+		d.front.decoded = r.found
 		r.publish(d.front, d.counts...)
 		if d.drained && r.drained != nil {
 			r.drained()

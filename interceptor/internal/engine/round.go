@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	"capstan/pkg/capture"
 	"capstan/pkg/packet"
@@ -47,19 +49,24 @@ func newBounds(cfg *Config) bounds {
 
 // round is some work for all shards, and what came of it.
 type round struct {
-	frames   []timed
-	events   []event
-	segments []packet.Segment // that no shard has to decode
-	bytes    []byte           // data of frames that are not lent, and of datagrams
-	size     int              // of the data of all frames
-	lent     []*loan
-	lentLen  int   // of all of them
-	held     int   // bytes in memory that it keeps from the dispatch on
-	front    front // when it was dispatched
-	drained  bool  // the source has paused
-	work     sync.WaitGroup
-	shares   []share    // by shard
-	counts   []Counters // of the shards when they were done
+	frames  []timed
+	events  []event
+	bytes   []byte // data of frames that are not lent, and of datagrams
+	size    int    // of the data of all frames
+	lent    []*loan
+	lentLen int   // of all of them
+	held    int   // bytes in memory that it keeps from the dispatch on
+	front   front // when it was dispatched
+	drained bool  // the source has paused
+
+	chunks  []chunk        // of all frames
+	taken   atomic.Int32   // so many chunks are decoded, or are being
+	decoded sync.WaitGroup // all chunks
+	joined  sync.WaitGroup // all fragments
+
+	work   sync.WaitGroup
+	shares []share    // by shard
+	counts []Counters // of the shards when they were done
 }
 
 // timed is a frame with its instant. It goes from the cache of one processor to that
@@ -69,9 +76,6 @@ type timed struct {
 	now    int64
 	number uint64
 }
-
-// at returns the instant. What is due at it is an event.
-func (t *timed) at() reassembly.Instant { return reassembly.Instant{Now: t.now, Number: t.number} }
 
 // event is what happens besides frames: what was due at an instant, or all connections
 // end.
@@ -93,21 +97,40 @@ func upTo(frame int, events []event, happen func(*event)) []event {
 	return events
 }
 
-// share is what a shard has of a round, and what came of it.
+// share is what came of a shard's part of a round.
 type share struct {
-	frames []mine // in order
 	batch
 	further chan batch // the batches behind it, until it is closed; nil if there are none
 }
 
-// mine is a frame of a shard.
-type mine struct {
-	frame   int32 // its number in the round
-	segment int32 // number in the round of the one it holds, or decodedLater
+// split makes chunks of the frames.
+func (d *round) split() {
+	n := (len(d.frames) + chunkFrames - 1) / chunkFrames
+	d.chunks = slices.Grow(d.chunks[:0], n)[:n]
+	for i := range d.chunks {
+		c := &d.chunks[i]
+		c.before = i * chunkFrames
+		c.frames = d.frames[c.before:min(c.before+chunkFrames, len(d.frames))]
+		if c.shares == nil {
+			c.shares = make([][]mine, len(d.shares))
+		}
+	}
+	d.taken.Store(0)
+	d.decoded.Add(len(d.chunks))
+	d.joined.Add(1)
 }
 
-// decodedLater stands for the segment of a frame that the shard is to decode.
-const decodedLater = -1
+// decode decodes chunks until nobody has to begin with another.
+func (d *round) decode(cfg packet.Config) {
+	for {
+		n := int(d.taken.Add(1)) - 1
+		if n >= len(d.chunks) {
+			return
+		}
+		d.chunks[n].decode(cfg)
+		d.decoded.Done()
+	}
+}
 
 func (d *round) copy(data []byte) []byte {
 	from := len(d.bytes)
@@ -122,15 +145,16 @@ func (d *round) reset(l *lender, most bounds) {
 	}
 	clear(d.lent)
 	d.lent, d.lentLen = d.lent[:0], 0
-	clear(d.frames) // which would keep buffers alive that are not lent again
-	clear(d.segments)
 	if cap(d.bytes) > 2*most.bytes {
 		d.bytes = nil // there were datagrams of many rounds
 	}
-	d.frames, d.segments, d.events, d.bytes, d.size = d.frames[:0], d.segments[:0], d.events[:0], d.bytes[:0], 0
+	for i := range d.chunks {
+		d.chunks[i].reset()
+	}
+	d.frames, d.chunks, d.events, d.bytes, d.size = d.frames[:0], d.chunks[:0], d.events[:0], d.bytes[:0], 0
 	for i := range d.shares {
 		s := &d.shares[i]
-		s.frames, s.further = s.frames[:0], nil
+		s.further = nil
 		s.batch.reset(most.batch)
 	}
 }

@@ -4,31 +4,25 @@ import (
 	"sync"
 
 	"capstan/pkg/capture"
-	"capstan/pkg/packet"
-	"capstan/pkg/prefetch"
 	"capstan/pkg/reassembly"
 )
 
 // rounds brings frames to several shards and the records back in order.
 //
 // What the source yields is gathered in rounds. When a round is full or the source
-// pauses, its frames are divided by their addresses, and it goes to all shards. When
+// pauses, it goes to all shards. Those divide its frames in chunks, decode them, whoever
+// has time for the next, and so find whose each is; then each shard takes its own. When
 // all are done with it, its records are merged and leave; those of a shard that has very
 // many, as one event may complete those of all connections, leave in batches before. So
 // every record of a round comes before every record of the next one, and within a round
 // the instant of the packet that completed a record tells its place. maxRounds may be
 // under way; whoever feeds the engine waits for one to be free. A file waits then; the
 // server of a live source fills its ring, and counts what it drops.
-//
-// Shards decode their frames, but for those of which only decoding tells whose they
-// are: of tunnels, fragments, and rare links.
 type rounds struct {
-	scoped   bool
-	most     bounds
-	decoding decoding // of what shards don't
-	publish  func(front, ...Counters)
-	write    func([]byte)
-	drained  func() // nil: nobody asks
+	most    bounds
+	publish func(front, ...Counters)
+	write   func([]byte)
+	drained func() // nil: nobody asks
 
 	filling *round
 	idle    []*round // that are over
@@ -39,11 +33,12 @@ type rounds struct {
 	started chan *round   // in order, for the merger
 	working sync.WaitGroup
 	merging sync.WaitGroup
+	found   Decoded // in the frames of all rounds that are over; the merger's
 }
 
 // newRounds starts cfg.Shards workers and the merger. They end with close.
 func newRounds(cfg Config, publish func(front, ...Counters)) *rounds {
-	r := &rounds{scoped: cfg.Decode.Scoped, most: newBounds(&cfg), decoding: newDecoding(&cfg), publish: publish, lender: lender{idle: make(chan *loan, maxIdle)}, write: cfg.Write, drained: cfg.Drained,
+	r := &rounds{most: newBounds(&cfg), publish: publish, lender: lender{idle: make(chan *loan, maxIdle)}, write: cfg.Write, drained: cfg.Drained,
 		free: make(chan *round, maxRounds), started: make(chan *round, maxRounds), shards: make([]chan *round, cfg.Shards)}
 	for range maxRounds {
 		r.free <- &round{shares: make([]share, cfg.Shards), counts: make([]Counters, cfg.Shards)}
@@ -85,7 +80,7 @@ func (r *rounds) event(x event) {
 func (r *rounds) dispatch(f front, drained bool) {
 	d := r.filling
 	d.front, d.drained = f, drained
-	r.divide(d)
+	d.split()
 	d.held = d.lentLen + len(d.bytes)
 	r.held += d.held
 	d.work.Add(len(r.shards))
@@ -109,57 +104,6 @@ func (r *rounds) next() *round {
 	d := r.idle[last]
 	r.idle = r.idle[:last]
 	return d
-}
-
-// What divide has the processor load ahead of it: so many bytes, which mostly hold all
-// headers, of the frame so many places farther.
-const (
-	headersAhead = 8
-	headersLen   = 128
-)
-
-// divide tells each shard which frames of a round are its own.
-func (r *rounds) divide(d *round) {
-	events := d.events
-	for i := range d.frames {
-		f := &d.frames[i]
-		events = upTo(i, events, r.decoding.happen)
-		if next := d.frames[i:]; len(next) > headersAhead {
-			data := next[headersAhead].Data
-			prefetch.Bytes(data[:min(len(data), headersLen)])
-		}
-		m := mine{frame: int32(i), segment: decodedLater}
-		hash, ok := packet.Hash(&f.Frame, r.scoped)
-		if !ok {
-			s := r.decode(d, f)
-			if s == nil {
-				continue
-			}
-			m.segment, hash = int32(len(d.segments)), s.Key.Hash()
-			d.segments = append(d.segments, *s)
-		}
-		share := &d.shares[hash%uint64(len(d.shares))] // as rpcapd's shards
-		share.frames = append(share.frames, m)
-	}
-	upTo(len(d.frames), events, r.decoding.happen)
-	r.decoding.forget()
-	d.front.decoded = r.decoding.counters()
-}
-
-// decode returns the segment of a frame, nil if it has none. The payload is valid as
-// long as the round's data.
-func (r *rounds) decode(d *round, f *timed) *packet.Segment {
-	s := &r.decoding.segment
-	switch r.decoding.decode(&f.Frame) {
-	case packet.OutcomeTCP:
-		return s
-	case packet.OutcomeFragment:
-		if r.decoding.join(f.now) {
-			s.Payload = d.copy(s.Payload)
-			return s
-		}
-	}
-	return nil
 }
 
 // close ends workers and merger when all is done that was dispatched.

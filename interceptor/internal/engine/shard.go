@@ -5,7 +5,6 @@ import (
 	"capstan/interceptor/internal/l7/http1"
 	"capstan/interceptor/internal/l7/http2"
 	"capstan/interceptor/internal/l7/websocket"
-	"capstan/pkg/capture"
 	"capstan/pkg/packet"
 	"capstan/pkg/reassembly"
 )
@@ -14,7 +13,6 @@ import (
 // goroutine.
 type shard struct {
 	cfg       Config
-	decoding  decoding
 	assembler *reassembly.Assembler
 	recorder  *exchange.Recorder
 	http1     *http1.Shared
@@ -44,7 +42,7 @@ const (
 const heedEvery = 8
 
 func newShard(cfg Config) *shard {
-	s := &shard{decoding: newDecoding(&cfg), recorder: exchange.NewRecorder(cfg.Exchange)}
+	s := &shard{recorder: exchange.NewRecorder(cfg.Exchange)}
 	cfg.HTTP2.Shared, cfg.WebSocket.Shared = &s.http2, &s.websocket
 	cfg.HTTP2.WebSocket = cfg.WebSocket
 	s.cfg = cfg
@@ -63,15 +61,6 @@ func pollMask(cfg *Config) uint64 {
 	return every - 1
 }
 
-// frame takes a frame that belongs to no other shard.
-// Next: packet.Decoder.Decode, then shard.segment.
-func (s *shard) frame(f *capture.Frame, at reassembly.Instant) {
-	outcome := s.decoding.decode(f)
-	if outcome == packet.OutcomeTCP || outcome == packet.OutcomeFragment && s.decoding.join(at.Now) {
-		s.segment(&s.decoding.segment, f.Timestamp, at)
-	}
-}
-
 // segment takes a segment.
 // Next: reassembly.Assembler.SegmentAt.
 func (s *shard) segment(p *packet.Segment, time int64, at reassembly.Instant) {
@@ -85,7 +74,6 @@ func (s *shard) segment(p *packet.Segment, time int64, at reassembly.Instant) {
 
 // happen does what an event means.
 func (s *shard) happen(x *event) {
-	s.decoding.happen(x)
 	if x.close {
 		s.assembler.CloseAll(x.time, x.reason)
 	} else {
@@ -117,5 +105,5 @@ func (s *shard) release() {
 }
 
 func (s *shard) counters() Counters {
-	return Counters{Decoded: s.decoding.counters(), Protocols: s.protocols, Reassembly: s.assembler.Stats(), HTTP1: s.http1.Stats, HTTP2: s.http2.Stats, Exchange: s.recorder.Stats()}
+	return Counters{Protocols: s.protocols, Reassembly: s.assembler.Stats(), HTTP1: s.http1.Stats, HTTP2: s.http2.Stats, Exchange: s.recorder.Stats()}
 }

@@ -136,12 +136,13 @@ func feedParts(parts [][]capture.Frame) (told uint64) {
 // each one behind the other.
 func divide(b *testing.B, frames []capture.Frame, shards int) [][]capture.Frame {
 	parts, data := make([][]capture.Frame, shards), make([][]byte, shards)
+	decoder := packet.NewDecoder(packet.Config{})
+	var s packet.Segment
 	for i := range frames {
-		hash, ok := packet.Hash(&frames[i], false)
-		if !ok {
-			b.Fatalf("nobody can tell whose frame %d is", i)
+		if o := decoder.Decode(&frames[i], &s); o != packet.OutcomeTCP {
+			b.Fatalf("frame %d: %s", i, o)
 		}
-		n := hash % uint64(shards)
+		n := s.Key.Hash() % uint64(shards)
 		parts[n], data[n] = append(parts[n], frames[i]), append(data[n], frames[i].Data...)
 	}
 	for n, part := range parts {

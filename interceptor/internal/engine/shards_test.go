@@ -217,9 +217,8 @@ func wrapped(f capture.Frame, way, n int, id uint16) []capture.Frame {
 	return []capture.Frame{f}
 }
 
-// TestWrappingsInShards has the packets of a connection now bare, now wrapped: some
-// are decoded before they are divided, some behind that, and all of a connection
-// belong to one shard.
+// TestWrappingsInShards has the packets of a connection now bare, now wrapped, now in
+// fragments, which only together tell whose they are: all belong to one shard.
 func TestWrappingsInShards(t *testing.T) {
 	for seed := range uint64(10) {
 		rnd := rand.New(rand.NewPCG(seed, 2))

@@ -49,6 +49,14 @@ type Decoded struct {
 	Defrag    defrag.Stats
 }
 
+// add counts what was found in a chunk.
+func (d *Decoded) add(c *chunk) {
+	for i, n := range c.outcomes {
+		d.Outcomes[i] += n
+	}
+	d.Decode.Add(c.decoder.Stats())
+}
+
 // front are the counters of what comes before the shards.
 type front struct {
 	frames, bytes, truncated uint64

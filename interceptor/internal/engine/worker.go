@@ -3,6 +3,7 @@ package engine
 import (
 	"math"
 
+	"capstan/pkg/packet"
 	"capstan/pkg/prefetch"
 	capstanv1 "capstan/proto/capstan/v1"
 )
@@ -10,6 +11,8 @@ import (
 // worker does the work of one of several shards.
 type worker struct {
 	shard    *shard
+	decode   packet.Config
+	joining  *decoding // of fragments, for all shards; nil: another does it
 	number   int
 	maxBatch int
 
@@ -22,7 +25,11 @@ type worker struct {
 }
 
 func newWorker(cfg Config, number, maxBatch int) *worker {
-	w := &worker{number: number, maxBatch: maxBatch}
+	w := &worker{decode: cfg.Decode, number: number, maxBatch: maxBatch}
+	if number == 0 {
+		d := newDecoding(&cfg)
+		w.joining = &d
+	}
 	cfg.Exchange.Emit = func(x *capstanv1.Exchange) { w.emit(x, cfg.Encode) }
 	w.shard = newShard(cfg)
 	return w
@@ -64,25 +71,46 @@ func (w *worker) handOver() {
 	w.batch.reset(w.maxBatch)
 }
 
-// work takes part in rounds.
+// work takes part in rounds. It decodes one ahead, so that there is something to do
+// while others are not done with their chunks.
 func (w *worker) work(in <-chan *round) {
-	for d := range in {
+	for d := <-in; d != nil; {
+		d.decode(w.decode)
+		var next *round
+		select {
+		case next = <-in:
+			if next != nil {
+				next.decode(w.decode)
+			}
+		default:
+		}
+		d.decoded.Wait()
 		w.begin(d)
 		w.run()
 		w.end()
+		if d = next; d == nil {
+			d = <-in
+		}
 	}
 }
 
 func (w *worker) begin(d *round) {
 	w.round, w.share = d, &d.shares[w.number]
 	w.batch = &w.share.batch
+	if w.joining != nil {
+		w.joining.joinAll(d)
+		d.joined.Done()
+	}
 }
 
 func (w *worker) end() {
-	w.shard.decoding.forget()
 	// However few segments come, a shard holds what it holds.
 	w.shard.relieve()
-	w.round.counts[w.number] = w.shard.counters()
+	c := &w.round.counts[w.number]
+	*c = w.shard.counters()
+	if w.joining != nil {
+		c.Decoded = w.joining.counters()
+	}
 	if w.share.further == nil {
 		w.round.work.Done()
 		return
@@ -95,35 +123,45 @@ func (w *worker) end() {
 func (w *worker) run() {
 	d := w.round
 	events := d.events
-	for i, m := range w.share.frames {
-		d.prefetch(w.share.frames[i:])
-		events = upTo(int(m.frame), events, w.event)
-		w.frame(d, m)
+	for i := range d.chunks {
+		c := &d.chunks[i]
+		mine := c.shares[w.number]
+		for k, m := range mine {
+			c.prefetch(mine[k:])
+			events = upTo(c.before+int(m.frame), events, w.event)
+			if m.found >= 0 {
+				w.segment(&c.found[m.found])
+				continue
+			}
+			d.joined.Wait()
+			if f := &c.fragments[^m.found]; f.shard == w.number {
+				w.segment(&f.whole)
+			}
+		}
 	}
 	upTo(len(d.frames), events, w.event)
 }
 
-// framesAhead is how many frames a shard has the processor load ahead of it. What it
-// takes was last in the cache of another.
-const framesAhead = 2
-
-// prefetch asks for what a shard that has come to the first of those frames takes soon.
-func (d *round) prefetch(frames []mine) {
-	if len(frames) > 2*framesAhead {
-		prefetch.Value(&d.frames[frames[2*framesAhead].frame])
-	}
-	if len(frames) > framesAhead {
-		prefetch.Bytes(d.frames[frames[framesAhead].frame].Data)
-	}
+func (w *worker) segment(s *found) {
+	w.instant = s.number
+	w.shard.segment(&s.Segment, s.time, s.at())
+	s.Payload = nil // which would keep a buffer alive that is not lent again
 }
 
-func (w *worker) frame(d *round, m mine) {
-	f := &d.frames[m.frame]
-	w.instant = f.number
-	if m.segment == decodedLater {
-		w.shard.frame(&f.Frame, f.at())
-	} else {
-		w.shard.segment(&d.segments[m.segment], f.Timestamp, f.at())
+// Of how many segments a shard has the processor load the headers and the payload ahead
+// of it. What it takes was last in the cache of another.
+const (
+	segmentsAhead = 4
+	payloadsAhead = 2
+)
+
+// prefetch asks for what a shard that has come to the first of those takes soon.
+func (c *chunk) prefetch(share []mine) {
+	if len(share) > segmentsAhead && share[segmentsAhead].found >= 0 {
+		prefetch.Value(&c.found[share[segmentsAhead].found])
+	}
+	if len(share) > payloadsAhead && share[payloadsAhead].found >= 0 {
+		prefetch.Bytes(c.found[share[payloadsAhead].found].Payload)
 	}
 }
 
