@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"sync/atomic"
 	"testing"
+	"unsafe"
 
 	"capstan/interceptor/internal/exchange"
 	"capstan/interceptor/internal/memory"
@@ -60,11 +61,18 @@ func TestManyRecordsAtOnce(t *testing.T) {
 
 // TestRoundsUnderACap: rounds of very many shards fit, as those of few do.
 func TestRoundsUnderACap(t *testing.T) {
-	const limit = 256 << 20
+	if n := unsafe.Sizeof(timed{}) + unsafe.Sizeof(found{}); n != frameLen {
+		t.Errorf("a frame takes %d bytes of a round, not %d", n, frameLen)
+	}
+	const limit, little = 256 << 20, 32 << 20
 	for _, shards := range []int{2, 8, 64, 256} {
 		b := newBounds(&Config{Shards: shards, Memory: budgetOf(t, limit)})
-		if in := maxRounds * (b.bytes + b.lent + b.batch*shards); in > limit/5 {
+		if in := maxRounds * (b.frames*frameLen + b.bytes + b.lent + b.batch*shards); in > 4*limit/roundsShare {
 			t.Errorf("%d shards: rounds take %d MiB of %d", shards, in>>20, limit>>20)
+		}
+		b = newBounds(&Config{Shards: shards, Memory: budgetOf(t, little)})
+		if in := maxRounds * b.frames * frameLen; in > little/roundsShare {
+			t.Errorf("%d shards: frames in rounds take %d KiB of %d", shards, in>>10, little>>10)
 		}
 	}
 }

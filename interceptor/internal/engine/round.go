@@ -26,8 +26,10 @@ const (
 	// maxRoundShards is how many shards a round grows with: rounds of more would hold
 	// more than they are worth.
 	maxRoundShards = 16
-	// roundsShare is which part of a cap on memory all rounds may take for frames, for
-	// buffers, or for records: none of them can be shed.
+	// frameLen is what a round takes for a frame and the segment in it, besides its data.
+	frameLen = 64 + 128
+	// roundsShare is which part of a cap on memory all rounds may take for that, for the
+	// data, for buffers, or for records: none of them can be shed.
 	roundsShare = 16
 )
 
@@ -40,6 +42,7 @@ func newBounds(cfg *Config) bounds {
 	b := bounds{frames: n * maxRoundFrames, bytes: n * maxRoundBytes, lent: n * maxRoundLent, batch: maxBatch, all: maxRounds * n * maxRoundLent}
 	if cfg.Memory != nil {
 		most := int(cfg.Memory.Limit() / roundsShare / maxRounds)
+		b.frames = min(b.frames, max(most/frameLen, 1))
 		b.bytes, b.batch = min(b.bytes, most), min(b.batch, most/cfg.Shards)
 		b.lent = min(b.lent, max(most, 2*loanLen))
 		b.all = maxRounds * b.lent
