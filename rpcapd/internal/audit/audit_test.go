@@ -205,6 +205,9 @@ func TestFilterText(t *testing.T) {
 func FuzzWrite(f *testing.F) {
 	f.Add("alice", "eth0")
 	f.Add("\n{\"event\":\"login\"}\n\x1b[2J\u2028", "\xff\xfe")
+	f.Add(strings.Repeat("\xff", maxValueLen), strings.Repeat("\x01", maxValueLen))
+	// A byte takes six at most, as \u0001; the rest is names and numbers.
+	const longest = 2*6*maxValueLen + 200
 	l, path := open(f)
 	f.Fuzz(func(t *testing.T, user, device string) {
 		if err := os.Truncate(path, 0); err != nil {
@@ -215,7 +218,7 @@ func FuzzWrite(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if strings.Count(string(text), "\n") != 1 || len(text) > 8*maxValueLen || strings.ContainsFunc(strings.TrimSuffix(string(text), "\n"), func(r rune) bool { return r < ' ' || r == '\u2028' }) {
+		if strings.Count(string(text), "\n") != 1 || len(text) > longest || strings.ContainsFunc(strings.TrimSuffix(string(text), "\n"), func(r rune) bool { return r < ' ' || r == '\u2028' }) {
 			t.Fatalf("%q", text)
 		}
 		e := read(t, path)[0]
