@@ -51,6 +51,10 @@ type fragment struct {
 
 const nobodys = -1
 
+// shardOf returns whose a segment is, of so many shards: that of rpcapd's that has it
+// where the kernel divides.
+func shardOf(s *packet.Segment, shards int) int { return int(s.Key.Hash() % uint64(shards)) }
+
 // What decode has the processor load ahead of it: so many bytes, which mostly hold all
 // headers, of the frame so many places farther.
 const (
@@ -65,7 +69,7 @@ func (c *chunk) decode(cfg packet.Config) {
 	if cap(c.found) <= len(c.frames) {
 		c.found = make([]found, 0, chunkFrames+1)
 	}
-	shards, spare := uint64(len(c.shares)), c.found[:cap(c.found)]
+	spare := c.found[:cap(c.found)]
 	n := 0
 	for i := range c.frames {
 		if next := c.frames[i:]; len(next) > headersAhead {
@@ -78,7 +82,7 @@ func (c *chunk) decode(cfg packet.Config) {
 		c.outcomes[outcome]++
 		switch outcome {
 		case packet.OutcomeTCP:
-			share := &c.shares[s.Key.Hash()%shards] // as rpcapd's shards
+			share := &c.shares[shardOf(&s.Segment, len(c.shares))]
 			*share = append(*share, mine{int16(n), int16(i)})
 			n++
 		case packet.OutcomeFragment:

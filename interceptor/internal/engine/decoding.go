@@ -59,7 +59,7 @@ func (d *decoding) joinAll(r *round) {
 			f := &fragments[k]
 			events = upTo(f.frame, events, d.happen)
 			if d.join(&f.piece, f.whole.now) {
-				f.whole.Segment, f.shard = d.segment, int(d.segment.Key.Hash()%uint64(len(r.shares)))
+				f.whole.Segment, f.shard = d.segment, shardOf(&d.segment, len(r.shares))
 				f.whole.Payload = r.copy(d.segment.Payload)
 			}
 		}
