@@ -2,7 +2,7 @@ package exchange
 
 import (
 	"encoding/binary"
-	"encoding/hex"
+	"math/bits"
 	"strconv"
 
 	"github.com/twmb/murmur3"
@@ -109,11 +109,25 @@ func (c *Connection) Told() bool { return c != nil && (c.next != 0 || c.wraps !=
 // nextID returns the id of the connection's next record, made by text.
 func (c *Connection) nextID(text *arena.Text) string {
 	var b [2*idLen + 1 + 20]byte
-	hex.Encode(b[:], c.prefix[:])
+	for i := 0; i < idLen; i += 4 {
+		binary.LittleEndian.PutUint64(b[2*i:], hexDigits(binary.BigEndian.Uint32(c.prefix[i:])))
+	}
 	b[2*idLen] = '-'
 	id := strconv.AppendUint(b[:2*idLen+1], uint64(c.wraps)<<32|uint64(c.next), 10)
 	if c.next++; c.next == 0 {
 		c.wraps++
 	}
 	return text.String(id)
+}
+
+// hexDigits returns the hexadecimal digits of v as text, the first in the lowest byte. It
+// does what encoding/hex does, for all digits at once: every record has an id.
+func hexDigits(v uint32) uint64 {
+	const ones = 0x0101_0101_0101_0101
+	x := uint64(bits.ReverseBytes32(v))
+	x = (x | x<<16) & 0x0000_ffff_0000_ffff
+	x = (x | x<<8) & 0x00ff_00ff_00ff_00ff
+	x = (x>>4 | x<<8) & (0x0f * ones) // a digit in each byte
+	letters := (x + 6*ones) >> 4 & ones
+	return x + '0'*ones + letters*('a'-'0'-10)
 }
