@@ -12,11 +12,13 @@ const maxChunkDigits = 15
 
 // chunkLine is the line before a chunk (RFC 9112 §7.1), as far as it was seen.
 type chunkLine struct {
-	size   int64
-	digits int  // significant ones
-	any    bool // at least one digit was there
-	ended  bool // only extensions and the line end can follow
-	cr     bool // the last byte was the CR of a line end
+	size     int64
+	digits   int  // significant ones
+	any      bool // at least one digit was there
+	ended    bool // only extensions and the line end can follow
+	extended bool // extensions have begun
+	odd      bool // something else follows, which some take for the end of the line, or for a part of the size
+	cr       bool // the last byte was the CR of a line end
 }
 
 // chunkSize takes bytes of the line with the size of a chunk.
@@ -26,12 +28,10 @@ func (h *half) chunkSize(b []byte) int {
 		if l.ended {
 			j := bytes.IndexByte(b[i:], '\n')
 			if j < 0 {
-				l.cr = b[len(b)-1] == '\r'
+				l.extension(b[i:])
 				return h.framingBytes(len(b))
 			}
-			if i+j > 0 {
-				l.cr = b[i+j-1] == '\r'
-			}
+			l.extension(b[i : i+j])
 			return h.chunkLineDone(i + j + 1)
 		}
 		switch d, ok := hexDigit(c); {
@@ -49,7 +49,7 @@ func (h *half) chunkSize(b []byte) int {
 		case c == '\n':
 			return h.chunkLineDone(i + 1)
 		case c == ';' || c == '\r' || c == ' ' || c == '\t':
-			l.ended, l.cr = true, c == '\r'
+			l.ended, l.extended, l.cr = true, c == ';', c == '\r'
 		default:
 			return h.badChunk(i)
 		}
@@ -57,11 +57,29 @@ func (h *half) chunkSize(b []byte) int {
 	return h.framingBytes(len(b))
 }
 
+// extension takes bytes between the size and the end of the line, of which blanks may be
+// the first (RFC 9112 §7.1.1). A CR among them ends the line for some.
+func (l *chunkLine) extension(b []byte) {
+	if len(b) == 0 {
+		return
+	}
+	last := len(b) - 1
+	l.odd = l.odd || l.cr || bytes.IndexByte(b[:last], '\r') >= 0
+	l.cr = b[last] == '\r'
+	if l.extended {
+		return
+	}
+	if b = bytes.TrimLeft(b, " \t"); len(b) > 0 && b[0] != '\r' {
+		l.extended = true
+		l.odd = l.odd || b[0] != ';'
+	}
+}
+
 // chunkLineDone goes to the chunk, or behind the last one to the trailers.
 func (h *half) chunkLineDone(n int) int {
 	h.framingBytes(n)
-	if !h.chunk.cr {
-		h.messageFlaws().Add(capstanv1.Flaw_FLAW_MALFORMED) // not everybody takes LF alone
+	if !h.chunk.cr || h.chunk.odd {
+		h.ambiguous() // not everybody takes LF alone
 	}
 	size := h.chunk.size
 	h.chunk = chunkLine{}
@@ -82,7 +100,7 @@ func (h *half) chunkEnd(b []byte) int {
 		h.chunk.cr = true
 	case c == '\n':
 		if !h.chunk.cr {
-			h.messageFlaws().Add(capstanv1.Flaw_FLAW_MALFORMED)
+			h.ambiguous()
 		}
 		h.state, h.chunk = stateChunkSize, chunkLine{}
 	default:

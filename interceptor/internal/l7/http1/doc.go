@@ -37,8 +37,10 @@
 //
 // A wrong pair is worse than none. As long as nothing was missed, the n-th
 // response answers the n-th request. After a loss that may have held the start
-// of a message, and on a connection joined midstream, counting is of no use, and
-// the acknowledgement numbers bear witness instead: each segment tells how many
+// of a message, on a connection joined midstream, and behind a message that not
+// everybody sees end at the same place (as one with both Content-Length and
+// Transfer-Encoding, RFC 9112 §11.2), counting is of no use, and the acknowledgement
+// numbers bear witness instead: each segment tells how many
 // bytes of the other stream its sender had received (Chunk.Acked). With
 //
 //	Q.start   offset of the first byte of request Q

@@ -15,7 +15,6 @@ type framing struct {
 
 	coded      bool // Transfer-Encoding is there
 	chunked    bool // chunked is the last coding
-	codingBad  bool // chunked is there and not last, or applied twice
 	close      bool // Connection: close
 	keepAlive  bool // Connection: keep-alive
 	malformed  bool
@@ -139,12 +138,11 @@ func (f *framing) transferEncoding(value string) {
 	for more := true; more; {
 		var one string
 		one, value, more = strings.Cut(value, ",")
-		one, _, _ = strings.Cut(one, ";")
+		one, _, parameters := strings.Cut(one, ";")
 		one = strings.Trim(one, " \t")
-		if f.chunked {
-			f.codingBad, f.malformed = true, true
-		}
+		f.malformed = f.malformed || f.chunked // which has to be last, and once
 		f.chunked = strings.EqualFold(one, "chunked")
+		f.malformed = f.malformed || f.chunked && parameters // it has none (RFC 9112 §7.1)
 	}
 }
 

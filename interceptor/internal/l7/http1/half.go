@@ -199,6 +199,18 @@ func (h *half) uncounted() {
 	}
 }
 
+// ambiguous notes that the message in progress breaks the rules by which its end is told:
+// one of the two ends may see that elsewhere, and other messages behind it (RFC 9112
+// §11.2).
+func (h *half) ambiguous() {
+	h.messageFlaws().Add(capstanv1.Flaw_FLAW_MALFORMED)
+	h.epoch++
+	h.follows = false
+	if !h.request {
+		h.c.pairing.lostResponses()
+	}
+}
+
 // give drops what is buffered and goes to state s.
 func (h *half) give(s state) {
 	h.section.reset()

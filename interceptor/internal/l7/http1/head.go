@@ -218,7 +218,7 @@ func (h *half) keepSection(s string, c census) {
 	}
 	if h.trailers {
 		if frame.malformed {
-			h.messageFlaws().Add(capstanv1.Flaw_FLAW_MALFORMED)
+			h.ambiguous()
 		}
 		if h.request {
 			h.x.req.Trailers = fields

@@ -31,7 +31,7 @@ func (h *half) endRequestHead() {
 	h.x.asksClose = h.frame.close || http10 && !h.frame.keepAlive
 	h.x.upgrades = h.frame.upgrade
 	if h.frame.malformed {
-		h.x.flaws.Add(capstanv1.Flaw_FLAW_MALFORMED)
+		h.ambiguous()
 	}
 	h.startBody(kind)
 }
@@ -81,7 +81,7 @@ func (h *half) endResponseHead() {
 	kind := h.frame.response(status, x.method == methodHead, http10)
 	h.a.closes = h.frame.close || kind == bodyUntilClose || http10 && !h.frame.keepAlive
 	if h.frame.malformed {
-		h.a.flaws.Add(capstanv1.Flaw_FLAW_MALFORMED)
+		h.ambiguous()
 	}
 	if x.method == methodConnect {
 		h.c.clientHalf().refused()

@@ -1,0 +1,94 @@
+package http1
+
+import (
+	"fmt"
+	"testing"
+
+	"capstan/pkg/reassembly"
+)
+
+// TestSmuggledRequestShiftsNoPair hides a request in the body of one that can be read in
+// two ways. Here it is read as a request, and its server sees none: so nothing answers it,
+// and what answers the next one is not its response.
+func TestSmuggledRequestShiftsNoPair(t *testing.T) {
+	const hidden = "GET /hidden HTTP/1.1\r\n\r\n"
+	chunks := "0\r\n\r\n" + hidden
+	length := fmt.Sprintf("Content-Length: %d", len(chunks))
+	const te = "Transfer-Encoding: chunked"
+	for _, x := range []struct{ name, version, fields, body string }{
+		{"length and chunked", "1.1", length + "\r\n" + te, chunks},
+		{"length and list of codings", "1.1", length + "\r\nTransfer-Encoding: gzip, chunked", chunks},
+		{"chunked in HTTP/1.0", "1.0", te, chunks},
+		{"coding with parameter", "1.1", "Transfer-Encoding: chunked;q=1", chunks},
+		{"coding twice", "1.1", "Transfer-Encoding: chunked, chunked", chunks},
+		{"CR before a length", "1.1", "X: a\r" + length, hidden},
+		{"length in a fold", "1.1", "X: a\r\n " + length, hidden},
+		{"NUL behind a name", "1.1", "Content-Length\x00: 24", hidden},
+		{"LF before a length", "1.1", "Content-Length: 0\nX: a", hidden},
+		{"leading zero", "1.1", "Content-Length: 00", hidden},
+		{"size behind a blank", "1.1", te, "0 18\r\n\r\n" + hidden},
+		{"size behind a tab", "1.1", te, "0\t18\r\n\r\n" + hidden},
+		{"CR in an extension", "1.1", te, "0;a\rb\r\n\r\n" + hidden},
+		{"CR behind a size", "1.1", te, "0\ra\r\n\r\n" + hidden},
+		{"LF behind the last size", "1.1", te, "0\n\r\n" + hidden},
+		{"LF behind a trailer", "1.1", te, "0\r\nX: a\n\r\n" + hidden},
+	} {
+		for _, size := range []int{1 << 10, 1} {
+			t.Run(fmt.Sprintf("%s/%d", x.name, size), func(t *testing.T) {
+				h := full(t)
+				message := "POST /1 HTTP/" + x.version + "\r\n" + x.fields + "\r\n\r\n" + x.body
+				for ; len(message) > 0; message = message[min(size, len(message)):] {
+					h.client(message[:min(size, len(message))])
+				}
+				h.server(ok("a"))
+				h.client(get(2))
+				h.server(ok("bb"))
+				h.client(get(3))
+				h.server(ok("ccc"))
+				hidden := false
+				for _, r := range h.close(reassembly.CloseFIN) {
+					if r.Request == nil || r.Response == nil {
+						hidden = hidden || r.Request.GetTarget() == "/hidden"
+						continue
+					}
+					if want := fmt.Sprintf("/%d", r.Response.Body.Size); r.Request.Target != want {
+						t.Errorf("%s has the response to %s", r.Request.Target, want)
+					}
+				}
+				if !hidden {
+					t.Error("the hidden request is not told")
+				}
+			})
+		}
+	}
+}
+
+// TestSmuggledResponseShiftsNoPair hides a response in one that can be read in two ways,
+// and which two requests wait for.
+func TestSmuggledResponseShiftsNoPair(t *testing.T) {
+	hidden := ok("hidden")
+	for _, x := range []struct{ name, fields, body string }{
+		{"length and chunked", fmt.Sprintf("Content-Length: %d\r\nTransfer-Encoding: chunked", 5+len(hidden)), "0\r\n\r\n"},
+		{"length in a fold", fmt.Sprintf("Content-Length: 0\r\nX: a\r\n Content-Length: %d", len(hidden)), ""},
+		{"size behind a blank", "Transfer-Encoding: chunked", fmt.Sprintf("0 %x\r\n\r\n", len(hidden))},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			h := full(t)
+			h.client(get(1) + get(2))
+			h.server("HTTP/1.1 200 OK\r\n" + x.fields + "\r\n\r\n" + x.body + hidden)
+			h.server(ok("bb"))
+			expect(t, h.close(reassembly.CloseFIN), "GET /1 0 > 200 0 + malformed", "GET /2 0 > - no_response", "- > 200 6 no_request", "- > 200 2 no_request")
+		})
+	}
+}
+
+// TestAmbiguousMessageIsNoLoss: a client that waits for each response is followed.
+func TestAmbiguousMessageIsNoLoss(t *testing.T) {
+	const request = "POST /%d HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n3;a\nabc\n0\n\n"
+	h := full(t)
+	for i := range 4 {
+		h.client(fmt.Sprintf(request, i))
+		h.server("HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n1\nx\n0\n\n")
+	}
+	expect(t, h.close(reassembly.CloseFIN), "POST /0 3 > 200 1 + malformed", "POST /1 3 > 200 1 + malformed", "POST /2 3 > 200 1 + malformed", "POST /3 3 > 200 1 + malformed")
+}
