@@ -107,7 +107,7 @@ func (c *carrier) decide(d flow.Direction, chunk reassembly.Chunk, whole []byte)
 		c.count().Data(d, chunk)
 	}
 	switch {
-	case protocol == Unknown && c.lenient:
+	case protocol == Unknown && c.lenient && !opaque.CarriesHTTP(chunk.Bytes):
 		// The middle of something. Its bytes can't be understood, the next
 		// segment may start a message.
 		c.skip(d, chunk)

@@ -84,6 +84,14 @@ func play(t *testing.T, midstream bool, pieces ...string) ([]*capstanv1.Exchange
 	return records, e
 }
 
+// icap is a conversation of ICAP, whose messages' parts start segments.
+var icap = []string{
+	"C:REQMOD icap://filter.example/scan ICAP/1.0\r\nEncapsulated: req-hdr=0, null-body=32\r\n\r\n", "C:" + request,
+	"S:ICAP/1.0 200 OK\r\nEncapsulated: req-hdr=0, null-body=32\r\n\r\n", "S:" + request,
+	"C:RESPMOD icap://filter.example/scan ICAP/1.0\r\nEncapsulated: req-hdr=0, res-hdr=32, res-body=80\r\n\r\n", "C:" + request, "C:" + response,
+	"S:ICAP/1.0 200 OK\r\nEncapsulated: res-hdr=0, res-body=48\r\n\r\n", "S:" + response,
+}
+
 func TestConnectionDecides(t *testing.T) {
 	tests := []struct {
 		name      string
@@ -100,6 +108,11 @@ func TestConnectionDecides(t *testing.T) {
 		{"encrypted", false, []string{"C:\x16\x03\x01\x02\x00\x01", "S:\x16\x03\x03\x00\x7a\x02"}, TLS, 0},
 		{"prior knowledge", false, []string{"C:" + string(preface)}, HTTP2, 0},
 		{"server speaks first", false, []string{"S:220 mail.example ESMTP\r\n", "C:EHLO me\r\n"}, Unknown, 0},
+		{"ICAP", false, icap, Unknown, 0},
+		{"ICAP, joined", true, icap, Unknown, 0},
+		{"ICAP, joined at its server", true, icap[2:], Unknown, 0},
+		{"ICAP, joined inside a message", true, append([]string{"C:1a\r\nthe rest of a body\r\n0\r\n\r\n"}, icap...), Unknown, 0},
+		{"ICAP, start missing", false, append([]string{"c:" + request}, icap...), Unknown, 0},
 		{"joined inside a body", true, []string{"S:...the rest of a body", "C:" + request, "S:" + response}, HTTP1, 1},
 		{"joined inside something else", true, []string{"S:\x00\x01\x02", "C:\x00\x01"}, Undecided, 0},
 		{"joined at a keep-alive probe", true, []string{"C:\x00", "C:" + request, "S:" + response, "C:" + request, "S:" + response}, HTTP1, 2},

@@ -36,6 +36,23 @@ var banners = []banner{
 	{"\x13BitTorrent protocol", true, "bittorrent"},
 	{"<?xml", true, "xml"},
 	{"\x00\x00\x00\x08\x04\xd2\x16\x2f", true, "postgresql"}, // asks for TLS
+	{"REQMOD icap", true, icap},
+	{"RESPMOD icap", true, icap},
+	{"OPTIONS icap", true, icap},
+	{"ICAP/1.0 ", false, icap},
+}
+
+const icap = "icap"
+
+// CarriesHTTP reports whether b begins as a message of ICAP does (RFC 3507 §4.3), from
+// either end. Those carry messages of HTTP, either way, which are none of the connection's.
+func CarriesHTTP(b []byte) bool {
+	for _, k := range banners {
+		if k.name == icap && bytes.HasPrefix(b, []byte(k.prefix)) {
+			return true
+		}
+	}
+	return false
 }
 
 // LooksLike names what begins with b: a protocol, else text or binary.

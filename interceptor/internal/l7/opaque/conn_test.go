@@ -55,6 +55,8 @@ func TestLooksLike(t *testing.T) {
 		{"\x4a\x00\x00\x00\x0a8.0.36\x00", false, "mysql"},
 		{"\x10\x1a\x00\x04MQTT\x04", true, "mqtt"},
 		{"*1\r\n$4\r\nPING\r\n", true, "redis"},
+		{"RESPMOD icap://filter.example/scan ICAP/1.0\r\n", true, "icap"},
+		{"ICAP/1.0 204 No modifications needed\r\n", false, "icap"},
 		{"plain words, grüße\r\n", true, "text"},
 		{"half a character \xc3", true, "text"},
 		{"no character \xff...", true, "binary"},
