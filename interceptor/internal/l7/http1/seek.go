@@ -184,11 +184,14 @@ func (h *half) wholeLine(line []byte, start, end int64) {
 		h.credit(l.size-l.missing, l.missing)
 		believed = true
 	}
+	if believed {
+		s.count = 0 // the others are inside of that chunk, or around it: bytes would count twice
+	}
 	switch {
 	case size == 0:
 		s.last, s.believed, s.trailers = true, believed, s.trailers[:0]
 	case believed:
-		s.inside, s.next, s.count = true, end+size, 0
+		s.inside, s.next = true, end+size
 	default:
 		s.announce(link{next: end + size, size: size}, start)
 	}

@@ -60,6 +60,7 @@ func TestChunksAreFoundAgain(t *testing.T) {
 		{"text", []string{"8\r\n01234567\r\n", "gap 9", "b\r\nfew\r\nlines\r\n0\r\nand\r\n\r\n", "more"}, "8 gap"},
 		{"a size that leads nowhere", []string{"8\r\n01234567\r\n", "gap 9", "tail\r\n9\r\nabc\r\n\r\n10\r\n", strings.Repeat("x", 20) + "\r\n" + chunkOf(4) + end}, "12 gap place_guessed"},
 		{"too large a size", []string{"8\r\n01234567\r\n", "gap 9", "tail\r\n7fffffffffffffff\r\n", "7fffffff\r\n", chunkOf(4) + end}, "12 gap place_guessed"},
+		{"chunks in a chunk", []string{"8\r\n01234567\r\n", "gap 9", "1f\r\n....\r\n5\r\nabcde\r\n0\r\nmore of it..\r\n" + chunkOf(4) + "9\r\nabcd"}, "21 gap place_guessed"},
 		{"what seems the end is none", []string{"8\r\n01234567\r\n", "gap 9", "tail\r\n0\r\n\r\n", "more\r\n" + chunkOf(4) + end}, "12 gap place_guessed"},
 		{"what seems the end, with more in its segment, is none", []string{"8\r\n01234567\r\n", "gap 9", "tail\r\n0\r\n\r\nmore\r\n" + chunkOf(4) + "4\r\nmore"}, "16 gap place_guessed"},
 	} {
