@@ -8,6 +8,12 @@ type batch struct {
 	encoded []byte // of the records
 }
 
+// recordLen is what a record takes besides what is encoded, which may be next to nothing.
+const recordLen = 32
+
+// size is how many bytes of memory the records take.
+func (p *batch) size() int { return len(p.encoded) + len(p.records)*recordLen }
+
 // record is an exchange with its place in the order of all: the instant of the
 // packet that completed it; where time did so, then that at which its
 // connection came.
@@ -23,7 +29,7 @@ func (r *record) compare(o *record) int {
 // reset makes a batch ready for the next use. It keeps about as much room as a batch of
 // most bytes takes.
 func (p *batch) reset(most int) {
-	if cap(p.encoded) > 2*most {
+	if cap(p.encoded)+cap(p.records)*recordLen > 2*most {
 		*p = batch{}
 	}
 	p.records, p.encoded = p.records[:0], p.encoded[:0]

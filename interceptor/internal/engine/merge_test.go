@@ -59,6 +59,34 @@ func TestManyRecordsAtOnce(t *testing.T) {
 	}
 }
 
+// TestShortRecordsAreFewInABatch: what a record takes besides its encoding counts as well,
+// which is next to nothing where nobody wants it.
+func TestShortRecordsAreFewInABatch(t *testing.T) {
+	if n := unsafe.Sizeof(record{}); n != recordLen {
+		t.Errorf("a record takes %d bytes of a batch, not %d", n, recordLen)
+	}
+	const most = 1000
+	w := newWorker(Config{}, 0, most)
+	d := &round{shares: make([]share, 1), counts: make([]Counters, 1)}
+	d.joined.Add(1)
+	d.work.Add(1)
+	w.begin(d)
+	emit := func(n int) {
+		for range n {
+			w.emit(nil, func(dst []byte, _ *capstanv1.Exchange) []byte { return append(dst, 0) })
+		}
+	}
+	emit(most/recordLen + 1)
+	s := &d.shares[0]
+	if s.further == nil || len(s.records) > most/recordLen {
+		t.Errorf("%d records are in a batch of %d bytes", len(s.records), most)
+	}
+	s.records = make([]record, 0, 3*most/recordLen)
+	if s.reset(most); cap(s.records) > 0 {
+		t.Error("more room than two batches take is kept")
+	}
+}
+
 // TestRoundsUnderACap: rounds of very many shards fit, as those of few do.
 func TestRoundsUnderACap(t *testing.T) {
 	if n := unsafe.Sizeof(timed{}) + unsafe.Sizeof(found{}); n != frameLen {

@@ -48,7 +48,7 @@ func (w *worker) emit(x *capstanv1.Exchange, encode func([]byte, *capstanv1.Exch
 		return
 	}
 	p.records = append(p.records, record{w.instant, turn, from, len(p.encoded)})
-	if len(p.encoded) >= w.maxBatch {
+	if p.size() >= w.maxBatch {
 		w.handOver()
 	}
 }
