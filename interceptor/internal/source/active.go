@@ -8,9 +8,8 @@ import (
 	"capstan/pkg/rpcap/rpcapclient"
 )
 
-// maxPeers is how many daemons in active mode are spoken to at a time. One that says
-// nothing keeps its place for as long as a request may take; others wait in the
-// kernel's queue meanwhile.
+// maxPeers is how many daemons in active mode are spoken to at a time. Others wait in the
+// kernel's queue meanwhile, and one that says nothing gives way to them.
 const maxPeers = 16
 
 // accept returns a session with the first daemon that connects and authenticates.

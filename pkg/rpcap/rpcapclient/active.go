@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,7 +15,8 @@ import (
 
 // Listener waits for daemons in active mode, which connect to their client.
 // Its methods may be called from any goroutine; several calls of Accept at a
-// time keep a silent peer from holding up the others.
+// time keep a silent peer from holding up the others. Where all of them are with
+// peers that take long, the first of these has to give way to another that connects.
 type Listener struct {
 	tcp     *net.TCPListener
 	options ListenOptions
@@ -24,6 +26,15 @@ type Listener struct {
 	err      error             // why it ended; set before
 	closing  chan struct{}
 	close    sync.Once
+
+	mu       sync.Mutex
+	greeting []*greeting // under way, in the order of their beginning; guarded by mu
+}
+
+// greeting is the making of a session with a peer.
+type greeting struct {
+	began  time.Time
+	cancel context.CancelCauseFunc
 }
 
 // ListenOptions of [Listen]. The zero value lets every host in and
@@ -76,12 +87,57 @@ func (l *Listener) run() {
 			}
 			continue
 		}
+		l.hand(conn)
+	}
+}
+
+const (
+	// patience is how long a peer may take, at least, while another one waits.
+	patience = 2 * time.Second
+	// turn is how long that one waits, at least: whoever calls Accept again does so before.
+	turn = 100 * time.Millisecond
+)
+
+// errGivesWay ends the greeting of a peer that took long, for another's.
+var errGivesWay = errors.New("no answer while others wait")
+
+// hand hands conn to a call of Accept. If there is none but with peers that take long, one
+// is ended.
+func (l *Listener) hand(conn *net.TCPConn) {
+	for {
+		var due <-chan time.Time
+		longest := l.longest()
+		if longest != nil {
+			due = time.After(max(patience-time.Since(longest.began), turn))
+		}
 		select {
 		case l.incoming <- conn:
+			return
+		case <-due:
+			longest.cancel(errGivesWay)
+			l.greeted(longest)
 		case <-l.closing:
 			conn.Close()
+			return
 		}
 	}
+}
+
+// longest returns the greeting that has been under way for longest, or nil if none is.
+func (l *Listener) longest() *greeting {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.greeting) == 0 {
+		return nil
+	}
+	return l.greeting[0]
+}
+
+// greeted removes a greeting that is over, or is to be.
+func (l *Listener) greeted(g *greeting) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.greeting = slices.DeleteFunc(l.greeting, func(other *greeting) bool { return other == g })
 }
 
 // Addr returns the address that the Listener listens at.
@@ -124,6 +180,13 @@ func (l *Listener) Accept(ctx context.Context) (*Client, error) {
 	}
 	peer := conn.RemoteAddr().(*net.TCPAddr).AddrPort()
 	peer = netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port())
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	g := &greeting{time.Now(), cancel}
+	l.mu.Lock()
+	l.greeting = append(l.greeting, g)
+	l.mu.Unlock()
+	defer l.greeted(g)
 	c, err := l.greet(ctx, conn, peer.Addr())
 	if err != nil {
 		return nil, &PeerError{Peer: peer, Err: err}

@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -134,4 +136,46 @@ func TestListenerOutlivesFailedAccept(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Close()
+}
+
+// TestSilentPeersGiveWay: however long peers may take, those that say nothing don't keep a
+// daemon waiting for which every call of Accept comes too late.
+func TestSilentPeersGiveWay(t *testing.T) {
+	l := listen(t, ListenOptions{Options: Options{RequestTimeout: time.Hour}})
+	const calls, silent = 2, 3
+	for range silent {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	rpcaptest.Start(t, rpcaptest.Config{Active: l.Addr().String()}, rpcaptest.Authenticate(), rpcaptest.Expect(&rpcap.Close{}))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var gaveWay atomic.Int32
+	var accepting sync.WaitGroup
+	for range calls {
+		accepting.Go(func() {
+			for {
+				c, err := l.Accept(ctx)
+				switch {
+				case err == nil:
+					c.Close()
+					cancel()
+					return
+				case ctx.Err() != nil:
+					return
+				case errors.Is(err, errGivesWay):
+					gaveWay.Add(1)
+				default:
+					t.Error(err)
+				}
+			}
+		})
+	}
+	accepting.Wait()
+	if n := gaveWay.Load(); !errors.Is(ctx.Err(), context.Canceled) || n != silent-calls+1 {
+		t.Errorf("%v, %d of %d silent peers gave way", ctx.Err(), n, silent)
+	}
 }
