@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"capstan/interceptor/internal/config"
+	"capstan/interceptor/internal/delivery"
 	"capstan/interceptor/internal/own"
 	"capstan/interceptor/internal/sink/otlp/otlptest"
 	"capstan/interceptor/internal/sink/stream"
@@ -19,7 +20,8 @@ import (
 )
 
 // BenchmarkSinks is a record's way from the engine to where a sink says that it
-// has it, the receiver's work in this process included.
+// has it, the receiver's work in this process included; of an engine with one shard, and of
+// one with several.
 func BenchmarkSinks(b *testing.B) {
 	x := &capstanv1.Exchange{
 		Id: "0123456789abcdef0123456789abcdef-0", Protocol: capstanv1.Protocol_PROTOCOL_HTTP1, StartTimeUnixNs: 1_700_000_000_000_000_000, DurationNs: 1_000_000,
@@ -37,6 +39,7 @@ func BenchmarkSinks(b *testing.B) {
 	}
 	defer broker.Close()
 	var r otlptest.Receiver
+	var encoded []byte
 	for name, c := range map[string]*config.Sink{
 		"stdout": {Stdout: &config.Stdout{Format: "json"}},
 		"file":   {File: &config.FileSink{Path: filepath.Join(b.TempDir(), "x"), RotateSize: 64 << 20, Keep: 1}},
@@ -44,24 +47,34 @@ func BenchmarkSinks(b *testing.B) {
 		"kafka":  {Kafka: &config.Kafka{Brokers: broker.ListenAddrs(), Topic: "http", Format: "protobuf", Key: "connection", Compression: "zstd", MaxRecord: 1_000_000}},
 		"otlp":   {OTLP: &config.OTLP{Endpoint: r.ServeGRPC(b), Protocol: "grpc", Traces: true, Metrics: true, Compression: "gzip", Timeout: 10e9}},
 	} {
-		b.Run(name, func(b *testing.B) {
-			o := &outlets{stdout: stream.NewWriter(io.Discard), drain: 60e9, own: own.New(), log: slog.New(slog.DiscardHandler)}
-			c.Name, c.Policy = name, "block"
-			if err := openSinks(o, []config.Sink{*c}); err != nil {
-				b.Fatal(err)
-			}
-			b.ReportAllocs()
-			from := spent(b)
-			for b.Loop() {
-				if err := o.fanout.Emit(x); err != nil {
+		for way, emit := range map[string]func(*delivery.Fanout) error{
+			"one": func(f *delivery.Fanout) error { return f.Emit(x) },
+			"several": func(f *delivery.Fanout) (err error) {
+				if encoded, err = f.Append(encoded[:0], x); err == nil {
+					f.Push(encoded)
+				}
+				return err
+			},
+		} {
+			b.Run(name+"/shards="+way, func(b *testing.B) {
+				o := &outlets{stdout: stream.NewWriter(io.Discard), drain: 60e9, own: own.New(), log: slog.New(slog.DiscardHandler)}
+				c.Name, c.Policy = name, "block"
+				if err := openSinks(o, []config.Sink{*c}); err != nil {
 					b.Fatal(err)
 				}
-			}
-			if err := o.close(); err != nil { // all is delivered: part of the cost
-				b.Fatal(err)
-			}
-			b.ReportMetric(float64((spent(b)-from).Nanoseconds())/float64(b.N), "cpu-ns/op")
-		})
+				b.ReportAllocs()
+				from := spent(b)
+				for b.Loop() {
+					if err := emit(o.fanout); err != nil {
+						b.Fatal(err)
+					}
+				}
+				if err := o.close(); err != nil { // all is delivered: part of the cost
+					b.Fatal(err)
+				}
+				b.ReportMetric(float64((spent(b)-from).Nanoseconds())/float64(b.N), "cpu-ns/op")
+			})
+		}
 	}
 }
 

@@ -22,6 +22,10 @@ type Fanout struct {
 	replacing sync.Mutex              // one Replace at a time
 	awaited   atomic.Int64            // ns that emitters have waited for one
 
+	// leaning is held for each lean record from Append to Push, whichever goroutines these
+	// are, and alone by Replace.
+	leaning sync.RWMutex
+
 	mu sync.Mutex
 	// Guarded by mu: queues that are closed or being closed, and the counters
 	// of those that nobody pushes to any more, by name.
@@ -135,13 +139,29 @@ func (f *Fanout) pass() {
 	}
 }
 
-// Append appends x as Push takes it: nothing if nobody wants it. Any goroutine
-// may call it.
+// Append appends x as Push takes it: nothing if nobody wants it. Push has to be called
+// for all that was appended: Replace waits for it. Any goroutine may call Append.
 func (f *Fanout) Append(dst []byte, x *capstanv1.Exchange) ([]byte, error) {
 	if !f.isWanted() {
 		return dst, nil
 	}
+	if g := f.lean(); g != nil {
+		return appendTexts(appendLean(dst), x, g.forms, *f.forms.Load()), nil
+	}
 	return appendBundle(dst, x, f.current.Load().forms, *f.forms.Load())
+}
+
+// lean returns the current generation if it wants nothing but forms, nor does anybody
+// else. It stays the current one until Push has the record.
+func (f *Fanout) lean() *generation {
+	if !f.current.Load().lean || f.isTapped() || !f.leaning.TryRLock() {
+		return nil
+	}
+	if g := f.current.Load(); g.lean {
+		return g
+	}
+	f.leaning.RUnlock()
+	return nil
 }
 
 // Push hands on what Append has appended, which it copies. It waits as
@@ -154,13 +174,24 @@ func (f *Fanout) Push(bundle []byte) {
 	s := slabs.Get().(*slab)
 	r := s.unbundle(bundle, *f.forms.Load())
 	slabs.Put(s)
-	f.push(r)
+	if !r.lean {
+		f.push(r)
+		return
+	}
+	f.pass()
+	f.queue(r)
+	f.leaning.RUnlock()
 }
 
 func (f *Fanout) push(r *Record) {
 	for _, t := range f.taps {
 		t.Push(r)
 	}
+	f.queue(r)
+}
+
+// queue puts r into all queues.
+func (f *Fanout) queue(r *Record) {
 	for g := f.current.Load(); !g.push(r); g = f.current.Load() {
 		f.await(g)
 	}
@@ -185,6 +216,10 @@ func (g *generation) push(r *Record) bool {
 	}
 	r.users.Store(int32(len(g.queues)))
 	for _, q := range g.queues {
+		if r.lean && q.wantsRaw() {
+			q.mem.refuse(r) // Replace could not wait for those before it
+			continue
+		}
 		q.Push(r)
 	}
 	return true
@@ -219,6 +254,7 @@ func (f *Fanout) Replace(ctx context.Context, keep func(*Queue) bool, open func(
 			gone = append(gone, q)
 		}
 	}
+	defer f.wholeAgain(ctx)()
 	ended := old.end()
 	select {
 	case <-ended:
@@ -236,6 +272,28 @@ func (f *Fanout) Replace(ctx context.Context, keep func(*Queue) bool, open func(
 	default: // their counters may change yet
 	}
 	return err
+}
+
+// wholeAgain has Append encode records in full, since other queues may want that, and
+// waits for those that are on their way as lean ones, until ctx ends; both up to the call
+// of resume.
+func (f *Fanout) wholeAgain(ctx context.Context) (resume func()) {
+	over := make(chan struct{})
+	go func() { // ends with the last lean record
+		f.leaning.Lock()
+		close(over)
+	}()
+	select {
+	case <-over:
+		return f.leaning.Unlock
+	case <-ctx.Done():
+		return func() {
+			go func() { // likewise
+				<-over
+				f.leaning.Unlock()
+			}()
+		}
+	}
 }
 
 // settle keeps only the counters of closed queues.

@@ -126,13 +126,13 @@ func (s *slab) lean(x *capstanv1.Exchange, forms []*Form) *Record {
 	r := s.record(len(forms))
 	r.lean = true
 	for _, f := range forms {
-		r.texts = append(r.texts, s.text(x, f))
+		r.texts = append(r.texts, s.text(f, func(dst []byte) []byte { return f.Append(dst, x) }))
 	}
 	return r
 }
 
-// text puts x into a page. What outgrows one is garbage in the end.
-func (s *slab) text(x *capstanv1.Exchange, f *Form) text {
+// text puts what add appends into a page. What outgrows one is garbage in the end.
+func (s *slab) text(f *Form, add func(dst []byte) []byte) text {
 	p := s.page
 	if p != nil && cap(p.buf)-len(p.buf) < s.usual {
 		p.leave()
@@ -144,7 +144,7 @@ func (s *slab) text(x *capstanv1.Exchange, f *Form) text {
 	}
 	s.page = p
 	from := len(p.buf)
-	b := f.Append(p.buf[from:], x)
+	b := add(p.buf[from:])
 	s.usual = min(len(b)+len(b)/4, slabBytes/8)
 	if n := from + len(b); len(b) > 0 && n <= cap(p.buf) && &b[0] == &p.buf[:n][from] {
 		p.buf = p.buf[:n]
@@ -157,7 +157,7 @@ func (s *slab) text(x *capstanv1.Exchange, f *Form) text {
 // A bundle is a record with its texts as bytes, on its way from the goroutine
 // that encodes it to the one whose turn it is: the length of Raw and Raw, then for
 // each text the number of its form, its length and its bytes; numbers of 4 bytes,
-// little-endian.
+// little-endian. Raw is empty if the record is lean.
 
 // appendBundle appends the bundle of x. Numbers are those of forms in known.
 func appendBundle(dst []byte, x *capstanv1.Exchange, forms, known []*Form) ([]byte, error) {
@@ -166,11 +166,19 @@ func appendBundle(dst []byte, x *capstanv1.Exchange, forms, known []*Form) ([]by
 	if err != nil {
 		return dst[:from], err
 	}
+	return appendTexts(dst, x, forms, known), nil
+}
+
+// appendLean appends what a bundle of a lean record begins with.
+func appendLean(dst []byte) []byte { return append(dst, 0, 0, 0, 0) }
+
+// appendTexts appends x in forms.
+func appendTexts(dst []byte, x *capstanv1.Exchange, forms, known []*Form) []byte {
 	for _, f := range forms {
 		dst = binary.LittleEndian.AppendUint32(dst, uint32(slices.Index(known, f)))
 		dst, _ = appendSized(dst, func(dst []byte) ([]byte, error) { return f.Append(dst, x), nil })
 	}
-	return dst, nil
+	return dst
 }
 
 // appendSized appends a length, then what add appends.
@@ -183,17 +191,40 @@ func appendSized(dst []byte, add func([]byte) ([]byte, error)) ([]byte, error) {
 
 // unbundle returns a copy of the record in b.
 func (s *slab) unbundle(b []byte, known []*Form) *Record {
+	raw, texts := cutSized(b)
+	if len(raw) == 0 {
+		return s.unbundleLean(texts, known)
+	}
 	s.grow(len(b))
 	b = s.take(append(s.tail(), b...))
-	raw, b := cutSized(b)
-	r := s.record(countTexts(b))
+	raw, texts = cutSized(b)
+	r := s.record(countTexts(texts))
 	r.Raw = raw
-	for len(b) > 0 {
-		t := text{form: known[binary.LittleEndian.Uint32(b)]}
-		t.b, b = cutSized(b[4:])
+	for len(texts) > 0 {
+		var t text
+		t.form, t.b, texts = cutText(texts, known)
 		r.texts = append(r.texts, t)
 	}
 	return r
+}
+
+// unbundleLean is unbundle for a lean record, of texts.
+func (s *slab) unbundleLean(texts []byte, known []*Form) *Record {
+	r := s.record(countTexts(texts))
+	r.lean = true
+	for len(texts) > 0 {
+		var f *Form
+		var b []byte
+		f, b, texts = cutText(texts, known)
+		r.texts = append(r.texts, s.text(f, func(dst []byte) []byte { return append(dst, b...) }))
+	}
+	return r
+}
+
+func cutText(b []byte, known []*Form) (f *Form, text, rest []byte) {
+	f = known[binary.LittleEndian.Uint32(b)]
+	text, rest = cutSized(b[4:])
+	return f, text, rest
 }
 
 func countTexts(b []byte) (n int) {

@@ -58,13 +58,11 @@ func (m *memory) push(r *Record) {
 		}
 		m.wait()
 	}
-	m.stats.Accepted++
 	if m.closed || m.hurried && !m.dropOldest && m.isFull(r.Size()) {
-		m.stats.Dropped++
-		m.stats.Undelivered++
-		r.leave()
+		m.refuseLocked(r)
 		return
 	}
+	m.stats.Accepted++
 	if m.n == len(m.ring) {
 		m.grow()
 	}
@@ -72,6 +70,20 @@ func (m *memory) push(r *Record) {
 	m.n++
 	m.bytes += r.Size()
 	m.wakeTaker()
+}
+
+// refuse counts r, which can't be delivered.
+func (m *memory) refuse(r *Record) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.refuseLocked(r)
+}
+
+func (m *memory) refuseLocked(r *Record) {
+	m.stats.Accepted++
+	m.stats.Dropped++
+	m.stats.Undelivered++
+	r.leave()
 }
 
 // wait waits for room. mu is held, but for the wait.
