@@ -67,11 +67,12 @@ func TestTableTellsLossAndImbalance(t *testing.T) {
 	l.Source.OutageCount, l.Source.OutageTime = 1, 1200*time.Millisecond
 	l.Source.Outages = []source.Outage{{From: from, To: from.Add(1200 * time.Millisecond)}}
 	l.Source.Frames = 11
+	l.Name = "some\x1b[2J.pcap" // as whoever made the file has named it
 	var b strings.Builder
 	WriteTable(&b, []Ledger{l}, Output{Emitted: 3, Bytes: 2048})
 	for _, want := range []string{
-		"2    lost in its ring", "1  outages, 1.2s without capture", "outage from 2026-01-02T03:04:05Z", "0  bytes never captured",
-		"3  exchanges", "records written: 3 (2.0 KiB)", "does not balance: frames arrived = frames decoded: 11 ≠ 10",
+		"2    lost in its ring", "1  outages, 1.2s without capture", "outage from 2026-01-02T03:04:05Z", "\nsome\\x1b[2J.pcap\n", "0  bytes never captured",
+		"3  exchanges", "records written: 3 (2.0 KiB)", "some\\x1b[2J.pcap: the account does not balance: frames arrived = frames decoded: 11 ≠ 10",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())

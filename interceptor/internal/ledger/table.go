@@ -11,6 +11,7 @@ import (
 	"capstan/interceptor/internal/delivery"
 	"capstan/interceptor/internal/engine"
 	"capstan/interceptor/internal/figures"
+	"capstan/interceptor/internal/sink/text"
 	"capstan/interceptor/internal/source"
 )
 
@@ -21,7 +22,7 @@ func WriteTable(to io.Writer, ledgers []Ledger, out Output) {
 	w := new(bytes.Buffer) // one write, so that no other process's lines come between
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', tabwriter.AlignRight)
 	for i := range ledgers {
-		fmt.Fprintf(w, "\n%s\n", ledgers[i].Name)
+		fmt.Fprintf(w, "\n%s\n", text.Safe(ledgers[i].Name))
 		ledgers[i].entries().write(tw, ledgers[i].Source.Outages)
 		_ = tw.Flush() // a buffer takes everything
 	}
@@ -36,7 +37,7 @@ func WriteTable(to io.Writer, ledgers []Ledger, out Output) {
 	}
 	for i := range ledgers {
 		for _, bad := range ledgers[i].Check() {
-			fmt.Fprintf(w, "%s: the account does not balance: %s: %d ≠ %d\n", ledgers[i].Name, bad.Equation, bad.Left, bad.Right)
+			fmt.Fprintf(w, "%s: the account does not balance: %s: %d ≠ %d\n", text.Safe(ledgers[i].Name), bad.Equation, bad.Left, bad.Right)
 		}
 	}
 	for _, bad := range out.Check(ledgers) {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	capstanv1 "capstan/proto/capstan/v1"
@@ -270,7 +271,7 @@ func TestEncodingJSONReadsTheSameValues(t *testing.T) {
 			t.Fatalf("%s\n%s", b, d)
 		}
 		for _, c := range string(b[:len(b)-1]) {
-			if c < ' ' || c == 0x7f || c == 0x2028 || c == 0x2029 {
+			if unicode.IsControl(c) || unicode.Is(unicode.Bidi_Control, c) || c == 0x2028 || c == 0x2029 {
 				t.Fatalf("character %U is not escaped in %q", c, b)
 			}
 		}

@@ -9,9 +9,9 @@ import (
 
 const hexDigits = "0123456789abcdef"
 
-// appendString appends s as a JSON string (RFC 8259 §7). DEL is escaped too,
-// and so are U+2028 and U+2029, which end a line in JavaScript; a byte that is
-// not UTF-8 becomes U+FFFD.
+// appendString appends s as a JSON string (RFC 8259 §7). What could drive a terminal
+// that shows it is escaped too, and so are U+2028 and U+2029, which end a line in
+// JavaScript; a byte that is not UTF-8 becomes U+FFFD.
 func appendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	from := 0 // s[from:i] is still to be copied
@@ -27,14 +27,19 @@ func appendString(dst []byte, s string) []byte {
 		case r == utf8.RuneError && size == 1:
 			dst = append(append(dst, s[from:i]...), "\uFFFD"...)
 			from = i + size
-		case r == '\u2028' || r == '\u2029':
-			dst = append(append(dst, s[from:i]...), `\u202`...)
-			dst = append(dst, hexDigits[r&0xf])
+		case isUnsafe(r):
+			dst = append(append(dst, s[from:i]...), '\\', 'u', hexDigits[r>>12&0xf], hexDigits[r>>8&0xf], hexDigits[r>>4&0xf], hexDigits[r&0xf])
 			from = i + size
 		}
 		i += size
 	}
 	return append(append(dst, s[from:]...), '"')
+}
+
+// isUnsafe reports whether r, which is not ASCII, is a control character that terminals
+// obey (ECMA-48 §5.3), turns text around (UAX #9 §2), or ends a line.
+func isUnsafe(r rune) bool {
+	return r <= '\u009f' || r == '\u061c' || r == '\u200e' || r == '\u200f' || r >= '\u2028' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069'
 }
 
 // plain returns the place of the next byte, from i on, that can't stand in a JSON

@@ -2,9 +2,11 @@ package ndjson
 
 import (
 	"encoding/base64"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"unicode"
 )
 
 // byByte is appendString without a short cut.
@@ -15,10 +17,10 @@ func byByte(s string) string {
 		switch {
 		case r == '\uFFFD' && !strings.HasPrefix(s[i:], "\uFFFD"):
 			b.WriteString("\uFFFD")
-		case r == '\u2028' || r == '\u2029':
-			b.WriteString(`\u202` + string("89"[r&1]))
 		case r < ' ' || r == '"' || r == '\\' || r == 0x7f:
 			b.Write(appendEscaped(nil, byte(r)))
+		case unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029':
+			fmt.Fprintf(&b, `\u%04x`, r)
 		default:
 			b.WriteRune(r)
 		}
@@ -43,6 +45,9 @@ func TestStrings(t *testing.T) {
 			b[at+1] = byte(c)
 			check(string(b))
 		}
+	}
+	for r := range rune(0x2100) {
+		check("a" + string(r) + "b")
 	}
 	rnd := rand.New(rand.NewPCG(1, 1))
 	for range 2000 {
