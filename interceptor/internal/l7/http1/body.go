@@ -36,8 +36,14 @@ func (h *half) startBody(kind bodyKind) {
 
 // body takes bytes of a body.
 func (h *half) body(b []byte, boundary bool) int {
-	if boundary && h.headAfterAll(b) {
+	switch {
+	case !boundary:
+	case h.headAfterAll(b):
 		h.endMessage(true)
+		return 0
+	case h.unsent(b):
+		h.ambiguous()
+		h.endMessage(false)
 		return 0
 	}
 	if int64(len(b)) > h.remaining {
@@ -68,6 +74,17 @@ func (h *half) headAfterAll(b []byte) bool {
 		return false
 	}
 	ok, _ := LooksLikeResponse(b)
+	return ok
+}
+
+// unsent reports whether b, the start of a segment, is the next request where the body of
+// one should start whose response has come: its client was told by that not to send it,
+// as with Expect (RFC 9110 §10.1.1), or never meant to.
+func (h *half) unsent(b []byte) bool {
+	if !h.request || h.x.reqBody.Size > 0 || h.x.answer == nil || !h.x.answer.done || h.acked < h.x.answer.end {
+		return false
+	}
+	ok, _ := LooksLikeRequest(b, true)
 	return ok
 }
 

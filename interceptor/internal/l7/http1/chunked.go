@@ -22,8 +22,13 @@ type chunkLine struct {
 }
 
 // chunkSize takes bytes of the line with the size of a chunk.
-func (h *half) chunkSize(b []byte) int {
+func (h *half) chunkSize(b []byte, boundary bool) int {
 	l := &h.chunk
+	if boundary && !l.any && h.unsent(b) {
+		h.ambiguous()
+		h.endMessage(false)
+		return 0
+	}
 	for i, c := range b {
 		if l.ended {
 			j := bytes.IndexByte(b[i:], '\n')

@@ -17,6 +17,10 @@
 // shows at the start of a segment (see [LooksLikeRequest]). Each time that
 // happens a new epoch of the half begins.
 //
+// A client that is refused by the response to its head often doesn't send the body: a
+// request at the start of a segment is one, if nothing of a body has come that its
+// sender has the response to.
+//
 // Where the place is lost among the chunks of a body, what is passed over is searched
 // for more of it: two lines that tell sizes, the second where the first says, are
 // believed, and so is the end, if nothing of the body follows. Of what lies between,

@@ -113,7 +113,7 @@ func (h *half) step(b []byte, boundary bool) int {
 	case stateBody, stateUntilClose, stateChunkData:
 		return h.body(b, boundary)
 	case stateChunkSize:
-		return h.chunkSize(b)
+		return h.chunkSize(b, boundary)
 	case stateChunkEnd:
 		return h.chunkEnd(b)
 	case stateSeek:

@@ -92,3 +92,49 @@ func TestAmbiguousMessageIsNoLoss(t *testing.T) {
 	}
 	expect(t, h.close(reassembly.CloseFIN), "POST /0 3 > 200 1 + malformed", "POST /1 3 > 200 1 + malformed", "POST /2 3 > 200 1 + malformed", "POST /3 3 > 200 1 + malformed")
 }
+
+// TestUnsentBody: a client that is refused by the answer to its head doesn't send the body,
+// but the next request. That is not the body of the first, nor are the credentials in it.
+func TestUnsentBody(t *testing.T) {
+	const refused = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"
+	for _, framing := range []string{"Content-Length: 300", "Transfer-Encoding: chunked"} {
+		for _, next := range []string{"GET", "DELETE"} { // the digits DE of a size
+			t.Run(framing+"/"+next, func(t *testing.T) {
+				h := full(t)
+				h.client("POST /1 HTTP/1.1\r\nExpect: 100-continue\r\n" + framing + "\r\n\r\n")
+				h.server(refused)
+				h.client(next + " /2 HTTP/1.1\r\nAuthorization: Basic abc\r\n\r\n")
+				h.server(ok("x"))
+				xs := h.close(reassembly.CloseFIN)
+				expect(t, xs, "POST /1 0 > 401 0 malformed", next+" /2 0 > 200 1 +")
+				if got := xs[1].Request.Headers[0].Value; got != "***" {
+					t.Errorf("credentials %q", got)
+				}
+			})
+		}
+	}
+	t.Run("is sent", func(t *testing.T) {
+		h := full(t)
+		h.client("POST /1 HTTP/1.1\r\nContent-Length: 22\r\n\r\n")
+		h.server(refused)
+		h.client("GET is not a request\r\n")
+		h.client(get(2))
+		h.server(ok("x"))
+		expect(t, h.close(reassembly.CloseFIN), "POST /1 22 > 401 0 +", "GET /2 0 > 200 1 +")
+	})
+	t.Run("is a request, not answered yet", func(t *testing.T) {
+		h := full(t)
+		h.client(fmt.Sprintf("POST /1 HTTP/1.1\r\nContent-Length: %d\r\n\r\n", len(get(2))))
+		h.client(get(2))
+		h.server(ok("x"))
+		expect(t, h.close(reassembly.CloseFIN), fmt.Sprintf("POST /1 %d > 200 1 +", len(get(2))))
+	})
+	t.Run("is a request, sent after all", func(t *testing.T) {
+		h := full(t)
+		h.client(fmt.Sprintf("POST /1 HTTP/1.1\r\nContent-Length: %d\r\n\r\n", len(get(2))))
+		h.server(refused)
+		h.client(get(2) + get(3))
+		h.server(ok("xxx"))
+		expect(t, h.close(reassembly.CloseFIN), "POST /1 0 > 401 0 malformed", "GET /2 0 > - no_response", "GET /3 0 > - no_response", "- > 200 3 no_request")
+	})
+}
