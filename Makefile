@@ -112,7 +112,7 @@ bench-go: ## run the Go benchmarks
 lint: ## gofmt, vet, staticcheck, buf (lint, and no change that breaks readers of the released schema); the portable packages are vetted for another system too
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -d $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet ./...
-	GOOS=darwin $(GO) vet ./pkg/capture ./pkg/flow ./pkg/capfile ./pkg/rpcap/... ./pkg/packet ./pkg/defrag ./pkg/pcapfilter ./pkg/reassembly ./pkg/strictyaml ./pkg/smallfile
+	GOOS=darwin $(GO) vet ./pkg/capture ./pkg/flow ./pkg/capfile ./pkg/rpcap/... ./pkg/packet ./pkg/defrag ./pkg/pcapfilter ./pkg/reassembly ./pkg/strictyaml ./pkg/smallfile ./pkg/prefetch
 	$(TOOL) staticcheck ./...
 	$(BUF) lint
 	$(BUF) breaking --against proto/released.binpb
