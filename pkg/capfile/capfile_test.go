@@ -138,6 +138,15 @@ func TestWriterIsReadByGopacket(t *testing.T) {
 }
 
 func classicPcap(order binary.AppendByteOrder, magic uint32, linkType uint32, frames []capture.Frame) []byte {
+	own := 0
+	if magic == pcapModified {
+		own = 8
+	}
+	return classicPcapWith(order, magic, linkType, frames, own)
+}
+
+// classicPcapWith has own bytes more behind the header of each record.
+func classicPcapWith(order binary.AppendByteOrder, magic uint32, linkType uint32, frames []capture.Frame, own int) []byte {
 	b := order.AppendUint32(nil, magic)
 	b = order.AppendUint16(b, 2)
 	b = order.AppendUint16(b, 4)
@@ -153,9 +162,7 @@ func classicPcap(order binary.AppendByteOrder, magic uint32, linkType uint32, fr
 		b = order.AppendUint32(b, uint32(f.Timestamp%1e9/unit))
 		b = order.AppendUint32(b, uint32(len(f.Data)))
 		b = order.AppendUint32(b, uint32(f.Len))
-		if magic == pcapModified {
-			b = append(b, make([]byte, 8)...)
-		}
+		b = append(b, make([]byte, own)...)
 		b = append(b, f.Data...)
 	}
 	return b
@@ -204,6 +211,48 @@ func wholeRecords(n int, magic uint32, frames []capture.Frame) bool {
 		}
 	}
 	return false
+}
+
+// TestFieldsBehindRecordHeaders: records may have fields that no magic number tells.
+func TestFieldsBehindRecordHeaders(t *testing.T) {
+	frames := []capture.Frame{
+		{Timestamp: 1_700_000_000_123_456_000, Data: []byte("\x00\x01\x00\x00abcdefgh\x00\x00\x00\x00"), Len: 16, LinkType: capture.LinkTypeRaw},
+		{Timestamp: 1_700_000_009_000_000_000, Data: []byte{}, Len: 1500, LinkType: capture.LinkTypeRaw},
+		{Timestamp: 1_700_000_009_999_999_000, Data: bytes.Repeat([]byte{0}, 60), Len: 60, LinkType: capture.LinkTypeRaw},
+	}
+	for _, order := range []binary.AppendByteOrder{binary.LittleEndian, binary.BigEndian} {
+		for magic, all := range map[uint32][]int{pcapMicros: {4, 8}, pcapNanos: {4, 8}, pcapModified: {8 + 4}} {
+			for _, own := range all {
+				file := classicPcapWith(order, magic, 101, frames, own)
+				got, err := readAll(iotest.OneByteReader(bytes.NewReader(file)))
+				if err != io.EOF {
+					t.Errorf("%v %#x, %d bytes more: ended with %v", order, magic, own, err)
+				}
+				equalFrames(t, got, frames)
+			}
+		}
+	}
+}
+
+// TestOddRecordsWithoutFields: records that are odd alone don't make others of them.
+func TestOddRecordsWithoutFields(t *testing.T) {
+	const second = 1_000_000_000
+	for name, frames := range map[string][]capture.Frame{
+		"wire length too small": {{Timestamp: 9 * second, Data: []byte("abcd"), Len: 4}, {Timestamp: 9 * second, Data: []byte("\xff\xff\xff\xff0123"), Len: 4}},
+		"time jumps":            {{Timestamp: 1_700_000_000 * second, Data: []byte("abcd"), Len: 4}, {Data: []byte("\xff\xff\xff\xff0123"), Len: 8}},
+		"alone":                 {{Timestamp: 9 * second, Data: []byte("abcd"), Len: 4}},
+		"none":                  nil,
+	} {
+		got, err := readAll(bytes.NewReader(classicPcap(binary.LittleEndian, pcapMicros, 101, frames)))
+		if err != io.EOF || len(got) != len(frames) {
+			t.Fatalf("%s: %d frames, ended with %v", name, len(got), err)
+		}
+		for i := range got {
+			if !bytes.Equal(got[i].Data, frames[i].Data) || got[i].Timestamp != frames[i].Timestamp {
+				t.Errorf("%s: frame %d is %v", name, i, got[i])
+			}
+		}
+	}
 }
 
 // TestLengthWithoutPadding holds that a block is read whose length leaves out the
