@@ -61,8 +61,12 @@ func (a *Assembler) close(c *connection, time int64, r CloseReason) {
 	if c.ClientKnown {
 		first = &c.half[c.Client]
 	}
+	for a.flushNext(first) || a.flushNext(first.peer()) {
+	}
+	c.hurried = true
 	a.flush(first)
 	a.flush(first.peer())
+	c.EndUnseen = first.endUnseen() || first.peer().endUnseen()
 	told := r
 	if c.half[0].ended && c.half[1].ended {
 		told = CloseFIN
@@ -107,21 +111,33 @@ const maxFree = 4096
 // flush hands over all that waits in h, with the gaps between, and the gap at
 // the end that the peer's ACK proves.
 func (a *Assembler) flush(h *half) {
+	if h.waits() {
+		a.drain(h)
+	}
+	for a.flushNext(h) {
+	}
+}
+
+// flushNext gives up the next hole of h and hands over what is behind it, but for what
+// still waits for the other direction. It reports whether there was one.
+func (a *Assembler) flushNext(h *half) bool {
 	if h.held {
 		a.refuse(h, DropSYN)
 	}
-	if h.afloat || h.waits() {
+	if h.afloat {
 		a.land(h)
 	}
-	for h.synced {
-		end := h.holeEnd()
-		if end < 0 && !h.finSeen {
-			end = h.unseen(h.ackOff)
-		}
-		if end < 0 {
-			return
-		}
-		a.lose(h, end)
-		a.drain(h)
+	if !h.synced || h.waits() {
+		return false
 	}
+	end := h.holeEnd()
+	if end < 0 && !h.finSeen {
+		end = h.unseen(h.ackOff)
+	}
+	if end < 0 {
+		return false
+	}
+	a.lose(h, end)
+	a.drain(h)
+	return true
 }

@@ -10,6 +10,7 @@ import (
 type connection struct {
 	Conn
 	closed      bool           // its handler is being told the rest, or has been
+	hurried     bool           // nothing waits any more for what the other direction has
 	established bool           // more was seen than the first steps of a handshake
 	seen        [2]bool        // a segment of this direction was seen
 	closedDir   flow.Direction // of the segment that closed it
@@ -58,6 +59,7 @@ type pending struct {
 	finOff  int64 // stream offset of the FIN, if finSeen
 	finTime int64
 	ackOff  int64 // the peer acknowledged up to here, if beyond offset
+	roseAt  int64 // assembler time since when it has
 	sentOff int64 // the sender's own sequence number without data, if beyond offset
 
 	urgent int64 // stream offset of the byte to be taken out, -1 if there is none

@@ -23,11 +23,12 @@
 // ACK and the sender's own sequence number are past it, and at the latest when
 // the connection closes. A FIN that was not captured looks like one more byte
 // there; it is told apart by the other direction's FIN, and a single byte is
-// never called a gap.
+// never called a gap. Conn.EndUnseen tells where only that seems to be missing.
 //
 // Data that was captured before what it answers, as its acknowledgement tells, waits for
-// that, AckTolerance at most: handlers are told things in an order in which the ends can
-// have seen them, unless the other direction is not captured.
+// that, AckTolerance at most, or twice that if the other direction has a hole that is to be
+// declared: handlers are told things in an order in which the ends can have seen them,
+// unless the other direction is not captured.
 //
 // Of bytes that arrive twice the first stay, those queued included unless Overlap
 // says otherwise. A difference is counted and told (Conn.Conflict). Delivered bytes are not kept: those that

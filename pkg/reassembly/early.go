@@ -8,13 +8,25 @@ package reassembly
 // Chunk, was captured before that.
 func (a *Assembler) early(h *half, acked int64) bool {
 	o := h.peer()
-	return acked > o.offset-int64(o.oob) && !(o.pending != nil && o.missed) && !h.conn.closed && a.cfg.AckTolerance > 0
+	return acked > o.offset-int64(o.oob) && !(o.pending != nil && o.missed) && !h.conn.hurried && a.cfg.AckTolerance > 0
 }
 
 // waits reports whether the next bytes of h are there and wait for some of the other
 // direction.
 func (h *half) waits() bool {
 	return len(h.pieces) > 0 && h.pieces[0].off == h.offset && !h.held && !h.afloat
+}
+
+// waitEnd returns until when the next bytes of h wait: as long as a hole of the other
+// direction may be filled that its peer has acknowledged, if that is known meanwhile,
+// since what they wait for may be behind it.
+func (a *Assembler) waitEnd(h *half) int64 {
+	since, tolerance := h.pieces[0].since, int64(a.cfg.AckTolerance)
+	end := since + tolerance
+	if o := h.peer(); o.slot != 0 && o.ackedAt > 0 && !o.waits() {
+		end = max(end, min(o.deadline, since+2*tolerance))
+	}
+	return end
 }
 
 // waitNoMore hands over what waits in h: what it waits for is missing.

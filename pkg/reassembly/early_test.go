@@ -80,6 +80,39 @@ var earlyCases = []tcpCase{
 		p.want(0, C, "gap200 [200,210) gap10 [220,230)")
 		p.want(0, S, "[0,220)")
 	}},
+	{name: "an answer to what comes behind a hole", play: func(t *testing.T, p *probe) {
+		p.handshake()
+		p.c(1, 200)
+		p.lost(S, 1, 100, 0)
+		p.sent[S] = 201
+		p.c(201, 50) // has received what is captured next
+		p.acks[S] = 201
+		p.s(101, 100)
+		p.wait(4 * time.Millisecond)
+		p.want(0, C, "[0,200)")
+		p.wait(time.Millisecond)
+		if got := p.sequence(); got != "C0 S100 C200" {
+			t.Errorf("heard %s", got)
+		}
+		p.want(0, S, "gap100 [100,200)")
+		p.acks[S] = -1
+		p.fins()
+		p.wantClosed(0, CloseFIN)
+	}},
+	{name: "an answer to what comes behind a hole, at the end", play: func(t *testing.T, p *probe) {
+		p.handshake()
+		p.c(1, 200)
+		p.lost(S, 1, 100, 0)
+		p.sent[S] = 201
+		p.lost(C, 201, 50, 0)
+		p.c(251, 50)
+		p.acks[S] = 201
+		p.s(101, 100)
+		p.closeAll(CloseEndOfCapture)
+		if got := p.sequence(); got != "C0 S100 C250" {
+			t.Errorf("heard %s", got)
+		}
+	}},
 	{name: "an early answer, and no tolerance", cfg: Config{AckTolerance: -1}, play: func(t *testing.T, p *probe) {
 		p.handshake()
 		p.sent[C] = 201

@@ -81,6 +81,11 @@ type Conn struct {
 	ClientKnown bool
 	// Midstream tells that the first segment was not part of a handshake.
 	Midstream bool
+	// EndUnseen tells, when Close is called and one direction has ended, that of the other
+	// all was captured, or told as gaps, but one sequence number, behind which both ends stand:
+	// a FIN, as far as can be known. It may be a single byte, of which Handler.Gap does not
+	// tell.
+	EndUnseen bool
 	// Conflict tells, by direction, that bytes were seen twice and differed. The
 	// first ones were kept.
 	Conflict [2]bool

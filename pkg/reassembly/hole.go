@@ -31,6 +31,12 @@ func (h *half) unseen(end int64) int64 {
 	return end
 }
 
+// endUnseen reports whether the one sequence number behind what is known of h seems to
+// be that of a FIN, as unseen tells.
+func (h *half) endUnseen() bool {
+	return h.synced && !h.finSeen && h.peer().ended && min(h.ackOff, h.sentOff) == h.offset+1
+}
+
 // settle brings deadline and fast path of h in line with its state. It has to
 // follow whatever changes h outside the fast path.
 func (a *Assembler) settle(h *half) {
@@ -45,7 +51,7 @@ func (a *Assembler) settle(h *half) {
 		a.unschedule(h)
 		return
 	case h.waits():
-		a.schedule(h, false, h.pieces[0].since+int64(a.cfg.AckTolerance))
+		a.schedule(h, false, a.waitEnd(h))
 		return
 	}
 	if h.openedAt == 0 {
@@ -64,6 +70,9 @@ func (a *Assembler) settle(h *half) {
 	} else if h.ackOff >= end && (h.ackOff > 0 || !h.afloat) {
 		if h.ackedAt == 0 {
 			h.ackedAt = a.now
+			if len(h.pieces) > 0 {
+				h.ackedAt = max(h.pieces[0].since, h.roseAt) // also while another hole was before it
+			}
 		}
 		awaited, deadline = false, min(deadline, h.ackedAt+int64(a.cfg.AckTolerance))
 	}
@@ -93,14 +102,22 @@ func (c *connection) holed() bool {
 
 // declareDue declares the holes of c whose time is over.
 func (a *Assembler) declareDue(c *connection) {
-	for d := 0; d < len(c.half); {
-		h := &c.half[d]
-		if c.closed || h.pending == nil || h.slot == 0 || h.deadline > a.now {
-			d++
-			continue
-		}
+	for h := a.nextDue(c); h != nil; h = a.nextDue(c) {
 		a.declare(h)
 	}
+}
+
+// nextDue returns a direction of c with a hole whose time is over, or nil if there is
+// none. One that waits for the other comes last: what it waits for may be behind the
+// other's hole.
+func (a *Assembler) nextDue(c *connection) (due *half) {
+	for d := range c.half {
+		h := &c.half[d]
+		if !c.closed && h.pending != nil && h.slot != 0 && h.deadline <= a.now && (due == nil || due.waits()) {
+			due = h
+		}
+	}
+	return due
 }
 
 // declare gives up the hole of h and goes on behind it. The payload of a SYN

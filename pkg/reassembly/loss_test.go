@@ -164,6 +164,27 @@ var lossCases = []tcpCase{
 		p.wait(5 * time.Millisecond)
 		p.want(0, S, "[0,100) gap100 [200,300)")
 	}},
+	{name: "11 lost in several places, acknowledged at once", play: func(t *testing.T, p *probe) {
+		p.handshake()
+		p.lost(S, 1, 100, 0)
+		p.s(101, 100)
+		p.lost(S, 201, 100, 0)
+		p.s(301, 100)
+		p.lost(S, 401, 100, 0)
+		p.s(501, 100)
+		p.bare(C)
+		p.wait(4 * time.Millisecond)
+		p.s(601, 100)
+		p.want(0, S, "gap100 [100,200) gap100 [300,400) gap100 [500,700)")
+		// The next one has a tolerance of its own.
+		p.lost(S, 701, 100, 0)
+		p.bare(C)
+		p.wait(9 * time.Millisecond)
+		p.s(801, 100)
+		p.wait(3 * time.Millisecond)
+		p.s(701, 100)
+		p.want(0, S, "gap100 [100,200) gap100 [300,400) gap100 [500,900)")
+	}},
 	{name: "14 gap at the end, FIN beyond it", cfg: Config{AckTolerance: -1}, play: func(t *testing.T, p *probe) {
 		p.handshake()
 		p.c(1, 200)
@@ -184,6 +205,64 @@ var lossCases = []tcpCase{
 		p.closeAll(CloseEndOfCapture)
 		p.want(0, S, "gap500")
 		p.want(0, C, "[0,200) END")
+		p.wantEndUnseen(false) // the sender does not say that it stands there
+	}},
+	{name: "14 gap at the end, FIN lost too, the sender stands behind it", play: func(t *testing.T, p *probe) {
+		p.handshake()
+		p.c(1, 200)
+		p.lost(S, 1, 500, finack)
+		p.send(C, 201, 0, finack)
+		p.bare(S)
+		p.closeAll(CloseEndOfCapture)
+		p.want(0, S, "gap500")
+		p.wantEndUnseen(true)
+	}},
+	{name: "14 FIN lost, the other end closes, too", play: func(t *testing.T, p *probe) {
+		p.handshake()
+		p.c(1, 200)
+		p.s(1, 500)
+		p.lost(S, 501, 0, finack)
+		p.send(C, 201, 0, finack)
+		p.bare(S)
+		p.wait(10 * time.Minute)
+		p.wantClosed(0, CloseTimeout)
+		p.want(0, S, "[0,500)")
+		p.wantEndUnseen(true)
+	}},
+	{name: "14 a byte lost, then the FIN seen", play: func(t *testing.T, p *probe) {
+		p.handshake()
+		p.c(1, 200)
+		p.s(1, 500)
+		p.lost(S, 501, 1, 0)
+		p.send(C, 201, 0, finack)
+		p.bare(S)
+		p.send(S, 502, 0, finack)
+		p.wait(5 * time.Millisecond)
+		p.want(0, S, "[0,500) gap1 END")
+		p.wantClosed(0, CloseFIN)
+		p.wantEndUnseen(false)
+	}},
+	{name: "14 a byte and the FIN lost", play: func(t *testing.T, p *probe) {
+		p.handshake()
+		p.c(1, 200)
+		p.s(1, 500)
+		p.lost(S, 501, 1, finack)
+		p.send(C, 201, 0, finack)
+		p.bare(S)
+		p.closeAll(CloseEndOfCapture)
+		p.want(0, S, "[0,500)")
+		p.wantEndUnseen(false)
+	}},
+	{name: "14 a byte lost, and the other end goes on", play: func(t *testing.T, p *probe) {
+		p.handshake()
+		p.c(1, 200)
+		p.s(1, 500)
+		p.lost(S, 501, 1, 0)
+		p.bare(C)
+		p.bare(S)
+		p.closeAll(CloseEndOfCapture)
+		p.want(0, S, "[0,500)")
+		p.wantEndUnseen(false)
 	}},
 	{name: "14 FIN lost, no data lost", play: func(t *testing.T, p *probe) {
 		p.handshake()
@@ -195,6 +274,7 @@ var lossCases = []tcpCase{
 		p.wait(2 * time.Second)
 		p.closeAll(CloseEndOfCapture)
 		p.want(0, S, "[0,500)")
+		p.wantEndUnseen(false) // the other end may have more to ask
 	}},
 	{name: "14 acknowledged by both ends, never seen", play: func(t *testing.T, p *probe) {
 		p.handshake()

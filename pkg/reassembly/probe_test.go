@@ -307,6 +307,14 @@ func (p *probe) wantClosed(i int, reason ...CloseReason) {
 	}
 }
 
+// wantEndUnseen holds what was known of the last connection when it was closed.
+func (p *probe) wantEndUnseen(want bool) {
+	p.t.Helper()
+	if got := p.last().conn.EndUnseen; got != want {
+		p.t.Errorf("the end is unseen: %t, want %t", got, want)
+	}
+}
+
 func (p *probe) wantConns(n int) {
 	p.t.Helper()
 	if len(p.streams) != n {

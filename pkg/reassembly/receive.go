@@ -131,7 +131,9 @@ func (a *Assembler) acknowledge(h *half, ack uint32) {
 	if h.finSeen {
 		p = min(p, h.finOff)
 	}
-	h.ackOff = max(h.ackOff, p)
+	if p > h.ackOff {
+		h.ackOff, h.roseAt = p, a.now
+	}
 }
 
 // tellEnd tells the handler, if there is one, that h has ended, if it has.
@@ -145,9 +147,9 @@ func (a *Assembler) tellEnd(h *half) {
 // drain hands over the queued pieces that are next, and the FIN if it is; then those of
 // the peer that have waited for these, and so on.
 func (a *Assembler) drain(h *half) {
-	c, o := h.conn, h.peer()
+	o := h.peer()
 	a.hand(h)
-	for !c.closed && o.waits() && a.hand(o) {
+	for o.pending != nil && o.waits() && a.hand(o) { // nil: that was the end
 		h, o = o, h
 	}
 }

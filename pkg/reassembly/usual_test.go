@@ -172,7 +172,7 @@ func waits(h *half) *pending {
 	x := *h.pending
 	x.conn = nil
 	if x.ackOff <= h.offset {
-		x.ackOff = 0
+		x.ackOff, x.roseAt = 0, 0
 	}
 	if x.sentOff <= h.offset {
 		x.sentOff = 0
