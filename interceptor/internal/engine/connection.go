@@ -125,8 +125,8 @@ const maxTunnels = 4
 func (s *shard) Upgrade(u *http1.Upgrade) reassembly.Handler {
 	conn := u.Conn
 	of := conn.Handler.(interface{ accountOf() *account }).accountOf()
-	switch to := fieldOf(u.Response.Headers, "Upgrade"); {
-	case u.Response.Status != 101: // CONNECT
+	switch to := fieldOf(u.Response.GetHeaders(), "Upgrade"); {
+	case u.Response.GetStatus() != 101: // CONNECT
 	case strings.EqualFold(to, "websocket"):
 		of.recount(WebSocket)
 		return websocket.NewConn(s.cfg.WebSocket, websocket.Agreement{

@@ -76,6 +76,24 @@ func TestBehindHTTP(t *testing.T) {
 		{"WebSocket", []string{"C:" + askWS, "S:" + wsMade + "\x81\x02hi", "C:\x88\x82\x00\x00\x00\x00\x03\xe8"}, WebSocket,
 			[]string{"HTTP1 GET /up 101", "WEBSOCKET 2/1000"}},
 		{"something else", []string{"C:" + askTCP, "S:" + tcpMade, "C:\x00\x01 not known", "S:\x02 not known"}, Unknown, []string{"HTTP1 GET /up 101", "OTHER binary 12/11"}},
+		{"WebSocket before the answer", []string{"C:" + askWS, "C:\x81\x82\x00\x00\x00\x00\n\n", "C:\x88\x82\x00\x00\x00\x00\x03\xe8", "S:" + wsMade + "\x81\x02hi"}, WebSocket,
+			[]string{"HTTP1 GET /up 101", "WEBSOCKET 3/1000"}},
+		{"no HTTP, then no upgrade", []string{"C:" + askTCP, "C:\x00\n", "S:" + response, "C:" + request, "S:" + response, "C:" + request, "S:" + response}, HTTP1,
+			[]string{"HTTP1 GET /up 200", "HTTP1 GET /x 200", "HTTP1 GET /x 200"}},
+		{"no HTTP, then HTTP, the answer lost", []string{"C:" + askTCP, "C:\x00\n", "s:" + response, "C:" + request, "S:" + response, "C:" + request, "S:" + response}, HTTP1,
+			[]string{"HTTP1   200", "HTTP1 GET /up 0", "HTTP1 GET /x 0", "HTTP1 GET /x 200"}},
+		{"a request lost behind one for an upgrade", []string{"C:" + askTCP, "s:" + response, "c:" + request, "S:" + response, "C:" + request, "S:" + response, "C:" + request, "S:" + response}, HTTP1,
+			[]string{"HTTP1   200", "HTTP1 GET /up 0", "HTTP1 GET /x 200", "HTTP1 GET /x 200"}},
+		{"TLS, the answer lost", []string{"C:" + connect, "s:" + made, "C:" + hello[:100], "C:" + hello[100:], "S:\x16\x03\x03\x00\x7a\x02"}, TLS, []string{"HTTP1 CONNECT h:1 0", "TLS inner.example"}},
+		{"TLS, CONNECT lost", []string{"c:" + connect, "S:" + made, "C:" + hello[:100], "C:" + hello[100:], "S:\x16\x03\x03\x00\x7a\x02"}, TLS, []string{"HTTP1   200", "TLS inner.example"}},
+		{"TLS, a later CONNECT lost", []string{"C:" + request, "S:" + response, "c:" + connect, "S:" + made, "C:" + hello}, TLS, []string{"HTTP1 GET /x 200", "HTTP1   200", "TLS inner.example"}},
+		{"HTTP, the answer lost", []string{"C:" + connect, "s:" + made, "C:" + request, "S:" + response, "C:" + request, "S:" + response}, HTTP1, []string{"HTTP1 CONNECT h:1 0", "HTTP1 GET /x 200", "HTTP1 GET /x 200"}},
+		{"CONNECT again, the answer lost", []string{"C:" + connect, "s:" + refused, "C:" + connect, "S:" + made, "C:" + hello}, TLS, []string{"HTTP1 CONNECT h:1 0", "HTTP1 CONNECT h:1 200", "TLS inner.example"}},
+		{"HTTP, CONNECT lost", []string{"c:" + connect, "S:" + made, "C:" + request, "S:" + response, "C:" + request, "S:" + response}, HTTP1, []string{"HTTP1   200", "HTTP1 GET /x 200", "HTTP1 GET /x 200"}},
+		{"HTTP that did not wait", []string{"C:" + connect, "C:" + request, "s:" + made, "S:" + response}, HTTP1, []string{"HTTP1   200", "HTTP1 CONNECT h:1 0"}},
+		{"TLS that did not wait", []string{"C:" + connect, "C:" + hello, "s:" + made, "S:\x16\x03\x03\x00\x7a\x02"}, HTTP1, []string{"HTTP1 CONNECT h:1 0"}},
+		{"TLS behind a body", []string{"c:" + request, "S:HTTP/1.1 200 OK\r\n\r\nbody", "C:" + hello}, HTTP1, []string{"HTTP1   200"}},
+		{"TLS behind another response", []string{"c:" + request, "S:HTTP/1.1 404 OK\r\n\r\n", "C:" + hello}, HTTP1, []string{"HTTP1   404"}},
 		{"nothing", []string{"C:" + connect, "S:" + made}, Undecided, []string{"HTTP1 CONNECT h:1 200"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -92,6 +110,38 @@ func TestBehindHTTP(t *testing.T) {
 			}
 			if e.shard.protocols[tt.protocol].Connections != 1 {
 				t.Errorf("counted as %+v, want one %v", e.shard.protocols, tt.protocol)
+			}
+		})
+	}
+}
+
+// TestMissedBytesOfAWebSocket: a WebSocket is not told as complete where its first frames
+// were not captured, or passed over since nobody knew what they are.
+func TestMissedBytesOfAWebSocket(t *testing.T) {
+	const (
+		ask   = "GET /up HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+		made  = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
+		frame = "\x81\x85\x00\x00\x00\x00hello"
+		ends  = "\x88\x82\x00\x00\x00\x00\x03\xe8"
+	)
+	for _, tt := range []struct {
+		name   string
+		pieces []string
+		gap    uint64
+	}{
+		{"none", []string{"C:" + ask, "S:" + made, "C:" + frame, "C:" + ends}, 0},
+		{"none before the answer", []string{"C:" + ask, "C:" + frame, "S:" + made, "C:" + ends}, 0},
+		{"one before the answer", []string{"C:" + ask, "c:" + frame, "S:" + made, "C:" + ends}, uint64(len(frame))},
+		{"one behind one, before the answer", []string{"C:" + ask, "C:" + frame, "c:" + frame, "S:" + made, "C:" + ends}, uint64(len(frame))},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			records, _ := play(t, false, append(tt.pieces, "S:\x88\x02\x03\xe8")...)
+			if len(records) != 2 || records[1].Websocket == nil {
+				t.Fatalf("told %v", records)
+			}
+			x := records[1]
+			if got := x.Connection.Client.GapBytes; got != tt.gap || slices.Contains(x.Flaws, capstanv1.Flaw_FLAW_GAP) != (tt.gap > 0) || x.Websocket.Client.CloseCode != 1000 {
+				t.Errorf("%d bytes are missing, want %d: %v", got, tt.gap, x)
 			}
 		})
 	}

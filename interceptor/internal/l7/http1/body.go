@@ -68,9 +68,17 @@ func (h *half) body(b []byte, boundary bool) int {
 }
 
 // headAfterAll reports whether b, the start of a segment, is the next response
-// where the body of one should start whose request wasn't seen: that was HEAD.
+// where the body of one should start whose request wasn't seen: that was HEAD, or
+// CONNECT. A body that the end of the stream ends could start like that; but then
+// nobody sends a request when he has received just the head.
 func (h *half) headAfterAll(b []byte) bool {
-	if h.request || h.state != stateBody || h.remaining != h.frame.length || h.c.group.rec.Request != nil {
+	if h.request || h.c.group.rec.Request != nil {
+		return false
+	}
+	switch p := h.c.pending; {
+	case h.state == stateBody && h.remaining == h.frame.length:
+	case h.state == stateUntilClose && h.a.body.Size == 0 && len(p) > 0 && p[0].acked == h.offset:
+	default:
 		return false
 	}
 	ok, _ := LooksLikeResponse(b)

@@ -290,6 +290,10 @@ func TestCase59BodyUntilClose(t *testing.T) {
 	h := start(t)
 	h.end(fromServer)
 	expect(t, h.records, "GET /1 0 > 200 7 +")
+	h = start(t)
+	h.end(fromClient)
+	h.conn.EndUnseen = true
+	expect(t, h.close(reassembly.CloseTimeout), "GET /1 0 > 200 7 place_guessed")
 	for r, flaw := range map[reassembly.CloseReason]string{
 		reassembly.CloseRST: "closed_early", reassembly.CloseReplaced: "closed_early", reassembly.CloseTimeout: "timeout",
 		reassembly.CloseEvicted: "evicted", reassembly.CloseEndOfCapture: "capture_ended", reassembly.CloseSourceLost: "capture_ended",

@@ -20,8 +20,8 @@ type Upgrade struct {
 	Tunnels  uint8 // that are around the HTTP/1 connection that is left
 	Client   flow.Direction
 	Identity *exchange.Connection // goes on with the records of what follows
-	// What led to it, Request nil if it was not seen. Both are part of a record:
-	// copy what is kept.
+	// What led to it, each nil if it was not seen; only CONNECT is told without Response.
+	// Both are part of a record: copy what is kept.
 	Request  *capstanv1.HttpRequest
 	Response *capstanv1.HttpResponse
 	Flaws    exchange.Flaws // of the request

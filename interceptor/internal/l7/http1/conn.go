@@ -4,6 +4,7 @@ import (
 	"capstan/interceptor/internal/exchange"
 	"capstan/pkg/flow"
 	"capstan/pkg/reassembly"
+	capstanv1 "capstan/proto/capstan/v1"
 )
 
 // Conn parses one connection. It implements [reassembly.Handler] and belongs to
@@ -149,8 +150,14 @@ func (c *Conn) Close(time int64, r reassembly.CloseReason) {
 	c.enter()
 	f := exchange.CloseFlaw(r)
 	for d := range c.half {
-		c.half[d].abort(f)
-		c.half[d].give(stateDead)
+		h := &c.half[d]
+		if h.state == stateUntilClose && c.conn.EndUnseen {
+			h.a.flaws.Add(capstanv1.Flaw_FLAW_PLACE_GUESSED)
+			h.endMessage(true)
+		} else {
+			h.abort(f)
+		}
+		h.give(stateDead)
 	}
 	c.pairing.close(c, r)
 	if c.next != nil {

@@ -74,8 +74,9 @@
 // from Q on the count is good again.
 //
 // A client is known to pipeline when a request has the acked of the one before
-// it, or less; when it was sent before the end of an earlier request's response,
-// or of one that was passed over; when a response was sent by a server that had
+// it, or of that one's last byte while it has no response, or less; when it was sent
+// before the end of an earlier request's response, or of one that was passed over;
+// when a response was sent by a server that had
 // received more than the request it answers; when the first rule above is violated
 // by a request that was sent before the response; when requests may have been missed
 // and a response comes from a server that had received nothing that was sent after
@@ -96,8 +97,18 @@
 // wrong if the capture began within a pipelined burst and ended within the responses
 // to it.
 //
+// Where only 100 (Continue) is missing, S is 25 bytes behind Q.acked, and R.prior is not
+// known. The response is that to Q if Q asked for this, is the only request pending, with
+// nothing missed before it, its last byte was sent by a client that had received all before
+// S, and R.acked is its very end. The exchange has the flaw GAP.
+//
 // A switch of protocols (101) answers the last request, if that asks for one:
-// nobody sends HTTP behind such a request before it is answered.
+// nobody sends HTTP behind such a request before it is answered. What is no HTTP behind it
+// is held until the answer is known, as is all that follows CONNECT. Where that answer is
+// missing, a client that goes on after it shows by a ClientHello of TLS that there is a
+// tunnel; a request is one either way. Where CONNECT is missing, its answer seems to have
+// a body up to the end of the stream: a ClientHello, or a request and its response, behind
+// just the head tell better.
 //
 // A response may be delivered before its request, when the request waits behind
 // a hole in its own direction; R.acked tells. Up to 64 such responses wait.

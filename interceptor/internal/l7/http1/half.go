@@ -19,7 +19,7 @@ const (
 	stateChunkEnd                // the line end behind a chunk
 	stateSeek                    // the next chunk of a body that has lost its place
 	stateUntilClose              // a body that the end of the stream ends
-	stateHold                    // after CONNECT, until its response tells what follows
+	stateHold                    // after CONNECT, or no HTTP after a request for an upgrade, until its response tells what follows
 	stateTunnel                  // another protocol
 	stateResync                  // whatever, until a start line shows at the start of a segment
 	stateDead                    // nothing any more
@@ -118,7 +118,9 @@ func (h *half) step(b []byte, boundary bool) int {
 		return h.chunkEnd(b)
 	case stateSeek:
 		return h.seekOn(b, boundary)
-	case stateHold, stateTunnel:
+	case stateHold:
+		return h.holdOn(b, boundary)
+	case stateTunnel:
 		return h.tunnelled(b)
 	case stateResync:
 		return h.resync(b, boundary)
@@ -174,6 +176,11 @@ func (h *half) gap(g *reassembly.Gap) {
 		}
 	case stateDead:
 	default:
+		if h.state == stateStart && h.request && h.c.pairing.upgrading() {
+			h.mark()
+			h.state, h.follows = stateHold, false
+			break
+		}
 		h.believe()
 		h.lost(capstanv1.Flaw_FLAW_GAP)
 	}

@@ -61,7 +61,12 @@ func (h *half) head(b []byte) int {
 	}
 	h.msgLast = max(h.msgLast, h.time)
 	end, ok := h.scan(src)
-	if !ok {
+	switch {
+	case ok:
+	case h.request && h.c.pairing.upgrading():
+		h.hold(held)
+		return h.tunnelled(b)
+	default:
 		h.c.shared.Stats.HeadBytes -= uint64(held)
 		h.c.shared.Stats.SkippedBytes += uint64(held)
 		h.lost(capstanv1.Flaw_FLAW_MALFORMED)

@@ -432,6 +432,78 @@ func TestInterimResponseCutOff(t *testing.T) {
 	expect(t, h.close(reassembly.CloseFIN), "GET /0 0 > - gap no_response", "- > 200 1 no_request", "GET /1 0 > 200 1 +", "GET /2 0 > 200 1 +")
 }
 
+// TestContinueIsLost: of an exchange, 100 (Continue) alone is missing. What is known of the
+// missing bytes has to leave nothing else.
+func TestContinueIsLost(t *testing.T) {
+	const head = "PUT /1 HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
+	const pair = "PUT /1 3 > 200 1 gap"
+	halves := []string{"PUT /1 3 > - no_response", "- > 200 1 no_request"}
+	lost := func(h *harness, missing int64, request string, acked int64) {
+		n := h.offset[fromServer]
+		h.client(request)
+		h.chunk(fromClient, []byte("abc"), n+acked)
+		h.gap(fromServer, missing)
+	}
+	for _, tt := range []struct {
+		name string
+		play func(h *harness)
+		want []string
+	}{
+		{"first", func(h *harness) { lost(h, 25, head, 25); h.server(ok("x")) }, []string{pair}},
+		{"then another exchange", func(h *harness) {
+			lost(h, 25, head, 25)
+			h.server(ok("x"))
+			h.client(get(2))
+			h.server(ok("xx"))
+		}, []string{pair, "GET /2 0 > 200 2 +"}},
+		{"behind another exchange", func(h *harness) {
+			h.client(get(0))
+			h.server(ok(""))
+			lost(h, 25, head, 25)
+			h.server("HTTP/1.1 103 Early Hints\r\n\r\n" + ok("x"))
+		}, []string{"GET /0 0 > 200 0 +", pair}},
+		{"the request in hand behind the response", func(h *harness) {
+			all := int64(len(head) + 3)
+			h.gap(fromServer, 25)
+			h.chunk(fromServer, []byte(ok("x")), all)
+			h.chunk(fromClient, []byte(head), 0)
+			h.chunk(fromClient, []byte("abc"), 25)
+		}, []string{"- > 200 1 no_request", "PUT /1 3 > - no_response"}},
+		{"another length", func(h *harness) { lost(h, 26, head, 26); h.server(ok("x")) }, halves},
+		{"nobody waits for it", func(h *harness) {
+			lost(h, 25, strings.Replace(head, "Expect: 100", "Expect: 102", 1), 25)
+			h.server(ok("x"))
+		}, halves},
+		{"the client did not wait", func(h *harness) { lost(h, 25, head, 0); h.server(ok("x")) }, halves},
+		{"more was sent", func(h *harness) {
+			lost(h, 25, head, 25)
+			h.chunk(fromClient, []byte(get(2)), h.offset[fromServer])
+			h.server(ok("x"))
+		}, []string{"PUT /1 3 > - no_response", "- > 200 1 no_request", "GET /2 0 > - no_response"}},
+		{"behind a request without a response", func(h *harness) {
+			h.client(get(0))
+			lost(h, 25, head, 25)
+			h.server(ok("x"))
+		}, []string{"- > 200 1 no_request", "GET /0 0 > - no_response", halves[0]}},
+		{"behind lost requests", func(h *harness) {
+			h.gap(fromClient, 100)
+			lost(h, 25, head, 25)
+			h.server(ok("x"))
+		}, halves},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := full(t)
+			tt.play(h)
+			got := summaries(h.close(reassembly.CloseFIN))
+			slices.Sort(got)
+			slices.Sort(tt.want)
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("told %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
 // TestLogsInABodyAreNoRequests: behind a loss, lines of an upload that hold request
 // lines are none.
 func TestLogsInABodyAreNoRequests(t *testing.T) {

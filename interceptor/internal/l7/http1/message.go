@@ -74,8 +74,9 @@ func (h *half) endResponseHead() {
 	http10 := h.a.msg.Version == "HTTP/1.0"
 	if status == 101 || x.method == methodConnect && status >= 200 && status < 300 {
 		h.c.next = h.c.upgrade(x)
+		acked := h.a.acked
 		h.endMessage(true)
-		h.c.tunnel()
+		h.c.tunnel(acked)
 		return
 	}
 	kind := h.frame.response(status, x.method == methodHead, http10)
@@ -83,7 +84,7 @@ func (h *half) endResponseHead() {
 	if h.frame.malformed {
 		h.ambiguous()
 	}
-	if x.method == methodConnect {
+	if x.method == methodConnect || x.upgrades {
 		h.c.clientHalf().refused()
 	}
 	h.startBody(kind)
@@ -109,7 +110,7 @@ func (h *half) endMessage(whole bool) {
 
 func (h *half) endRequest(x *roundTrip, whole bool) {
 	x.req.LastByteUnixNs = uint64(max(h.msgLast, h.msgTime))
-	x.reqDone, x.reqWhole, x.end = true, whole, h.offset
+	x.reqDone, x.reqWhole, x.end, x.latest = true, whole, h.offset, h.acked
 	if !whole && x.call != nil {
 		x.call.Request.Lost()
 	}

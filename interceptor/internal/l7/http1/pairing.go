@@ -64,6 +64,9 @@ func (p *pairing) addRequest(c *Conn, x *roundTrip) {
 	if c.clientHalf().overheard || x.acked >= 0 && (x.acked <= x.before || x.acked < p.answerEnd && (p.answerPaired || x.acked > p.answerStart)) {
 		p.pipelined = true
 	}
+	if n := len(p.pending); n > 0 && p.pending[n-1].reqWhole && x.acked >= 0 && x.acked <= p.pending[n-1].latest {
+		p.pipelined = true // it had received nothing since the end of the request before
+	}
 	if y := p.probable; p.pipelined && y != nil && y.answer.done {
 		p.probable = nil
 		p.split(c, y)
@@ -96,6 +99,10 @@ func (p *pairing) pair(c *Conn, h *half) *roundTrip {
 	a := x.answer
 	a.msg.FirstByteUnixNs = uint64(h.msgTime)
 	a.start, a.acked, a.prior, a.epoch = h.msgOffset, h.msgAcked, h.prior, h.epoch
+	if x.continued {
+		a.start = x.acked
+		a.flaws.Add(capstanv1.Flaw_FLAW_GAP)
+	}
 	if x.rec.Request == nil && a.acked > c.clientHalf().offset && !p.pipelined {
 		p.float(c, x)
 	}
@@ -152,6 +159,10 @@ func (p *pairing) request(c *Conn, h *half) *roundTrip {
 	if i := p.exact(h.msgOffset, h.msgAcked, h.prior); i >= 0 {
 		return p.certain(c, i)
 	}
+	if p.continued(h) {
+		head.continued = true
+		return p.certain(c, 0)
+	}
 	if last := len(p.pending) - 1; h.status.status == 101 && p.pending[last].upgrades && (h.msgAcked < 0 || h.msgAcked > p.pending[last].start) {
 		return p.certain(c, last)
 	}
@@ -198,6 +209,23 @@ func (p *pairing) fits(x *roundTrip, start, acked, prior int64) bool {
 		return false
 	}
 	return prior == x.start || x.epoch == p.anchored && (x.first || x.follows && x.before >= 0)
+}
+
+// continueLen is the length of "HTTP/1.1 100 Continue" with an empty line, as nearly all
+// servers send it (RFC 9110 §10.1.1). Of a final response only a status line and nine bytes
+// would have room in it.
+const continueLen = 25
+
+// continued reports whether the response at h's mark answers the one pending request though
+// bytes are missing before it: as many as 100 (Continue) has, which the client had asked for
+// and received when it sent the end of the body. What is missing answers that request, as all
+// before it have their responses; so does what its server sent when it had received nothing
+// behind it.
+func (p *pairing) continued(h *half) bool {
+	x := p.pending[0]
+	alone := len(p.pending) == 1 && len(p.floating) == 0 && !p.pipelined && x.epoch == p.anchored
+	behind := x.first && x.acked == 0 || x.follows && x.before >= 0 && p.answerPaired && p.answerEnd == x.acked
+	return alone && behind && x.reqWhole && h.msgAcked == x.end && h.msgOffset == x.acked+continueLen && x.latest == h.msgOffset && x.expects()
 }
 
 // likely reports whether the response at h's mark fits the one pending request
@@ -305,6 +333,18 @@ func (p *pairing) split(c *Conn, x *roundTrip) {
 	p.finish(c, y)
 }
 
+// upgrading reports whether the client's last request asks for another protocol, other than
+// by CONNECT, and has no response yet.
+func (p *pairing) upgrading() bool {
+	x := p.group
+	if n := len(p.pending); n > 0 {
+		x = p.pending[n-1]
+	} else if x == nil || x.answer.final {
+		return false
+	}
+	return x.upgrades && x.method != methodConnect
+}
+
 // endRequest takes the news that x's request is over.
 func (p *pairing) endRequest(c *Conn, x *roundTrip) {
 	if x.waiting && x.cost == 0 {
@@ -377,10 +417,8 @@ func (p *pairing) finish(c *Conn, x *roundTrip) {
 // giveUp takes x, no longer pending, as a request without response.
 func (p *pairing) giveUp(c *Conn, x *roundTrip) {
 	x.alone = true
-	if h := c.clientHalf(); x.method == methodConnect && h.state == stateHold {
-		h.give(stateResync)
-		h.epoch++
-		h.follows = false
+	if h := c.clientHalf(); (x.method == methodConnect || x.upgrades) && h.state == stateHold {
+		h.unhold()
 	}
 	p.finish(c, x)
 }

@@ -5,6 +5,9 @@ import "bytes"
 // resync passes over bytes until a start line shows at the start of a segment.
 // A line that a segment starts and does not finish is kept for the next one.
 func (h *half) resync(b []byte, boundary bool) int {
+	if boundary && h.entersTunnel(b) {
+		return 0
+	}
 	held := len(h.buf)
 	if held == 0 && !boundary && !h.tryHere {
 		return h.passOver(b)

@@ -1,6 +1,9 @@
 package http1
 
 import (
+	"slices"
+	"strings"
+
 	"capstan/interceptor/internal/exchange"
 	"capstan/interceptor/internal/l7/grpc"
 	capstanv1 "capstan/proto/capstan/v1"
@@ -29,10 +32,12 @@ type trip struct {
 	reqDone   bool  // it ended, whole or not
 	reqWhole  bool  // it ended where it says
 	alone     bool  // no response will be paired with it
+	continued bool  // the response before the final one is missing: 100 (Continue)
 	floats    bool  // it is a response that waits for its request
 	start     int64 // stream offset of its first byte
 	end       int64 // and behind its last, once it is done
 	acked     int64 // response bytes the client had received when it sent it, -1 unknown
+	latest    int64 // the same for its last byte, once it is done
 	before    int64 // acked of the request before it, -1 unknown
 	epoch     int32 // of the client's half: changes when that loses its place
 	first     bool  // it is what the client sent first, as far as is known
@@ -53,6 +58,13 @@ const (
 	roundTripCost = 1 << 10 // the round trip itself
 	fieldCost     = 128     // a header field besides its text
 )
+
+// expects reports whether the client waits for 100 (Continue) before it sends the body.
+func (x *roundTrip) expects() bool {
+	return slices.ContainsFunc(x.req.Headers, func(f *capstanv1.Header) bool {
+		return strings.EqualFold(f.Name, "Expect") && strings.EqualFold(f.Value, "100-continue")
+	})
+}
 
 // size estimates the memory that the request of x keeps.
 func (x *roundTrip) size() int {

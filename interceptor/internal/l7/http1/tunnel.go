@@ -5,8 +5,8 @@ import (
 	capstanv1 "capstan/proto/capstan/v1"
 )
 
-// maxHoldLen is how much is kept of what a client sends behind CONNECT before it
-// knows what becomes of it.
+// maxHoldLen is how much is kept of what a client sends behind CONNECT, or of what is no
+// HTTP behind a request for an upgrade, before the response is known.
 const maxHoldLen = 16 << 10
 
 // upgrade asks who takes what follows x, or returns nil.
@@ -15,29 +15,87 @@ func (c *Conn) upgrade(x *roundTrip) reassembly.Handler {
 		return nil
 	}
 	x.req.Body = &x.reqBody // as in the record: what follows may be its answer
-	return c.shared.upgrader.Upgrade(&Upgrade{Conn: c.conn, Tunnels: c.tunnels, Client: c.client, Identity: c.identity(), Request: x.rec.Request, Response: &x.answer.msg, Flaws: x.flaws})
+	u := &Upgrade{Conn: c.conn, Tunnels: c.tunnels, Client: c.client, Identity: c.identity(), Request: x.rec.Request, Flaws: x.flaws}
+	if x.answer != nil {
+		u.Response = &x.answer.msg
+	}
+	return c.shared.upgrader.Upgrade(u)
 }
 
-// tunnel leaves HTTP in both directions.
-func (c *Conn) tunnel() {
+// startsTLS reports whether b starts with a record of TLS that starts with a ClientHello
+// (RFC 8446 §4, §5.1).
+func startsTLS(b []byte) bool {
+	return len(b) > 5 && b[0] == 22 && b[1] == 3 && b[5] == 1
+}
+
+// entersTunnel reports whether b, which starts a segment of the client, shows that CONNECT
+// has made a tunnel though that is missing: then HTTP is left. Nobody says hello for TLS,
+// which a server waits for, when he has received just the head of a response, unless he was
+// told so by that.
+func (h *half) entersTunnel(b []byte) bool {
+	c, server := h.c, h.c.serverHalf()
+	if !h.request || !c.rolesKnown || len(h.buf) > 0 || !startsTLS(b) || server.state != stateUntilClose || server.offset != h.acked {
+		return false
+	}
+	x := c.group
+	if x.rec.Request != nil || server.a.msg.Status < 200 || server.a.msg.Status > 299 || server.a.body.Size > 0 {
+		return false
+	}
+	c.next = c.upgrade(x)
+	server.endMessage(true)
+	c.tunnel(-1)
+	return true
+}
+
+// answerMissed reports whether the client, which has sent nothing behind CONNECT, has
+// received the answer when it sends what comes next, and that is missing.
+func (h *half) answerMissed() bool {
+	c, server := h.c, h.c.serverHalf()
+	if len(c.pending) != 1 || c.group != nil || h.offset != h.msgOffset || server.state != stateResync || server.offset != h.acked {
+		return false
+	}
+	x := c.pending[0]
+	return x.method == methodConnect && h.acked > x.latest
+}
+
+// tunnelMade goes over to the tunnel that CONNECT has made, the answer to which is missing.
+func (c *Conn) tunnelMade() {
+	c.next = c.upgrade(c.pending[0])
+	x := c.takePending(0)
+	x.alone = true
+	c.finish(c, x)
+	c.tunnel(-1)
+}
+
+// tunnel leaves HTTP in both directions, behind an answer whose sender had received so
+// much of what the client sent; -1 if that is not known.
+func (c *Conn) tunnel(acked int64) {
 	for d := range c.half {
 		h := &c.half[d]
-		if h.state == stateDead {
-			continue
+		early, from := h.early(), h.offset
+		switch h.state {
+		case stateHold:
+			from = h.msgOffset
+		case stateResync, stateDead:
+			// What came behind the request, before this was told, was passed over.
+			if h.request && acked >= 0 {
+				from = min(acked, h.offset)
+			}
 		}
-		early, held := h.early(), h.state == stateHold
-		if early == nil { // what is in progress is HTTP
+		if early == nil && h.state != stateDead { // what is in progress is HTTP
 			h.abort(capstanv1.Flaw_FLAW_MALFORMED)
 		}
 		if c.next != nil {
 			if len(early) > 0 {
 				c.next.Data(h.dir, reassembly.Chunk{Time: h.msgTime, Offset: h.msgOffset, Acked: h.msgAcked, Bytes: early})
 			}
-			if lost := h.offset - h.msgOffset - int64(len(early)); held && lost > 0 {
+			if lost := h.offset - from - int64(len(early)); lost > 0 {
 				c.next.Gap(h.dir, reassembly.Gap{Time: h.time, Offset: h.offset - lost, Acked: -1, Len: lost})
 			}
 		}
-		h.give(stateTunnel)
+		if h.state != stateDead {
+			h.give(stateTunnel)
+		}
 	}
 }
 
@@ -68,15 +126,52 @@ func (h *half) tunnelled(b []byte) int {
 	return len(b)
 }
 
-// refused goes on with HTTP in the client's half: its CONNECT failed.
+// hold keeps what is no HTTP behind a request for an upgrade, of which held bytes came in
+// earlier segments: its response, which the client has received, may wait behind a hole.
+func (h *half) hold(held int) {
+	h.c.shared.Stats.HeadBytes -= uint64(held)
+	h.c.shared.Stats.TunnelledBytes += uint64(held)
+	h.buf = h.buf[:held]
+	h.state = stateHold
+}
+
+// holdOn takes bytes in stateHold. A request behind one for an upgrade tells that there was
+// none, though that was not seen. Behind CONNECT whose answer is missing, HTTP goes on with a
+// request, in a tunnel or not, and nobody says hello for TLS but in a tunnel.
+func (h *half) holdOn(b []byte, boundary bool) int {
+	if !boundary {
+		return h.tunnelled(b)
+	}
+	request, _ := LooksLikeRequest(b, true)
+	switch {
+	case request && h.c.pairing.upgrading():
+		h.unhold()
+	case request && h.answerMissed():
+		h.give(stateStart)
+	case startsTLS(b) && h.answerMissed():
+		h.c.tunnelMade()
+	default:
+		return h.tunnelled(b)
+	}
+	return 0
+}
+
+// unhold leaves stateHold, in which what has passed may have been a request.
+func (h *half) unhold() {
+	h.give(stateResync)
+	h.epoch++
+	h.follows = false
+}
+
+// refused goes on with HTTP in the client's half: its CONNECT, or its request for an
+// upgrade, failed.
 func (h *half) refused() {
 	if h.state != stateHold {
 		return
 	}
-	h.give(stateStart)
-	if !h.follows {
-		// Bytes have passed that may have been a request.
-		h.give(stateResync)
-		h.epoch++
+	if h.follows {
+		h.give(stateStart)
+	} else {
+		h.unhold()
 	}
 }
