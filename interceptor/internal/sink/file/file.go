@@ -55,8 +55,12 @@ type Sink struct {
 }
 
 // New opens the file. One that is there already is continued, unless it is
-// compressed: then it is rotated away, since its end may be missing.
+// compressed: then it is rotated away, since its end may be missing. One that holds
+// something else is an error: a slip of who gives the name must not spoil it.
 func New(c Config) (*Sink, error) {
+	if err := c.checkFile(); err != nil {
+		return nil, fmt.Errorf("records: %w", err)
+	}
 	s := &Sink{cfg: c, now: time.Now, syncDir: durable.SyncDir}
 	if !c.Sync {
 		s.syncDir = func(string) error { return nil }
@@ -70,6 +74,31 @@ func New(c Config) (*Sink, error) {
 	}
 	return s, s.open()
 }
+
+// checkFile looks at what the file that is there begins with.
+func (c *Config) checkFile() error {
+	is, err := os.Stat(c.Path)
+	if err != nil || !is.Mode().IsRegular() || is.Size() == 0 {
+		return nil // whether it can be written is for open to tell
+	}
+	f, err := os.Open(c.Path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var b [4]byte
+	n, err := io.ReadFull(f, b[:])
+	if err != nil && err != io.ErrUnexpectedEOF {
+		return err
+	}
+	if b[0] == '{' || c.Compress && string(b[:n]) == zstdMagic {
+		return nil
+	}
+	return fmt.Errorf("%s is there and holds something else", c.Path)
+}
+
+// zstdMagic starts what is compressed (RFC 8878 §3.1.1).
+const zstdMagic = "\x28\xb5\x2f\xfd"
 
 func (s *Sink) open() error {
 	f, err := os.OpenFile(s.cfg.Path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o640)

@@ -170,6 +170,26 @@ func TestHalfLine(t *testing.T) {
 	}
 }
 
+// TestFileOfSomethingElse: a file that holds no records stays as it is.
+func TestFileOfSomethingElse(t *testing.T) {
+	const capture = "\xd4\xc3\xb2\xa1 and so on"
+	for _, c := range []Config{{}, {Compress: true}, {MaxBytes: 1, Keep: 1}} {
+		dir := t.TempDir()
+		c.Path = filepath.Join(dir, "capture.pcap")
+		if err := os.WriteFile(c.Path, []byte(capture), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := New(c); err == nil {
+			t.Errorf("%+v: opened", c)
+			_ = s.Close()
+		}
+		entries, _ := os.ReadDir(dir)
+		if b, err := os.ReadFile(c.Path); err != nil || string(b) != capture || len(entries) != 1 {
+			t.Errorf("%+v: %q, %v, %d files", c, b, err, len(entries))
+		}
+	}
+}
+
 func TestRejectAndFailure(t *testing.T) {
 	dir := t.TempDir()
 	s, err := New(Config{Path: filepath.Join(dir, "r.ndjson")})
