@@ -95,6 +95,6 @@ func (k *Keep) Set(bodyLimit int, maskHeaders, maskQuery []string) {
 		bodyLimit: max(bodyLimit, 0),
 		mask:      newMaskSet(maskHeaders),
 		query:     newMaskSet(maskQuery),
-		suspects:  newMaskSet(slices.Concat(maskHeaders, links, codingFields, []string{hostField})),
+		suspects:  newMaskSet(slices.Concat(maskHeaders, links, codingFields, []string{hostField, protocolField})),
 	})
 }

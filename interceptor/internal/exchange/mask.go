@@ -88,8 +88,40 @@ func (s *Screen) maskFields(fields []*capstanv1.Header, stats *Stats) {
 		case s.mask.lists(f.Name) || f.NameUnknown && f.Value != "" && !s.mask.empty:
 			f.Value = masked
 			stats.MaskedHeaders++
-		case isLink(f.Name) && s.query.parameters(&f.Value):
-			stats.MaskedQueries++
+		case isLink(f.Name):
+			if s.query.parameters(&f.Value) {
+				stats.MaskedQueries++
+			}
+			if s.mask.linkUserInfo(&f.Value) {
+				stats.MaskedHeaders++
+			}
+		case isBearer(f.Name, f.Value) && !s.mask.empty:
+			f.Value = maskBearer(f.Value)
+			stats.MaskedHeaders++
 		}
 	}
+}
+
+const (
+	// protocolField names the subprotocols of WebSocket that a client offers.
+	protocolField = "Sec-WebSocket-Protocol"
+	// bearerPrefix starts one that is a token, for Kubernetes: browsers can't send
+	// Authorization with a handshake.
+	bearerPrefix = "base64url.bearer.authorization.k8s.io."
+)
+
+// isBearer reports whether a field offers such a one.
+func isBearer(name, value string) bool {
+	return len(name) == len(protocolField) && strings.EqualFold(name, protocolField) && strings.Contains(value, bearerPrefix)
+}
+
+// maskBearer masks the tokens of a list of subprotocols.
+func maskBearer(value string) string {
+	list := strings.Split(value, ",")
+	for i, one := range list {
+		if at := strings.Index(one, bearerPrefix); at >= 0 {
+			list[i] = one[:at+len(bearerPrefix)] + masked
+		}
+	}
+	return strings.Join(list, ",")
 }

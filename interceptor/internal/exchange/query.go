@@ -18,9 +18,12 @@ func (m *maskSet) parameters(url *string) bool {
 	return found
 }
 
-// links are the fields whose values are URLs: where somebody came from, and where to
-// go.
-var links = []string{"Referer", "Location", "Content-Location"}
+// links are the fields whose values are URLs: where somebody came from, where to go, and
+// what proxies tell of the target that they were asked for.
+var links = []string{
+	"Referer", "Location", "Content-Location", "Destination",
+	"X-Original-URL", "X-Original-URI", "X-Rewrite-URL", "X-Forwarded-Uri", "X-Envoy-Original-Path",
+}
 
 func isLink(name string) bool {
 	return slices.ContainsFunc(links, func(l string) bool { return strings.EqualFold(l, name) })

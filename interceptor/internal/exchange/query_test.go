@@ -78,6 +78,59 @@ func TestURLsOfRecords(t *testing.T) {
 	}
 }
 
+// TestLinks: what proxies tell of the target has its credentials too, and so may any URL
+// before its host.
+func TestLinks(t *testing.T) {
+	fields := func(value string) (hs []*capstanv1.Header) {
+		for _, name := range []string{"referer", "X-Original-URL", "x-original-uri", "X-Rewrite-Url", "X-Forwarded-Uri", "x-envoy-original-path", "Destination"} {
+			hs = append(hs, &capstanv1.Header{Name: name, Value: value})
+		}
+		return hs
+	}
+	for value, want := range map[string]string{
+		"/a?x=1&token=planted":                   "/a?x=1&token=***",
+		"https://u:planted@h/a?token=planted#@x": "https://***@h/a?token=***#@x",
+		"/@a://b@c":                              "/@a://b@c",
+		"a@b":                                    "a@b",
+	} {
+		got, _ := record(t, Config{}, testConnection(), &capstanv1.Exchange{Request: &capstanv1.HttpRequest{Headers: fields(value)}})
+		for _, f := range got.Request.Headers {
+			if f.Value != want {
+				t.Errorf("%s: %q became %q, want %q", f.Name, value, f.Value, want)
+			}
+		}
+	}
+	const plain = "https://u:p@h/?token=t"
+	got, _ := record(t, Config{MaskHeaders: []string{}, MaskQuery: []string{}}, testConnection(), &capstanv1.Exchange{Request: &capstanv1.HttpRequest{Headers: fields(plain)}})
+	if v := got.Request.Headers[0].Value; v != plain {
+		t.Errorf("nothing is to be masked: %q", v)
+	}
+}
+
+// TestBearerOfAHandshake: a token among subprotocols is masked, the others are told.
+func TestBearerOfAHandshake(t *testing.T) {
+	const name, token = "sec-websocket-protocol", "base64url.bearer.authorization.k8s.io.cGxhbnRlZA"
+	handshake := func() *capstanv1.Exchange {
+		return &capstanv1.Exchange{Request: &capstanv1.HttpRequest{Headers: []*capstanv1.Header{
+			{Name: name, Value: "v5.channel.k8s.io," + token + ", v4.channel.k8s.io"}, {Name: name, Value: "chat"}, {Name: "X-Other", Value: token},
+		}}}
+	}
+	got, stats := record(t, Config{}, testConnection(), handshake())
+	want := []string{"v5.channel.k8s.io,base64url.bearer.authorization.k8s.io.***, v4.channel.k8s.io", "chat", token}
+	for i, f := range got.Request.Headers {
+		if f.Value != want[i] {
+			t.Errorf("%q, want %q", f.Value, want[i])
+		}
+	}
+	if stats.MaskedHeaders != 1 {
+		t.Errorf("%d fields are counted", stats.MaskedHeaders)
+	}
+	got, _ = record(t, Config{MaskHeaders: []string{}}, testConnection(), handshake())
+	if v := got.Request.Headers[0].Value; !strings.Contains(v, token) {
+		t.Errorf("nothing is to be masked: %q", v)
+	}
+}
+
 // FuzzMaskParameters: all listed values are masked, nothing else is, and once.
 func FuzzMaskParameters(f *testing.F) {
 	for _, s := range []string{"/a?x=1&sig=2#sig=3", "?sig=&sig==", "/?%73ig=a;b", "#?&;sig=*** ", "?code=0123456789abcdef&key=AIza&code=1"} {

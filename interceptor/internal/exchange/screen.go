@@ -17,7 +17,7 @@ func (r *Recorder) Screen() *Screen { return r.cfg.Keep.now.Load() }
 // Masks reports whether a field of a request or a response is to be masked, or may be
 // in part.
 func (s *Screen) Masks(name, value string) bool {
-	return s.mask.lists(name) || isLink(name) || strings.IndexByte(value, '@') >= 0 && strings.EqualFold(name, hostField)
+	return s.mask.lists(name) || isLink(name) || isBearer(name, value) || strings.IndexByte(value, '@') >= 0 && strings.EqualFold(name, hostField)
 }
 
 // Passes reports whether nothing is to be done about a field of a header section: it
@@ -28,8 +28,8 @@ func (s *Screen) Passes(name, value string) bool {
 		return true
 	case s.Masks(name, value):
 		return false
-	case strings.EqualFold(name, hostField):
-		return true // without user information
+	case strings.EqualFold(name, hostField), strings.EqualFold(name, protocolField):
+		return true // without user information, or a token
 	}
 	return strings.EqualFold(value, "chunked") // which parsers undo
 }

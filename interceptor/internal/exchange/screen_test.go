@@ -25,6 +25,8 @@ func TestScreenPasses(t *testing.T) {
 		{"Transfer-Encoding", "Chunked", true},
 		{"Host", "shop:80", true},
 		{"HOST", "u:p@shop", false},
+		{"Sec-WebSocket-Protocol", "v4.channel.k8s.io", true},
+		{"sec-websocket-protocol", "v4.channel.k8s.io, base64url.bearer.authorization.k8s.io.dG9r", false},
 	} {
 		if got := s.Passes(tc.name, tc.value); got != tc.want {
 			t.Errorf("%s: %q passes: %t, want %t", tc.name, tc.value, got, tc.want)

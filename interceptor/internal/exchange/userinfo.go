@@ -34,6 +34,15 @@ func (m *maskSet) targetUserInfo(target *string) {
 	}
 }
 
+// linkUserInfo is userInfo for a URL of a field, and reports whether it masked any. One
+// without a scheme is a path.
+func (m *maskSet) linkUserInfo(url *string) (found bool) {
+	if !m.empty && strings.Contains(*url, "://") {
+		*url, found = maskUserInfo(*url)
+	}
+	return found
+}
+
 // maskUserInfo masks what is before the @ of an authority (RFC 3986 §3.2), alone
 // or in a URI.
 func maskUserInfo(s string) (string, bool) {
