@@ -20,6 +20,10 @@ const maxHeld = 16 << 10
 // memory of its own, and all are looked at again with each new one.
 const maxHeldChunks = 256
 
+// maxHeldGaps bounds what is held with gaps that cut nothing of it off: more of them say
+// nothing new.
+const maxHeldGaps = 16
+
 // carrier decides what a connection, or the tunnel inside of one, carries, and
 // hands its bytes to that protocol.
 type carrier struct {
@@ -325,14 +329,15 @@ func (c *carrier) Gap(d flow.Direction, g reassembly.Gap) {
 		c.Gap(d, g)
 	default:
 		c.count().Gap(d, g)
-		if c.lenient && c.tunnels == 0 && http1.LooksLikeCutRequest(c.prefix(d, nil), false) {
+		claims := c.lenient && c.tunnels == 0 && len(c.held) < maxHeldChunks && http1.LooksLikeCutRequest(c.prefix(d, nil), false)
+		if claims {
 			c.claims[d] = true
 			c.whole[d] = nil // what follows doesn't go on from there
 		} else {
 			c.lenient = true
 			c.forget(d)
 		}
-		if len(c.held) < 16 { // more of them say nothing new
+		if claims || len(c.held) < maxHeldGaps {
 			c.held = append(c.held, held{d: d, gap: true, lost: g})
 		}
 	}

@@ -260,10 +260,15 @@ func TestCutRequestOfAnUnknownStart(t *testing.T) {
 		{"answered by a request", []string{"C:" + cut, "c:lost", "S:" + request}, false},
 		{"of who answers", []string{"C:" + cut, "c:lost", "C:" + response}, false},
 		{"no path", []string{"C:GET it", "c:lost", "S:" + response}, false},
+		{"one of many", append(slices.Repeat([]string{"C:" + cut, "c:lost"}, 20), "C:"+request), true},
+		{"one of too many", append(slices.Repeat([]string{"C:" + cut, "c:lost"}, 2*maxHeldChunks), "C:"+request), false},
 	} {
 		told := false
 		records, _ := play(t, true, tt.pieces...)
 		for _, x := range records {
+			if target := x.Request.GetTarget(); target != "" && target != cut[len("GET "):] && target != "/x" {
+				t.Errorf("%s: told of %q, which nobody asked for", tt.name, target)
+			}
 			if x.Request.GetTarget() == cut[len("GET "):] {
 				told = slices.Contains(x.Flaws, capstanv1.Flaw_FLAW_HEADERS_CUT) && slices.Contains(x.Flaws, capstanv1.Flaw_FLAW_GAP) && x.Client.GetPort() == records[0].Client.GetPort()
 				if x.Response != nil || x.Complete {
