@@ -73,6 +73,9 @@ func (c *Call) SetResponse(k Kind) {
 // Kind returns the kind of the request's body.
 func (c *Call) Kind() Kind { return c.Request.kind }
 
+// Plain reports whether a content type said that it is a call of gRPC, not of gRPC-Web.
+func (c *Call) Plain() bool { return c.Request.kind == Plain || c.Response.kind == Plain }
+
 // SetPath takes the request's path: /service/method.
 func (c *Call) SetPath(path string) {
 	path, _, _ = strings.Cut(path, "?")

@@ -199,3 +199,24 @@ func (b *block) string() ([]byte, error) {
 	}
 	return decoded, nil
 }
+
+// StartsPseudo reports whether a block certainly has a pseudo-header field, whatever the
+// table holds: after references to entries, if any, comes one that the static table names.
+func StartsPseudo(block []byte) bool {
+	for len(block) > 0 && block[0] > 0x80+staticLen && block[0] < 0xff {
+		block = block[1:]
+	}
+	if len(block) == 0 {
+		return false
+	}
+	index := block[0] & 0x0f // of a literal that is not inserted
+	switch c := block[0]; {
+	case c&0x80 != 0:
+		index = c & 0x7f
+	case c&0x40 != 0:
+		index = c & 0x3f
+	case c&0x20 != 0:
+		return false
+	}
+	return index > 0 && index <= lastStatus
+}

@@ -121,6 +121,19 @@ func (d *Decoder) Start() {
 // how large it may be, is not known from here on.
 func (d *Decoder) Forget() { d.table.forget() }
 
+// Window is what a [Decoder] knew of the table at some moment.
+type Window struct{ table table }
+
+// Window returns what is known. It is to be taken before [Decoder.Forget], and given back
+// to [Decoder.Follow] once at the most.
+func (d *Decoder) Window() Window { return Window{d.table} }
+
+// Follow tells that no block was lost where [Decoder.Forget] was told so: what was known
+// before holds, too. doubted tells that this is in doubt, as [Decoder.Doubt] does of blocks.
+func (d *Decoder) Follow(before Window, doubted bool, limits Limits) {
+	d.table.follow(before.table, doubted, uint64(limits.WithDefaults().TableSize))
+}
+
 // Doubt tells whether the blocks that follow are in doubt: whether they are what the
 // sender sent. What they insert is marked, wherever it is referred to.
 func (d *Decoder) Doubt(on bool) { d.table.doubt = on }

@@ -358,3 +358,75 @@ func BenchmarkDecode(b *testing.B) {
 		b.Fatal(err)
 	}
 }
+
+// TestFollow forgets what was known although nothing was lost, and takes it back some blocks
+// later: then fields are known as if nothing had been forgotten.
+func TestFollow(t *testing.T) {
+	for seed := range uint64(200) {
+		r := rand.New(rand.NewPCG(seed, 8))
+		e := newEncoder(r)
+		var d, never Decoder
+		var scratch Scratch
+		limits := Limits{}
+		if seed%3 == 0 {
+			limits.TableSize = 500
+		}
+		d.Start()
+		never.Start()
+		var before *Window
+		doubted := false
+		for i := range 200 {
+			if before == nil && r.IntN(10) == 0 {
+				w := d.Window()
+				before = &w
+				d.Forget()
+			} else if before != nil && r.IntN(4) == 0 {
+				d.Follow(*before, seed%2 == 0, limits)
+				before, doubted = nil, seed%2 == 0
+			}
+			wire, sent := e.block()
+			want, _, err := never.Decode(nil, wire, limits, &scratch)
+			got, _, err2 := d.Decode(nil, wire, limits, &scratch)
+			if err != nil || err2 != nil || len(got) != len(want) {
+				t.Fatalf("seed %d block %d: %d fields, want %d: %v, %v", seed, i, len(got), len(want), err, err2)
+			}
+			for j, f := range got {
+				if right, _ := judge(f, sent[j].Name, sent[j].Value); !right || f.Doubted && !doubted {
+					t.Fatalf("seed %d block %d: %+v, want %v", seed, i, f, sent[j])
+				}
+				// What came in with the name of an entry that was not known then has none.
+				if limits.TableSize == 0 && before == nil && f.ValueUnknown != want[j].ValueUnknown {
+					t.Fatalf("seed %d block %d: %+v, want %+v", seed, i, f, want[j])
+				}
+			}
+		}
+	}
+}
+
+// TestStartsPseudo tells what can be told of a block without the table.
+func TestStartsPseudo(t *testing.T) {
+	for block, want := range map[string]bool{
+		"":                 false,
+		"\x82":             true,
+		"\xbe\xfe\x88":     true,
+		"\xbe":             false,
+		"\x90":             false, // accept-encoding
+		"\x80":             false,
+		"\xff\x00\x82":     false,
+		"\x41\x01h":        true,
+		"\x0e\x03500":      true,
+		"\x18\x03200":      true,
+		"\x0f\x00\x01x":    false,
+		"\x40\x01a\x01b":   false,
+		"\x20\x82":         false,
+		"\x5f\x01a":        false,
+		"\xbe\x44\x02/a":   true,
+		"\xbd\x82":         false,
+		"\x7f\x00\x01x":    false,
+		"\xbe\xbe\x8e\xbe": true,
+	} {
+		if got := StartsPseudo([]byte(block)); got != want {
+			t.Errorf("%x: %v", block, got)
+		}
+	}
+}

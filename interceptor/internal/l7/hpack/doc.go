@@ -23,5 +23,7 @@
 // than an entry takes: a reference behind it then is an error.
 //
 // What disturbs it is an insertion that was not seen. After a lost or broken
-// block the caller says [Decoder.Forget], and the window starts again, empty.
+// block the caller says [Decoder.Forget], and the window starts again, empty. If it
+// turns out that no block was lost, [Decoder.Follow] puts what was known before behind
+// what came in since.
 package hpack

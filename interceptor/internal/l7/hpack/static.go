@@ -11,6 +11,7 @@ const (
 	StaticPath          = 4
 	StaticScheme        = 6
 	StaticStatus        = 8 // the last one of a pseudo-header field
+	lastStatus          = 14
 	StaticContentLength = 28
 	StaticContentType   = 31
 	StaticHost          = 38

@@ -22,6 +22,8 @@ type table struct {
 	maxKnown bool
 	// whole tells that the real table holds nothing behind the window.
 	whole bool
+	// cut tells that entries were dropped that the real table may have.
+	cut bool
 	// doubt is Decoder.Doubt's; it is kept where it takes no room.
 	doubt bool
 }
@@ -50,7 +52,7 @@ func (t *table) insert(e *Field, keep uint64) (cut bool) {
 	t.evict()
 	for t.size > keep && t.n > 0 {
 		t.dropOldest()
-		t.whole = false
+		t.whole, t.cut = false, true
 		cut = true
 	}
 	return cut
@@ -93,4 +95,26 @@ func (t *table) dropOldest() {
 // forget drops everything: an insertion was not seen.
 func (t *table) forget() {
 	*t = table{doubt: t.doubt}
+}
+
+// follow puts the entries of before behind those of t, marked if they are doubted.
+func (t *table) follow(before table, doubted bool, keep uint64) {
+	if t.whole || t.cut {
+		return // they aren't there any more, or not next to each other
+	}
+	for i := range before.n {
+		e := before.at(i)
+		e.Doubted = e.Doubted || doubted
+	}
+	if t.maxKnown {
+		before.max = max(before.max, t.max) // some came in when it was that already
+	}
+	for i := t.n - 1; i >= 0; i-- {
+		before.insert(t.at(i), keep)
+	}
+	if t.maxKnown {
+		before.resize(t.max)
+	}
+	before.doubt = t.doubt
+	*t = before
 }

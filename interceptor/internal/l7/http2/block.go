@@ -81,9 +81,15 @@ func (h *half) beginLostBlock() {
 func (h *half) abandonBlock() {
 	if h.inBlock {
 		h.c.shared.Stats.LostBlocks++
-		h.hpack.Forget()
+		h.forget()
 	}
 	h.releaseBlock()
+}
+
+// forget tells that a part of a block was lost.
+func (h *half) forget() {
+	h.hpack.Forget()
+	h.past = nil
 }
 
 func (h *half) decode(data []byte) (fields []hpack.Field, more bool, err error) {
@@ -99,7 +105,7 @@ func (h *half) decode(data []byte) (fields []hpack.Field, more bool, err error) 
 // isn't known.
 func (h *half) startOfBlock(b *block) {
 	fields, _, err := h.decode(b.buf)
-	h.hpack.Forget()
+	h.forget()
 	section := section{part: true}
 	section.parse(fields, true)
 	switch {
@@ -124,6 +130,8 @@ func (h *half) wholeBlock(data []byte) {
 	defer h.releaseBlock()
 	shared := h.c.shared
 	stats := &shared.Stats
+	h.showsBlock(&b, data)
+	h.c.noteBlock(h, b.stream)
 	if b.lostPart {
 		stats.LostBlocks++
 		h.startOfBlock(&b)
@@ -134,9 +142,10 @@ func (h *half) wholeBlock(data []byte) {
 	case b.cut:
 		// The last field may end behind the limit; what comes there into the
 		// table isn't seen.
-		h.hpack.Forget()
+		h.forget()
 		stats.HeaderCuts++
 	case err != nil:
+		h.past = nil
 		stats.BrokenBlocks++
 		if !h.proven {
 			h.lost() // no frame, or not its start

@@ -23,10 +23,19 @@ type Conn struct {
 	client     flow.Direction
 	rolesKnown bool
 	closed     bool
+	allOpened  bool  // the client opened no stream beyond lastID
+	openBodies bool  // a request that isn't followed may have trailers
+	notCalls   bool  // a stream was no call of gRPC
+	pushOff    bool  // the client never allowed promises
+	cancelled  uint8 // streams that the client reset, of which the server may send something yet
 	half       [2]half
 	refusals   [2]refusal // by the direction of the GOAWAY
 	lastID     uint32     // the highest of a stream that the client opened, 0 if none was seen
-	lastIDAt   int64      // how many bytes had gone by in both directions
+	opened     uint32     // the highest of a stream of which a header block came from the client
+	lastIDAt   int64      // how many bytes had gone by in both directions when lastID came
+
+	over        uint32 // streams that the client opened and the server sends nothing of any more
+	cancelledAt uint32 // lastID when the last of those that are cancelled was
 
 	streams
 }
@@ -180,6 +189,9 @@ func (h *half) setting(b []byte) {
 	switch binary.BigEndian.Uint16(b) {
 	case settingMaxFrameSize:
 		peer.maxFrame = min(max(value, defaultMaxFrame), maxFrameLimit)
+	case settingEnablePush:
+		// It is certain only of what answers a request behind it.
+		h.c.pushOff = value == 0 && h.c.opened == 0 && h.c.roleOf(h.dir) == roleClient
 	case settingEnableConnect:
 		h.enablesConnect = value == 1
 	}

@@ -13,8 +13,25 @@
 // frame is skipped exactly, since the frame's length is known; of a header block the
 // fields before it are told. After any other
 // gap the half has lost its place: what the streams of that direction said is
-// damaged, the state of HPACK is forgotten (package hpack tells what that
+// damaged, the state of HPACK is not known (package hpack tells what that
 // means), and the half looks for the next frame.
+//
+// # Losses without a header block
+//
+// Within a long body a loss takes the header of a frame of DATA, and between messages an
+// update of a window: no header block. HPACK's table is known on once that is shown,
+// by what RFC 9113 says of streams (§5.1.1, §8.1, §8.4) and by what calls of gRPC don't have:
+//
+//   - A client opens streams in the order of their numbers: it opened none meanwhile if the
+//     next one that it opens has the next number. Of a request that was not over nothing but
+//     trailers can be missing, and they are not if another frame of it follows. A call has none.
+//   - A server sends nothing of a response that is over, and of one that has begun no header
+//     block but trailers. Before that interim responses can be missing, unless it is a
+//     call's. Each stream that the client may have opened has to be known, and promises
+//     have to be refused, unless all streams are calls.
+//
+// Anything less leaves the table unknown. Where frames show it that a body may have
+// imitated, what the table held before is told in doubt (see below).
 //
 // # Finding a frame
 //
@@ -51,7 +68,7 @@
 // that carry it. So whatever is told of a stream by frames that were found, until they
 // have followed each other for longer than a frame is to be reckoned with, is
 // marked with the flaw PLACE_GUESSED; so is later what refers to header fields that
-// came into HPACK's table meanwhile. A request so told that the server, which is
+// came into HPACK's table meanwhile, or that are known on because of such frames. A request so told that the server, which is
 // heard, says nothing of is not told, and the next one on its stream replaces it.
 // Where all requests were seen, the server's frames must be of streams that are open.
 //

@@ -14,6 +14,7 @@ func (c *Conn) emit(s *stream) {
 		c.shared.Stats.Doubtful++
 		return
 	}
+	s.forgetTentative(&s.response) // nothing told that it was not interim
 	x := &s.rec
 	x.Protocol, x.StreamId = capstanv1.Protocol_PROTOCOL_HTTP2, s.id
 	x.Complete = s.request.ended && s.response.ended

@@ -9,6 +9,7 @@ import (
 
 // upgraded gives the stream a request that came over HTTP/1.
 func (c *Conn) upgraded(s *stream, q *capstanv1.HttpRequest) {
+	c.noteBlock(&c.half[c.client], s.id)
 	s.request = side{seen: true, headers: true, ended: true, first: int64(q.GetFirstByteUnixNs()), last: int64(q.GetLastByteUnixNs())}
 	s.req.Method, s.req.Target, s.req.Authority, s.req.Version = q.GetMethod(), q.GetTarget(), q.GetAuthority(), q.GetVersion()
 	// Copied, since the exchange of HTTP/1 is a record of its own.

@@ -50,6 +50,7 @@ const (
 
 // The settings that matter here (RFC 9113 §6.5.2, RFC 8441 §3).
 const (
+	settingEnablePush    = 0x2
 	settingMaxFrameSize  = 0x5
 	settingEnableConnect = 0x8
 )
@@ -62,8 +63,8 @@ type frameHeader struct {
 	length   uint32
 	kind     frameType
 	flags    uint8
-	stream   uint32
 	reserved bool
+	stream   uint32
 }
 
 func parseFrameHeader(b []byte) frameHeader {

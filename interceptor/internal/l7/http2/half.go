@@ -39,9 +39,10 @@ type half struct {
 	// The frame in progress.
 	frame     frameHeader
 	small     [len(preface)]byte // a frame's header, or the fixed part of its payload
-	want      uint32             // length of the fixed part that is expected, 0 behind it
+	want      uint8              // length of the fixed part that is expected, 0 behind it
+	padding   uint8              // bytes of the payload, at its end
+	misled    bool               // something was told of streams while the place was guessed
 	left      uint32             // bytes of the payload
-	padding   uint32             // of them at the end
 	maxFrame  uint32             // length of a frame, as the peer allows
 	longest   uint32             // length of a frame, as seen
 	credit    int32              // what looking for frames may cost yet
@@ -51,6 +52,7 @@ type half struct {
 
 	block
 	hpack hpack.Decoder
+	past  *past // if the place was lost
 
 	search *search // for a frame, in stateResync only
 }
@@ -59,6 +61,10 @@ type half struct {
 func (h *half) begin() {
 	h.state, h.proven, h.have = stateHeader, true, 0
 	h.hpack.Start()
+	h.past = nil
+	if h.c.roleOf(h.dir) == roleClient {
+		h.c.allOpened = true
+	}
 }
 
 // data takes bytes. boundary tells that they start a segment.
@@ -150,7 +156,7 @@ func (h *half) beginFrame(f frameHeader) {
 	h.c.shared.Stats.Frames++
 	h.undamaged = h.undamaged || f.stream != 0
 	h.frame, h.state, h.longest = f, statePayload, max(h.longest, f.length)
-	h.left, h.want, h.padding, h.have = f.length, f.fixedLen(), 0, 0
+	h.left, h.want, h.padding, h.have = f.length, uint8(f.fixedLen()), 0, 0
 	h.stream = nil
 	if h.want == 0 {
 		h.beginContent()
@@ -174,7 +180,7 @@ func (h *half) payload(b []byte) int {
 		h.have += uint8(n)
 		h.left -= uint32(n)
 		h.c.shared.Stats.FramingBytes += uint64(n)
-		if uint32(h.have) == h.want {
+		if h.have == h.want {
 			h.fixed()
 		}
 		return n
@@ -197,7 +203,7 @@ func (h *half) payload(b []byte) int {
 // contentLeft returns how many bytes come before the padding, of which some may
 // have been taken already.
 func (h *half) contentLeft() uint32 {
-	return h.left - min(h.left, h.padding)
+	return h.left - min(h.left, uint32(h.padding))
 }
 
 // fixed takes the complete fixed part of the payload.
@@ -207,10 +213,10 @@ func (h *half) fixed() {
 	switch h.frame.kind {
 	case frameData, frameHeaders, framePushPromise:
 		if h.frame.has(flagPadded) {
-			h.padding = uint32(b[0])
+			h.padding = b[0]
 			b = b[1:]
 		}
-		if h.padding > h.left {
+		if uint32(h.padding) > h.left {
 			h.lost() // RFC 9113 §6.1
 			return
 		}
@@ -219,7 +225,7 @@ func (h *half) fixed() {
 		}
 	case frameSettings:
 		h.setting(b)
-		h.want = min(h.left, settingLen)
+		h.want = uint8(min(h.left, settingLen))
 	case frameRSTStream:
 		h.c.reset(h, h.frame.stream, binary.BigEndian.Uint32(b))
 	case frameGoAway:
@@ -232,6 +238,7 @@ func (h *half) fixed() {
 func (h *half) beginContent() {
 	switch h.frame.kind {
 	case frameData:
+		h.showsData(h.frame.stream)
 		h.stream = h.dataStream()
 		h.stream.beginData(h)
 	case frameHeaders, framePushPromise:

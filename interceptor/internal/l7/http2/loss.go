@@ -17,14 +17,16 @@ func (h *half) gap(n int64) {
 func (h *half) miss(n int64) {
 	switch {
 	case h.state >= stateResync: // what is held tells itself where bytes are missing
+	case h.state == stateHeader:
+		h.lostFrom(h.offset - int64(h.have))
 	case h.state != statePayload || n < int64(h.left) && h.want > 0:
-		// In a frame's header, or in what tells how much padding there is.
-		h.lost()
+		h.lost() // in the preface, or in what tells how much padding there is
 	case n <= int64(h.left):
 		h.skip(uint32(n))
 	default:
+		next := h.offset + int64(h.left)
 		if h.skip(h.left); h.state != stateResync {
-			h.lost()
+			h.lostFrom(next)
 		}
 	}
 }
@@ -48,6 +50,7 @@ func (h *half) skip(n uint32) {
 		}
 	default:
 		h.proven = false
+		h.c.pushOff = h.c.pushOff && h.frame.kind != frameSettings
 	}
 	if h.state != statePayload {
 		return // what came before the missing bytes was no frame
@@ -63,9 +66,12 @@ func (h *half) skip(n uint32) {
 func (h *half) lost() {
 	h.c.shared.Stats.Resyncs++
 	h.abandonBlock()
-	h.hpack.Forget()
+	h.forget()
 	h.stream = nil
 	h.proven = false
+	if h.c.roleOf(h.dir) != roleServer {
+		h.c.allOpened, h.c.pushOff = false, false // or it may be so
+	}
 	h.guess(false)
 	h.give(stateResync)
 	h.c.damage(h)

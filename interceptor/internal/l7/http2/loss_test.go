@@ -110,7 +110,7 @@ func TestNoHeaderIsEverWrong(t *testing.T) {
 					if mode.snap > 0 {
 						seen = min(seen, mode.snap)
 					}
-					h.chunk(s.d, s.bytes[:seen], -1)
+					h.chunk(s.d, s.bytes[:seen], s.acked)
 					if seen < len(s.bytes) {
 						h.gap(s.d, len(s.bytes)-seen)
 					}
@@ -204,7 +204,7 @@ func TestPlaceIsRegainedWithinAnUpload(t *testing.T) {
 	}
 	k.server.headers(3, true, ok()...)
 	k.flush()
-	if got, want := tell(k.records), "3 GET http  /3 {?=?} 0 → []200 {} 0 HEADERS_UNKNOWN\n"; got != want {
+	if got, want := tell(k.records), "3 GET http h /3 {} 0 → []200 {} 0 complete\n"; got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
 	k.end()

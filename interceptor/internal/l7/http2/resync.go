@@ -58,6 +58,7 @@ func (h *half) found(place int64, n int) {
 	h.state, h.have, h.replaying = stateHeader, 0, true
 	h.offset = place
 	h.guess(true)
+	h.weigh(place)
 	if f := parseFrameHeader(s.held[start:]); f.kind == frameContinuation {
 		// The rest of a block whose start is missing.
 		h.releaseBlock()

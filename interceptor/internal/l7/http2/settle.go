@@ -11,6 +11,7 @@ import (
 func (c *Conn) endSide(s *stream, h *half) {
 	d := c.sideOf(s, h.dir)
 	d.ended = true
+	h.mayMislead()
 	size := int64(s.body(h).Size)
 	toHead := d == &s.response && size == 0 && s.req.Method == "" // or so it may be
 	if d.headers && !d.damaged && d.length != lengthUnknown && d.length != size && !toHead {
@@ -137,6 +138,8 @@ func (c *Conn) sweep() {
 func (c *Conn) reset(h *half, id, code uint32) {
 	if s := c.byID.get(id); s != nil {
 		h.mark(s)
+		c.sideOf(s, h.dir).reset = true
+		h.mayMislead()
 		c.refuse(s, code)
 	} else {
 		c.remember(id) // its frames may still be under way
@@ -178,6 +181,8 @@ func (c *Conn) goAway(d flow.Direction, last, code uint32) {
 		next := s.newer
 		if r.refuses(s.id, d == c.client) {
 			c.half[d].mark(s)
+			c.sideOf(s, d).reset = true
+			c.half[d].mayMislead()
 			c.refuse(s, code)
 		}
 		s = next
@@ -223,6 +228,7 @@ func (c *Conn) closeStreams(f capstanv1.Flaw) {
 // finish emits s. Nothing may refer to it afterwards.
 func (c *Conn) finish(s *stream) {
 	c.take(s)
+	c.leave(s)
 	if !s.request.ended || !s.response.ended {
 		c.remember(s.id)
 	}

@@ -50,6 +50,7 @@ type side struct {
 	tentative bool
 	length    int64 // of content-length, or lengthUnknown
 	cutKeep   bool  // no more of its body is kept
+	reset     bool  // its sender gave it up
 	first     int64
 	last      int64 // time of its latest byte
 }
@@ -76,9 +77,9 @@ type streams struct {
 	byID           table
 	oldest, newest *stream
 	cost           int
-	orphans        int
-	soonest        int64 // no orphan's request is over before the client's half has reached this
+	orphans        int32
 	damaged        bool  // there is one with a damaged side
+	soonest        int64 // no orphan's request is over before the client's half has reached this
 	sweepAt        int64 // when to look for damaged ones that nothing comes for
 	gone           *gone
 }
@@ -166,8 +167,10 @@ func (c *Conn) streamOf(id uint32, d flow.Direction) *stream {
 		return nil
 	}
 	s := c.open(id)
-	if !c.half[d].proven {
-		c.sideOf(s, d).doubt = true
+	late := !c.half[d].proven
+	c.sideOf(s, d).doubt = c.sideOf(s, d).doubt || late
+	if other := d.Reverse(); !c.half[other].proven && (late || d != c.client) {
+		c.sideOf(s, other).doubt = true // it may have begun in what that one lost
 	}
 	return s
 }

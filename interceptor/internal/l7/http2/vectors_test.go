@@ -62,7 +62,7 @@ func TestFrameVectors(t *testing.T) {
 		if half.state == stateResync {
 			t.Errorf("%s: refused", name)
 		}
-		if p := v.Frame.Payload.PaddingLength; p != nil && f.has(flagPadded) && half.padding != *p {
+		if p := v.Frame.Payload.PaddingLength; p != nil && f.has(flagPadded) && uint32(half.padding) != *p {
 			t.Errorf("%s: padding %d, want %d", name, half.padding, *p)
 		}
 	}
