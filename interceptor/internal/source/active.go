@@ -55,6 +55,9 @@ func (s *RPCAP) acceptOne(ctx context.Context) (*rpcapclient.Client, error) {
 		c, err := s.cfg.Listener.Accept(ctx)
 		var peer *rpcapclient.PeerError
 		switch {
+		case errors.Is(err, rpcapclient.ErrNotAllowed): // also when ctx is over meanwhile
+			s.refuse(err)
+			continue
 		case err == nil, final(err):
 			return c, err
 		case ctx.Err() != nil && last != nil:
@@ -62,13 +65,15 @@ func (s *RPCAP) acceptOne(ctx context.Context) (*rpcapclient.Client, error) {
 		case ctx.Err() != nil, !errors.As(err, &peer):
 			return nil, err
 		}
-		s.counters.refused()
-		s.cfg.Log.Warn("a daemon that is not the source's was refused", "source", s.cfg.URL.String(), "reason", err.Error())
-		if errors.Is(err, rpcapclient.ErrNotAllowed) {
-			continue
-		}
+		s.refuse(err)
 		if last = err; !wait(ctx, minBackOff) { // lest one that hangs up at once keeps us busy
 			return nil, last
 		}
 	}
+}
+
+// refuse counts and tells a daemon that was refused.
+func (s *RPCAP) refuse(err error) {
+	s.counters.refused()
+	s.cfg.Log.Warn("a daemon that is not the source's was refused", "source", s.cfg.URL.String(), "reason", err.Error())
 }
