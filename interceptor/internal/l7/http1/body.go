@@ -72,13 +72,15 @@ func (h *half) body(b []byte, boundary bool) int {
 // CONNECT. A body that the end of the stream ends could start like that; but then
 // nobody sends a request when he has received just the head.
 func (h *half) headAfterAll(b []byte) bool {
-	if h.request || h.c.group.rec.Request != nil {
+	switch {
+	case h.request:
+		return false
+	case h.state == stateBody && h.remaining == h.frame.length:
+	case h.state == stateUntilClose && h.a.body.Size == 0 && len(h.c.pending) > 0 && h.c.pending[0].acked == h.offset:
+	default:
 		return false
 	}
-	switch p := h.c.pending; {
-	case h.state == stateBody && h.remaining == h.frame.length:
-	case h.state == stateUntilClose && h.a.body.Size == 0 && len(p) > 0 && p[0].acked == h.offset:
-	default:
+	if h.c.group.rec.Request != nil {
 		return false
 	}
 	ok, _ := LooksLikeResponse(b)
