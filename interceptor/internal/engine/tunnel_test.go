@@ -115,6 +115,34 @@ func TestBehindHTTP(t *testing.T) {
 	}
 }
 
+// TestClosedWebSocketIsComplete: where both ends have said that they close, nothing more can
+// come, whatever the end of the connection that was seen.
+func TestClosedWebSocketIsComplete(t *testing.T) {
+	const (
+		ask        = "GET /up HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+		made       = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
+		clientEnds = "\x88\x82\x00\x00\x00\x00\x03\xe8"
+		serverEnds = "\x88\x02\x03\xe8"
+	)
+	for _, tt := range []struct {
+		name   string
+		pieces []string
+		want   []capstanv1.Flaw
+	}{
+		{"both", []string{"C:" + clientEnds, "S:" + serverEnds}, nil},
+		{"one", []string{"C:" + clientEnds}, []capstanv1.Flaw{capstanv1.Flaw_FLAW_CAPTURE_ENDED}},
+		{"both, bytes missing", []string{"s:hello", "C:" + clientEnds, "S:" + serverEnds}, []capstanv1.Flaw{capstanv1.Flaw_FLAW_GAP}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			records, _ := play(t, false, append([]string{"C:" + ask, "S:" + made}, tt.pieces...)...)
+			x := records[len(records)-1]
+			if x.Websocket == nil || x.Complete != (tt.want == nil) || !slices.Equal(x.Flaws, tt.want) || x.Connection.Close != capstanv1.Close_CLOSE_CAPTURE_ENDED {
+				t.Errorf("told %v", x)
+			}
+		})
+	}
+}
+
 // TestMissedBytesOfAWebSocket: a WebSocket is not told as complete where its first frames
 // were not captured, or passed over since nobody knew what they are.
 func TestMissedBytesOfAWebSocket(t *testing.T) {
