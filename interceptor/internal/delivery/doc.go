@@ -3,8 +3,10 @@
 //	engines ─▶ Fanout.Emit ─┬▶ Queue ─▶ worker ─▶ Sink        (memory)
 //	                        └▶ Queue ─▶ spooler ─▶ disk ─▶ worker ─▶ Sink
 //
-// A record is encoded once, as capstan.v1.Exchange, and all queues share the
-// bytes. Each queue is bounded and has its own policy for when its sink is slower
+// A record is encoded once, as capstan.v1.Exchange and in each [Form] that sinks
+// write, and all queues share the bytes; where they need nothing but forms, in these
+// alone. An engine of several shards encodes it before its turn has come, with
+// [Fanout.Append], and hands it on with [Fanout.Push]. Each queue is bounded and has its own policy for when its sink is slower
 // than the records come: [Block] slows the engine, and with it the source, whose
 // server counts what it loses; [DropOldest] keeps the newest records; [Spool]
 // writes to disk first, so that records outlive an outage of the sink and the end
