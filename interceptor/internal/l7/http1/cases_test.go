@@ -655,6 +655,31 @@ func TestCase71RolesByContent(t *testing.T) {
 	}
 }
 
+// TestLongLineWhereThePlaceIsLost: a line that is kept until it is known to be one may be
+// longer than the limit of a section.
+func TestLongLineWhereThePlaceIsLost(t *testing.T) {
+	for _, length := range []int{200, 247, 248, 249, 300, 600, 5000} {
+		for _, size := range []int{1 << 10, 300, 100, 63} {
+			h := newHarness(t, Config{MaxHeadLen: minHeadLen}, 0, testConn())
+			h.gap(fromClient, 1)
+			for b := "POST /" + strings.Repeat("a", length) + " HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc"; b != ""; {
+				n := min(size, len(b))
+				h.client(b[:n])
+				b = b[n:]
+			}
+			h.client(get(2))
+			xs := h.close(reassembly.CloseFIN)
+			if len(xs) != 2 || xs[0].Request.Body.Size != 3 || xs[1].Request.Target != "/2" {
+				t.Errorf("target of %d bytes in segments of %d: %q", length, size, summaries(xs))
+				continue
+			}
+			if want := min(len("/")+length, minHeadLen-len("POST ")); len(xs[0].Request.Target) != want {
+				t.Errorf("target of %d bytes in segments of %d: %d are told, want %d", length+1, size, len(xs[0].Request.Target), want)
+			}
+		}
+	}
+}
+
 func TestCase72LongHeads(t *testing.T) {
 	cfg := Config{MaxHeadLen: 1000}
 	long := strings.Repeat("v", 3000)

@@ -53,7 +53,7 @@ func (s *section) release() {
 // head takes bytes of a section.
 func (h *half) head(b []byte) int {
 	limit, held := h.c.shared.cfg.MaxHeadLen, len(h.buf)
-	src := b[:min(len(b), limit-held)]
+	src := b[:min(len(b), max(limit-held, 0))] // a line that resync has kept may be longer
 	if held > 0 {
 		// Copied because the section began in an earlier segment.
 		h.buf = append(h.buf, src...)
@@ -84,8 +84,8 @@ func (h *half) head(b []byte) int {
 		h.wholeSection(src[:end])
 		h.offset -= int64(n)
 		return n
-	case len(src) == limit:
-		if !h.cut(src) {
+	case len(src) >= limit:
+		if !h.cut(src[:limit]) {
 			h.lost(capstanv1.Flaw_FLAW_MALFORMED)
 		}
 	case held == 0:

@@ -104,7 +104,18 @@ func (l *requestLine) cut(b []byte) (ok bool) {
 		return false
 	}
 	l.targetStart, l.targetEnd = l.methodEnd+1, len(b)
+	if i := bytes.LastIndexByte(b, ' '); i >= l.targetStart && startsVersion(b[i+1:]) {
+		l.targetEnd = i
+	}
 	return true
+}
+
+// startsVersion reports whether b may be the start of a version, or one with the CR behind
+// it.
+func startsVersion(b []byte) bool {
+	const version = "HTTP/1."
+	n := min(len(b), len(version))
+	return len(b) <= len("HTTP/1.1\r") && string(b[:n]) == version[:n]
 }
 
 // statusLine holds the parts of a status line (RFC 9112 §4), as requestLine
