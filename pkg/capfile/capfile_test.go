@@ -224,12 +224,40 @@ func TestFieldsBehindRecordHeaders(t *testing.T) {
 		for magic, all := range map[uint32][]int{pcapMicros: {4, 8}, pcapNanos: {4, 8}, pcapModified: {8 + 4}} {
 			for _, own := range all {
 				file := classicPcapWith(order, magic, 101, frames, own)
-				got, err := readAll(iotest.OneByteReader(bytes.NewReader(file)))
+				got, err := readAll(bytes.NewReader(file))
 				if err != io.EOF {
 					t.Errorf("%v %#x, %d bytes more: ended with %v", order, magic, own, err)
 				}
 				equalFrames(t, got, frames)
 			}
+		}
+	}
+}
+
+// TestFrameIsNotKeptForTheNext reads what a live capture writes into a pipe.
+func TestFrameIsNotKeptForTheNext(t *testing.T) {
+	frames := []capture.Frame{
+		{Timestamp: 1_700_000_000_123_456_000, Data: []byte("abcd"), Len: 4, LinkType: capture.LinkTypeRaw},
+		{Timestamp: 1_700_000_009_000_000_000, Data: []byte("ef"), Len: 2, LinkType: capture.LinkTypeRaw},
+	}
+	file := classicPcap(binary.LittleEndian, pcapMicros, 101, frames)
+	from, to := io.Pipe()
+	defer from.Close()
+	writes := []int{pcapHeaderLen, pcapHeaderLen + pcapRecordLen + 4, len(file)} // up to there
+	go func() {
+		_, _ = to.Write(file[:writes[0]])
+	}()
+	r, err := NewReader(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range frames {
+		go func() {
+			_, _ = to.Write(file[writes[i]:writes[i+1]])
+		}()
+		var f capture.Frame
+		if err := r.Next(&f); err != nil || !bytes.Equal(f.Data, frames[i].Data) || f.Timestamp != frames[i].Timestamp {
+			t.Fatalf("frame %d is %v, %v", i, f, err)
 		}
 	}
 }

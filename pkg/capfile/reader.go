@@ -154,6 +154,9 @@ func (in *input) peek(n int) ([]byte, error) {
 	return in.buf[in.start:min(in.start+n, in.end)], err
 }
 
+// unread returns what was read and not taken yet.
+func (in *input) unread() []byte { return in.buf[in.start:in.end] }
+
 // take returns the next n bytes, valid until the next call. io.EOF is returned
 // only if there isn't a single one.
 func (in *input) take(n int) ([]byte, error) {
