@@ -25,6 +25,20 @@ func readAll(r io.Reader) ([]capture.Frame, error) {
 	if err != nil {
 		return nil, err
 	}
+	return rest(rd)
+}
+
+// readAllGuessed is readAll of a file that may have an old form.
+func readAllGuessed(r io.Reader) ([]capture.Frame, error) {
+	rd, err := NewReader(r)
+	if err != nil {
+		return nil, err
+	}
+	rd.GuessForm()
+	return rest(rd)
+}
+
+func rest(rd *Reader) ([]capture.Frame, error) {
 	var frames []capture.Frame
 	for {
 		var f capture.Frame
@@ -224,7 +238,7 @@ func TestFieldsBehindRecordHeaders(t *testing.T) {
 		for magic, all := range map[uint32][]int{pcapMicros: {4, 8}, pcapNanos: {4, 8}, pcapModified: {8 + 4}} {
 			for _, own := range all {
 				file := classicPcapWith(order, magic, 101, frames, own)
-				got, err := readAll(bytes.NewReader(file))
+				got, err := readAllGuessed(iotest.OneByteReader(bytes.NewReader(file)))
 				if err != io.EOF {
 					t.Errorf("%v %#x, %d bytes more: ended with %v", order, magic, own, err)
 				}
@@ -271,7 +285,7 @@ func TestOddRecordsWithoutFields(t *testing.T) {
 		"alone":                 {{Timestamp: 9 * second, Data: []byte("abcd"), Len: 4}},
 		"none":                  nil,
 	} {
-		got, err := readAll(bytes.NewReader(classicPcap(binary.LittleEndian, pcapMicros, 101, frames)))
+		got, err := readAllGuessed(bytes.NewReader(classicPcap(binary.LittleEndian, pcapMicros, 101, frames)))
 		if err != io.EOF || len(got) != len(frames) {
 			t.Fatalf("%s: %d frames, ended with %v", name, len(got), err)
 		}
@@ -506,6 +520,12 @@ func FuzzReader(f *testing.F) {
 			t.Fatalf("read at once: %v, byte by byte: %v", err, errBytewise)
 		}
 		equalFrames(t, bytewise, frames)
+		guessed, err := readAllGuessed(bytes.NewReader(data))
+		bytewise, errBytewise = readAllGuessed(iotest.OneByteReader(bytes.NewReader(data)))
+		if errBytewise.Error() != err.Error() {
+			t.Fatalf("guessed at once: %v, byte by byte: %v", err, errBytewise)
+		}
+		equalFrames(t, bytewise, guessed)
 		total := 0
 		for _, fr := range frames {
 			total += len(fr.Data)

@@ -25,7 +25,6 @@ type pcap struct {
 	order     byteOrder
 	nanos     int64 // per unit of the record's fraction field
 	recordLen int
-	begun     bool // recordLen is that of this file
 	linkType  capture.LinkType
 }
 
@@ -51,14 +50,15 @@ func newPcap(in *input, order byteOrder) (*pcap, error) {
 // record's header without a magic number of its own: the tcpdump of Red Hat 6.1
 // eight, those of Nokia's appliances and of SuSE 6.3 four, the latter behind
 // Kuznetzov's. Wireshark saves these forms, too. So it is guessed from where the
-// second record begins, in b, which starts with the first one. If it isn't there yet,
-// as in a pipe from a live capture, which has no such form, nobody waits for it.
-func (p *pcap) ownFields(b []byte) int {
-	if !p.makesSense(b) {
+// second record begins, for which it waits.
+func (p *pcap) ownFields() int {
+	first, err := p.in.peek(pcapRecordLen)
+	if err != nil || !p.makesSense(first) {
 		return 0
 	}
+	behind := p.recordLen + int(p.order.uint32(first[8:]))
 	const most = 8
-	behind := p.recordLen + int(p.order.uint32(b[8:]))
+	b, _ := p.in.peek(behind + most + pcapRecordLen) // as much as there is
 	for _, n := range [...]int{0, most, 4} {
 		if behind+n+pcapRecordLen > len(b) {
 			continue
@@ -86,12 +86,6 @@ func (p *pcap) follows(a, b []byte) bool {
 }
 
 func (p *pcap) next(f *capture.Frame) error {
-	if !p.begun {
-		p.begun = true
-		if _, err := p.in.peek(p.recordLen); err == nil {
-			p.recordLen += p.ownFields(p.in.unread())
-		}
-	}
 	h, err := p.in.take(p.recordLen)
 	if err == io.EOF {
 		return err

@@ -71,6 +71,15 @@ func NewReader(r io.Reader) (*Reader, error) {
 	return rd, nil
 }
 
+// GuessForm looks for old forms of pcap that no magic number tells, whose records have
+// a few bytes more. It has to come before the first frame, and is for a file that is
+// there: of one that is being written, it would wait for the second frame.
+func (r *Reader) GuessForm() {
+	if p, ok := r.format.(*pcap); ok {
+		p.recordLen += p.ownFields()
+	}
+}
+
 // Lend makes the reader read into buffers of b from now on. The data of frames
 // lie in the buffer that b lent last, and the reader leaves them alone.
 func (r *Reader) Lend(b capture.Buffers) { r.in.buffers = b }
@@ -153,9 +162,6 @@ func (in *input) peek(n int) ([]byte, error) {
 	err := in.fill(n)
 	return in.buf[in.start:min(in.start+n, in.end)], err
 }
-
-// unread returns what was read and not taken yet.
-func (in *input) unread() []byte { return in.buf[in.start:in.end] }
 
 // take returns the next n bytes, valid until the next call. io.EOF is returned
 // only if there isn't a single one.

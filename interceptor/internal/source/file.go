@@ -29,6 +29,16 @@ func (e *CutShortError) Error() string {
 // Unwrap returns the cause.
 func (e *CutShortError) Unwrap() error { return e.Err }
 
+// isRegular reports whether r is a regular file.
+func isRegular(r io.Reader) bool {
+	f, ok := r.(*os.File)
+	if !ok {
+		return false
+	}
+	is, err := f.Stat()
+	return err == nil && is.Mode().IsRegular()
+}
+
 // ReadFile yields the frames of a capture file (pcap or pcapng, also compressed with
 // gzip or zstd) in order; the name "-" means stdin. It returns nil at the file's end, a [*CutShortError]
 // if it ends in the middle of a frame, ctx's error if that is cancelled. A sink that
@@ -52,6 +62,9 @@ func ReadFile(ctx context.Context, name string, stdin io.Reader, sink Sink) erro
 	if err == nil {
 		defer plain.Close()
 		r, err = capfile.NewReader(plain)
+	}
+	if err == nil && isRegular(in) {
+		r.GuessForm()
 	}
 	switch {
 	case err != nil && ctx.Err() != nil:

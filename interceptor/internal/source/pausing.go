@@ -21,10 +21,7 @@ type pausing struct {
 // its reader wait, as one that tells sink of its pauses.
 func withPauses(ctx context.Context, in io.Reader, sink Sink) io.Reader {
 	f, ok := in.(*os.File)
-	if !ok {
-		return in
-	}
-	if info, err := f.Stat(); err != nil || info.Mode().IsRegular() {
+	if !ok || isRegular(in) {
 		return in
 	}
 	return &pausing{f, ctx, sink}
