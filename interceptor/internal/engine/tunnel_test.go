@@ -115,15 +115,17 @@ func TestBehindHTTP(t *testing.T) {
 	}
 }
 
+// A WebSocket: how it begins, and the frames by which each end says that it closes.
+const (
+	asksForSocket = "GET /up HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+	makesSocket   = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
+	clientEnds    = "\x88\x82\x00\x00\x00\x00\x03\xe8"
+	serverEnds    = "\x88\x02\x03\xe8"
+)
+
 // TestClosedWebSocketIsComplete: where both ends have said that they close, nothing more can
 // come, whatever the end of the connection that was seen.
 func TestClosedWebSocketIsComplete(t *testing.T) {
-	const (
-		ask        = "GET /up HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
-		made       = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
-		clientEnds = "\x88\x82\x00\x00\x00\x00\x03\xe8"
-		serverEnds = "\x88\x02\x03\xe8"
-	)
 	for _, tt := range []struct {
 		name   string
 		pieces []string
@@ -134,7 +136,7 @@ func TestClosedWebSocketIsComplete(t *testing.T) {
 		{"both, bytes missing", []string{"s:hello", "C:" + clientEnds, "S:" + serverEnds}, []capstanv1.Flaw{capstanv1.Flaw_FLAW_GAP}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			records, _ := play(t, false, append([]string{"C:" + ask, "S:" + made}, tt.pieces...)...)
+			records, _ := play(t, false, append([]string{"C:" + asksForSocket, "S:" + makesSocket}, tt.pieces...)...)
 			x := records[len(records)-1]
 			if x.Websocket == nil || x.Complete != (tt.want == nil) || !slices.Equal(x.Flaws, tt.want) || x.Connection.Close != capstanv1.Close_CLOSE_CAPTURE_ENDED {
 				t.Errorf("told %v", x)
@@ -146,24 +148,19 @@ func TestClosedWebSocketIsComplete(t *testing.T) {
 // TestMissedBytesOfAWebSocket: a WebSocket is not told as complete where its first frames
 // were not captured, or passed over since nobody knew what they are.
 func TestMissedBytesOfAWebSocket(t *testing.T) {
-	const (
-		ask   = "GET /up HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
-		made  = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
-		frame = "\x81\x85\x00\x00\x00\x00hello"
-		ends  = "\x88\x82\x00\x00\x00\x00\x03\xe8"
-	)
+	const frame = "\x81\x85\x00\x00\x00\x00hello"
 	for _, tt := range []struct {
 		name   string
 		pieces []string
 		gap    uint64
 	}{
-		{"none", []string{"C:" + ask, "S:" + made, "C:" + frame, "C:" + ends}, 0},
-		{"none before the answer", []string{"C:" + ask, "C:" + frame, "S:" + made, "C:" + ends}, 0},
-		{"one before the answer", []string{"C:" + ask, "c:" + frame, "S:" + made, "C:" + ends}, uint64(len(frame))},
-		{"one behind one, before the answer", []string{"C:" + ask, "C:" + frame, "c:" + frame, "S:" + made, "C:" + ends}, uint64(len(frame))},
+		{"none", []string{"C:" + asksForSocket, "S:" + makesSocket, "C:" + frame, "C:" + clientEnds}, 0},
+		{"none before the answer", []string{"C:" + asksForSocket, "C:" + frame, "S:" + makesSocket, "C:" + clientEnds}, 0},
+		{"one before the answer", []string{"C:" + asksForSocket, "c:" + frame, "S:" + makesSocket, "C:" + clientEnds}, uint64(len(frame))},
+		{"one behind one, before the answer", []string{"C:" + asksForSocket, "C:" + frame, "c:" + frame, "S:" + makesSocket, "C:" + clientEnds}, uint64(len(frame))},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			records, _ := play(t, false, append(tt.pieces, "S:\x88\x02\x03\xe8")...)
+			records, _ := play(t, false, append(tt.pieces, "S:"+serverEnds)...)
 			if len(records) != 2 || records[1].Websocket == nil {
 				t.Fatalf("told %v", records)
 			}
@@ -211,7 +208,7 @@ func TestUpgradeToDraftOfHTTP2(t *testing.T) {
 
 // TestSilentWebSocketHasATime: that of its end, since nothing else was ever seen of it.
 func TestSilentWebSocketHasATime(t *testing.T) {
-	records, _ := play(t, false, "C:GET /up HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", "S:HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n")
+	records, _ := play(t, false, "C:"+asksForSocket, "S:"+makesSocket)
 	if len(records) != 2 || records[1].Websocket == nil || records[1].StartTimeUnixNs != 1_000_000 || records[1].DurationNs != 0 {
 		t.Errorf("told %v", records)
 	}

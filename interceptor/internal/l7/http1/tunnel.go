@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"capstan/interceptor/internal/l7/tls"
 	"capstan/pkg/reassembly"
 	capstanv1 "capstan/proto/capstan/v1"
 )
@@ -22,19 +23,13 @@ func (c *Conn) upgrade(x *roundTrip) reassembly.Handler {
 	return c.shared.upgrader.Upgrade(u)
 }
 
-// startsTLS reports whether b starts with a record of TLS that starts with a ClientHello
-// (RFC 8446 §4, §5.1).
-func startsTLS(b []byte) bool {
-	return len(b) > 5 && b[0] == 22 && b[1] == 3 && b[5] == 1
-}
-
 // entersTunnel reports whether b, which starts a segment of the client, shows that CONNECT
 // has made a tunnel though that is missing: then HTTP is left. Nobody says hello for TLS,
 // which a server waits for, when he has received just the head of a response, unless he was
 // told so by that.
 func (h *half) entersTunnel(b []byte) bool {
 	c, server := h.c, h.c.serverHalf()
-	if !h.request || !c.rolesKnown || len(h.buf) > 0 || !startsTLS(b) || server.state != stateUntilClose || server.offset != h.acked {
+	if !h.request || !c.rolesKnown || len(h.buf) > 0 || !tls.StartsClientHello(b) || server.state != stateUntilClose || server.offset != h.acked {
 		return false
 	}
 	x := c.group
@@ -148,7 +143,7 @@ func (h *half) holdOn(b []byte, boundary bool) int {
 		h.unhold()
 	case request && h.answerMissed():
 		h.give(stateStart)
-	case startsTLS(b) && h.answerMissed():
+	case tls.StartsClientHello(b) && h.answerMissed():
 		h.c.tunnelMade()
 	default:
 		return h.tunnelled(b)

@@ -30,3 +30,9 @@ func LooksLikeRecord(b []byte) (ok, needMore bool) {
 	length := int(b[3])<<8 | int(b[4])
 	return length > 0 && length <= maxRecordLen, false
 }
+
+// StartsClientHello reports whether b starts with a record that starts with a ClientHello
+// (RFC 8446 §4, §5.1).
+func StartsClientHello(b []byte) bool {
+	return len(b) > recordHeaderLen && b[0] == typeHandshake && b[1] == 3 && b[recordHeaderLen] == clientHello
+}
