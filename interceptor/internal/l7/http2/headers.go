@@ -208,6 +208,7 @@ func (s *stream) responseHeaders(h *half, sec *section, end bool) {
 		if end {
 			s.flaws.Add(capstanv1.Flaw_FLAW_MALFORMED)
 		}
+		s.forgetTentative(&s.response) // that was interim, too
 		// The times are those of the final response.
 		s.response = side{damaged: s.response.damaged, doubt: s.response.doubt}
 		return
@@ -239,6 +240,7 @@ func (s *stream) trailers(h *half, sec *section, end bool) {
 		return
 	}
 	s.resp.Trailers = fields
+	s.response.tentative = false // they follow a final response
 	if s.call == nil {
 		if !hasField(fields, "grpc-status") {
 			return

@@ -165,6 +165,66 @@ func TestUnknownFirstField(t *testing.T) {
 	}
 }
 
+// TestInterimFieldsAreNotTheResponses: where it is not known that a header section is that of
+// an interim response, and none that is final is seen, nothing is told of its fields.
+func TestInterimFieldsAreNotTheResponses(t *testing.T) {
+	early := func(k *talk) { k.server.headers(3, false, ":status", "103", "link", "b", "x-early", "c") }
+	for _, tt := range []struct {
+		name, want string
+		play       func(k *talk)
+	}{
+		{"a known one follows, then one that is missing", "[100]0 {} 2 GAP HEADERS_UNKNOWN PLACE_GUESSED", func(k *talk) {
+			early(k)
+			k.server.headers(3, false, ":status", "100")
+			k.flush()
+			final := k.server.headers(3, false, ok("a", "b")...).take()
+			k.send(fromServer, final[:frameHeaderLen])
+			k.gap(fromServer, len(final)-frameHeaderLen)
+			k.server.data(3, true, []byte("xy"))
+		}},
+		{"a reset follows", "[]0 {} 0 GAP HEADERS_UNKNOWN RESET PLACE_GUESSED(2)", func(k *talk) {
+			early(k)
+			k.server.frame(frameRSTStream, 0, 3, u32(2))
+		}},
+		{"trailers follow", "[]0 {?=? link=b x-early=c} 0{x-sum=1} HEADERS_UNKNOWN PLACE_GUESSED", func(k *talk) {
+			early(k)
+			k.server.headers(3, true, "x-sum", "1")
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			k := newTalk(t, Config{})
+			k.client.headers(1, true, get("/1")...)
+			k.server.headers(1, false, ":status", "103", "link", "a").headers(1, true, ok()...)
+			k.client.headers(3, true, get("/3")...)
+			k.flush()
+			k.gap(fromServer, 50)
+			tt.play(k)
+			got := tell(k.end()[1:])
+			if want := "3 GET http h /3 {} 0 → " + tt.want + "\n"; got != want {
+				t.Errorf("got\n%s\nwant\n%s", got, want)
+			}
+		})
+	}
+}
+
+// TestTrailersBeforeTheRequest: behind a loss that took a response's head come its trailers,
+// and only then its request, which had waited behind a hole: they are not that head.
+func TestTrailersBeforeTheRequest(t *testing.T) {
+	k := newTalk(t, Config{})
+	k.client.headers(1, true, get("/1")...)
+	k.server.headers(1, true, ok("x-sum", "1")...)
+	k.flush()
+	request := k.client.headers(3, true, get("/3")...).take()
+	k.server.headers(3, false, ok("a", "b")...)
+	k.gap(fromServer, len(k.server.take()))
+	k.chunk(fromServer, k.server.frame(framePing, 0, 0, make([]byte, pingLen)).take(), k.offset[fromClient]+int64(len(request)))
+	k.send(fromClient, request)
+	k.server.headers(3, true, "x-sum", "1", "x-end", "2")
+	if got, want := tell(k.end()[1:]), "3 GET http h /3 {} 0 → []0 {} 0 HEADERS_UNKNOWN PLACE_GUESSED\n"; got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
 // TestLengthWithoutBodyAndMethod: where the method is not known a response without
 // its body may be one to HEAD.
 func TestLengthWithoutBodyAndMethod(t *testing.T) {

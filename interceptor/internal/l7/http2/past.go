@@ -112,9 +112,10 @@ func (p *past) await(w waiting) bool {
 	return len(p.waiting) <= maxWaiting
 }
 
-// showsData takes the start of a frame of DATA.
+// showsData takes the start of a frame of DATA. An empty one shows nothing: it may end a
+// stream again (see dataStream).
 func (h *half) showsData(id uint32) {
-	if p := h.past; p != nil && !h.shows(id, false) {
+	if p := h.past; p != nil && h.contentLeft() > 0 && !h.shows(id, false) {
 		h.past = nil
 	}
 }

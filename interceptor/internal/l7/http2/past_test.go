@@ -293,6 +293,14 @@ func TestTableIsKnownOn(t *testing.T) {
 			k.flush()
 			k.gap(fromServer, 40)
 		}, 5, "5 GET http h /1 {content-type=application/grpc x=y} 0 → []200 {?=?} 0 HEADERS_UNKNOWN PLACE_GUESSED"},
+		{"the trailers of a response that ends twice", func(k *talk) {
+			k.client.headers(3, true, call("/1")...)
+			k.server.headers(3, false, ok("a", "b")...)
+			k.flush()
+			k.gap(fromServer, len(k.server.headers(3, true, "x-sum", "1").take()))
+			k.server.data(3, true, nil)
+			k.flush()
+		}, 5, "5 GET http h /1 {content-type=application/grpc x=y} 0 → []200 {?=?} 0 HEADERS_UNKNOWN PLACE_GUESSED"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -167,10 +167,11 @@ func (c *Conn) streamOf(id uint32, d flow.Direction) *stream {
 		return nil
 	}
 	s := c.open(id)
-	late := !c.half[d].proven
+	h, other := &c.half[d], &c.half[d.Reverse()]
+	late := !h.proven
 	c.sideOf(s, d).doubt = c.sideOf(s, d).doubt || late
-	if other := d.Reverse(); !c.half[other].proven && (late || d != c.client) {
-		c.sideOf(s, other).doubt = true // it may have begun in what that one lost
+	if !other.proven && (late || d != c.client || other.acked > h.offset) {
+		c.sideOf(s, other.dir).doubt = true // it may have begun in what that one lost
 	}
 	return s
 }
