@@ -128,8 +128,9 @@ const (
 	// Bytes of the connection were never captured, and where frames of HTTP/2, or chunks of
 	// an HTTP/1 body, begin behind them was told by what looks like such: a body that was
 	// made for it can be taken for what it imitates. Of HTTP/1 it is the body's size, end and
-	// trailers that were told so; or a body is ended by a FIN that was not captured, and what
-	// is missing could also be one last byte.
+	// trailers that were told so; or a method that is none of the common ones may have begun
+	// among them; or a body is ended by a FIN that was not captured, and what is missing could
+	// also be one last byte.
 	Flaw_FLAW_PLACE_GUESSED Flaw = 13
 )
 

@@ -88,14 +88,36 @@ func (h *half) headAfterAll(b []byte) bool {
 }
 
 // unsent reports whether b, the start of a segment, is the next request where the body of
-// one should start whose response has come: its client was told by that not to send it,
-// as with Expect (RFC 9110 §10.1.1), or never meant to.
+// one should start: its client was told by the response not to send it, as with Expect
+// (RFC 9110 §10.1.1), or never meant to.
 func (h *half) unsent(b []byte) bool {
-	if !h.request || h.x.reqBody.Size > 0 || h.x.answer == nil || !h.x.answer.done || h.acked < h.x.answer.end {
+	if !h.request || h.x.reqBody.Size > 0 || !h.refused() {
 		return false
 	}
 	ok, _ := LooksLikeRequest(b, true)
 	return ok
+}
+
+// refused reports whether the client may have received the whole response to the request in
+// progress; waiting for 100 (Continue), more than that, though nothing was seen.
+func (h *half) refused() bool {
+	a, server := h.x.answer, h.c.serverHalf()
+	switch {
+	case a == nil:
+		return h.acked > h.msgAcked+continueLen && h.x.expects()
+	case a.done:
+		return h.acked >= a.end
+	}
+	return a.final && server.state == stateSeek && h.acked >= server.offset
+}
+
+// mayBeRefused reports whether the client may have received the response to the request in
+// progress, or will, before it sends the body.
+func (h *half) mayBeRefused() bool {
+	if a := h.x.answer; a != nil {
+		return a.final
+	}
+	return h.x.expects()
 }
 
 // keepContent copies b, since the record outlives the frame, up to the limit.
@@ -154,6 +176,10 @@ func (h *half) missBody(n int64) {
 
 // gapInBody takes n missing bytes in a body of known length: exact when they fit.
 func (h *half) gapInBody(n int64) {
+	if h.request && h.x.reqBody.Size == 0 && h.mayBeRefused() {
+		h.lost(capstanv1.Flaw_FLAW_GAP) // they may be of the next request
+		return
+	}
 	inside := min(n, h.remaining)
 	h.missBody(inside)
 	if n <= h.remaining {

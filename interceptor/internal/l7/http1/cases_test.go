@@ -510,7 +510,13 @@ func TestCase67OddRequests(t *testing.T) {
 		h.server(ok(""))
 		expect(t, h.records, tc.want, "GET /2 0 > 200 0 +")
 	}
-	h := full(t) // HTTP/0.9
+	h := full(t) // the end of a request line
+	h.client("12 HTTP/1.1\r\n\r\n")
+	h.server(ok(""))
+	h.client(get(2))
+	h.server(ok(""))
+	expect(t, h.close(reassembly.CloseFIN), "- > 200 0 no_request", "GET /2 0 > 200 0 +")
+	h = full(t) // HTTP/0.9
 	h.client("GET /1\r\n")
 	h.server("<html>")
 	expect(t, h.close(reassembly.CloseFIN), "GET /1 0 > - no_response closed_early malformed")

@@ -15,11 +15,14 @@
 // other gap, and after bytes that can't be HTTP, the half has lost its place: it
 // ends the message in progress and passes over everything until a start line
 // shows at the start of a segment (see [LooksLikeRequest]). Each time that
-// happens a new epoch of the half begins.
+// happens a new epoch of the half begins. A method there that is none of the common ones may
+// be the rest of one: the exchange has the flaw PLACE_GUESSED.
 //
 // A client that is refused by the response to its head often doesn't send the body: a
 // request at the start of a segment is one, if nothing of a body has come that its
-// sender has the response to.
+// sender has the response to; or, since it waits for 100 (Continue), more than that, which
+// is missing. If the start of such a body is missing, so may be the next request: the place
+// is lost.
 //
 // Where the place is lost among the chunks of a body, what is passed over is searched
 // for more of it: two lines that tell sizes, the second where the first says, are
@@ -102,8 +105,8 @@
 // nothing missed before it, its last byte was sent by a client that had received all before
 // S, and R.acked is its very end. The exchange has the flaw GAP.
 //
-// A switch of protocols (101) answers the last request, if that asks for one:
-// nobody sends HTTP behind such a request before it is answered. What is no HTTP behind it
+// A switch of protocols (101) answers the last request, if that asks for one and the
+// server had received nothing behind it: nobody sends HTTP behind such a request before it is answered. What is no HTTP behind it
 // is held until the answer is known, as is all that follows CONNECT. Where that answer is
 // missing, a client that goes on after it shows by a ClientHello of TLS that there is a
 // tunnel; a request is one either way. Where CONNECT is missing, its answer seems to have

@@ -504,6 +504,46 @@ func TestContinueIsLost(t *testing.T) {
 	}
 }
 
+// TestSwitchIsOfALostRequest: 101 answers a request that is missing, not the one for an
+// upgrade before it, which was refused by what is missing, too.
+func TestSwitchIsOfALostRequest(t *testing.T) {
+	const ask = "GET /%d HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"
+	const made = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"
+	for _, again := range []bool{false, true} {
+		h := full(t)
+		h.client(get(0))
+		h.server(ok(""))
+		h.client(fmt.Sprintf(ask, 1))
+		want := "GET /1 0 > 101 0 +"
+		if again {
+			h.gap(fromServer, int64(len(ok(""))))
+			h.gap(fromClient, int64(len(ask)-1))
+			want = "GET /1 0 > - no_response"
+		}
+		h.server(made)
+		xs := h.close(reassembly.CloseFIN)
+		if !slices.Contains(summaries(xs), want) {
+			t.Errorf("again %v: told %q, want %q", again, summaries(xs), want)
+		}
+	}
+}
+
+// TestMethodBehindALoss: a method that is none of the common ones may be the rest of one.
+func TestMethodBehindALoss(t *testing.T) {
+	for _, tt := range []struct{ line, want string }{
+		{"ONNECT h:1", "ONNECT h:1 0 > 200 1 place_guessed"},
+		{"PURGE /1", "PURGE /1 0 > 200 1 +"},
+	} {
+		h := full(t)
+		h.gap(fromClient, 1)
+		h.client(tt.line + " HTTP/1.1\r\n\r\n")
+		h.server(ok("x"))
+		h.client("BREW /2 HTTP/1.1\r\n\r\n")
+		h.server(ok("x"))
+		expect(t, h.close(reassembly.CloseFIN), tt.want, "BREW /2 0 > 200 1 +")
+	}
+}
+
 // TestLogsInABodyAreNoRequests: behind a loss, lines of an upload that hold request
 // lines are none.
 func TestLogsInABodyAreNoRequests(t *testing.T) {

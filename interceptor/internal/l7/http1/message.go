@@ -18,6 +18,9 @@ func (h *half) beginRequest(line []byte) {
 	if h.reqLine.malformed {
 		x.flaws.Add(capstanv1.Flaw_FLAW_MALFORMED)
 	}
+	if !h.follows && !knownMethod(line[:h.reqLine.methodEnd]) {
+		x.flaws.Add(capstanv1.Flaw_FLAW_PLACE_GUESSED) // it may have begun in what is missing
+	}
 	h.x = x
 	h.follows = true
 	h.c.pairing.addRequest(h.c, x)
@@ -85,7 +88,7 @@ func (h *half) endResponseHead() {
 		h.ambiguous()
 	}
 	if x.method == methodConnect || x.upgrades {
-		h.c.clientHalf().refused()
+		h.c.clientHalf().stays()
 	}
 	h.startBody(kind)
 }

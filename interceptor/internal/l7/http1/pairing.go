@@ -163,7 +163,7 @@ func (p *pairing) request(c *Conn, h *half) *roundTrip {
 		head.continued = true
 		return p.certain(c, 0)
 	}
-	if last := len(p.pending) - 1; h.status.status == 101 && p.pending[last].upgrades && (h.msgAcked < 0 || h.msgAcked > p.pending[last].start) {
+	if last := len(p.pending) - 1; h.status.status == 101 && p.pending[last].switches(h.msgAcked) {
 		return p.certain(c, last)
 	}
 	if p.likely(h) {

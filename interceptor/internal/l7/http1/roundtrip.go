@@ -66,6 +66,12 @@ func (x *roundTrip) expects() bool {
 	})
 }
 
+// switches reports whether x, which nothing that was seen follows, is what 101 answers whose
+// sender had received acked bytes of the client: not a lost request behind it.
+func (x *roundTrip) switches(acked int64) bool {
+	return x.upgrades && acked > x.start && (!x.reqDone || acked <= x.end+lineEndsLen)
+}
+
 // size estimates the memory that the request of x keeps.
 func (x *roundTrip) size() int {
 	n := roundTripCost + len(x.req.Target) + len(x.reqBody.Content)

@@ -113,6 +113,37 @@ func TestUnsentBody(t *testing.T) {
 			})
 		}
 	}
+	t.Run("is refused by what is missing", func(t *testing.T) {
+		h := full(t)
+		h.client("POST /1 HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 300\r\n\r\n")
+		h.gap(fromServer, int64(len(refused)))
+		h.client("GET /2 HTTP/1.1\r\nAuthorization: Basic abc\r\n\r\n")
+		h.server(ok("x"))
+		h.client(get(3))
+		h.server(ok("xx"))
+		expect(t, h.close(reassembly.CloseFIN), "- > 200 1 no_request", "POST /1 0 > - no_response malformed", "GET /2 0 > - no_response", "GET /3 0 > 200 2 +")
+	})
+	t.Run("is refused at length", func(t *testing.T) {
+		h := full(t)
+		h.client("POST /1 HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 300\r\n\r\n")
+		h.server("HTTP/1.1 417 No\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+		h.gap(fromServer, 20)
+		h.server("5\r\nhello\r\n0\r\n\r\n")
+		h.client(get(2))
+		h.server(ok("x"))
+		expect(t, h.close(reassembly.CloseFIN), "POST /1 0 > 417 10 gap malformed place_guessed", "GET /2 0 > 200 1 +")
+	})
+	t.Run("is missing, or the next request is", func(t *testing.T) {
+		h := full(t)
+		h.client("PUT /1 HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 300\r\n\r\n")
+		h.server(refused)
+		h.gap(fromClient, 280)
+		h.client("aaaaaaaaaaaaaaaaaaaaaaaaaa") // the end of another body
+		h.server(ok(""))
+		h.client(get(2))
+		h.server(ok("x"))
+		expect(t, h.close(reassembly.CloseFIN), "PUT /1 0 > 401 0 gap", "- > 200 0 no_request", "GET /2 0 > 200 1 +")
+	})
 	t.Run("is sent", func(t *testing.T) {
 		h := full(t)
 		h.client("POST /1 HTTP/1.1\r\nContent-Length: 22\r\n\r\n")

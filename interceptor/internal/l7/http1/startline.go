@@ -71,9 +71,10 @@ func (l *requestLine) parseAny(line []byte) (ok bool) {
 		l.targetStart++
 		l.malformed = true
 	}
-	if l.targetStart == l.targetEnd || !isTarget(line[l.targetStart:l.targetEnd]) {
-		l.malformed = true
+	if l.targetStart == l.targetEnd && !knownMethod(line[:l.methodEnd]) {
+		return false // the end of such a line, as may be behind a body that was not sent
 	}
+	l.malformed = l.malformed || l.targetStart == l.targetEnd || !isTarget(line[l.targetStart:l.targetEnd])
 	return true
 }
 

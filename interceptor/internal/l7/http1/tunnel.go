@@ -158,9 +158,9 @@ func (h *half) unhold() {
 	h.follows = false
 }
 
-// refused goes on with HTTP in the client's half: its CONNECT, or its request for an
-// upgrade, failed.
-func (h *half) refused() {
+// stays goes on with HTTP in the client's half: its CONNECT, or its request for an upgrade,
+// failed.
+func (h *half) stays() {
 	if h.state != stateHold {
 		return
 	}
