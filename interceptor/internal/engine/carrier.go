@@ -54,10 +54,14 @@ type carrier struct {
 	claims   [2]bool
 	parser   reassembly.Handler // of the protocol, nil for those that are only counted
 	unknown  *opaque.Conn       // what was seen so far, should it never make sense, or nothing come of it
-	untold   *http2.Conn        // the parser, as long as it has told nothing
+	untold   teller             // the parser, as long as it has told nothing
 	preamble *preamble          // what it began with, if that is no part of the protocol
-	held     []held             // what came before the decision, in order
-	heldLen  int
+	// negotiation is what it may begin with instead; noSocks tells that it does not.
+	negotiation *negotiation
+	noSocks     bool
+	origin      int32  // where requests begin in a tunnel of SOCKS
+	held        []held // what came before the decision, in order
+	heldLen     int
 	// whole has the bytes held of each direction in one piece, but those that were skipped,
 	// since all are looked at again with each new one. Nil if none are held.
 	whole *[2][]byte
@@ -70,6 +74,28 @@ type held struct {
 	skipped bool             // chunk is the last byte of some that made no sense
 	chunk   reassembly.Chunk // its Bytes are owned by this value
 	lost    reassembly.Gap
+}
+
+// giveTo hands h over.
+func (h *held) giveTo(to interface {
+	Data(flow.Direction, reassembly.Chunk)
+	Gap(flow.Direction, reassembly.Gap)
+}) {
+	if h.gap {
+		to.Gap(h.d, h.lost)
+	} else {
+		to.Data(h.d, h.chunk)
+	}
+}
+
+// cut takes off what is before offset, and reports whether anything is left.
+func (h *held) cut(offset int64) bool {
+	if h.gap {
+		return h.lost.Offset >= offset
+	}
+	n := min(max(offset-h.chunk.Offset, 0), int64(len(h.chunk.Bytes)))
+	h.chunk.Bytes, h.chunk.Offset = h.chunk.Bytes[n:], h.chunk.Offset+n
+	return len(h.chunk.Bytes) > 0
 }
 
 // Data implements reassembly.Handler.
@@ -235,7 +261,7 @@ func (c *carrier) become(p Protocol) {
 		c.parser = parser
 		if !s.cfg.NoConnectionRecords {
 			c.untold = parser
-			c.count()
+			c.count().Name("http2", c.named)
 		}
 	case TLS:
 		if !s.cfg.NoConnectionRecords {
@@ -253,11 +279,7 @@ func (c *carrier) become(p Protocol) {
 	}
 	if c.parser != nil {
 		for i := range c.held {
-			if h := &c.held[i]; h.gap {
-				c.parser.Gap(h.d, h.lost)
-			} else {
-				c.parser.Data(h.d, h.chunk)
-			}
+			c.held[i].giveTo(c.parser)
 		}
 	}
 	if c.untold == nil && !c.replaced {
@@ -273,6 +295,7 @@ func (c *carrier) becomeHTTP1() reassembly.Handler {
 	if c.tunnels > 0 {
 		parser := new(http1.Conn)
 		parser.Init(s.http1, c.conn, c.named, c.tunnels)
+		parser.StartAt(c.origin)
 		c.tellOverheard(parser)
 		return parser
 	}
@@ -304,6 +327,10 @@ func (c *carrier) tellOverheard(parser *http1.Conn) {
 // Gap implements reassembly.Handler.
 func (c *carrier) Gap(d flow.Direction, g reassembly.Gap) {
 	c.enter(d, g.Offset)
+	if c.negotiation != nil {
+		c.negotiateGap(d, g)
+		return
+	}
 	if c.inPreamble(d) {
 		if g = c.passPreambleGap(g); g.Len == 0 {
 			return
@@ -352,11 +379,12 @@ func (c *carrier) End(d flow.Direction, time int64) {
 
 // Close implements reassembly.Handler.
 func (c *carrier) Close(time int64, r reassembly.CloseReason) {
+	c.settle()
 	switch {
 	case c.parser != nil:
 		c.parser.Close(time, r)
 		if c.untold != nil {
-			closeUntold(c.unknown, c.untold, "http2", r)
+			closeUntold(c.unknown, c.untold, r)
 		}
 	case c.unknown != nil && !c.of.shard.cfg.NoConnectionRecords:
 		c.unknown.Close(time, r)

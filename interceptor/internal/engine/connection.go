@@ -62,6 +62,10 @@ func (c *connection) Data(d flow.Direction, chunk reassembly.Chunk) {
 
 // Close implements reassembly.Handler.
 func (c *connection) Close(time int64, r reassembly.CloseReason) {
+	if c.settle(); c.replaced {
+		c.conn.Handler.Close(time, r)
+		return
+	}
 	c.closed()
 	c.carrier.Close(time, r)
 }

@@ -64,6 +64,12 @@ func play(t *testing.T, midstream bool, pieces ...string) ([]*capstanv1.Exchange
 	t.Helper()
 	var records []*capstanv1.Exchange
 	e := New(Config{Exchange: exchange.Config{Emit: exchangetest.Keep(&records)}})
+	e.play(midstream, pieces...)
+	return records, e
+}
+
+// play hands pieces to a connection of e.
+func (e *Engine) play(midstream bool, pieces ...string) {
 	conn := &reassembly.Conn{Midstream: midstream, ClientKnown: !midstream, Client: flow.AToB}
 	conn.Handler = e.shard.newConnection(conn)
 	var offset [2]int64
@@ -81,7 +87,6 @@ func play(t *testing.T, midstream bool, pieces ...string) ([]*capstanv1.Exchange
 		offset[d] += int64(len(body))
 	}
 	conn.Handler.Close(1_000_000, reassembly.CloseEndOfCapture)
-	return records, e
 }
 
 // icap is a conversation of ICAP, whose messages' parts start segments.

@@ -229,6 +229,7 @@ func TestLosses(t *testing.T) {
 		{"upgrade", upgrading, [numLosses][2]float64{{98, 94}, {57, 65}, {99, 98}, {98, 91}}},
 		{"CONNECT", tunnelling, [numLosses][2]float64{{99, 92}, {99, 71}, {99, 97}, {99, 90}}},
 		{"CONNECT, TLS", encrypting, [numLosses][2]float64{{93, 95}, {59, 95}, {99, 99}, {95, 96}}},
+		{"SOCKS", throughSocks, [numLosses][2]float64{{99, 93}, {97, 75}, {99, 97}, {99, 90}}},
 		{"HTTP/2", overHTTP2(false), [numLosses][2]float64{{85, 96}, {6, 75}, {91, 97}, {68, 90}}},
 		{"gRPC", overHTTP2(true), [numLosses][2]float64{{79, 97}, {7, 74}, {89, 98}, {54, 93}}},
 	} {

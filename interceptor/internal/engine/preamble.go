@@ -28,6 +28,10 @@ const maxHeaders = 4
 // what is behind it.
 func (c *carrier) begin(d flow.Direction, chunk reassembly.Chunk) {
 	c.enter(d, chunk.Offset)
+	if c.negotiation != nil {
+		c.negotiate(d, chunk)
+		return
+	}
 	for len(chunk.Bytes) > 0 {
 		whole := c.prefix(d, chunk.Bytes)
 		if c.mayBeHeader(d, whole, &chunk) {
@@ -41,7 +45,11 @@ func (c *carrier) begin(d flow.Direction, chunk reassembly.Chunk) {
 			}
 		}
 		if !c.inPreamble(d) {
-			c.decide(d, chunk, whole)
+			if c.mayNegotiate(d, &chunk, whole) {
+				c.negotiate(d, chunk)
+			} else {
+				c.decide(d, chunk, whole)
+			}
 			return
 		}
 		chunk = c.passPreamble(chunk)

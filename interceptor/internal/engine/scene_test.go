@@ -285,6 +285,30 @@ func encrypting(s *scene) {
 	s.close(0)
 }
 
+// throughSocks plays a handshake of SOCKS, and exchanges in the tunnel. Some clients don't
+// wait for the reply.
+func throughSocks(s *scene) {
+	s.connect()
+	handshake := handshakes[[]string{"5", "5, password", "5, at once", "4A"}[s.r.IntN(4)]]
+	reply := handshake[len(handshake)-1]
+	for _, p := range handshake[:len(handshake)-1] {
+		s.say(strings.Index("CS", p[:1]), -1, p[2:])
+	}
+	waits := s.r.IntN(3) > 0
+	if waits {
+		s.say(1, -1, reply[2:])
+	}
+	for i := range 4 {
+		n, x := s.add(methods[s.r.IntN(len(methods))])
+		s.say(0, n, s.request(x))
+		if i == 0 && !waits {
+			s.say(1, -1, reply[2:])
+		}
+		s.say(1, n, s.response(x))
+	}
+	s.close(0)
+}
+
 func (s *scene) connectTo(target string) {
 	s.connect()
 	n, x := s.add("CONNECT")

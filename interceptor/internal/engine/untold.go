@@ -17,8 +17,8 @@ type teller interface {
 	Client() (d flow.Direction, ok bool)
 }
 
-// closeUntold tells of a connection of that protocol that is over, if its parser has not.
-func closeUntold(counted *opaque.Conn, t teller, protocol string, r reassembly.CloseReason) {
+// closeUntold tells of a connection that is over, if its parser has not.
+func closeUntold(counted *opaque.Conn, t teller, r reassembly.CloseReason) {
 	if t.Told() {
 		return
 	}
@@ -26,7 +26,7 @@ func closeUntold(counted *opaque.Conn, t teller, protocol string, r reassembly.C
 	if !ok {
 		client = counted.Client()
 	}
-	counted.CloseAs(protocol, client, r)
+	counted.CloseAs(client, r)
 }
 
 // untold is a connection with HTTP/1 that may never tell anything.
@@ -47,6 +47,7 @@ func (c *carrier) mayStaySilent() bool {
 
 // countOn has what c has counted counted on.
 func (c *carrier) countOn() {
+	c.unknown.Name("http", c.named)
 	c.conn.Handler = &untold{c.conn.Handler.(*httpConnection), c.conn, c.unknown}
 }
 
@@ -69,6 +70,6 @@ func (u *untold) Gap(d flow.Direction, g reassembly.Gap) {
 // Close implements reassembly.Handler.
 func (u *untold) Close(time int64, r reassembly.CloseReason) {
 	u.Conn.Close(time, r)
-	closeUntold(u.counted, u, "http", r)
+	closeUntold(u.counted, u, r)
 	u.httpConnection.Close(time, r)
 }

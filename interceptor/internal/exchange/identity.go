@@ -27,23 +27,43 @@ type Connection struct {
 
 const idLen = 16
 
-// proxies is what proxies said of a connection, in the order seen.
+// proxies is what proxies said of a connection, in the order seen, and what the last one of
+// SOCKS was asked for.
 type proxies struct {
 	first   *capstanv1.Proxied
 	further []*capstanv1.Proxied
+	socks   *capstanv1.Socks
+}
+
+// heard returns c, or a new Connection without name where c is nil, with room for what
+// proxies say.
+func (c *Connection) heard() *Connection {
+	if c == nil {
+		c = new(Connection)
+	}
+	if c.proxies == nil {
+		c.proxies = new(proxies)
+	}
+	return c
 }
 
 // Proxied returns c, or a new Connection without name where c is nil, of which each
 // record tells p from now on, what a proxy said of it, behind what others said before.
 func (c *Connection) Proxied(p *capstanv1.Proxied) *Connection {
-	if c == nil {
-		c = new(Connection)
-	}
-	if c.proxies == nil {
-		c.proxies = &proxies{first: p}
+	c = c.heard()
+	if c.proxies.first == nil {
+		c.proxies.first = p
 	} else {
 		c.proxies.further = append(c.proxies.further, p)
 	}
+	return c
+}
+
+// Through is Proxied for s, what a proxy was asked for, in the tunnel that the last one has
+// made, if there was one. s becomes the Connection's.
+func (c *Connection) Through(s *capstanv1.Socks) *Connection {
+	c = c.heard()
+	s.Outer, c.proxies.socks = c.proxies.socks, s
 	return c
 }
 
@@ -104,7 +124,10 @@ func appendEnd(b []byte, conn *reassembly.Conn, d flow.Direction) []byte {
 func (c *Connection) inConflict() bool { return c.conn.Conflict[0] || c.conn.Conflict[1] }
 
 // Told reports whether a record has left. c may be nil.
-func (c *Connection) Told() bool { return c != nil && (c.next != 0 || c.wraps != 0) }
+func (c *Connection) Told() bool { return c != nil && c.Records() > 0 }
+
+// Records returns how many records have left.
+func (c *Connection) Records() uint64 { return uint64(c.wraps)<<32 | uint64(c.next) }
 
 // nextID returns the id of the connection's next record, made by text.
 func (c *Connection) nextID(text *arena.Text) string {
@@ -113,7 +136,7 @@ func (c *Connection) nextID(text *arena.Text) string {
 		binary.LittleEndian.PutUint64(b[2*i:], hexDigits(binary.BigEndian.Uint32(c.prefix[i:])))
 	}
 	b[2*idLen] = '-'
-	id := strconv.AppendUint(b[:2*idLen+1], uint64(c.wraps)<<32|uint64(c.next), 10)
+	id := strconv.AppendUint(b[:2*idLen+1], c.Records(), 10)
 	if c.next++; c.next == 0 {
 		c.wraps++
 	}

@@ -88,9 +88,9 @@ func (r *Recorder) Emit(c *Connection, x *capstanv1.Exchange, passed Screened) {
 	r.addresses.set(&r.client, client)
 	r.addresses.set(&r.server, server)
 	x.Client, x.Server = &r.client, &r.server
-	x.Source, x.Proxied, x.ProxiedFurther = r.cfg.Source, nil, nil
+	x.Source, x.Proxied, x.ProxiedFurther, x.Socks = r.cfg.Source, nil, nil, nil
 	if p := c.proxies; p != nil {
-		x.Proxied, x.ProxiedFurther = p.first, p.further
+		x.Proxied, x.ProxiedFurther, x.Socks = p.first, p.further, p.socks
 	}
 	if x.Connection == nil {
 		setTimes(x)

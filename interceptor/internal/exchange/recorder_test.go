@@ -88,6 +88,20 @@ func TestProxiedIsTold(t *testing.T) {
 	}
 }
 
+// So is what a SOCKS proxy was asked for, from then on.
+func TestSocksIsTold(t *testing.T) {
+	plain := testConnection()
+	c := (*Connection)(nil).Through(&capstanv1.Socks{Target: "a:1"}).Identity(plain.conn, plain.client)
+	for _, told := range [][2]string{{"a:1", ""}, {"b:2", "a:1"}} {
+		got, _ := record(t, Config{}, c, &capstanv1.Exchange{})
+		want, _ := record(t, Config{}, plain, &capstanv1.Exchange{Socks: got.Socks}) // of another connection before
+		if got.Socks.Target != told[0] || got.Socks.Outer.GetTarget() != told[1] || got.Proxied != nil || want.Socks != nil || got.Id != want.Id {
+			t.Errorf("%s %v, and %s %v without", got.Id, got.Socks, want.Id, want.Socks)
+		}
+		c = c.Through(&capstanv1.Socks{Target: "b:2"})
+	}
+}
+
 func TestSourceIsUTF8(t *testing.T) {
 	for source, want := range map[string]string{"": "", "café.pcap": "café.pcap", "caf\xe9.pcap": "caf\uFFFD.pcap"} {
 		if x, _ := record(t, Config{Source: source}, testConnection(), &capstanv1.Exchange{}); x.Source != want {

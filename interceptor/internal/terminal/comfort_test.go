@@ -64,6 +64,19 @@ func TestProxiedInFull(t *testing.T) {
 	}
 }
 
+// TestSocksInFull tells what SOCKS proxies were asked for.
+func TestSocksInFull(t *testing.T) {
+	x := record(1)
+	x.Socks = &capstanv1.Socks{Version: 5, Command: 1, Target: "inner.example:80", Replied: true, Outer: &capstanv1.Socks{Version: 4, Target: "192.0.2.7:1"}}
+	var all strings.Builder
+	for _, l := range detail(x) {
+		all.WriteString(l.text + "\n")
+	}
+	if s := all.String(); !strings.Contains(s, "── SOCKS ──") || !strings.Contains(s, "inner.example:80") || !strings.Contains(s, "192.0.2.7:1") {
+		t.Errorf("told\n%s", s)
+	}
+}
+
 // TestGRPCInWords tells a status of 0, too, which JSON leaves out.
 func TestGRPCInWords(t *testing.T) {
 	x := record(1)

@@ -53,7 +53,7 @@ func detail(x *capstanv1.Exchange) []line {
 		m    proto.Message
 		is   bool
 	}{
-		{"Connection", x.GetConnection(), x.GetConnection() != nil},
+		{"SOCKS", x.GetSocks(), x.GetSocks() != nil}, {"Connection", x.GetConnection(), x.GetConnection() != nil},
 		{"WebSocket", x.GetWebsocket(), x.GetWebsocket() != nil}, {"TLS", x.GetTls(), x.GetTls() != nil},
 	} {
 		if part.is {

@@ -368,7 +368,7 @@ type Exchange struct {
 	// Set where the exchange is a call of gRPC or gRPC-Web.
 	Grpc *Grpc `protobuf:"bytes,15,opt,name=grpc,proto3" json:"grpc,omitempty"`
 	// Set where the record is that of a connection, or of the part of one behind an
-	// upgrade or CONNECT.
+	// upgrade, CONNECT or SOCKS.
 	Connection *Connection `protobuf:"bytes,16,opt,name=connection,proto3" json:"connection,omitempty"`
 	// Set where that is WebSocket; also where it is a stream of HTTP/2, whose record
 	// has request and response.
@@ -382,8 +382,11 @@ type Exchange struct {
 	// those that the traffic of a tunnel began with. Then proxied tells of the connection
 	// between proxies, and the last one that has a source tells who the client was.
 	ProxiedFurther []*Proxied `protobuf:"bytes,20,rep,name=proxied_further,json=proxiedFurther,proto3" json:"proxied_further,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// What a SOCKS proxy was asked for: of what is in the tunnel that it made, and of a
+	// connection that has no tunnel, or nothing in it that is told.
+	Socks         *Socks `protobuf:"bytes,21,opt,name=socks,proto3" json:"socks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Exchange) Reset() {
@@ -556,6 +559,13 @@ func (x *Exchange) GetProxiedFurther() []*Proxied {
 	return nil
 }
 
+func (x *Exchange) GetSocks() *Socks {
+	if x != nil {
+		return x.Socks
+	}
+	return nil
+}
+
 // Endpoint is one end of a connection.
 type Endpoint struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -675,6 +685,100 @@ func (x *Proxied) GetDestination() *Endpoint {
 	return nil
 }
 
+// Socks is what a client asked a SOCKS proxy for, in front of everything else on the
+// connection, and what that answered. What authenticates the client is never told.
+type Socks struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 4, which has names of hosts too (4A), or 5.
+	Version uint32 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	// 1 for a connection to target (CONNECT), 2 for one from it (BIND), 3 for a relay of
+	// datagrams (UDP ASSOCIATE); 0 if the request was not seen.
+	Command uint32 `protobuf:"varint,2,opt,name=command,proto3" json:"command,omitempty"`
+	// Whom the client named, as host:port, like the target of CONNECT: a name, or an address.
+	// Empty if the request was not seen.
+	Target string `protobuf:"bytes,3,opt,name=target,proto3" json:"target,omitempty"`
+	// Whether the reply was seen, and its code: 0 grants the request in version 5 (RFC 1928
+	// §6), 90 in version 4.
+	Replied bool   `protobuf:"varint,4,opt,name=replied,proto3" json:"replied,omitempty"`
+	Reply   uint32 `protobuf:"varint,5,opt,name=reply,proto3" json:"reply,omitempty"`
+	// What the proxy of the tunnel around was asked for, where this was asked in one.
+	Outer         *Socks `protobuf:"bytes,6,opt,name=outer,proto3" json:"outer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Socks) Reset() {
+	*x = Socks{}
+	mi := &file_capstan_v1_exchange_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Socks) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Socks) ProtoMessage() {}
+
+func (x *Socks) ProtoReflect() protoreflect.Message {
+	mi := &file_capstan_v1_exchange_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Socks.ProtoReflect.Descriptor instead.
+func (*Socks) Descriptor() ([]byte, []int) {
+	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Socks) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Socks) GetCommand() uint32 {
+	if x != nil {
+		return x.Command
+	}
+	return 0
+}
+
+func (x *Socks) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *Socks) GetReplied() bool {
+	if x != nil {
+		return x.Replied
+	}
+	return false
+}
+
+func (x *Socks) GetReply() uint32 {
+	if x != nil {
+		return x.Reply
+	}
+	return 0
+}
+
+func (x *Socks) GetOuter() *Socks {
+	if x != nil {
+		return x.Outer
+	}
+	return nil
+}
+
 // Header is one header or trailer field, in the order and spelling seen. The
 // values of fields that carry credentials are masked, and so are values whose
 // field is unknown, and such parameters of the URLs in Referer, Location and
@@ -694,7 +798,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_capstan_v1_exchange_proto_msgTypes[3]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -706,7 +810,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_exchange_proto_msgTypes[3]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -719,7 +823,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{3}
+	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Header) GetName() string {
@@ -778,7 +882,7 @@ type HttpRequest struct {
 
 func (x *HttpRequest) Reset() {
 	*x = HttpRequest{}
-	mi := &file_capstan_v1_exchange_proto_msgTypes[4]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -790,7 +894,7 @@ func (x *HttpRequest) String() string {
 func (*HttpRequest) ProtoMessage() {}
 
 func (x *HttpRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_exchange_proto_msgTypes[4]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -803,7 +907,7 @@ func (x *HttpRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HttpRequest.ProtoReflect.Descriptor instead.
 func (*HttpRequest) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{4}
+	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *HttpRequest) GetMethod() string {
@@ -904,7 +1008,7 @@ type HttpResponse struct {
 
 func (x *HttpResponse) Reset() {
 	*x = HttpResponse{}
-	mi := &file_capstan_v1_exchange_proto_msgTypes[5]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -916,7 +1020,7 @@ func (x *HttpResponse) String() string {
 func (*HttpResponse) ProtoMessage() {}
 
 func (x *HttpResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_exchange_proto_msgTypes[5]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -929,7 +1033,7 @@ func (x *HttpResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HttpResponse.ProtoReflect.Descriptor instead.
 func (*HttpResponse) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{5}
+	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *HttpResponse) GetStatus() uint32 {
@@ -1022,7 +1126,7 @@ type Body struct {
 
 func (x *Body) Reset() {
 	*x = Body{}
-	mi := &file_capstan_v1_exchange_proto_msgTypes[6]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1034,7 +1138,7 @@ func (x *Body) String() string {
 func (*Body) ProtoMessage() {}
 
 func (x *Body) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_exchange_proto_msgTypes[6]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1047,7 +1151,7 @@ func (x *Body) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Body.ProtoReflect.Descriptor instead.
 func (*Body) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{6}
+	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Body) GetSize() uint64 {
@@ -1126,7 +1230,7 @@ type Grpc struct {
 
 func (x *Grpc) Reset() {
 	*x = Grpc{}
-	mi := &file_capstan_v1_exchange_proto_msgTypes[7]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1138,7 +1242,7 @@ func (x *Grpc) String() string {
 func (*Grpc) ProtoMessage() {}
 
 func (x *Grpc) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_exchange_proto_msgTypes[7]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1151,7 +1255,7 @@ func (x *Grpc) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grpc.ProtoReflect.Descriptor instead.
 func (*Grpc) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{7}
+	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Grpc) GetService() string {
@@ -1250,7 +1354,7 @@ type GrpcMessages struct {
 
 func (x *GrpcMessages) Reset() {
 	*x = GrpcMessages{}
-	mi := &file_capstan_v1_exchange_proto_msgTypes[8]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1262,7 +1366,7 @@ func (x *GrpcMessages) String() string {
 func (*GrpcMessages) ProtoMessage() {}
 
 func (x *GrpcMessages) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_exchange_proto_msgTypes[8]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1275,7 +1379,7 @@ func (x *GrpcMessages) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrpcMessages.ProtoReflect.Descriptor instead.
 func (*GrpcMessages) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{8}
+	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GrpcMessages) GetCount() uint64 {
@@ -1325,7 +1429,8 @@ type Connection struct {
 	// the server, if it answers a ClientHello with something else. Those behind a
 	// header of the PROXY protocol; "proxy-protocol" if there are none. "http" or "http2"
 	// of a connection with that protocol that no exchange is known of: none was made, or
-	// too much is missing. Not trusted: anybody can send them.
+	// too much is missing. "socks4" or "socks5" likewise, where nothing is told of a tunnel.
+	// Not trusted: anybody can send them.
 	LooksLike string `protobuf:"bytes,4,opt,name=looks_like,json=looksLike,proto3" json:"looks_like,omitempty"`
 	// Whether it began before the capture did, so that its first bytes are not
 	// known to be any beginning.
@@ -1336,7 +1441,7 @@ type Connection struct {
 
 func (x *Connection) Reset() {
 	*x = Connection{}
-	mi := &file_capstan_v1_exchange_proto_msgTypes[9]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1348,7 +1453,7 @@ func (x *Connection) String() string {
 func (*Connection) ProtoMessage() {}
 
 func (x *Connection) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_exchange_proto_msgTypes[9]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1361,7 +1466,7 @@ func (x *Connection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Connection.ProtoReflect.Descriptor instead.
 func (*Connection) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{9}
+	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Connection) GetClient() *Traffic {
@@ -1414,7 +1519,7 @@ type Traffic struct {
 
 func (x *Traffic) Reset() {
 	*x = Traffic{}
-	mi := &file_capstan_v1_exchange_proto_msgTypes[10]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1426,7 +1531,7 @@ func (x *Traffic) String() string {
 func (*Traffic) ProtoMessage() {}
 
 func (x *Traffic) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_exchange_proto_msgTypes[10]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1439,7 +1544,7 @@ func (x *Traffic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Traffic.ProtoReflect.Descriptor instead.
 func (*Traffic) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{10}
+	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Traffic) GetBytes() uint64 {
@@ -1480,7 +1585,7 @@ type WebSocket struct {
 
 func (x *WebSocket) Reset() {
 	*x = WebSocket{}
-	mi := &file_capstan_v1_exchange_proto_msgTypes[11]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1492,7 +1597,7 @@ func (x *WebSocket) String() string {
 func (*WebSocket) ProtoMessage() {}
 
 func (x *WebSocket) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_exchange_proto_msgTypes[11]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1505,7 +1610,7 @@ func (x *WebSocket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WebSocket.ProtoReflect.Descriptor instead.
 func (*WebSocket) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{11}
+	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *WebSocket) GetClient() *WebSocketTraffic {
@@ -1573,7 +1678,7 @@ type WebSocketTraffic struct {
 
 func (x *WebSocketTraffic) Reset() {
 	*x = WebSocketTraffic{}
-	mi := &file_capstan_v1_exchange_proto_msgTypes[12]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1585,7 +1690,7 @@ func (x *WebSocketTraffic) String() string {
 func (*WebSocketTraffic) ProtoMessage() {}
 
 func (x *WebSocketTraffic) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_exchange_proto_msgTypes[12]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1598,7 +1703,7 @@ func (x *WebSocketTraffic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WebSocketTraffic.ProtoReflect.Descriptor instead.
 func (*WebSocketTraffic) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{12}
+	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *WebSocketTraffic) GetFrames() uint64 {
@@ -1717,7 +1822,7 @@ type WebSocketMessage struct {
 
 func (x *WebSocketMessage) Reset() {
 	*x = WebSocketMessage{}
-	mi := &file_capstan_v1_exchange_proto_msgTypes[13]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1729,7 +1834,7 @@ func (x *WebSocketMessage) String() string {
 func (*WebSocketMessage) ProtoMessage() {}
 
 func (x *WebSocketMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_exchange_proto_msgTypes[13]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1742,7 +1847,7 @@ func (x *WebSocketMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WebSocketMessage.ProtoReflect.Descriptor instead.
 func (*WebSocketMessage) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{13}
+	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *WebSocketMessage) GetFromClient() bool {
@@ -1852,7 +1957,7 @@ type Tls struct {
 
 func (x *Tls) Reset() {
 	*x = Tls{}
-	mi := &file_capstan_v1_exchange_proto_msgTypes[14]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1864,7 +1969,7 @@ func (x *Tls) String() string {
 func (*Tls) ProtoMessage() {}
 
 func (x *Tls) ProtoReflect() protoreflect.Message {
-	mi := &file_capstan_v1_exchange_proto_msgTypes[14]
+	mi := &file_capstan_v1_exchange_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1877,7 +1982,7 @@ func (x *Tls) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tls.ProtoReflect.Descriptor instead.
 func (*Tls) Descriptor() ([]byte, []int) {
-	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{14}
+	return file_capstan_v1_exchange_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Tls) GetServerName() string {
@@ -1990,7 +2095,7 @@ var File_capstan_v1_exchange_proto protoreflect.FileDescriptor
 const file_capstan_v1_exchange_proto_rawDesc = "" +
 	"\n" +
 	"\x19capstan/v1/exchange.proto\x12\n" +
-	"capstan.v1\"\xb2\x06\n" +
+	"capstan.v1\"\xdb\x06\n" +
 	"\bExchange\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x120\n" +
 	"\bprotocol\x18\x02 \x01(\x0e2\x14.capstan.v1.ProtocolR\bprotocol\x12,\n" +
@@ -2016,14 +2121,22 @@ const file_capstan_v1_exchange_proto_rawDesc = "" +
 	"\twebsocket\x18\x11 \x01(\v2\x15.capstan.v1.WebSocketR\twebsocket\x12!\n" +
 	"\x03tls\x18\x12 \x01(\v2\x0f.capstan.v1.TlsR\x03tls\x12-\n" +
 	"\aproxied\x18\x13 \x01(\v2\x13.capstan.v1.ProxiedR\aproxied\x12<\n" +
-	"\x0fproxied_further\x18\x14 \x03(\v2\x13.capstan.v1.ProxiedR\x0eproxiedFurther\"8\n" +
+	"\x0fproxied_further\x18\x14 \x03(\v2\x13.capstan.v1.ProxiedR\x0eproxiedFurther\x12'\n" +
+	"\x05socks\x18\x15 \x01(\v2\x11.capstan.v1.SocksR\x05socks\"8\n" +
 	"\bEndpoint\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\"\x89\x01\n" +
 	"\aProxied\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12,\n" +
 	"\x06source\x18\x02 \x01(\v2\x14.capstan.v1.EndpointR\x06source\x126\n" +
-	"\vdestination\x18\x03 \x01(\v2\x14.capstan.v1.EndpointR\vdestination\"z\n" +
+	"\vdestination\x18\x03 \x01(\v2\x14.capstan.v1.EndpointR\vdestination\"\xac\x01\n" +
+	"\x05Socks\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\rR\aversion\x12\x18\n" +
+	"\acommand\x18\x02 \x01(\rR\acommand\x12\x16\n" +
+	"\x06target\x18\x03 \x01(\tR\x06target\x12\x18\n" +
+	"\areplied\x18\x04 \x01(\bR\areplied\x12\x14\n" +
+	"\x05reply\x18\x05 \x01(\rR\x05reply\x12'\n" +
+	"\x05outer\x18\x06 \x01(\v2\x11.capstan.v1.SocksR\x05outer\"z\n" +
 	"\x06Header\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\x12!\n" +
@@ -2209,7 +2322,7 @@ func file_capstan_v1_exchange_proto_rawDescGZIP() []byte {
 }
 
 var file_capstan_v1_exchange_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_capstan_v1_exchange_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_capstan_v1_exchange_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_capstan_v1_exchange_proto_goTypes = []any{
 	(Protocol)(0),            // 0: capstan.v1.Protocol
 	(Flaw)(0),                // 1: capstan.v1.Flaw
@@ -2218,54 +2331,57 @@ var file_capstan_v1_exchange_proto_goTypes = []any{
 	(*Exchange)(nil),         // 4: capstan.v1.Exchange
 	(*Endpoint)(nil),         // 5: capstan.v1.Endpoint
 	(*Proxied)(nil),          // 6: capstan.v1.Proxied
-	(*Header)(nil),           // 7: capstan.v1.Header
-	(*HttpRequest)(nil),      // 8: capstan.v1.HttpRequest
-	(*HttpResponse)(nil),     // 9: capstan.v1.HttpResponse
-	(*Body)(nil),             // 10: capstan.v1.Body
-	(*Grpc)(nil),             // 11: capstan.v1.Grpc
-	(*GrpcMessages)(nil),     // 12: capstan.v1.GrpcMessages
-	(*Connection)(nil),       // 13: capstan.v1.Connection
-	(*Traffic)(nil),          // 14: capstan.v1.Traffic
-	(*WebSocket)(nil),        // 15: capstan.v1.WebSocket
-	(*WebSocketTraffic)(nil), // 16: capstan.v1.WebSocketTraffic
-	(*WebSocketMessage)(nil), // 17: capstan.v1.WebSocketMessage
-	(*Tls)(nil),              // 18: capstan.v1.Tls
+	(*Socks)(nil),            // 7: capstan.v1.Socks
+	(*Header)(nil),           // 8: capstan.v1.Header
+	(*HttpRequest)(nil),      // 9: capstan.v1.HttpRequest
+	(*HttpResponse)(nil),     // 10: capstan.v1.HttpResponse
+	(*Body)(nil),             // 11: capstan.v1.Body
+	(*Grpc)(nil),             // 12: capstan.v1.Grpc
+	(*GrpcMessages)(nil),     // 13: capstan.v1.GrpcMessages
+	(*Connection)(nil),       // 14: capstan.v1.Connection
+	(*Traffic)(nil),          // 15: capstan.v1.Traffic
+	(*WebSocket)(nil),        // 16: capstan.v1.WebSocket
+	(*WebSocketTraffic)(nil), // 17: capstan.v1.WebSocketTraffic
+	(*WebSocketMessage)(nil), // 18: capstan.v1.WebSocketMessage
+	(*Tls)(nil),              // 19: capstan.v1.Tls
 }
 var file_capstan_v1_exchange_proto_depIdxs = []int32{
 	0,  // 0: capstan.v1.Exchange.protocol:type_name -> capstan.v1.Protocol
 	5,  // 1: capstan.v1.Exchange.client:type_name -> capstan.v1.Endpoint
 	5,  // 2: capstan.v1.Exchange.server:type_name -> capstan.v1.Endpoint
 	1,  // 3: capstan.v1.Exchange.flaws:type_name -> capstan.v1.Flaw
-	8,  // 4: capstan.v1.Exchange.request:type_name -> capstan.v1.HttpRequest
-	9,  // 5: capstan.v1.Exchange.response:type_name -> capstan.v1.HttpResponse
-	11, // 6: capstan.v1.Exchange.grpc:type_name -> capstan.v1.Grpc
-	13, // 7: capstan.v1.Exchange.connection:type_name -> capstan.v1.Connection
-	15, // 8: capstan.v1.Exchange.websocket:type_name -> capstan.v1.WebSocket
-	18, // 9: capstan.v1.Exchange.tls:type_name -> capstan.v1.Tls
+	9,  // 4: capstan.v1.Exchange.request:type_name -> capstan.v1.HttpRequest
+	10, // 5: capstan.v1.Exchange.response:type_name -> capstan.v1.HttpResponse
+	12, // 6: capstan.v1.Exchange.grpc:type_name -> capstan.v1.Grpc
+	14, // 7: capstan.v1.Exchange.connection:type_name -> capstan.v1.Connection
+	16, // 8: capstan.v1.Exchange.websocket:type_name -> capstan.v1.WebSocket
+	19, // 9: capstan.v1.Exchange.tls:type_name -> capstan.v1.Tls
 	6,  // 10: capstan.v1.Exchange.proxied:type_name -> capstan.v1.Proxied
 	6,  // 11: capstan.v1.Exchange.proxied_further:type_name -> capstan.v1.Proxied
-	5,  // 12: capstan.v1.Proxied.source:type_name -> capstan.v1.Endpoint
-	5,  // 13: capstan.v1.Proxied.destination:type_name -> capstan.v1.Endpoint
-	7,  // 14: capstan.v1.HttpRequest.headers:type_name -> capstan.v1.Header
-	7,  // 15: capstan.v1.HttpRequest.trailers:type_name -> capstan.v1.Header
-	10, // 16: capstan.v1.HttpRequest.body:type_name -> capstan.v1.Body
-	7,  // 17: capstan.v1.HttpResponse.headers:type_name -> capstan.v1.Header
-	7,  // 18: capstan.v1.HttpResponse.trailers:type_name -> capstan.v1.Header
-	10, // 19: capstan.v1.HttpResponse.body:type_name -> capstan.v1.Body
-	2,  // 20: capstan.v1.Body.decoding:type_name -> capstan.v1.Decoding
-	12, // 21: capstan.v1.Grpc.request_messages:type_name -> capstan.v1.GrpcMessages
-	12, // 22: capstan.v1.Grpc.response_messages:type_name -> capstan.v1.GrpcMessages
-	14, // 23: capstan.v1.Connection.client:type_name -> capstan.v1.Traffic
-	14, // 24: capstan.v1.Connection.server:type_name -> capstan.v1.Traffic
-	3,  // 25: capstan.v1.Connection.close:type_name -> capstan.v1.Close
-	16, // 26: capstan.v1.WebSocket.client:type_name -> capstan.v1.WebSocketTraffic
-	16, // 27: capstan.v1.WebSocket.server:type_name -> capstan.v1.WebSocketTraffic
-	17, // 28: capstan.v1.WebSocket.messages:type_name -> capstan.v1.WebSocketMessage
-	29, // [29:29] is the sub-list for method output_type
-	29, // [29:29] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	7,  // 12: capstan.v1.Exchange.socks:type_name -> capstan.v1.Socks
+	5,  // 13: capstan.v1.Proxied.source:type_name -> capstan.v1.Endpoint
+	5,  // 14: capstan.v1.Proxied.destination:type_name -> capstan.v1.Endpoint
+	7,  // 15: capstan.v1.Socks.outer:type_name -> capstan.v1.Socks
+	8,  // 16: capstan.v1.HttpRequest.headers:type_name -> capstan.v1.Header
+	8,  // 17: capstan.v1.HttpRequest.trailers:type_name -> capstan.v1.Header
+	11, // 18: capstan.v1.HttpRequest.body:type_name -> capstan.v1.Body
+	8,  // 19: capstan.v1.HttpResponse.headers:type_name -> capstan.v1.Header
+	8,  // 20: capstan.v1.HttpResponse.trailers:type_name -> capstan.v1.Header
+	11, // 21: capstan.v1.HttpResponse.body:type_name -> capstan.v1.Body
+	2,  // 22: capstan.v1.Body.decoding:type_name -> capstan.v1.Decoding
+	13, // 23: capstan.v1.Grpc.request_messages:type_name -> capstan.v1.GrpcMessages
+	13, // 24: capstan.v1.Grpc.response_messages:type_name -> capstan.v1.GrpcMessages
+	15, // 25: capstan.v1.Connection.client:type_name -> capstan.v1.Traffic
+	15, // 26: capstan.v1.Connection.server:type_name -> capstan.v1.Traffic
+	3,  // 27: capstan.v1.Connection.close:type_name -> capstan.v1.Close
+	17, // 28: capstan.v1.WebSocket.client:type_name -> capstan.v1.WebSocketTraffic
+	17, // 29: capstan.v1.WebSocket.server:type_name -> capstan.v1.WebSocketTraffic
+	18, // 30: capstan.v1.WebSocket.messages:type_name -> capstan.v1.WebSocketMessage
+	31, // [31:31] is the sub-list for method output_type
+	31, // [31:31] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_capstan_v1_exchange_proto_init() }
@@ -2279,7 +2395,7 @@ func file_capstan_v1_exchange_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_capstan_v1_exchange_proto_rawDesc), len(file_capstan_v1_exchange_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   15,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

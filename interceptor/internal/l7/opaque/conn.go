@@ -21,6 +21,7 @@ type Conn struct {
 	preamble bool           // a header of the PROXY protocol came first, from client
 	client   flow.Direction // if preamble
 	closed   bool
+	name     string // of the protocol, if somebody knows better than the first bytes tell
 }
 
 var _ reassembly.Handler = (*Conn)(nil)
@@ -55,6 +56,9 @@ func (c *Conn) BeginPreamble(d flow.Direction, named *exchange.Connection) {
 // follow.
 func (c *Conn) Preamble(ch *reassembly.Chunk, ends bool) { c.tally.Part(c.client, ch, ends) }
 
+// Name tells what the connection carries, and the identity that it has by now.
+func (c *Conn) Name(protocol string, named *exchange.Connection) { c.name, c.named = protocol, named }
+
 // Gap takes the news that bytes of direction d were not captured.
 func (c *Conn) Gap(d flow.Direction, g reassembly.Gap) {
 	c.missed = true
@@ -64,15 +68,11 @@ func (c *Conn) Gap(d flow.Direction, g reassembly.Gap) {
 // End takes the news that direction d is over, which the record doesn't need.
 func (c *Conn) End(flow.Direction, int64) {}
 
+// Silent reports whether no byte was captured.
+func (c *Conn) Silent() bool { return c.tally.Bytes(0)+c.tally.Bytes(1) == 0 }
+
 // Close emits the record.
-func (c *Conn) Close(_ int64, r reassembly.CloseReason) {
-	client := c.Client()
-	looksLike := LooksLike(c.prefix[:c.have], c.spoke == client)
-	if c.preamble && c.have == 0 && !c.missed {
-		looksLike = "proxy-protocol" // and nothing behind it
-	}
-	c.CloseAs(looksLike, client, r)
-}
+func (c *Conn) Close(_ int64, r reassembly.CloseReason) { c.CloseAs(c.Client(), r) }
 
 // Client returns the direction that is most likely the client's.
 func (c *Conn) Client() flow.Direction {
@@ -85,13 +85,23 @@ func (c *Conn) Client() flow.Direction {
 	return c.conn.Client
 }
 
-// CloseAs is Close for who knows what the connection carried, and who the client was.
-func (c *Conn) CloseAs(looksLike string, client flow.Direction, r reassembly.CloseReason) {
+// CloseAs is Close for who knows better who the client was.
+func (c *Conn) CloseAs(client flow.Direction, r reassembly.CloseReason) {
 	if c.closed {
 		return
 	}
 	c.closed = true
 	x := c.tally.Record(capstanv1.Protocol_PROTOCOL_OTHER, c.conn, client, r)
-	x.Connection.LooksLike = looksLike
+	x.Connection.LooksLike = c.looksLike(client)
 	c.rec.Emit(c.named.Identity(c.conn, client), x, exchange.Screened{})
+}
+
+func (c *Conn) looksLike(client flow.Direction) string {
+	switch {
+	case c.name != "":
+		return c.name
+	case c.preamble && c.have == 0 && !c.missed:
+		return "proxy-protocol" // and nothing behind it
+	}
+	return LooksLike(c.prefix[:c.have], c.spoke == client)
 }

@@ -17,6 +17,7 @@
 //	pushed       boolean  Exchange.pushed, if true
 //	proxied      object   Exchange.proxied, if the connection began with a header of the PROXY protocol
 //	proxiedFurther array  Exchange.proxied_further, likewise, if there were further ones
+//	socks        object   Exchange.socks, if the connection went through a SOCKS proxy, or was to
 //	request      object   if the request was seen
 //	response     object   if the response was seen
 //	grpc         object   Exchange.grpc, if it is a call of gRPC or gRPC-Web
@@ -28,6 +29,13 @@
 //
 //	version              number
 //	source, destination  objects: address (string), port (number), if they were told
+//
+// socks:
+//
+//	version, command     numbers
+//	target               string, host:port
+//	reply                number, if one was seen
+//	outer                object, likewise, if there was a tunnel around
 //
 // request:
 //
@@ -129,6 +137,9 @@ func Append(dst []byte, x *capstanv1.Exchange) []byte {
 		}
 		dst = append(dst, ']')
 	}
+	if s := x.GetSocks(); s != nil {
+		dst = appendSocks(append(dst, `,"socks":`...), s)
+	}
 	if q := x.GetRequest(); q != nil {
 		dst = appendRequest(append(dst, `,"request":`...), q, start)
 	}
@@ -169,6 +180,19 @@ func appendProxied(dst []byte, p *capstanv1.Proxied) []byte {
 	if p.GetSource() != nil {
 		dst = appendEndpoint(append(dst, `,"source":`...), p.GetSource())
 		dst = appendEndpoint(append(dst, `,"destination":`...), p.GetDestination())
+	}
+	return append(dst, '}')
+}
+
+func appendSocks(dst []byte, s *capstanv1.Socks) []byte {
+	dst = strconv.AppendUint(append(dst, `{"version":`...), uint64(s.GetVersion()), 10)
+	dst = strconv.AppendUint(append(dst, `,"command":`...), uint64(s.GetCommand()), 10)
+	dst = appendString(append(dst, `,"target":`...), s.GetTarget())
+	if s.GetReplied() {
+		dst = strconv.AppendUint(append(dst, `,"reply":`...), uint64(s.GetReply()), 10)
+	}
+	if o := s.GetOuter(); o != nil {
+		dst = appendSocks(append(dst, `,"outer":`...), o)
 	}
 	return append(dst, '}')
 }

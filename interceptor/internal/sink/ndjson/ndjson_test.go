@@ -330,6 +330,12 @@ func TestLineIsAsDocumented(t *testing.T) {
 			t.Errorf("got\n%swant\n%s", got, tt.want)
 		}
 	}
+	x.Proxied, x.ProxiedFurther = nil, nil
+	x.Socks = &capstanv1.Socks{Version: 5, Command: 1, Target: "inner:80", Replied: true, Outer: &capstanv1.Socks{Version: 4}}
+	const wantSocks = `"streamId":3,"socks":{"version":5,"command":1,"target":"inner:80","reply":0,"outer":{"version":4,"command":0,"target":""}}}` + "\n"
+	if got := string(Append(nil, x)); !strings.HasSuffix(got, wantSocks) {
+		t.Errorf("got\n%swant\n%s", got, wantSocks)
+	}
 	x = &capstanv1.Exchange{Source: "f.pcap"}
 	if got := string(Append(nil, x)); !strings.HasSuffix(got, `"flaws":[],"source":"f.pcap"}`+"\n") {
 		t.Errorf("without halves and flaws: %s", got)

@@ -185,6 +185,18 @@ func TestClientBehindAProxy(t *testing.T) {
 	contains(t, text(spanOf(x).Attributes), map[string]string{"client.address": "192.0.2.8", "client.port": "9", "network.peer.address": "10.0.0.1"})
 }
 
+// The server is whom the innermost SOCKS proxy was asked for; the local end of the network is the
+// first proxy.
+func TestServerBehindSocks(t *testing.T) {
+	x := call(0)
+	x.Request.Authority = ""
+	x.Socks = &capstanv1.Socks{Version: 5, Target: "[2001:db8::7]:81", Outer: &capstanv1.Socks{Version: 5, Target: "proxy:1080"}}
+	attributes := text(spanOf(x).Attributes)
+	contains(t, attributes, map[string]string{"server.address": "2001:db8::7", "server.port": "81", "network.local.address": x.Server.Address})
+	x.Request.Authority = "inner"
+	contains(t, text(spanOf(x).Attributes), map[string]string{"server.address": "inner", "server.port": "81"})
+}
+
 func TestTraceparent(t *testing.T) {
 	const good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	for value, want := range map[string]bool{

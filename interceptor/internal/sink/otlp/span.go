@@ -3,8 +3,10 @@ package otlp
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"net"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	tracepb "go.opentelemetry.io/proto/slim/otlp/trace/v1"
@@ -225,6 +227,12 @@ func protocolOf(x *capstanv1.Exchange) (name, version string) {
 // server is who was asked: by name where that is known.
 func server(x *capstanv1.Exchange) (host string, port int64) {
 	host, port = x.GetServer().GetAddress(), int64(x.GetServer().GetPort())
+	if target := x.GetSocks().GetTarget(); target != "" {
+		if h, p, err := net.SplitHostPort(target); err == nil {
+			host = h
+			port, _ = strconv.ParseInt(p, 10, 64) // the digits of 16 bits
+		}
+	}
 	if u, err := url.Parse("//" + x.GetRequest().GetAuthority()); err == nil && u.Hostname() != "" {
 		host = u.Hostname()
 	}

@@ -17,7 +17,8 @@ import (
 //
 // time, client, server, method, URL, status, sizes of the request's and the
 // response's body, duration; then, in parentheses, what the exchange lacks. Behind a
-// client that is a proxy stands whom it says it speaks for, as (for 192.0.2.7:51237). A
+// client that is a proxy stands whom it says it speaks for, as (for 192.0.2.7:51237), and
+// behind a server that is a SOCKS proxy whom it was asked for, as (to shop:80). A
 // half that was not seen is a dash, and so is what is unknown of one. Behind the
 // status of a gRPC call stands its own, as grpc=0. The line of a connection has
 // its protocol, what is known of it, and how it ended in place of method, URL and
@@ -182,7 +183,19 @@ func appendEnds(dst []byte, x *capstanv1.Exchange) []byte {
 	for _, p := range x.GetProxiedFurther() {
 		dst = appendFor(dst, p)
 	}
-	return appendEndpoint(append(dst, " → "...), x.GetServer())
+	return appendTo(appendEndpoint(append(dst, " → "...), x.GetServer()), x.GetSocks())
+}
+
+// appendTo tells whom SOCKS proxies were asked for, the first proxy first.
+func appendTo(dst []byte, s *capstanv1.Socks) []byte {
+	if s == nil {
+		return dst
+	}
+	dst = appendTo(dst, s.GetOuter())
+	if s.GetTarget() == "" {
+		return dst
+	}
+	return append(appendSafe(append(dst, " (to "...), s.GetTarget()), ')')
 }
 
 // appendFor tells for whom a proxy says that it speaks.

@@ -91,6 +91,20 @@ func TestProxied(t *testing.T) {
 	}
 }
 
+// A SOCKS proxy is told with whom it was asked for.
+func TestSocks(t *testing.T) {
+	x := record()
+	x.Socks = &capstanv1.Socks{Target: "\u202e[2001:db8::7]:9", Outer: &capstanv1.Socks{Outer: &capstanv1.Socks{Target: "inner:80"}}}
+	for columns, want := range map[bool]string{
+		false: "10.0.0.2:4711 → [2001:db8::1]:8080 (to inner:80) (to \\u202e[2001:db8::7]:9) GET",
+		true:  " 10.0.0.2:4711 → [2001:db8::1]:8080 (to inner:80) (to \\u202e[2001:db8::7]:9)\n",
+	} {
+		if got := string(Encoder{Location: time.UTC, Columns: columns}.Append(nil, x)); !strings.Contains(got, want) {
+			t.Errorf("got  %q, want %q", got, want)
+		}
+	}
+}
+
 // sgr matches the only control sequences we write ourselves.
 var sgr = regexp.MustCompile("\x1b\\[[0-9]+m")
 
