@@ -248,17 +248,33 @@ func roundDuration(d time.Duration) time.Duration {
 // what was captured must not be able to move a cursor, hide text or turn it
 // around.
 func appendSafe(dst []byte, s string) []byte {
-	for i, r := range s {
-		switch {
-		case r == utf8.RuneError && !strings.HasPrefix(s[i:], "\ufffd"):
-			dst = append(dst, `\x`...)
-			dst = append(dst, "0123456789abcdef"[s[i]>>4], "0123456789abcdef"[s[i]&0xf])
+	for {
+		n := plainLen(s)
+		dst = append(dst, s[:n]...)
+		if n == len(s) {
+			return dst
+		}
+		r, size := utf8.DecodeRuneInString(s[n:])
+		switch c := s[n]; {
+		case r == utf8.RuneError && size == 1:
+			dst = append(dst, '\\', 'x', "0123456789abcdef"[c>>4], "0123456789abcdef"[c&0xf])
 		case r == '\\' || !unicode.IsPrint(r) || unicode.Is(unicode.Bidi_Control, r):
 			quoted := strconv.QuoteRuneToASCII(r)
 			dst = append(dst, quoted[1:len(quoted)-1]...)
 		default:
-			dst = utf8.AppendRune(dst, r)
+			dst = append(dst, s[n:n+size]...)
+		}
+		s = s[n+size:]
+	}
+}
+
+// plainLen returns how many bytes s starts with that are printable ASCII and nothing
+// to escape: mostly all.
+func plainLen(s string) int {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '\\' {
+			return i
 		}
 	}
-	return dst
+	return len(s)
 }
