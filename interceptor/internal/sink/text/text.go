@@ -49,7 +49,7 @@ func (e Encoder) Append(dst []byte, x *capstanv1.Exchange) []byte {
 		loc = time.Local
 	}
 	dst = e.on(dst, dim)
-	dst = time.Unix(0, int64(x.GetStartTimeUnixNs())).In(loc).AppendFormat(dst, "15:04:05.000")
+	dst = appendClock(dst, time.Unix(0, int64(x.GetStartTimeUnixNs())).In(loc))
 	dst = e.off(dst)
 	if e.Columns {
 		return e.appendColumns(append(dst, ' '), x)
@@ -63,6 +63,14 @@ func (e Encoder) Append(dst []byte, x *capstanv1.Exchange) []byte {
 	dst = append(dst, ' ')
 	dst = append(dst, roundDuration(time.Duration(x.GetDurationNs())).String()...)
 	return append(e.appendFlaws(dst, x.GetFlaws()), '\n')
+}
+
+// appendClock appends the time of day as 15:04:05.000.
+func appendClock(dst []byte, t time.Time) []byte {
+	hour, minute, second := t.Clock()
+	ms := t.Nanosecond() / 1e6
+	return append(dst, byte('0'+hour/10), byte('0'+hour%10), ':', byte('0'+minute/10), byte('0'+minute%10), ':',
+		byte('0'+second/10), byte('0'+second%10), '.', byte('0'+ms/100), byte('0'+ms/10%10), byte('0'+ms%10))
 }
 
 // appendExchange appends what both halves say.
@@ -98,16 +106,24 @@ func (e Encoder) appendRequest(dst []byte, q *capstanv1.HttpRequest) []byte {
 	dst = e.on(dst, bold)
 	dst = appendSafe(dst, orDash(q.GetMethod()))
 	dst = append(e.off(dst), ' ')
-	return appendSafe(dst, orDash(URL(q)))
+	if isOrigin(q) {
+		dst = appendSafe(append(appendSafe(dst, scheme(q)), "://"...), q.GetAuthority())
+	}
+	return appendSafe(dst, orDash(q.GetTarget()))
 }
 
 // URL puts together the URL that q asks for: what there is of it, as it was sent.
 func URL(q *capstanv1.HttpRequest) string {
-	// The origin form (RFC 9112 §3.2.1) needs the authority to make a URL.
-	if strings.HasPrefix(q.GetTarget(), "/") && q.GetAuthority() != "" && q.GetMethod() != "CONNECT" {
+	if isOrigin(q) {
 		return scheme(q) + "://" + q.GetAuthority() + q.GetTarget()
 	}
 	return q.GetTarget()
+}
+
+// isOrigin reports whether the target has the origin form (RFC 9112 §3.2.1), which needs
+// the authority to make a URL.
+func isOrigin(q *capstanv1.HttpRequest) bool {
+	return strings.HasPrefix(q.GetTarget(), "/") && q.GetAuthority() != "" && q.GetMethod() != "CONNECT"
 }
 
 // Safe escapes what isn't plainly printable, so that s can be shown on a terminal.

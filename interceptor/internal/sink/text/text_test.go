@@ -177,8 +177,12 @@ func FuzzEncode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string, size uint64, duration int64, status uint32) {
 		x := hostile(s)
 		x.Request.Body.Size, x.DurationNs, x.Response.Status, x.StartTimeUnixNs = size, duration, status, size
-		if line := string(Encoder{Location: time.UTC}.Append(nil, x)); !harmless(line) {
+		line := string(Encoder{Location: time.UTC}.Append(nil, x))
+		if !harmless(line) {
 			t.Errorf("%q", line)
+		}
+		if clock := time.Unix(0, int64(size)).UTC().Format("15:04:05.000 "); !strings.HasPrefix(line, clock) {
+			t.Errorf("%q, want at %q", line, clock)
 		}
 	})
 }
