@@ -94,6 +94,7 @@ var rooms = []room{
 	{"capstan/interceptor/internal/exchange", []string{"capstan/interceptor/internal/arena", "capstan/interceptor/internal/content", "capstan/pkg/flow", "capstan/pkg/reassembly", "capstan/proto/...",
 		"github.com/twmb/murmur3"}, "builds the record; murmur3 names connections"},
 	{"capstan/interceptor/internal/sink/...", []string{"capstan/interceptor/internal/sink/...", "capstan/interceptor/internal/delivery", "capstan/interceptor/internal/durable", "capstan/proto/...", "github.com/klauspost/compress/zstd"}, "records to bytes"},
+	{"capstan/interceptor/internal/sink/ndjson", []string{"capstan/interceptor/internal/delivery", "capstan/proto/...", "github.com/segmentio/asm/base64"}, "bodies in base64 are most of a line; segmentio/asm takes a tenth of the standard library's time"},
 	{"capstan/interceptor/internal/sink/stream", []string{"capstan/interceptor/internal/delivery", "golang.org/x/sys/unix"}, "asks the kernel for a larger pipe when nobody reads"},
 	{"capstan/interceptor/internal/sink/kafka", []string{"capstan/interceptor/internal/delivery", "capstan/interceptor/internal/sink/ndjson", "capstan/proto/...",
 		"github.com/klauspost/compress/zstd", "github.com/twmb/franz-go/pkg/...", "google.golang.org/protobuf/encoding/protowire", "google.golang.org/protobuf/proto"}, "franz-go speaks Kafka's protocol in Go alone"},

@@ -1,10 +1,10 @@
 package ndjson
 
 import (
-	"encoding/base64"
-	"encoding/binary"
 	"slices"
 	"unicode/utf8"
+
+	"github.com/segmentio/asm/base64"
 )
 
 const hexDigits = "0123456789abcdef"
@@ -84,27 +84,6 @@ func appendBytes(dst, b []byte) []byte {
 	at := len(dst) + 1
 	dst = dst[:at+n+1]
 	dst[at-1], dst[at+n] = '"', '"'
-	encodeBase64(dst[at:at+n], b)
+	base64.StdEncoding.Encode(dst[at:at+n], b)
 	return dst
-}
-
-// pairs are the two characters for each twelve bits, the first one in the lower
-// byte.
-var pairs = func() (t [1 << 12]uint16) {
-	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-	for i := range t {
-		t[i] = uint16(alphabet[i>>6]) | uint16(alphabet[i&63])<<8
-	}
-	return t
-}()
-
-// encodeBase64 fills dst with the encoded b: most of a record's cost, and the
-// library takes twice as long.
-func encodeBase64(dst, b []byte) {
-	for len(b) >= 8 { // 6 of them
-		v := binary.BigEndian.Uint64(b)
-		binary.LittleEndian.PutUint64(dst, uint64(pairs[v>>52])|uint64(pairs[v>>40&0xfff])<<16|uint64(pairs[v>>28&0xfff])<<32|uint64(pairs[v>>16&0xfff])<<48)
-		b, dst = b[6:], dst[8:]
-	}
-	base64.StdEncoding.Encode(dst, b)
 }
