@@ -163,6 +163,8 @@ func (a *Assembler) follow(c *connection, s *packet.Segment, time int64) {
 		h.afloat = !empty && !syn && c.InitialSeqKnown[o.dir]
 	case h.afloat && !empty && h.next-seq < maxReordered:
 		h.shift(seq)
+	case h.uncounted && !empty && !syn:
+		h.recount(seq)
 	}
 	if !empty || syn || s.Flags.Has(packet.FlagFIN) {
 		a.remember(h, s, h.pos(seq), time)

@@ -76,6 +76,8 @@ type pending struct {
 	rival    uint32 // sequence number of a second SYN-ACK, which had another one
 	rivalled bool   // rival is known
 
+	uncounted bool // the peer acknowledged just the SYN's own number: it may be that of the first byte, too
+
 	reopens   bool // reopening is known
 	reopening reopening
 }
@@ -200,7 +202,7 @@ func (a *Assembler) release(c *connection) {
 
 // idle reports whether nothing is pending in h.
 func (h *half) idle() bool {
-	return !h.finSeen && h.slot == 0 && len(h.pieces) == 0 && h.ackOff <= h.offset && h.sentOff <= h.offset && h.urgent < 0 && !h.rivalled && !h.reopens
+	return !h.finSeen && h.slot == 0 && len(h.pieces) == 0 && h.ackOff <= h.offset && h.sentOff <= h.offset && h.urgent < 0 && !h.rivalled && !h.uncounted && !h.reopens
 }
 
 func (a *Assembler) detach(h *half) {

@@ -47,7 +47,8 @@
 // captured before its sender's SYN waits for that, as behind a hole, if the other
 // end's SYN is known. After a close by FIN or RST the tuple is kept until nothing
 // but bare ACKs came for Linger, so that late segments are recognised as such.
-// A SYN with another sequence number replaces a connection once its answer, or what
+// A SYN that takes no number itself, as those of some generators, is told by an answer to
+// just its own number and by data that begin there. A SYN with another sequence number replaces a connection once its answer, or what
 // follows it, has its number; until then the connection goes on.
 //
 // Timestamps (RFC 7323) tell packets apart, no more: a segment that its receiver

@@ -30,6 +30,8 @@ func (a *Assembler) syn(c *connection, s *packet.Segment, time int64) *connectio
 			// client goes on with the first, or refuses it, unless it tells.
 			if known && !c.established {
 				h.rival, h.rivalled, h.plain = s.Seq, true, false
+			} else if p == -1 && o.virgin() {
+				o.uncounted, o.plain = true, false
 			}
 			a.stats.IgnoredSYN++
 			a.drop(DropStray, len(s.Payload))
@@ -43,6 +45,7 @@ func (a *Assembler) syn(c *connection, s *packet.Segment, time int64) *connectio
 	if !a.adopt(c, h, s, time) {
 		return a.reopen(c, h, s, time)
 	}
+	o.uncounted = false
 	c.InitialSeq[h.dir], c.InitialSeqKnown[h.dir] = s.Seq, true
 	if !c.ClientKnown {
 		c.ClientKnown = true
@@ -70,6 +73,16 @@ func (c *connection) choose(s *packet.Segment) {
 	if s.Ack == o.rival+1 && o.virgin() {
 		o.sync(s.Ack)
 		c.InitialSeq[o.dir] = o.rival
+	}
+}
+
+// recount takes the first data of h, whose SYN was answered by its own number. That is none
+// that TCP sends (RFC 9293 §3.10.7.3), but some generators of captures have no number for a
+// SYN; where the data begin at that, too, they do.
+func (h *half) recount(seq uint32) {
+	h.uncounted = false
+	if seq == h.conn.InitialSeq[h.dir] && h.virgin() {
+		h.shift(seq)
 	}
 }
 

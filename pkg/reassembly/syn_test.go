@@ -3,6 +3,8 @@ package reassembly
 import (
 	"testing"
 	"time"
+
+	"capstan/pkg/packet"
 )
 
 var synCases = []tcpCase{
@@ -70,6 +72,45 @@ var synCases = []tcpCase{
 		p.fins()
 		p.wantClean(0)
 	}},
+	{name: "a SYN that takes no number", play: func(t *testing.T, p *probe) {
+		p.send(C, 1, 0, syn)
+		p.put(p.acking(S, 1, synack, 1))
+		p.put(p.acking(C, 1, ack, 1))
+		p.sent = [2]int64{1, 1}
+		p.c(1, 200)
+		p.s(1, 500)
+		p.fins()
+		p.wantClean(0)
+	}},
+	{name: "a SYN that takes no number, no ACK behind it", play: func(t *testing.T, p *probe) {
+		p.send(C, 1, 0, syn)
+		p.put(p.acking(S, 1, synack, 1))
+		p.sent = [2]int64{1, 1}
+		p.c(1, 200)
+		p.s(1, 500)
+		p.fins()
+		p.wantClean(0)
+	}},
+	{name: "an answer to a SYN's own number, and one to the SYN", play: func(t *testing.T, p *probe) {
+		p.send(C, 0, 0, syn)
+		p.put(p.acking(S, 7, synack, 0))
+		p.send(S, 0, 0, synack)
+		p.bare(C)
+		p.put(p.segment(C, 0, ack, []byte{0})) // a keep-alive probe
+		p.c(1, 200)
+		p.s(1, 500)
+		p.fins()
+		p.wantClean(0)
+	}},
+	{name: "an answer to a SYN's own number, data behind it", play: func(t *testing.T, p *probe) {
+		p.send(C, 0, 0, syn)
+		p.put(p.acking(S, 0, synack, 0))
+		p.sent = [2]int64{1, 1}
+		p.c(1, 200)
+		p.s(1, 500)
+		p.fins()
+		p.wantClean(0)
+	}},
 	{name: "36 split handshake", play: func(t *testing.T, p *probe) {
 		p.send(C, 0, 0, syn)
 		p.put(p.segment(S, 7, ack, nil)) // a bare ACK with any number
@@ -91,4 +132,11 @@ var synCases = []tcpCase{
 		p.fins()
 		p.wantClean(0)
 	}},
+}
+
+// acking builds a segment without data that acknowledges up to offset to.
+func (p *probe) acking(x side, off int64, flags packet.Flags, to int64) *packet.Segment {
+	s := p.segment(x, off, flags, nil)
+	s.Ack = p.isn[1-x] + uint32(to)
+	return s
 }
