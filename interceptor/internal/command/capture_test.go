@@ -28,6 +28,13 @@ type said struct {
 // from ports that count on from firstPort.
 func writeConnections(t *testing.T, firstPort int, connections [][]said) (file string) {
 	t.Helper()
+	return writeCaptured(t, firstPort, connections, nil)
+}
+
+// writeCaptured is writeConnections where some of what is said may not be captured: lost
+// tells so of a connection and a place in it.
+func writeCaptured(t *testing.T, firstPort int, connections [][]said, lost map[[2]int]bool) (file string) {
+	t.Helper()
 	var out bytes.Buffer
 	w, err := capfile.NewWriter(&out, "test")
 	if err != nil {
@@ -40,6 +47,7 @@ func writeConnections(t *testing.T, firstPort int, connections [][]said) (file s
 	now := int64(1_700_000_000_000_000_000)
 	for c, says := range connections {
 		seq := [2]uint32{1000, 5000}
+		captured := true
 		send := func(from int, payload string, syn, fin bool) {
 			ends := [2]net.IP{{10, 0, 0, 1}, {10, 0, 0, 2}}
 			ports := [2]layers.TCPPort{layers.TCPPort(firstPort + c), 80}
@@ -54,8 +62,10 @@ func writeConnections(t *testing.T, firstPort int, connections [][]said) (file s
 				t.Fatal(err)
 			}
 			now += 100_000
-			if err := w.WriteFrame(id, &capture.Frame{Data: b.Bytes(), Len: len(b.Bytes()), Timestamp: now, LinkType: capture.LinkTypeEthernet}); err != nil {
-				t.Fatal(err)
+			if captured {
+				if err := w.WriteFrame(id, &capture.Frame{Data: b.Bytes(), Len: len(b.Bytes()), Timestamp: now, LinkType: capture.LinkTypeEthernet}); err != nil {
+					t.Fatal(err)
+				}
 			}
 			seq[from] += uint32(len(payload))
 			if syn || fin {
@@ -64,9 +74,11 @@ func writeConnections(t *testing.T, firstPort int, connections [][]said) (file s
 		}
 		send(0, "", true, false)
 		send(1, "", true, false)
-		for _, s := range says {
+		for i, s := range says {
+			captured = !lost[[2]int{c, i}]
 			send(s.from, s.what, false, false)
 		}
+		captured = true
 		send(0, "", false, true)
 		send(1, "", false, true)
 	}

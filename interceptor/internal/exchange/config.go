@@ -1,7 +1,6 @@
 package exchange
 
 import (
-	"slices"
 	"sync/atomic"
 
 	"capstan/interceptor/internal/content"
@@ -18,7 +17,8 @@ type Config struct {
 	BodyLimit int
 	// MaskHeaders names the header and trailer fields whose values are masked,
 	// in any spelling. Nil stands for [DefaultMaskHeaders]; an empty list masks
-	// nothing.
+	// nothing, and any other one also what looks like a credential in other fields,
+	// and user information.
 	MaskHeaders []string
 	// MaskQuery names the parameters of URLs whose values are masked, in any
 	// spelling. Nil stands for [DefaultMaskQuery]; an empty list masks nothing.
@@ -35,42 +35,44 @@ type Config struct {
 }
 
 // DefaultMaskHeaders returns the fields masked unless configured otherwise:
-// those that carry credentials or session identifiers.
+// those that carry credentials or session identifiers. One that begins with * stands for
+// all names that end so.
 func DefaultMaskHeaders() []string {
 	return []string{
-		"Authorization", "Proxy-Authorization", "Authentication-Info", "Proxy-Authentication-Info",
-		"Cookie", "Cookie2", "Set-Cookie", "Set-Cookie2",
-		"X-Api-Key", "Api-Key", "Apikey", "X-Auth-Token", "X-Access-Token", "X-Auth-Key", "X-Session-Token",
-		"X-Amz-Security-Token", "X-Goog-Api-Key", "X-Goog-Iam-Authorization-Token", "Ocp-Apim-Subscription-Key",
-		"X-Vault-Token", "X-Consul-Token", "X-Gitlab-Token", "Private-Token", "Job-Token", "X-Functions-Key",
-		"X-Csrf-Token", "X-Xsrf-Token", "X-Forwarded-Access-Token", "X-Subject-Token", "X-Original-Authorization",
-		"X-Forwarded-Authorization",
+		"*Authorization", "*Token", "*Api-Key", "*Apikey", "*Access-Key", "*Auth-Key", "*Secret", "*Password", "*Assertion",
+		"Authentication-Info", "Proxy-Authentication-Info", "Cookie", "Cookie2", "Set-Cookie", "Set-Cookie2",
+		"Ocp-Apim-Subscription-Key", "X-Functions-Key", "X-Rapidapi-Key", "DD-Application-Key",
+		"X-Sentry-Auth", "X-Tableau-Auth",
 	}
 }
 
 // DefaultMaskQuery returns the parameters of URLs masked unless configured
 // otherwise: those that carry credentials or sign for whoever has the URL, among
 // them those of OpenTelemetry's semantic conventions (url.query). OAuth's state is not: it
-// is used once, with the browser's session.
+// is used once, with the browser's session. Capitals and what separates words make no
+// difference, * is as in [DefaultMaskHeaders].
+//
+// Others use some names for what is no secret. These are listed with "=" and what values
+// look like that are masked, where ? stands for any byte and * for any number of them.
 func DefaultMaskQuery() []string {
 	return []string{
-		"access_token", "auth_token", "id_token", "refresh_token", "session_token", "token", "jwt",
-		"api_key", "api-key", "apikey", "client_secret", "secret", "password", "passwd", "sig", "signature",
-		"AWSAccessKeyId", "X-Amz-Credential", "X-Amz-Security-Token", "X-Amz-Signature", "X-Goog-Credential", "X-Goog-Signature",
-		maskOAuthCode, maskGoogleKey,
+		"*token", "*password", "*passwd", "*passphrase", "pwd", "pass", "*secret", "*credential", "*credentials", "*signature", "sig",
+		"*api_key", "*secret_key", "*private_key", "access_key", "secret_access_key", "auth_key", "subscription_key",
+		"AWSAccessKeyId", "OSSAccessKeyId", "jwt", "bearer", "auth", "authorization", "*assertion", "SAMLResponse",
+		"jsessionid", "phpsessid", "sessid", "otp",
+		// OAuth's authorization code (RFC 6749 §4.1.2), which can hardly be guessed
+		// (§10.10), whereas a status, a country or a product has a short one.
+		"code=????????????????*",
+		// A ticket of CAS, whereas that of a tracker is short; sessions, as of Engine.IO.
+		"ticket=????????????????*", "session=????????????????*", "sid=????????????????*",
+		// A key of Google's APIs.
+		"key=AIza*",
+		maskJWT,
 	}
 }
 
-// Parameters that are masked for what they look like, since others use their names for
-// what is no secret: a name, "=", and the value, where ? stands for any byte and * for
-// any number of them.
-const (
-	// OAuth's authorization code (RFC 6749 §4.1.2), which can hardly be guessed
-	// (§10.10), whereas a status, a country or a product has a short one.
-	maskOAuthCode = "code=????????????????*"
-	// A key of Google's APIs.
-	maskGoogleKey = "key=AIza*"
-)
+// maskJWT stands for JSON web tokens, whatever parameter they are, and in paths.
+const maskJWT = "eyJ*.*.*"
 
 // Keep is what records may hold of messages. Any goroutine may change it at any
 // time: records that are finished later, and body bytes that come later, follow.
@@ -91,10 +93,5 @@ func (k *Keep) Set(bodyLimit int, maskHeaders, maskQuery []string) {
 	if maskQuery == nil {
 		maskQuery = DefaultMaskQuery()
 	}
-	k.now.Store(&Screen{
-		bodyLimit: max(bodyLimit, 0),
-		mask:      newMaskSet(maskHeaders),
-		query:     newMaskSet(maskQuery),
-		suspects:  newMaskSet(slices.Concat(maskHeaders, links, codingFields, []string{hostField, protocolField})),
-	})
+	k.now.Store(newScreen(bodyLimit, maskHeaders, maskQuery))
 }

@@ -126,23 +126,58 @@ func addMissing(x *capstanv1.Exchange) {
 	}
 }
 
+// maskAll masks what is in x. Of a malformed message more than that is looked at: others
+// may read other fields in it.
 func (r *Recorder) maskAll(x *capstanv1.Exchange, now *Screen, passed Screened) {
+	broken := slices.Contains(x.Flaws, capstanv1.Flaw_FLAW_MALFORMED)
 	if q := x.Request; q != nil {
 		if passed.Request != now {
 			now.maskFields(q.Headers, &r.stats)
-			r.stats.MaskedHeaders += now.mask.userInfo(q.Headers)
 		}
 		now.maskFields(q.Trailers, &r.stats)
-		now.mask.targetUserInfo(&q.Target)
-		if now.query.parameters(&q.Target) {
-			r.stats.MaskedQueries++
+		if broken {
+			now.maskBroken(q.Headers, &r.stats)
+			now.maskBroken(q.Trailers, &r.stats)
+			q.Authority, _ = now.maskInside(q.Authority)
 		}
+		r.maskTarget(x, now)
 	}
 	if s := x.Response; s != nil {
 		if passed.Response != now {
 			now.maskFields(s.Headers, &r.stats)
 		}
 		now.maskFields(s.Trailers, &r.stats)
+		if broken {
+			now.maskBroken(s.Headers, &r.stats)
+			now.maskBroken(s.Trailers, &r.stats)
+			s.Reason, _ = now.maskInside(s.Reason)
+		}
+	}
+	if w := x.Websocket; w != nil {
+		var what found
+		w.Subprotocol, what = now.maskProtocols(w.Subprotocol)
+		r.stats.count(what)
+	}
+}
+
+// maskTarget masks the target of x, and what gRPC takes of it.
+func (r *Recorder) maskTarget(x *capstanv1.Exchange, now *Screen) {
+	q, what := x.Request, found(0)
+	if q.Version == "" && slices.Contains(x.Flaws, capstanv1.Flaw_FLAW_HEADERS_CUT) {
+		if q.Target, what = now.maskCutURL(q.Target, bareAuthority); what&foundCredential != 0 && q.Target[0] != '/' {
+			q.Authority = "" // nobody knows where it begins
+		}
+	} else {
+		q.Target, what = now.maskURL(q.Target, bareAuthority)
+	}
+	if what == 0 {
+		return
+	}
+	r.stats.MaskedQueries++
+	if g := x.Grpc; g != nil {
+		path, _ := now.maskURL("/"+g.Service+"/"+g.Method, noAuthority)
+		last := strings.LastIndexByte(path, '/')
+		g.Service, g.Method = path[min(1, last):last], path[last+1:]
 	}
 }
 

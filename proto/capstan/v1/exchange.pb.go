@@ -781,8 +781,7 @@ func (x *Socks) GetOuter() *Socks {
 
 // Header is one header or trailer field, in the order and spelling seen. The
 // values of fields that carry credentials are masked, and so are values whose
-// field is unknown, and such parameters of the URLs in Referer, Location and
-// Content-Location. The pseudo-header fields of HTTP/2 are fields of the request
+// field is unknown, and what of URLs in values carries credentials. The pseudo-header fields of HTTP/2 are fields of the request
 // and response themselves.
 type Header struct {
 	state protoimpl.MessageState `protogen:"open.v1"`

@@ -173,6 +173,9 @@ func (h *half) partialSection() {
 	if !h.interim {
 		s := h.c.shared.text.String(h.buf[:h.lineStart])
 		h.keepSection(s, censusOf(s))
+		if h.frame.malformed {
+			h.messageFlaws().Add(capstanv1.Flaw_FLAW_MALFORMED)
+		}
 	}
 }
 
@@ -215,7 +218,7 @@ func (h *half) keepSection(s string, c census) {
 		at = len(s) // of the start line only its beginning
 	default:
 		at, ends = int(ends[0]), ends[1:]
-		frame.malformed = frame.malformed || at < 2 || s[at-2] != '\r'
+		frame.malformed = frame.malformed || at < 2 || s[at-2] != '\r' || !h.request && h.status.broken
 	}
 	fields, cut, valid := parseFields(s, c, at, ends, frame, h.room())
 	if cut {

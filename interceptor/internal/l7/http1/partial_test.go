@@ -25,6 +25,9 @@ func TestPartialStartLine(t *testing.T) {
 		{"in the status", "GET /1 HTTP/1.0", "HTTP/1.1 404", []string{"GET /1 0 > - gap no_response"}},
 		{"no method", "SOME bytes HTTP/1.1", "HTTP/1.1 404 Not", []string{"- > 404 0 gap no_request"}},
 		{"no version", "GET the rest", "HTTP/1.1 404 Not", []string{"- > 404 0 gap no_request"}},
+		{"a CR in the reason", "GET /1 HTT", "HTTP/1.1 404 Not\rX: y", []string{"GET /1 0 > 404 0 gap malformed"}},
+		{"a CR in the reason, and a field", "GET /1 HTT", "HTTP/1.1 404 Not\rX: y\r\nA: b\r\n", []string{"GET /1 0 > 404 0 gap malformed"}},
+		{"a fold", "GET /1 HTTP/1.1\r\nA: b\r\n c: d\r\nE:", "HTTP/1.1 404 Not", []string{"GET /1 0 > 404 0 gap malformed"}},
 		{"interim", "GET /1 ", "HTTP/1.1 100 Cont", []string{"GET /1 0 > - gap no_response"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

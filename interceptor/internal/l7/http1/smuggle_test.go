@@ -68,14 +68,15 @@ func TestSmuggledRequestShiftsNoPair(t *testing.T) {
 func TestSmuggledResponseShiftsNoPair(t *testing.T) {
 	hidden := ok("hidden")
 	for _, x := range []struct{ name, fields, body string }{
-		{"length and chunked", fmt.Sprintf("Content-Length: %d\r\nTransfer-Encoding: chunked", 5+len(hidden)), "0\r\n\r\n"},
-		{"length in a fold", fmt.Sprintf("Content-Length: 0\r\nX: a\r\n Content-Length: %d", len(hidden)), ""},
-		{"size behind a blank", "Transfer-Encoding: chunked", fmt.Sprintf("0 %x\r\n\r\n", len(hidden))},
+		{"length behind a CR in the reason", fmt.Sprintf("\rContent-Length: %d\r\nContent-Length: 0", len(hidden)), ""},
+		{"length and chunked", fmt.Sprintf("\r\nContent-Length: %d\r\nTransfer-Encoding: chunked", 5+len(hidden)), "0\r\n\r\n"},
+		{"length in a fold", fmt.Sprintf("\r\nContent-Length: 0\r\nX: a\r\n Content-Length: %d", len(hidden)), ""},
+		{"size behind a blank", "\r\nTransfer-Encoding: chunked", fmt.Sprintf("0 %x\r\n\r\n", len(hidden))},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			h := full(t)
 			h.client(get(1) + get(2))
-			h.server("HTTP/1.1 200 OK\r\n" + x.fields + "\r\n\r\n" + x.body + hidden)
+			h.server("HTTP/1.1 200 OK" + x.fields + "\r\n\r\n" + x.body + hidden)
 			h.server(ok("bb"))
 			expect(t, h.close(reassembly.CloseFIN), "GET /1 0 > 200 0 + malformed", "GET /2 0 > - no_response", "- > 200 6 no_request", "- > 200 2 no_request")
 		})

@@ -126,6 +126,7 @@ type statusLine struct {
 	versionEnd             int
 	reasonStart, reasonEnd int
 	malformed              bool
+	broken                 bool // by a CR in it, which ends a line to some
 }
 
 // parse takes a line without its end, or the start of one. It is
@@ -163,6 +164,8 @@ func (l *statusLine) parse(line []byte) (ok bool) {
 	}
 	l.reasonStart = min(at+len(code)+1, len(line))
 	l.reasonEnd = len(line)
+	l.broken = bytes.IndexByte(line[l.reasonStart:], '\r') >= 0
+	l.malformed = l.malformed || l.broken
 	return true
 }
 
