@@ -3,9 +3,9 @@ package reassembly
 // Shed frees memory at the cost of what is told, in this order: what waits behind
 // holes, which are declared lost; the tuples that linger; the older half of the
 // connections of which only the first steps of a handshake were seen; memory
-// kept for reuse. If that was not enough the last time, hard closes the quarter
-// of all other connections that was silent for longest, too.
-func (a *Assembler) Shed(hard bool) {
+// kept for reuse. If that was not enough the last time, it closes one of so many of
+// all other connections, rounded up, those that were silent for longest; 0 closes none.
+func (a *Assembler) Shed(oneOf int) {
 	for h := a.oldestHole(); h != nil; h = a.oldestHole() {
 		a.stats.Shed++
 		a.declare(h)
@@ -13,8 +13,8 @@ func (a *Assembler) Shed(hard bool) {
 	a.stats.ShedTuples += uint64(a.conns.tuples.count)
 	a.forgetTuples(0)
 	a.shedOldest(listEmbryonic, 2)
-	if hard {
-		a.shedOldest(listEstablished, 4)
+	if oneOf > 0 {
+		a.shedOldest(listEstablished, oneOf)
 	}
 	a.free, a.chunk, a.freePending = nil, nil, nil
 	a.buffers.release()

@@ -2,6 +2,7 @@ package command
 
 import (
 	"log/slog"
+	"runtime/debug"
 	"strings"
 	"testing"
 
@@ -79,5 +80,27 @@ func TestDecodedWithinMemory(t *testing.T) {
 		if status != 0 || strings.Contains(stderr, "lowered to") != lowered {
 			t.Errorf("%s: status %d\n%s", args, status, stderr)
 		}
+	}
+}
+
+// TestTooLittleMemory: a cap below which the process can't stay is refused with what is
+// needed, wherever it comes from.
+func TestTooLittleMemory(t *testing.T) {
+	capture := writeCapture(t, 100, 1, 1)
+	for args, want := range map[string]string{
+		"--memory=16777215":            "--shards 1 needs 16777216",
+		"--memory=16777216 --shards=2": "--shards 2 needs 17825792",
+		"--memory=16777216":            "",
+		"--shards=256":                 "",
+	} {
+		status, _, stderr := runCommandLine(t, append([]string{"read", capture}, strings.Fields(args)...)...)
+		if (status != 0) != (want != "") || !strings.Contains(stderr, want) {
+			t.Errorf("%s: status %d\n%s", args, status, stderr)
+		}
+	}
+	t.Setenv("GOMEMLIMIT", "10MiB")
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(10 << 20)) // as the runtime does at the start
+	if status, _, stderr := runCommandLine(t, "read", capture); status == 0 || !strings.Contains(stderr, "needs") {
+		t.Errorf("status %d\n%s", status, stderr)
 	}
 }

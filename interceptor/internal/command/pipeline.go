@@ -108,12 +108,32 @@ const defaultMemory = 512 << 20
 // begin makes the cap on memory stand, until the function that it returns is
 // called.
 func (f *recordFlags) begin() (end func()) {
+	before := debug.SetMemoryLimit(-1)
 	limit := memlimit.Apply(f.memory)
 	if limit == 0 {
 		limit = min(debug.SetMemoryLimit(-1), defaultMemory) // GOMEMLIMIT, if it is set
 	}
 	f.budget = memory.NewBudget(uint64(limit))
-	return f.budget.Close
+	return func() {
+		f.budget.Close()
+		debug.SetMemoryLimit(before)
+	}
+}
+
+// What the process takes whatever arrives, and a shard besides: with less, the collector
+// runs all the time, and all that arrives is shed at once.
+const (
+	leastMemory        = 15 << 20
+	leastMemoryOfShard = 1 << 20
+)
+
+// checkMemory refuses a cap below which the process can't stay.
+func (f *recordFlags) checkMemory() error {
+	least := leastMemory + uint64(f.shards)*leastMemoryOfShard
+	if limit := f.budget.Limit(); limit < least {
+		return fmt.Errorf("the memory limit is %d bytes; --shards %d needs %d", limit, f.shards, least)
+	}
+	return nil
 }
 
 // boundDecoded has no body decode to more than a share of the cap, which one that is

@@ -94,6 +94,9 @@ func (f *recordFlags) openOutput(ctx context.Context, stdout io.Writer, c *setti
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := f.checkMemory(); err != nil {
+		return nil, nil, err
+	}
 	f.boundDecoded(log)
 	g := &gate{own: own.New()}
 	g.policy.Store(policy)

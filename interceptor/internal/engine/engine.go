@@ -167,7 +167,7 @@ func (e *Engine) Drained() {
 		e.dispatch(true)
 		return
 	}
-	e.shard.relieve() // for other engines, too, however few segments come here
+	e.shard.rest()
 	e.publishOwn()
 	if e.cfg.Drained != nil {
 		e.cfg.Drained()

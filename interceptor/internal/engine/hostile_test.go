@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"encoding/binary"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"strings"
@@ -303,11 +304,7 @@ func TestHostileMemory(t *testing.T) {
 			if exceeds := peak > hostileCap; exceeds == x.bounded {
 				t.Fatalf("without the cap it takes %d MiB", peak>>20)
 			}
-			ways := []int{1}
-			if i%12 == 1 {
-				ways = []int{1, 8} // some, since it takes a while
-			}
-			for _, shards := range ways {
+			for _, shards := range []int{1, 2 + i%7} {
 				most := uint64(max(hostileCap, shards*capOfShard))
 				b := memory.NewBudget(most)
 				peak, s = x.run(b, shards, true)
@@ -354,4 +351,29 @@ func (x *attack) run(b *memory.Budget, shards int, whole bool) (peak uint64, s S
 	a.check()
 	a.e.Finish()
 	return peak, a.e.Snapshot()
+}
+
+// TestShardsShedTogether: as long as too much is in use, all shards shed, step by step, and
+// no frame has to come for that.
+func TestShardsShedTogether(t *testing.T) {
+	const shards, connections = 4, 64
+	over := make(chan struct{}, 1)
+	a := &attacker{now: 1e9, check: func() {}, e: New(Config{
+		Shards: shards, Memory: budgetOf(t, hostileCap), Encode: ndjson.Append, Write: func([]byte) {}, Drained: func() { over <- struct{}{} },
+	})}
+	for range connections {
+		a.open().say(0, []byte(get(1)))
+	}
+	hog := make([]byte, hostileCap/2)
+	runtime.GC()
+	for range 2 { // the first begins
+		a.e.Drained()
+		<-over
+	}
+	if s := a.e.Snapshot(); s.Reassembly.ShedConnections != connections {
+		t.Errorf("%d of %d connections were shed", s.Reassembly.ShedConnections, connections)
+	}
+	runtime.KeepAlive(hog)
+	a.e.Finish()
+	<-over
 }

@@ -45,7 +45,7 @@ func newBounds(cfg *Config) bounds {
 		b.frames = min(b.frames, max(most/frameLen, 1))
 		b.bytes, b.batch = min(b.bytes, most), min(b.batch, most/cfg.Shards)
 		b.lent = min(b.lent, max(most, 2*loanLen))
-		b.all = maxRounds * b.lent
+		b.all = max(int(cfg.Memory.Limit()/roundsShare), 2*b.lent)
 	}
 	return b
 }

@@ -3,6 +3,7 @@ package engine
 import (
 	"sync"
 
+	"capstan/interceptor/internal/memory"
 	"capstan/pkg/capture"
 	"capstan/pkg/reassembly"
 )
@@ -22,7 +23,8 @@ type rounds struct {
 	most    bounds
 	publish func(front, ...Counters)
 	write   func([]byte)
-	drained func() // nil: nobody asks
+	drained func()         // nil: nobody asks
+	memory  *memory.Budget // nil: there is no cap
 
 	filling *round
 	idle    []*round // that are over
@@ -38,7 +40,7 @@ type rounds struct {
 
 // newRounds starts cfg.Shards workers and the merger. They end with close.
 func newRounds(cfg Config, publish func(front, ...Counters)) *rounds {
-	r := &rounds{most: newBounds(&cfg), publish: publish, lender: lender{idle: make(chan *loan, maxIdle)}, write: cfg.Write, drained: cfg.Drained,
+	r := &rounds{most: newBounds(&cfg), publish: publish, memory: cfg.Memory, lender: lender{idle: make(chan *loan, maxIdle)}, write: cfg.Write, drained: cfg.Drained,
 		free: make(chan *round, maxRounds), started: make(chan *round, maxRounds), shards: make([]chan *round, cfg.Shards)}
 	for range maxRounds {
 		r.free <- &round{shares: make([]share, cfg.Shards), counts: make([]Counters, cfg.Shards)}
@@ -80,6 +82,20 @@ func (r *rounds) event(x event) {
 func (r *rounds) dispatch(f front, drained bool) {
 	d := r.filling
 	d.front, d.drained = f, drained
+	r.start(d)
+	for range memory.All {
+		if !r.shedding() {
+			break
+		}
+		d = r.next()
+		d.front, d.drained = f, false
+		r.start(d)
+	}
+	r.filling = r.next()
+}
+
+// start hands a round to the shards.
+func (r *rounds) start(d *round) {
 	d.split()
 	d.held = d.lentLen + len(d.bytes)
 	r.held += d.held
@@ -88,22 +104,38 @@ func (r *rounds) dispatch(f front, drained bool) {
 		shard <- d
 	}
 	r.started <- d
-	r.filling = r.next()
+}
+
+// shedding reports whether memory has to be shed yet once all rounds are over. Until then
+// nothing comes but rounds without frames, in each of which all shards shed.
+func (r *rounds) shedding() bool {
+	if r.memory == nil || !r.memory.Shedding() {
+		return false
+	}
+	for len(r.idle) < maxRounds {
+		r.regain()
+	}
+	return r.memory.Shedding()
 }
 
 // next returns a round that is over, once those that are not hold no more than they may
 // or there are none.
 func (r *rounds) next() *round {
 	for len(r.idle) == 0 || r.held > r.most.all {
-		d := <-r.free
-		r.held -= d.held
-		d.held = 0
-		r.idle = append(r.idle, d)
+		r.regain()
 	}
 	last := len(r.idle) - 1
 	d := r.idle[last]
 	r.idle = r.idle[:last]
 	return d
+}
+
+// regain waits for a round to be over.
+func (r *rounds) regain() {
+	d := <-r.free
+	r.held -= d.held
+	d.held = 0
+	r.idle = append(r.idle, d)
 }
 
 // close ends workers and merger when all is done that was dispatched.

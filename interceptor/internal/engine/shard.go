@@ -5,6 +5,7 @@ import (
 	"capstan/interceptor/internal/l7/http1"
 	"capstan/interceptor/internal/l7/http2"
 	"capstan/interceptor/internal/l7/websocket"
+	"capstan/interceptor/internal/memory"
 	"capstan/pkg/packet"
 	"capstan/pkg/reassembly"
 )
@@ -20,8 +21,8 @@ type shard struct {
 	websocket websocket.Shared
 	protocols [NumProtocols]ProtocolStats
 	segments  uint64
-	pollMask  uint64 // of the number of a segment: 0 when the memory is looked at
-	shed      uint64 // round in which something was shed last
+	pollMask  uint64         // of the number of a segment: 0 when the memory is looked at
+	memory    *memory.Holder // nil: nobody asks for it
 
 	// To be used again.
 	connections spare[connection]
@@ -49,6 +50,9 @@ func newShard(cfg Config) *shard {
 	s.pollMask = pollMask(&cfg)
 	s.http1 = http1.NewShared(cfg.HTTP1, s.recorder, s)
 	s.assembler = reassembly.New(cfg.Reassembly, s.newConnection)
+	if cfg.Memory != nil {
+		s.memory = cfg.Memory.Join(s.shed)
+	}
 	return s
 }
 
@@ -66,9 +70,9 @@ func pollMask(cfg *Config) uint64 {
 func (s *shard) segment(p *packet.Segment, time int64, at reassembly.Instant) {
 	s.assembler.SegmentAt(p, time, at)
 	switch s.segments++; {
-	case s.cfg.Memory == nil:
-	case s.segments&s.pollMask == 0, s.segments%heedEvery == 0 && s.cfg.Memory.Calls(s.shed):
-		s.relieve()
+	case s.memory == nil:
+	case s.segments&s.pollMask == 0, s.segments%heedEvery == 0 && s.memory.Called():
+		s.memory.Relieve()
 	}
 }
 
@@ -81,20 +85,23 @@ func (s *shard) happen(x *event) {
 	}
 }
 
-// relieve sheds what the process has no memory for.
-func (s *shard) relieve() {
-	if s.cfg.Memory == nil {
-		return
-	}
-	need := s.cfg.Memory.Poll()
-	if need.Round == s.shed {
-		return
-	}
-	s.shed = need.Round
+// shed gives memory back.
+func (s *shard) shed(step memory.Step) {
 	s.recorder.Release()
 	s.release()
-	s.assembler.Shed(need.Hard)
-	s.cfg.Memory.Collect(need.Round)
+	s.assembler.Shed(step.Of())
+}
+
+// rest tells that nothing comes until the next segment.
+func (s *shard) rest() {
+	if s.memory == nil {
+		return
+	}
+	s.memory.Relieve()
+	for step := memory.Easily; step < memory.All && s.memory.Called(); step++ {
+		s.memory.Relieve()
+	}
+	s.memory.Away()
 }
 
 // release lets go of memory that is only kept for reuse.

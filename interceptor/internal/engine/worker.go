@@ -3,6 +3,7 @@ package engine
 import (
 	"math"
 
+	"capstan/interceptor/internal/memory"
 	"capstan/pkg/packet"
 	"capstan/pkg/prefetch"
 	capstanv1 "capstan/proto/capstan/v1"
@@ -15,6 +16,7 @@ type worker struct {
 	joining  *decoding // of fragments, for all shards; nil: another does it
 	number   int
 	maxBatch int
+	memory   *memory.Budget // nil: there is no cap
 
 	// Of the round in hand.
 	round   *round
@@ -25,7 +27,7 @@ type worker struct {
 }
 
 func newWorker(cfg Config, number, maxBatch int) *worker {
-	w := &worker{decode: cfg.Decode, number: number, maxBatch: maxBatch}
+	w := &worker{decode: cfg.Decode, number: number, maxBatch: maxBatch, memory: cfg.Memory}
 	if number == 0 {
 		d := newDecoding(&cfg)
 		w.joining = &d
@@ -92,6 +94,9 @@ func (w *worker) work(in <-chan *round) {
 			d = <-in
 		}
 	}
+	if h := w.shard.memory; h != nil {
+		h.Away()
+	}
 }
 
 func (w *worker) begin(d *round) {
@@ -104,8 +109,7 @@ func (w *worker) begin(d *round) {
 }
 
 func (w *worker) end() {
-	// However few segments come, a shard holds what it holds.
-	w.shard.relieve()
+	w.relieve()
 	c := &w.round.counts[w.number]
 	*c = w.shard.counters()
 	if w.joining != nil {
@@ -118,6 +122,18 @@ func (w *worker) end() {
 	w.share.further <- *w.batch
 	close(w.share.further)
 	w.further = [2]batch{} // the merger has it yet
+}
+
+// relieve sheds what the process has no memory for, however few segments come.
+func (w *worker) relieve() {
+	h := w.shard.memory
+	if h == nil {
+		return
+	}
+	h.Relieve()
+	if w.round.drained && !w.memory.Shedding() {
+		h.Away() // until the next round, which may be long in coming
+	}
 }
 
 func (w *worker) run() {

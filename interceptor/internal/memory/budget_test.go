@@ -4,50 +4,74 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"slices"
 	"testing"
 )
 
-// TestShedding: what is in use beyond the share asks for a round, that it goes on
-// for a hard one, and less for none; a round is collected for once.
+const testCap = 64 << 20
+
+// hold returns so many percent of the room of b, in use as far as the collector knows.
+func hold(b *Budget, percent uint64) []byte {
+	hog := make([]byte, b.share(percent))
+	runtime.GC()
+	return hog
+}
+
+// steps is who notes what was asked of it.
+type steps struct {
+	*Holder
+	asked []Step
+	then  func() // sheds
+}
+
+func join(b *Budget) *steps {
+	s := &steps{then: func() {}}
+	s.Holder = b.Join(func(step Step) {
+		s.asked = append(s.asked, step)
+		s.then()
+	})
+	return s
+}
+
+func (s *steps) want(t *testing.T, what string, want ...Step) {
+	t.Helper()
+	for range 10 {
+		s.Relieve()
+	}
+	if !slices.Equal(s.asked, want) {
+		t.Errorf("%s: %v was asked for, want %v", what, s.asked, want)
+	}
+	s.asked = nil
+}
+
+// TestShedding: what is in use beyond a mark is shed step by step until it is much less.
 func TestShedding(t *testing.T) {
 	before := debug.SetMemoryLimit(-1)
-	b := NewBudget(64 << 20)
-	if got := debug.SetMemoryLimit(-1); got > 64<<20 {
+	b := NewBudget(testCap)
+	if got := debug.SetMemoryLimit(-1); got > testCap {
 		t.Errorf("the collector's limit is %d", got)
 	}
 	runtime.GC()
-	if n := b.Poll(); n != (Need{}) {
-		t.Fatalf("nothing is in use: %+v", n)
+	h := join(b)
+	h.want(t, "nothing is in use")
+	hog := hold(b, shedMark-4)
+	h.want(t, "less than the mark is in use")
+	more := hold(b, 5)
+	h.then = func() { more = nil }
+	h.want(t, "less than the mark, but more than is enough", Easily, AQuarter, AThird, AHalf, All)
+	if b.Shedding() || h.Called() {
+		t.Error("there is nothing left to shed")
 	}
-	hog := make([]byte, 40<<20)
-	runtime.GC()
-	if n := b.Poll(); n != (Need{Round: 1}) {
-		t.Errorf("40 MiB of 64 are in use: %+v", n)
+	h.want(t, "what nobody sheds")
+	h.then = func() { hog = nil }
+	more = hold(b, shedAbove+1)
+	h.want(t, "more came", Easily)
+	if b.floor > b.share(shedMark) {
+		t.Errorf("%d bytes are taken for what nobody can shed", b.floor)
 	}
-	if !b.Calls(0) || b.Calls(1) {
-		t.Error("whoever has not shed yet is to be called, and nobody else")
-	}
-	if n := b.Poll(); n != (Need{Round: 1}) {
-		t.Errorf("judged twice by one collection: %+v", n)
-	}
-	b.Collect(1)
-	n := b.Poll()
-	if n != (Need{Round: 2, Hard: true}) {
-		t.Errorf("it was not enough: %+v", n)
-	}
+	runtime.KeepAlive(more)
 	runtime.KeepAlive(hog)
-	hog = nil
-	b.Collect(2)
-	if n = b.Poll(); n.Round != 2 {
-		t.Errorf("it was enough: %+v", n)
-	}
-	hog = make([]byte, 40<<20)
-	runtime.GC()
-	if n = b.Poll(); n != (Need{Round: 3}) {
-		t.Errorf("the next time begins as the first: %+v", n)
-	}
-	runtime.KeepAlive(hog)
-	if InUse() < 40<<20 {
+	if InUse() < uint64(len(more)) {
 		t.Errorf("%d bytes in use", InUse())
 	}
 	b.Close()
@@ -56,43 +80,93 @@ func TestShedding(t *testing.T) {
 	}
 }
 
-// TestSheddingInVain: what nobody can shed is not asked for again and again, only when
-// more comes to it, or when something went, so that the rest may go, too.
-func TestSheddingInVain(t *testing.T) {
-	for _, tt := range []struct{ inUse, more int }{{33, 5}, {41, 3}} { // MiB
-		b := NewBudget(64 << 20)
-		hog, spare := make([]byte, (tt.inUse-5)<<20), make([]byte, 5<<20)
-		runtime.GC()
-		settled := func(want uint64) {
-			t.Helper()
-			for range 10 {
-				b.Collect(b.Poll().Round)
-			}
-			if n := b.Poll(); n != (Need{Round: want, Hard: true}) {
-				t.Errorf("%d MiB of 64: %+v, want round %d", tt.inUse, n, want)
-			}
+func TestStepsTakeAQuarterEach(t *testing.T) {
+	left := 400
+	for step := Easily; step <= All; step++ {
+		if of := step.Of(); of > 0 {
+			left -= left / of
 		}
-		settled(4)
-		more := make([]byte, tt.more<<20)
-		runtime.GC()
-		settled(8)
-		runtime.KeepAlive(more)
-		runtime.KeepAlive(spare)
-		more, spare = nil, nil
-		runtime.GC()
-		settled(12)
-		runtime.KeepAlive(hog)
-		b.Close()
+		if want := 500 - 100*int(step); left != want {
+			t.Errorf("%d of 400 are left after step %d, want %d", left, step, want)
+		}
+	}
+}
+
+// TestAllShedBeforeTheNextStep: whoever is there sheds before it is judged whether that was
+// enough, and nobody is waited for who isn't.
+func TestAllShedBeforeTheNextStep(t *testing.T) {
+	b := NewBudget(testCap)
+	defer b.Close()
+	first, second := join(b), join(b)
+	first.want(t, "nothing is in use")
+	second.want(t, "nothing is in use")
+	hog := hold(b, shedMark+4)
+	first.want(t, "it is the first", Easily)
+	runtime.GC()
+	first.want(t, "the other has not shed")
+	if !second.Called() {
+		t.Error("who has not shed is not called")
+	}
+	second.Relieve()
+	first.Relieve()
+	if want := []Step{Easily}; !slices.Equal(second.asked, want) || !slices.Equal(first.asked, []Step{AQuarter}) {
+		t.Errorf("%v and %v were asked for", first.asked, second.asked)
+	}
+	first.asked = nil
+	second.Away()
+	first.want(t, "the other is away", AThird, AHalf, All)
+	runtime.KeepAlive(hog)
+	hog = nil
+	runtime.GC()
+	first.want(t, "it was enough")
+	hog = hold(b, shedMark+4)
+	first.Relieve()
+	second.then = func() { hog = nil }
+	second.asked = nil
+	second.want(t, "it is back", AQuarter)
+	runtime.KeepAlive(hog)
+}
+
+// TestTheCollectorHasRoom: the collector's limit stays above what nobody can shed. Below it,
+// it would run all the time.
+func TestTheCollectorHasRoom(t *testing.T) {
+	b := NewBudget(testCap)
+	defer b.Close()
+	h := join(b)
+	hog := hold(b, 60)
+	h.want(t, "nobody sheds", Easily, AQuarter, AThird, AHalf, All)
+	if limit := uint64(debug.SetMemoryLimit(-1)); limit < uint64(len(hog))+b.share(limitAbove) {
+		t.Errorf("the collector's limit is %d with %d in use", limit, len(hog))
+	}
+	runtime.KeepAlive(hog)
+}
+
+// TestWhatIsBesidesObjectsCounts: memory that the runtime takes for other than objects is
+// part of the cap.
+func TestWhatIsBesidesObjectsCounts(t *testing.T) {
+	b := NewBudget(testCap)
+	defer b.Close()
+	if b.usage.besides < 1<<20 {
+		t.Errorf("the runtime takes %d bytes", b.usage.besides)
+	}
+	b.usage.besides = testCap / 2
+	if got := b.mark(shedMark, shedAbove); got > testCap/2/100*shedMark+100 {
+		t.Errorf("with half of the cap gone, %d bytes may be in use", got)
+	}
+	b.usage.besides = 2 * testCap
+	if b.share(100) == 0 {
+		t.Error("nothing may be in use")
 	}
 }
 
 // TestCollectorHasSomethingToDo: however much is in use, the collector isn't waited for
 // before anything came that it may free.
 func TestCollectorHasSomethingToDo(t *testing.T) {
-	b := NewBudget(64 << 20)
+	b := NewBudget(testCap)
 	defer b.Close()
-	hog := make([]byte, 50<<20)
-	runtime.GC()
+	h := join(b)
+	hog := hold(b, waitMark+4)
+	h.want(t, "nobody sheds", Easily, AQuarter, AThird, AHalf, All)
 	cycles := func() uint64 {
 		s := []metrics.Sample{{Name: cyclesMetric}}
 		metrics.Read(s)
@@ -100,14 +174,14 @@ func TestCollectorHasSomethingToDo(t *testing.T) {
 	}
 	before := cycles()
 	for range 100 {
-		b.Poll()
+		h.Relieve()
 	}
-	if n := cycles() - before; n > 10 {
+	if n := cycles() - before; n > 2 {
 		t.Errorf("the collector ran %d times", n)
 	}
 	before = cycles()
-	more := make([]byte, 3<<20)
-	b.Poll()
+	more := make([]byte, b.share(waitAbove)+1)
+	h.Relieve()
 	if cycles() == before {
 		t.Error("the collector was not waited for")
 	}
@@ -115,30 +189,25 @@ func TestCollectorHasSomethingToDo(t *testing.T) {
 	runtime.KeepAlive(hog)
 }
 
-func BenchmarkPoll(b *testing.B) {
-	budget := NewBudget(1 << 30)
-	defer budget.Close()
-	for b.Loop() {
-		budget.Poll()
-	}
-}
-
 // TestOthersShed: once in each round, before the collector counts again.
 func TestOthersShed(t *testing.T) {
-	b := NewBudget(64 << 20)
+	b := NewBudget(testCap)
 	defer b.Close()
-	hog := make([]byte, 40<<20)
 	calls := 0
+	hog := hold(b, shedMark+4)
 	b.OnShed(func() { calls++; hog = nil })
-	runtime.GC()
-	need := b.Poll()
-	b.Collect(need.Round)
-	b.Collect(need.Round)
-	if need.Round != 1 || calls != 1 {
-		t.Errorf("%d calls in round %d", calls, need.Round)
-	}
-	if n := b.Poll(); n != need {
-		t.Errorf("it was enough: %+v", n)
+	join(b).want(t, "others shed", Easily)
+	if calls != 1 {
+		t.Errorf("%d calls", calls)
 	}
 	runtime.KeepAlive(hog)
+}
+
+func BenchmarkRelieve(b *testing.B) {
+	budget := NewBudget(1 << 30)
+	defer budget.Close()
+	h := join(budget)
+	for b.Loop() {
+		h.Relieve()
+	}
 }

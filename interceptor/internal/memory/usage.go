@@ -1,0 +1,42 @@
+package memory
+
+import "runtime/metrics"
+
+// usage is what the runtime has from the system, in bytes.
+type usage struct {
+	collections uint64 // that there were
+	live        uint64 // in use, as the last of them found
+	objects     uint64 // in use, and garbage
+	besides     uint64 // for other than objects, and what is free
+}
+
+// The metrics asked for.
+const (
+	liveMetric     = "/gc/heap/live:bytes"
+	cyclesMetric   = "/gc/cycles/total:gc-cycles"
+	objectsMetric  = "/memory/classes/heap/objects:bytes"
+	unusedMetric   = "/memory/classes/heap/unused:bytes"
+	freeMetric     = "/memory/classes/heap/free:bytes"
+	releasedMetric = "/memory/classes/heap/released:bytes"
+	totalMetric    = "/memory/classes/total:bytes"
+)
+
+func newSamples() []metrics.Sample {
+	return []metrics.Sample{{Name: liveMetric}, {Name: cyclesMetric}, {Name: objectsMetric},
+		{Name: totalMetric}, {Name: unusedMetric}, {Name: freeMetric}, {Name: releasedMetric}}
+}
+
+// look looks at the memory in use.
+func (b *Budget) look() {
+	metrics.Read(b.samples)
+	value := func(i int) uint64 { return b.samples[i].Value.Uint64() }
+	b.usage = usage{live: value(0), collections: value(1), objects: value(2)}
+	b.usage.besides = value(3) - b.usage.objects - value(4) - value(5) - value(6)
+}
+
+// InUse returns the bytes that the last collection found in use.
+func InUse() uint64 {
+	s := []metrics.Sample{{Name: liveMetric}}
+	metrics.Read(s)
+	return s[0].Value.Uint64()
+}
