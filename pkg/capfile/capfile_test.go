@@ -360,6 +360,8 @@ func TestRefusals(t *testing.T) {
 		{"text", []byte("hello world, this is no capture"), "neither a pcap nor a pcapng"},
 		{"huge record", append(classicPcap(binary.LittleEndian, pcapMicros, 1, nil), bytes.Repeat([]byte{0xff}, 16)...), "corrupt at byte 40"},
 		{"no byte-order magic", append([]byte{0x0a, 0x0d, 0x0d, 0x0a}, make([]byte, 24)...), "byte-order magic"},
+		{"another version", append(append(bytes.Clone(section[:12]), 2, 0, 5, 0), section[16:]...), "pcapng of version 2.5"},
+		{"section without a version", []byte{0x0a, 0x0d, 0x0d, 0x0a, 16, 0, 0, 0, 0x4d, 0x3c, 0x2b, 0x1a, 16, 0, 0, 0}, "section header of 4 bytes"},
 		{"block shorter than any", append(bytes.Clone(section), 9, 0, 0, 0, 11, 0, 0, 0), "impossible length 11"},
 		{"odd block length", append(bytes.Clone(section), 9, 0, 0, 0, 13, 0, 0, 0, 1, 2, 3, 4, 16, 0, 0, 0), "length 13 at its start and 16 at its end"},
 		{"packet without interface", append(bytes.Clone(section), enhancedPacket(7)...), "interface 7 where the section has 0"},

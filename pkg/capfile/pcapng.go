@@ -62,6 +62,7 @@ func (p *pcapng) next(f *capture.Frame) error {
 		switch kind {
 		case blockSection:
 			p.interfaces = p.interfaces[:0]
+			err = p.section(body)
 		case blockInterface:
 			err = p.interfaceBlock(body)
 		case blockEnhancedPacket, blockPacket:
@@ -145,6 +146,18 @@ func (p *pcapng) sectionOrder() error {
 		p.order = bigEndian
 	default:
 		return p.in.corrupt("section header without a byte-order magic")
+	}
+	return nil
+}
+
+// section refuses what is of another version: its blocks may be any
+// (draft-ietf-opsawg-pcapng §4.1).
+func (p *pcapng) section(body []byte) error {
+	if len(body) < 8 {
+		return p.in.corrupt("section header of %d bytes", len(body))
+	}
+	if major := p.order.uint16(body[4:]); major != 1 {
+		return p.in.corrupt("the section is pcapng of version %d.%d, which is not known: 1.x is", major, p.order.uint16(body[6:]))
 	}
 	return nil
 }
