@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/gopacket"
@@ -111,4 +112,21 @@ func writeCapture(t *testing.T, firstPort, connections, exchanges int) (file str
 		all[c] = says
 	}
 	return writeConnections(t, firstPort, all)
+}
+
+// TestNamesOfFilesAreShown: a name has no say in what a terminal does, nor where a line ends.
+func TestNamesOfFilesAreShown(t *testing.T) {
+	const name = "a\x1b[31m\u202e\ninterceptor: all is well"
+	for what, content := range map[string][]byte{"no file": nil, "empty": {}, "no capture": []byte("hello world, this is no capture"), "cut": {0x0a, 0x0d, 0x0d, 0x0a, 28}} {
+		file := filepath.Join(t.TempDir(), name)
+		if content != nil {
+			if err := os.WriteFile(file, content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		status, _, stderr := runCommandLine(t, "read", file)
+		if (status == ExitDone) != (what == "cut") || strings.ContainsAny(stderr, "\x1b\u202e") || strings.Contains(stderr, "\ninterceptor: all") || !strings.Contains(stderr, `a\x1b[31m\u202e\n`) {
+			t.Errorf("%s: status %d\n%q", what, status, stderr)
+		}
+	}
 }

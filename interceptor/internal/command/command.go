@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"os/signal"
 	"runtime/debug"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -81,12 +83,27 @@ rpcap+unix://%2Frun%2Frpcapd.sock/any
 	if err == nil {
 		return ExitDone
 	}
-	fmt.Fprintf(stderr, "interceptor: %v\n", err)
+	fmt.Fprintf(stderr, "interceptor: %s\n", shownError(err))
 	status := exitStatus(err)
 	if status == ExitUsage {
 		fmt.Fprintf(stderr, "Try %q.\n", cmd.CommandPath()+" --help")
 	}
 	return status
+}
+
+// shownError returns what err says, with what terminals obey escaped: names of files, and
+// what captures hold, may be anybody's. An error may have several lines.
+func shownError(err error) string {
+	var b strings.Builder
+	for _, r := range err.Error() {
+		if r == '\n' || strconv.IsPrint(r) {
+			b.WriteRune(r)
+			continue
+		}
+		escaped := strconv.QuoteRune(r)
+		b.WriteString(escaped[1 : len(escaped)-1])
+	}
+	return b.String()
 }
 
 // exitStatus tells the status that an error means.

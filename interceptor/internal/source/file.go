@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -29,6 +30,15 @@ func (e *CutShortError) Error() string {
 // Unwrap returns the cause.
 func (e *CutShortError) Unwrap() error { return e.Err }
 
+// shownName returns a file's name for people: quoted where a terminal would not just show
+// it.
+func shownName(name string) string {
+	if quoted := strconv.Quote(name); quoted != `"`+name+`"` {
+		return quoted
+	}
+	return name
+}
+
 // isRegular reports whether r is a regular file.
 func isRegular(r io.Reader) bool {
 	f, ok := r.(*os.File)
@@ -47,11 +57,14 @@ func isRegular(r io.Reader) bool {
 // A file that is a pipe tells when it has nothing more to read, but not for how long
 // its source was silent, which the frames' times tell.
 func ReadFile(ctx context.Context, name string, stdin io.Reader, sink Sink) error {
-	in := stdin
+	in, shown := stdin, shownName(name)
 	if name != "-" {
 		// A named pipe is opened at once, though nobody writes to it: reading waits.
 		f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 		if err != nil {
+			if p := new(os.PathError); errors.As(err, &p) {
+				p.Path = shown
+			}
 			return err
 		}
 		defer f.Close()
@@ -70,11 +83,11 @@ func ReadFile(ctx context.Context, name string, stdin io.Reader, sink Sink) erro
 	case err != nil && ctx.Err() != nil:
 		return context.Cause(ctx)
 	case err == io.EOF:
-		return fmt.Errorf("%s: the file is empty", name)
+		return fmt.Errorf("%s: the file is empty", shown)
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return &CutShortError{Name: name, Err: err}
+		return &CutShortError{Name: shown, Err: err}
 	case err != nil:
-		return fmt.Errorf("%s: %w", name, err)
+		return fmt.Errorf("%s: %w", shown, err)
 	}
 	if b, ok := sink.(capture.Buffers); ok {
 		r.Lend(b)
@@ -92,9 +105,9 @@ func ReadFile(ctx context.Context, name string, stdin io.Reader, sink Sink) erro
 		case err == io.EOF:
 			return nil
 		case errors.Is(err, io.ErrUnexpectedEOF):
-			return &CutShortError{Name: name, Frames: frames, Err: err}
+			return &CutShortError{Name: shown, Frames: frames, Err: err}
 		default:
-			return fmt.Errorf("%s: %w", name, err)
+			return fmt.Errorf("%s: %w", shown, err)
 		}
 	}
 }
