@@ -45,6 +45,7 @@ func (f *apiFlags) register(flags *pflag.FlagSet) {
 	flags.IntVar(&f.ring.MaxBytes, "watch-bytes", 64<<20, "bytes of memory that the records kept for watchers may take")
 	flags.IntVar(&f.ring.IdleRate, "watch-idle-rate", 1000, "records to keep a second while nobody watches, and --watch-records at once if there were fewer before; 0 = none")
 	flags.IntVar(&f.ring.MaxWatchers, "watchers", 16, "how many may watch at the same time")
+	sizes(flags, "watch-bytes")
 	positive(flags, "watch-records", "watch-bytes", "watchers")
 	notNegative(flags, "watch-idle-rate")
 }

@@ -2,9 +2,12 @@ package command
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"capstan/interceptor/internal/config"
 )
 
 // number is the value of a flag that not every number suits: those that packages
@@ -17,6 +20,12 @@ type number struct {
 // Set implements pflag.Value.
 func (n number) Set(text string) error {
 	if err := n.Value.Set(text); err != nil {
+		switch n.Type() {
+		case "int", "int64":
+			return errors.New("is no whole number, or too large")
+		case "duration":
+			return errors.New("is no time: write one such as 500ms, 10s or 5m")
+		}
 		return err
 	}
 	switch now := n.String(); {
@@ -26,6 +35,29 @@ func (n number) Set(text string) error {
 		return errors.New("has to be more than 0")
 	}
 	return nil
+}
+
+// size is the value of a flag that is a number of bytes, which may have a unit.
+type size struct{ pflag.Value }
+
+// Set implements pflag.Value.
+func (s size) Set(text string) error {
+	var n config.Size
+	if err := n.UnmarshalText([]byte(text)); err != nil {
+		return err
+	}
+	return s.Value.Set(strconv.FormatInt(int64(n), 10))
+}
+
+// Type implements pflag.Value: it is what help calls the value.
+func (size) Type() string { return config.SizeType }
+
+// sizes has the flags with these names take units.
+func sizes(flags *pflag.FlagSet, names ...string) {
+	for _, name := range names {
+		f := flags.Lookup(name)
+		f.Value = size{f.Value}
+	}
 }
 
 // positive has the flags with these names refuse 0 and less.

@@ -14,7 +14,7 @@ func TestZero(t *testing.T) {
 	runFlagSet().VisitAll(func(f *pflag.Flag) {
 		zero, negative := "0", "-1"
 		switch f.Value.Type() {
-		case "int", "int64":
+		case "int", "int64", "size":
 		case "duration":
 			zero, negative = "0s", "-1s"
 		default:
@@ -29,6 +29,34 @@ func TestZero(t *testing.T) {
 		}
 		if err := f.Value.Set(f.DefValue); err != nil {
 			t.Errorf("--%s %s, the default: %v", f.Name, f.DefValue, err)
+		}
+	})
+}
+
+// TestNumbersSayWhatTheyAre: sizes take units, and what is no number is refused with the
+// form that one has.
+func TestNumbersSayWhatTheyAre(t *testing.T) {
+	runFlagSet().VisitAll(func(f *pflag.Flag) {
+		var want string
+		kind := f.Value.Type()
+		switch {
+		case kind == "size":
+			want = "64KiB"
+			if err := f.Value.Set("2MiB"); err != nil || f.Value.String() != "2097152" {
+				t.Errorf("--%s 2MiB: %v, %s", f.Name, err, f.Value)
+			}
+		case strings.HasPrefix(kind, "int"):
+			want = "no whole number"
+			if strings.Contains(" "+f.Usage, " bytes") && !strings.Contains(f.Usage, "each byte") {
+				t.Errorf("--%s takes no units: %s", f.Name, f.Usage)
+			}
+		case kind == "duration":
+			want = "10s"
+		default:
+			return
+		}
+		if err := f.Value.Set("20 x"); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "strconv") {
+			t.Errorf("--%s: %v, want %q in it", f.Name, err, want)
 		}
 	})
 }

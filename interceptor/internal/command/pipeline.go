@@ -78,6 +78,8 @@ func (f *recordFlags) register(flags *pflag.FlagSet) {
 	flags.IntVar(&f.http2.Headers.TableSize, "max-header-table", f.http2.Headers.TableSize, "bytes of an HPACK table to keep; what was in the rest is unknown")
 	flags.IntVar(&f.shards, "shards", 1, "among how many goroutines, or captures at the same server, the connections of a source are divided")
 	flags.StringVar(&f.logFormat, "log-format", "text", "format of log lines: text or json")
+	sizes(flags, "memory", "body-limit", "max-decoded", "max-stream-queue", "max-queue", "max-fragments", "max-header-section", "max-pending-bytes", "max-header-block",
+		"max-stream-bytes", "max-header-table")
 	positive(flags, "max-decoded", "max-decoded-ratio", "idle-timeout", "max-connections", "max-stream-queue", "max-queue", "max-fragments",
 		"max-header-section", "max-pending", "max-pending-bytes", "max-header-block", "max-streams", "max-stream-bytes", "max-header-table", "shards")
 	notNegative(flags, "memory", "body-limit", "copy-window")

@@ -68,6 +68,7 @@ func (f *serverFlags) registerCapture(flags *pflag.FlagSet) {
 	flags.TextVar(&f.sampling, "sampling", remote.Sampling{}, "thin out: count:N one frame in N, timer:N one frame and then none for N ms")
 	flags.StringVar(&f.listen, "listen", "", "[HOST]:PORT to wait at for a daemon in active mode, which is the host of the source (0.0.0.0: any host); without --connect-timeout for ever")
 	flags.DurationVar(&f.reconnectTimeout, "reconnect-timeout", 0, "how long to try to regain a lost server; 0 = for ever")
+	sizes(flags, "snaplen")
 	notNegative(flags, "snaplen", "reconnect-timeout")
 }
 

@@ -41,6 +41,7 @@ func (f *sinkFlags) register(flags *pflag.FlagSet) {
 	flags.IntVar(&f.file.Keep, "file-keep", 0, "full files to keep; 0 = all")
 	flags.BoolVar(&f.file.Zstd, "file-zstd", false, "compress the file")
 	flags.DurationVar(&f.drain, "drain-timeout", 5*time.Second, "how long the end, or a change of sinks, may wait for what is queued; 0 = not at all")
+	sizes(flags, "collector-spool-size", "file-rotate-size")
 	positive(flags, "collector-spool-size")
 	notNegative(flags, "file-rotate-size", "file-rotate-age", "file-keep", "drain-timeout")
 }

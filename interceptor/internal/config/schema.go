@@ -36,10 +36,15 @@ func optionSchema(o Option) map[string]any {
 		scalar["type"] = []string{"boolean", "null"}
 	case strings.HasPrefix(o.Type, "int"), strings.HasPrefix(o.Type, "uint"):
 		scalar["type"] = []string{"integer", "null"}
+	case o.Type == SizeType:
+		scalar["type"], scalar["pattern"] = []string{"integer", "string", "null"}, sizePattern
 	}
 	scalar["description"] = o.Doc
 	return scalar
 }
+
+// sizePattern is what a Size that is text looks like.
+const sizePattern = `^[0-9]+ *([KMGT]iB)?$`
 
 func schemaOf(t reflect.Type, enum string) map[string]any {
 	textual := reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
@@ -49,7 +54,7 @@ func schemaOf(t reflect.Type, enum string) map[string]any {
 	case t == reflect.TypeFor[time.Duration]():
 		return map[string]any{"type": "string", "pattern": `^([0-9]+(\.[0-9]*)?(ns|us|µs|ms|s|m|h))+$|^0$`}
 	case t == reflect.TypeFor[Size]():
-		return map[string]any{"type": []string{"integer", "string"}, "pattern": `^[0-9]+ *([KMGT]iB)?$`, "minimum": 0}
+		return map[string]any{"type": []string{"integer", "string"}, "pattern": sizePattern, "minimum": 0}
 	case textual:
 		return map[string]any{"type": "string"}
 	}

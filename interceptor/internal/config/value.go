@@ -9,6 +9,9 @@ import (
 // Size is a number of bytes, written as a number or with a unit: 4096, 64KiB.
 type Size int64
 
+// SizeType is the type of an [Option] that is one.
+const SizeType = "size"
+
 var sizeUnits = []struct {
 	name  string
 	bytes Size
