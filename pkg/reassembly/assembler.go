@@ -150,42 +150,15 @@ func (a *Assembler) admit(s *packet.Segment, time int64) *connection {
 func (a *Assembler) follow(c *connection, s *packet.Segment, time int64) {
 	h := &c.half[s.Dir&1]
 	o := h.peer()
-	syn, ack := s.Flags.Has(packet.FlagSYN), s.Flags.Has(packet.FlagACK)
-	seq := s.Seq
-	if syn {
-		seq++
-	}
-	empty := len(s.Payload)+s.Missing == 0
-	switch {
-	case !h.synced:
-		h.sync(seq)
-		h.soft = empty && !syn && !s.Flags.Has(packet.FlagFIN)
-		h.afloat = !empty && !syn && c.InitialSeqKnown[o.dir]
-	case h.afloat && !empty && h.next-seq < maxReordered:
-		h.shift(seq)
-	case h.uncounted && !empty && !syn:
-		h.recount(seq)
-	}
-	if !empty || syn || s.Flags.Has(packet.FlagFIN) {
-		a.remember(h, s, h.pos(seq), time)
-	}
+	syn, ack, empty := s.Flags.Has(packet.FlagSYN), s.Flags.Has(packet.FlagACK), len(s.Payload)+s.Missing == 0
+	start := a.locate(h, s, time)
 	var in arrival // field by field, as in identity.set
-	in.payload, in.missing, in.time, in.acked = s.Payload, s.Missing, time, -1
-	in.urgent = a.urgent(s, h.pos(seq))
-	if ack && !c.challenged(s) {
-		c.choose(s)
-		if !o.synced {
-			o.sync(s.Ack)
-		} else {
-			a.acknowledge(o, s.Ack)
-		}
-		in.acked = o.acked(s.Ack)
-	}
+	in.payload, in.missing, in.fin, in.time = s.Payload, s.Missing, s.Flags.Has(packet.FlagFIN) && !syn, time
+	in.urgent, in.acked = a.urgent(s, start), a.heed(o, s)
 	if syn && !ack {
 		a.hold(h, &in)
 	} else {
-		in.fin = s.Flags.Has(packet.FlagFIN) && !syn
-		a.receive(h, h.pos(seq), &in)
+		a.receive(h, start, &in)
 	}
 	if c.closed {
 		return // the FIN of both directions was reached
@@ -197,19 +170,64 @@ func (a *Assembler) follow(c *connection, s *packet.Segment, time int64) {
 	}
 	a.settle(h)
 	a.settle(o)
+	a.limit(c, h)
+	if !c.closed && c.holed() {
+		a.declareDue(c)
+	}
+}
+
+// locate returns the stream offset of the first byte of s, which h sends, and adds s to the
+// history.
+func (a *Assembler) locate(h *half, s *packet.Segment, time int64) int64 {
+	syn, fin, empty := s.Flags.Has(packet.FlagSYN), s.Flags.Has(packet.FlagFIN), len(s.Payload)+s.Missing == 0
+	seq := s.Seq
+	if syn {
+		seq++
+	}
+	switch {
+	case !h.synced:
+		h.sync(seq)
+		h.soft = empty && !syn && !fin
+		h.afloat = !empty && !syn && h.conn.InitialSeqKnown[h.dir.Reverse()]
+	case h.afloat && !empty && h.next-seq < maxReordered:
+		h.shift(seq)
+	case h.uncounted && !empty && !syn:
+		h.recount(seq)
+	}
+	start := h.pos(seq)
+	if !empty || syn || fin {
+		a.remember(h, s, start, time)
+	}
+	return start
+}
+
+// heed takes what s acknowledges of h, and returns up to which offset; -1 if that is not known.
+func (a *Assembler) heed(h *half, s *packet.Segment) int64 {
+	if !s.Flags.Has(packet.FlagACK) || h.conn.challenged(s) {
+		return -1
+	}
+	h.conn.choose(s)
+	if h.synced {
+		a.acknowledge(h, s.Ack)
+	} else {
+		h.sync(s.Ack)
+	}
+	return h.acked(s.Ack)
+}
+
+// limit gives up holes until what waits is within its bounds: that of h, which is of c, and
+// that of all.
+func (a *Assembler) limit(c *connection, h *half) {
 	for !c.closed && h.pending != nil && (h.charge > a.cfg.MaxHoleBytes || len(h.pieces) > maxPieces) {
 		a.declare(h)
 	}
 	for a.charge > a.cfg.MaxQueuedTotal {
 		oldest := a.oldestHole()
 		if oldest == nil {
-			break
+			return
 		}
 		a.stats.Shed++
 		a.declare(oldest)
-	}
-	if !c.closed && c.holed() {
-		a.declareDue(c)
 	}
 }
 
