@@ -39,10 +39,7 @@ func looksLikeRequest(b []byte) (ok, needMore bool) {
 	for len(b) > 0 && (b[0] == '\r' || b[0] == '\n') {
 		b = b[1:]
 	}
-	n := 0
-	for n < len(b) && n <= maxDetectMethodLen && (b[n] >= 'A' && b[n] <= 'Z' || (b[n] == '-' || b[n] == '_') && n > 0) {
-		n++
-	}
+	n := detectMethodLen(b)
 	if n == len(b) {
 		return false, n <= maxDetectMethodLen
 	}
@@ -53,12 +50,27 @@ func looksLikeRequest(b []byte) (ok, needMore bool) {
 	if len(target) > 0 && target[0] == ' ' && knownMethod(method) {
 		target = behindSpaces(target)
 	}
+	return looksLikeTarget(method, target, len(b) < maxDetectLen)
+}
+
+// detectMethodLen returns how many bytes of b may be a method's, one more than
+// maxDetectMethodLen at the most.
+func detectMethodLen(b []byte) (n int) {
+	for n < len(b) && n <= maxDetectMethodLen && (b[n] >= 'A' && b[n] <= 'Z' || (b[n] == '-' || b[n] == '_') && n > 0) {
+		n++
+	}
+	return n
+}
+
+// looksLikeTarget is looksLikeRequest for what stands behind the method and a space. mayGrow
+// tells that a target without an end is not too long yet.
+func looksLikeTarget(method, target []byte, mayGrow bool) (ok, needMore bool) {
 	i := targetLen(target)
 	switch {
 	case isCertainPath(method, target[:i]):
 		return true, false
 	case i == len(target):
-		return false, len(b) < maxDetectLen
+		return false, mayGrow
 	case i == 0:
 		return false, false
 	case target[i] == '\r', target[i] == '\n':
