@@ -24,6 +24,21 @@ func (s *stream) unclear(h *half, sec *section) {
 	}
 }
 
+// requestCall tells the call, if s is one, what the header section of its request says.
+func (c *Conn) requestCall(s *stream, contentType string) {
+	if kind := grpc.KindOf(contentType); kind != grpc.None {
+		c.called(s)
+		s.call.SetRequest(kind)
+	}
+	if s.call == nil {
+		return
+	}
+	s.call.SetPath(s.req.Target)
+	for _, f := range s.req.Headers {
+		s.call.RequestField(f.Name, f.Value)
+	}
+}
+
 // responseCall tells the call, if s is one, what the header section of its
 // response says.
 func (c *Conn) responseCall(s *stream, contentType string) {

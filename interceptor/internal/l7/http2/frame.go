@@ -1,6 +1,11 @@
 package http2
 
-import "encoding/binary"
+import (
+	"bytes"
+	"encoding/binary"
+	"math"
+	"math/bits"
+)
 
 // frameType is the type of a frame (RFC 9113 §6).
 type frameType uint8
@@ -179,4 +184,42 @@ func (f *frameHeader) plausible(sender role, maxFrame uint32) bool {
 		return f.stream == 0 && f.length >= priorityUpdateID && sender != roleServer
 	}
 	return false
+}
+
+// Kinds of frames, a bit for each, by what they are of.
+const (
+	kindsOfStreams    = 1<<frameData | 1<<frameHeaders | 1<<framePriority | 1<<frameRSTStream | 1<<framePushPromise | 1<<frameWindowUpdate | 1<<frameContinuation | 1<<frameAltSvc
+	kindsOfConnection = 1<<frameSettings | 1<<framePing | 1<<frameGoAway | 1<<frameWindowUpdate | 1<<frameAltSvc | 1<<frameOrigin | 1<<framePriorityUpdate
+)
+
+// undefinedFlags are those that each kind has not, all of what is no kind.
+var undefinedFlags = func() (u [32]uint64) {
+	for kind := range u {
+		if u[kind] = 0xff; kind < len(definedFlags) {
+			u[kind] = uint64(^definedFlags[kind])
+		}
+	}
+	return u
+}()
+
+// couldBeHeader reports whether the last eight bytes of a header may be these: it tells
+// most of what [frameHeader.plausible] does, at less cost, since where that matters no
+// branch would be foreseen.
+func couldBeHeader(v uint64) bool {
+	kind := v >> 40 & 31
+	connection := (v&math.MaxUint32 - 1) >> 63 // 1 if the stream is 0
+	const kinds = kindsOfConnection<<32 | kindsOfStreams
+	strange := ^uint64(kinds)>>(connection<<5|kind)&1 | v>>32&undefinedFlags[kind] | v&(7<<45|reservedBit)
+	return strange == 0
+}
+
+// firstZero returns where the first zero of b is, or -1.
+func firstZero(b []byte) int {
+	if len(b) >= 8 { // among small numbers it is near, and a call costs more than the rest
+		v := binary.LittleEndian.Uint64(b)
+		if marks := (v - 0x0101010101010101) &^ v & 0x8080808080808080; marks != 0 {
+			return bits.TrailingZeros64(marks) / 8
+		}
+	}
+	return bytes.IndexByte(b, 0)
 }

@@ -1,11 +1,6 @@
 package http2
 
-import (
-	"strings"
-
-	"capstan/interceptor/internal/l7/grpc"
-	capstanv1 "capstan/proto/capstan/v1"
-)
+import capstanv1 "capstan/proto/capstan/v1"
 
 // headers takes a header section: of a request, a promise, a response, or
 // trailers.
@@ -14,7 +9,7 @@ func (c *Conn) headers(h *half, b *block, sec *section) {
 		c.shared.Stats.Roleless++
 		return
 	}
-	if !h.proven && (sec.request && c.roleOf(h.dir) != roleClient && !b.promise || sec.response && c.roleOf(h.dir) == roleClient) {
+	if !h.proven && c.contradicts(h, b, sec) {
 		h.lost() // nobody sends that
 		return
 	}
@@ -32,20 +27,34 @@ func (c *Conn) headers(h *half, b *block, sec *section) {
 		c.disbelieve(s)
 	}
 	d.touch(b.time, h.time)
-	switch kind := d.classify(sec, b.endStream); {
+	s.section(h, sec, b.endStream)
+	s.judge(sec)
+	if b.endStream {
+		c.endSide(s, h)
+	}
+}
+
+// contradicts reports whether a section is none of what the end sends that it came from.
+func (c *Conn) contradicts(h *half, b *block, sec *section) bool {
+	if c.roleOf(h.dir) == roleClient {
+		return sec.response
+	}
+	return sec.request && !b.promise
+}
+
+// section takes a section that is no promise. end tells that its direction ends behind it.
+func (s *stream) section(h *half, sec *section, end bool) {
+	d := h.c.sideOf(s, h.dir)
+	switch kind := d.classify(sec, end); {
 	case kind == kindTrailers:
-		s.trailers(h, sec, b.endStream)
+		s.trailers(h, sec, end)
 	case kind == kindUnclear:
 		s.forgetTentative(d)
 		s.unclear(h, sec)
 	case d == &s.request:
 		s.requestHeaders(h, sec)
 	default:
-		s.responseHeaders(h, sec, b.endStream)
-	}
-	s.judge(sec)
-	if b.endStream {
-		c.endSide(s, h)
+		s.responseHeaders(h, sec, end)
 	}
 }
 
@@ -136,119 +145,6 @@ func (s *stream) judge(sec *section) {
 		s.flaws.Add(capstanv1.Flaw_FLAW_HEADERS_UNKNOWN)
 	case sec.cut:
 		s.flaws.Add(capstanv1.Flaw_FLAW_HEADERS_CUT)
-	}
-}
-
-// requestHeaders takes the header section of a request.
-func (s *stream) requestHeaders(h *half, sec *section) {
-	h.c.shared.Stats.Requests++
-	s.request.headers = true
-	q := &s.req
-	q.Method, q.Scheme, q.Target, q.Protocol = sec.method.value, sec.scheme.value, sec.path.value, sec.protocol.value
-	q.Headers = h.c.fields(s, sec.regular)
-	s.request.length = sec.length
-	s.authority(sec)
-	connect := q.Method == "CONNECT"
-	if connect && !sec.protocol.seen {
-		q.Target = q.Authority
-	}
-	if sec.unknown == 0 && !sec.cut {
-		extended := connect && sec.protocol.seen
-		if !sec.method.seen || (!connect || extended) && (!sec.scheme.seen || !sec.path.seen) || sec.protocol.seen && !connect ||
-			extended && h.c.refusesConnect() {
-			s.flaws.Add(capstanv1.Flaw_FLAW_MALFORMED)
-		}
-	}
-	if kind := grpc.KindOf(sec.contentType.value); kind != grpc.None {
-		h.c.called(s)
-		s.call.SetRequest(kind)
-	}
-	if s.call != nil {
-		s.call.SetPath(q.Target)
-		for _, f := range q.Headers {
-			s.call.RequestField(f.Name, f.Value)
-		}
-	}
-}
-
-// refusesConnect reports whether the server certainly did not allow extended
-// CONNECT (RFC 8441 §3).
-func (c *Conn) refusesConnect() bool {
-	server := &c.half[c.client.Reverse()]
-	return server.proven && server.offset > 0 && !server.enablesConnect
-}
-
-// authority finds who is asked: :authority, else host. User information is left
-// out, since it is a credential; nobody may send it (RFC 9113 §8.3.1).
-func (s *stream) authority(sec *section) {
-	a := sec.authority.value
-	switch {
-	case sec.authority.unknown:
-	case !sec.authority.seen:
-		a = sec.host.value
-	case sec.host.seen && !sec.host.unknown && !strings.EqualFold(a, sec.host.value):
-		s.flaws.Add(capstanv1.Flaw_FLAW_MALFORMED)
-	}
-	if i := strings.LastIndexByte(a, '@'); i >= 0 {
-		a = a[i+1:]
-		s.flaws.Add(capstanv1.Flaw_FLAW_MALFORMED)
-	}
-	s.req.Authority = a
-}
-
-// responseHeaders takes the header section of a response, interim or final.
-func (s *stream) responseHeaders(h *half, sec *section, end bool) {
-	stats, m := &h.c.shared.Stats, &s.resp
-	status := parseStatus(sec.status.value)
-	if status >= 100 && status < 200 && status != 101 {
-		stats.Interim++
-		if len(m.InterimStatuses) < maxInterim {
-			m.InterimStatuses = append(m.InterimStatuses, status)
-		}
-		if end {
-			s.flaws.Add(capstanv1.Flaw_FLAW_MALFORMED)
-		}
-		s.forgetTentative(&s.response) // that was interim, too
-		// The times are those of the final response.
-		s.response = side{damaged: s.response.damaged, doubt: s.response.doubt}
-		return
-	}
-	if !s.response.tentative {
-		stats.Responses++
-	}
-	s.response.headers, s.response.tentative = true, sec.unclear && !end
-	m.Status = status
-	m.Headers = h.c.fields(s, sec.regular)
-	s.response.length = sec.length
-	if s.req.Method == "HEAD" || s.req.Method == "CONNECT" || status == 304 {
-		s.response.length = lengthUnknown // it tells of a body that is not sent
-	}
-	if status == 0 && sec.unknown == 0 && !sec.cut {
-		s.flaws.Add(capstanv1.Flaw_FLAW_MALFORMED)
-	}
-	h.c.responseCall(s, sec.contentType.value)
-}
-
-// trailers takes the section behind a body.
-func (s *stream) trailers(h *half, sec *section, end bool) {
-	fields := h.c.fields(s, sec.regular)
-	if !end || sec.request || sec.response {
-		s.flaws.Add(capstanv1.Flaw_FLAW_MALFORMED)
-	}
-	if h.dir == h.c.client {
-		s.req.Trailers = fields
-		return
-	}
-	s.resp.Trailers = fields
-	s.response.tentative = false // they follow a final response
-	if s.call == nil {
-		if !hasField(fields, "grpc-status") {
-			return
-		}
-		h.c.calledLate(s)
-	}
-	for _, f := range fields {
-		s.call.ResponseField(f.Name, f.Value)
 	}
 }
 

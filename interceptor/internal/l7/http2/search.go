@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
-	"math"
-	"math/bits"
 	"slices"
 )
 
@@ -51,129 +49,6 @@ type piece struct {
 	behind   bool // bytes are missing before it
 }
 
-// candidate is a chain of frames that may be real, or several that go on in one: of
-// these each witness is that of the best.
-type candidate struct {
-	next  int64 // where they go on
-	start int64 // of the first frame of any
-
-	boundary int64 // of the first frame that starts where a segment does, or -1
-	frames   int   // from there on
-
-	second  int64 // of the second frame
-	reach   int64 // how far behind that the last one starts
-	longest int64 // length of one of them
-
-	evidence float64 // in bits
-	strong   int64   // of the first frame that is evidence
-	last     int64   // of the last one
-}
-
-// newCandidate returns one without frames that starts at place.
-func newCandidate(place int64, boundary bool) candidate {
-	c := candidate{next: place, start: place, boundary: -1, second: -1}
-	if boundary {
-		c.boundary = place
-	}
-	return c
-}
-
-// extend takes the frame of that length that starts where c goes on, and tells e.
-func (c *candidate) extend(length uint32, e float64) {
-	switch place := c.next; {
-	case c.second >= 0:
-		c.reach = place - c.second
-	case place > c.start:
-		c.second = place
-	}
-	if e > 0 {
-		if c.evidence == 0 {
-			c.strong = c.next
-		}
-		c.evidence += e
-	}
-	c.frames++
-	c.longest = max(c.longest, int64(length))
-	c.last = c.next
-	c.next += frameHeaderLen + int64(length)
-}
-
-// join takes the frames of o, which go on where those of c do.
-func (c *candidate) join(o *candidate) {
-	c.start = min(c.start, o.start)
-	if o.boundary >= 0 && (c.boundary < 0 || o.boundary < c.boundary) {
-		c.boundary, c.frames = o.boundary, o.frames
-	}
-	if o.second >= 0 && (c.second < 0 || o.second < c.second) {
-		c.second, c.reach, c.longest = o.second, o.reach, o.longest
-	}
-	if o.evidence > c.evidence {
-		c.evidence, c.strong, c.last = o.evidence, o.strong, o.last
-	}
-}
-
-// chase is what it takes to follow frames within what a segment brought.
-type chase struct {
-	from, to int         // the places where a header may start; in held
-	chains   []candidate // but the first
-	goOn     []uint16    // by place: which of chains goes on there, 0 for none; empty if none does
-}
-
-// keepChains bounds the chains that there is room kept for.
-const keepChains = 1 << 10
-
-// begin forgets the last segment.
-func (x *chase) begin(from, to int) {
-	if cap(x.chains) > keepChains {
-		x.chains = nil
-	}
-	x.from, x.to = from, to
-	x.chains, x.goOn = append(x.chains[:0], candidate{}), x.goOn[:0]
-}
-
-// full reports whether there may be no more chains.
-func (x *chase) full() bool { return len(x.chains) > math.MaxUint16 }
-
-// add adds c and returns which one it is.
-func (x *chase) add(c candidate) uint16 {
-	x.chains = append(x.chains, c)
-	return uint16(len(x.chains) - 1)
-}
-
-// lead notes that chain k goes on at i.
-func (x *chase) lead(k uint16, i int) {
-	if len(x.goOn) == 0 {
-		n := x.to - x.from
-		x.goOn = slices.Grow(x.goOn, n)[:n]
-		clear(x.goOn)
-	}
-	if there := &x.goOn[i-x.from]; *there == 0 {
-		*there = k
-	} else {
-		x.chains[*there].join(&x.chains[k])
-	}
-}
-
-// leads returns which chain goes on at i, 0 for none.
-func (x *chase) leads(i int) uint16 {
-	if len(x.goOn) == 0 {
-		return 0
-	}
-	return x.goOn[i-x.from]
-}
-
-// next returns the first place from i on at which a chain goes on, or the end.
-func (x *chase) next(i int) int {
-	if len(x.goOn) > 0 {
-		for ; i < x.to; i++ {
-			if x.goOn[i-x.from] != 0 {
-				return i
-			}
-		}
-	}
-	return x.to
-}
-
 // reset forgets what is held.
 func (s *search) reset() {
 	*s = search{unparsed: s.unparsed, later: s.later || len(s.held) > 0}
@@ -199,44 +74,6 @@ func (s *search) hold(b []byte, p piece) {
 
 // end returns the offset behind what is held, which is not empty.
 func (s *search) end() int64 { return s.offset + int64(len(s.held)-s.at) }
-
-// Kinds of frames, a bit for each, by what they are of.
-const (
-	kindsOfStreams    = 1<<frameData | 1<<frameHeaders | 1<<framePriority | 1<<frameRSTStream | 1<<framePushPromise | 1<<frameWindowUpdate | 1<<frameContinuation | 1<<frameAltSvc
-	kindsOfConnection = 1<<frameSettings | 1<<framePing | 1<<frameGoAway | 1<<frameWindowUpdate | 1<<frameAltSvc | 1<<frameOrigin | 1<<framePriorityUpdate
-)
-
-// undefinedFlags are those that each kind has not, all of what is no kind.
-var undefinedFlags = func() (u [32]uint64) {
-	for kind := range u {
-		if u[kind] = 0xff; kind < len(definedFlags) {
-			u[kind] = uint64(^definedFlags[kind])
-		}
-	}
-	return u
-}()
-
-// couldBeHeader reports whether the last eight bytes of a header may be these: it tells
-// most of what [frameHeader.plausible] does, at less cost, since where that matters no
-// branch would be foreseen.
-func couldBeHeader(v uint64) bool {
-	kind := v >> 40 & 31
-	connection := (v&math.MaxUint32 - 1) >> 63 // 1 if the stream is 0
-	const kinds = kindsOfConnection<<32 | kindsOfStreams
-	strange := ^uint64(kinds)>>(connection<<5|kind)&1 | v>>32&undefinedFlags[kind] | v&(7<<45|reservedBit)
-	return strange == 0
-}
-
-// firstZero returns where the first zero of b is, or -1.
-func firstZero(b []byte) int {
-	if len(b) >= 8 { // among small numbers it is near, and a call costs more than the rest
-		v := binary.LittleEndian.Uint64(b)
-		if marks := (v - 0x0101010101010101) &^ v & 0x8080808080808080; marks != 0 {
-			return bits.TrailingZeros64(marks) / 8
-		}
-	}
-	return bytes.IndexByte(b, 0)
-}
 
 // scan follows the candidates and looks for new ones. Each place is looked at once,
 // however many of them lead to it.
