@@ -31,6 +31,7 @@ type recordFlags struct {
 	mask      []string
 	maskQuery []string
 	logFormat string
+	reads     bool // files, not a capture
 	memory    int64
 	budget    *memory.Budget // made by begin
 	keep      *exchange.Keep // made of bodyLimit, mask and maskQuery; shared by the engines

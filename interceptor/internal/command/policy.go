@@ -108,7 +108,7 @@ func (f *recordFlags) openOutput(ctx context.Context, stdout io.Writer, c *setti
 		stop = surviveReader(stop)
 	}
 	w := stream.NewWriter(stdout)
-	o := &outlets{stdout: w, left: failed, stop: stop, color: color, drain: f.sinks.drain, ending: ending, own: g.own, log: log, memory: int(f.budget.Limit())}
+	o := &outlets{stdout: w, left: failed, reads: f.reads, stop: stop, color: color, drain: f.sinks.drain, ending: ending, own: g.own, log: log, memory: int(f.budget.Limit())}
 	if err := openSinks(o, list); err != nil {
 		stop()
 		return nil, nil, err

@@ -52,6 +52,7 @@ func read(ctx context.Context, s streams, flags *recordFlags, c *settings, full 
 		return err
 	}
 	defer flags.begin()()
+	flags.reads = true
 	out, sinks, err := flags.openOutput(ctx, s.out, c, log, cancel)
 	if err != nil {
 		return err
@@ -78,6 +79,9 @@ func read(ctx context.Context, s streams, flags *recordFlags, c *settings, full 
 	first = errors.Join(first, sinks.close(), sinks.dropped(), out.unwritten()) // a file is there to be told whole
 	if full {
 		ledger.WriteTable(s.err, ledgers, out.snapshot())
+	}
+	if disk := new(unwritableError); errors.As(context.Cause(ctx), &disk) {
+		return &endedEarlyError{errors.Join(disk, first)}
 	}
 	if ctx.Err() != nil && first == nil {
 		return &endedEarlyError{context.Cause(ctx)} // interrupted, or records could not be written

@@ -3,10 +3,12 @@ package command
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"strings"
 
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/credentials/insecure"
 
 	"capstan/interceptor/internal/collector"
@@ -29,7 +31,11 @@ func (o *outlets) openSink(c *config.Sink) (delivery.Sink, error) {
 	case c.Stdout != nil:
 		return stream.New(o.stdout, o.form(c), o.left), nil
 	case c.File != nil:
-		return openFile(c.File)
+		s, err := openFile(c.File)
+		if err == nil && o.reads {
+			s = &unwaited{s, c.Name, o.left}
+		}
+		return s, err
 	case c.Kafka != nil:
 		return o.openKafka(c.Kafka)
 	case c.OTLP != nil:
@@ -72,6 +78,35 @@ func openFile(c *config.FileSink) (delivery.Sink, error) {
 		Path: c.Path, MaxBytes: int64(c.RotateSize), MaxAge: c.RotateAge, Keep: c.Keep, Compress: c.Zstd, Sync: c.SyncToDevice,
 	})
 }
+
+// unwaited is a sink on a disk that nobody waits for when it is full, or broken: whoever
+// reads files can do so again, unlike one who captures.
+type unwaited struct {
+	delivery.Sink
+	name string
+	left func(error)
+}
+
+// Deliver implements delivery.Sink. The batch is tried again while the reading ends.
+func (u *unwaited) Deliver(ctx context.Context, batch []*delivery.Record) error {
+	err := u.Sink.Deliver(ctx, batch)
+	for _, lasting := range []error{unix.ENOSPC, unix.EDQUOT, unix.EFBIG, unix.EROFS, unix.EIO} {
+		if errors.Is(err, lasting) {
+			u.left(&unwritableError{u.name, err})
+		}
+	}
+	return err
+}
+
+// unwritableError is why the reading of files ended early.
+type unwritableError struct {
+	sink string
+	err  error
+}
+
+func (e *unwritableError) Error() string { return fmt.Sprintf("the sink %s: %v", e.sink, e.err) }
+
+func (e *unwritableError) Unwrap() error { return e.err }
 
 func toOptions(c *config.Collector) *collector.Options {
 	o := &collector.Options{

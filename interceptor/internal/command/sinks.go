@@ -76,7 +76,8 @@ func (f *sinkFlags) sinks(file *config.File) ([]config.Sink, error) {
 type outlets struct {
 	// Immutable.
 	stdout *stream.Writer
-	left   func(error) // called when the reader of stdout has left
+	left   func(error) // called when the reader of stdout has left, or nothing more is to be read
+	reads  bool        // files, which can be read again
 	stop   func()      // ends the wait for who doesn't read; nil: there is none
 	color  bool
 	drain  time.Duration

@@ -4,15 +4,19 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"capstan/interceptor/internal/config"
+	"capstan/interceptor/internal/delivery"
 	"capstan/pkg/rpcap"
 	"capstan/pkg/rpcap/rpcaptest"
 )
@@ -176,5 +180,38 @@ func TestNobodyReadsStandardError(t *testing.T) {
 	w.Close()
 	if text, err := io.ReadAll(r); err != nil || len(text) <= full {
 		t.Errorf("%d bytes, %v", len(text), err)
+	}
+}
+
+// fullDisk takes nothing.
+type fullDisk struct{ delivery.Sink }
+
+func (fullDisk) Deliver(context.Context, []*delivery.Record) error {
+	return &os.PathError{Op: "write", Path: "out", Err: unix.ENOSPC}
+}
+
+// TestFullDiskEndsReading: the sink tells whoever reads files, who can do so again, and
+// is tried again meanwhile.
+func TestFullDiskEndsReading(t *testing.T) {
+	var left error
+	s := &unwaited{fullDisk{}, "file", func(err error) { left = err }}
+	if err := s.Deliver(t.Context(), nil); !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("delivered: %v", err)
+	}
+	if left == nil || left.Error() != "the sink file: write out: no space left on device" {
+		t.Errorf("left with %v", left)
+	}
+	o := &outlets{left: func(error) {}}
+	for _, o.reads = range []bool{true, false} {
+		s, err := o.openSink(&config.Sink{File: &config.FileSink{Path: filepath.Join(t.TempDir(), "out")}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, is := s.(*unwaited); is != o.reads {
+			t.Errorf("reading files %v: the sink is a %T", o.reads, s)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
