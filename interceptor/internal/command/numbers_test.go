@@ -104,6 +104,9 @@ func TestDecodedWithinMemory(t *testing.T) {
 		if f.decoded.MaxDecoded > 8_000_000 || (f.decoded.MaxDecoded < 8_000_000) != (args == "--memory=64000000") {
 			t.Errorf("%s: %d bytes", args, f.decoded.MaxDecoded)
 		}
+		if f.decoded.MaxWindow != 2_000_000 {
+			t.Errorf("%s: windows of %d bytes", args, f.decoded.MaxWindow)
+		}
 		status, _, stderr := runCommandLine(t, append([]string{"read", capture}, strings.Fields(args)...)...)
 		if status != 0 || strings.Contains(stderr, "lowered to") != lowered {
 			t.Errorf("%s: status %d\n%s", args, status, stderr)

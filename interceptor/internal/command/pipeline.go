@@ -139,6 +139,10 @@ func (f *recordFlags) checkMemory() error {
 	return nil
 }
 
+// windowsShare is which part of the cap the windows of all shards may take, for one coding:
+// they are kept.
+const windowsShare = 32
+
 // boundDecoded has no body decode to more than a share of the cap, which one that is
 // decoded at once could exceed before anything is shed: in a record it is there up to three
 // times, in as many encodings.
@@ -147,6 +151,7 @@ func (f *recordFlags) boundDecoded(log *slog.Logger) {
 		log.Warn("max_decoded is more than an eighth of the memory limit, and lowered to that", "bytes", f.decoded.MaxDecoded, "to", most)
 		f.decoded.MaxDecoded = most
 	}
+	f.decoded.MaxWindow = min(f.decoded.MaxWindow, int64(f.budget.Limit())/windowsShare/int64(f.shards))
 }
 
 // pipeline takes the frames of one source, or of a shard of it that is captured

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -17,11 +18,15 @@ type Config struct {
 	// MaxRatio is how many bytes may come of one, once there are more than 64 KiB.
 	// Text rarely exceeds 20, and gzip can't exceed 1,032. Default 200.
 	MaxRatio int64
+	// MaxWindow is how many bytes the windows of br and zstd may take together, 128 KiB at
+	// least for each coding; what decodes to more is decoded only so far if it asks for a
+	// larger one. Default 8 MiB.
+	MaxWindow int64
 }
 
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
-	return Config{MaxDecoded: defaultMaxDecoded, MaxRatio: defaultMaxRatio}
+	return Config{MaxDecoded: defaultMaxDecoded, MaxRatio: defaultMaxRatio, MaxWindow: maxWindow}
 }
 
 const (
@@ -32,21 +37,24 @@ const (
 	// maxCodings is how many codings one after the other are undone.
 	maxCodings = 4
 	// maxWindow is the largest window that zstd may ask for (RFC 9659 §3).
-	maxWindow = 8 << 20
+	maxWindow    = 1 << maxWindowLog
+	maxWindowLog = 23
+	// minWindowLog is that of the smallest that a body is narrowed to: zstd's longest block.
+	minWindowLog = 17
 	// stepLen is how much is decoded at a time.
 	stepLen = 8 << 10
 )
 
-// Decoder decodes bodies, one at a time. It keeps a decoder of each coding that
-// it has met, for reuse: at most about 50 MiB, nearly all of it for the windows of
-// br and zstd. It belongs to one goroutine. The zero value decodes with the defaults.
+// Decoder decodes bodies, one at a time. It keeps the decoders that it has had in use at
+// a time, for reuse, nearly all of it for the windows of br and zstd, which grow to what
+// Config.MaxWindow says, and gzip's, of 50 KiB. It belongs to one goroutine. The zero value decodes with the defaults.
 type Decoder struct {
 	Config
 
 	source bytes.Reader
 	step   [stepLen]byte
-	free   [numCodings]*stage
-	chain  []*stage // in use
+	free   [numCodings][]*stage // the latest last
+	chain  []*stage             // in use
 }
 
 // Result is what became of a body.
@@ -71,18 +79,18 @@ func (d *Decoder) Decode(dst, encoded []byte, whole bool, codings []string, room
 	if len(list) == 0 {
 		return dst, Result{}
 	}
+	allowed := d.allowed(len(encoded))
 	d.source.Reset(encoded)
 	defer d.release()
 	var in io.Reader = &d.source
 	for i := len(list) - 1; i >= 0; i-- { // the last one applied is undone first
 		s, err := d.stage(list[i])
 		if err == nil {
-			err = s.Reset(in)
+			err = s.begin(in, allowed, d.windowLog(allowed, len(list)))
 		}
 		if err != nil {
 			return dst, Result{Decoding: outcome(err, whole)}
 		}
-		s.left = d.allowed(len(encoded))
 		in = s
 	}
 	dst, size, err := d.read(dst, in, room)
@@ -99,6 +107,20 @@ func (d *Decoder) allowed(n int) int64 {
 		ratio = defaultMaxRatio
 	}
 	return min(most, max(freeRatio, ratio*int64(n)))
+}
+
+// windowLog returns the logarithm of the window that one of so many codings may need, where
+// all decodes to no more than allowed.
+func (d *Decoder) windowLog(allowed int64, codings int) int {
+	return max(min(logOf(allowed), d.maxWindowLog())-logOf(int64(codings)), minWindowLog)
+}
+
+// maxWindowLog returns the logarithm of the largest window.
+func (d *Decoder) maxWindowLog() int {
+	if d.MaxWindow <= 0 {
+		return maxWindowLog
+	}
+	return min(max(logOf(d.MaxWindow+1)-1, minWindowLog), maxWindowLog)
 }
 
 // read appends what in yields to dst, up to room bytes, and counts all of it.
@@ -118,11 +140,13 @@ func (d *Decoder) read(dst []byte, in io.Reader, room int) ([]byte, uint64, erro
 
 // stage returns a decoder of c, to be reset.
 func (d *Decoder) stage(c coding) (*stage, error) {
-	s := d.free[c]
-	d.free[c] = nil
-	if s == nil {
+	var s *stage
+	if free := d.free[c]; len(free) > 0 {
+		s = free[len(free)-1]
+		d.free[c] = free[:len(free)-1]
+	} else {
 		var err error
-		if s, err = newStage(c); err != nil {
+		if s, err = newStage(c, d.maxWindowLog()); err != nil {
 			return nil, err
 		}
 	}
@@ -130,10 +154,11 @@ func (d *Decoder) stage(c coding) (*stage, error) {
 	return s, nil
 }
 
-// release keeps one of each decoder in use.
+// release keeps the decoders in use. The first is the first again: those behind it need
+// less, since a body with several codings has smaller windows.
 func (d *Decoder) release() {
-	for _, s := range d.chain {
-		d.free[s.coding] = s
+	for _, s := range slices.Backward(d.chain) {
+		d.free[s.coding] = append(d.free[s.coding], s)
 	}
 	d.source.Reset(nil)
 	d.chain = d.chain[:0]

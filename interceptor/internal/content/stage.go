@@ -16,6 +16,7 @@ type stage struct {
 	resetter
 	coding coding
 	left   int64 // what may still be read
+	header windowed
 }
 
 type resetter interface {
@@ -23,7 +24,7 @@ type resetter interface {
 	Reset(io.Reader) error
 }
 
-func newStage(c coding) (*stage, error) {
+func newStage(c coding, windowLog int) (*stage, error) {
 	s := &stage{coding: c}
 	switch c {
 	case gzipCoding:
@@ -34,13 +35,34 @@ func newStage(c coding) (*stage, error) {
 		s.resetter = brotli.NewReader(nil)
 	case zstdCoding:
 		// Without concurrency it starts no goroutine.
-		z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+		z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(1<<windowLog))
 		if err != nil {
 			return nil, err
 		}
 		s.resetter = z
 	}
 	return s, nil
+}
+
+// begin begins with another body, which may decode to allowed bytes and need a window of
+// 1<<windowLog. What asks for more is decoded as far as that makes no difference: br
+// has words of its own farther back than a window but for 16 bytes (RFC 7932 §9.1).
+func (s *stage) begin(in io.Reader, allowed int64, windowLog int) error {
+	const behind = 16
+	narrowed := false
+	switch s.coding {
+	case brotliCoding:
+		s.header.reset(in, brotliHeader)
+		narrowed, in = s.header.narrowBrotli(windowLog), &s.header
+	case zstdCoding:
+		s.header.reset(in, maxZstdHeader)
+		narrowed, in = s.header.narrowZstd(windowLog), &s.header
+	}
+	s.left = allowed
+	if narrowed {
+		s.left = min(allowed, 1<<windowLog-behind)
+	}
+	return s.Reset(in)
 }
 
 // Read reads what is decoded, and fails with errLimit where there is more of it

@@ -269,6 +269,15 @@ func attacks(t testing.TB) []attack {
 			p.say(0, get)
 			p.say(1, bomb("zstd", zstded))
 		}},
+		{"windows of br", true, 20, func(a *attacker, _ int) {
+			p := a.open()
+			p.say(0, get)
+			body := []byte("0")
+			for range 4 { // 24 bits of window, and a block of 16 MiB
+				body = append([]byte{0xcf, 0xff, 0xff, 0xff}, body...)
+			}
+			p.say(1, bomb("br, br, br, br", body))
+		}},
 		{"fragments that never meet", true, 100_000, func(a *attacker, i int) {
 			b := a.buf[:14+20+1400]
 			clear(b)
