@@ -130,6 +130,9 @@ func (s *shard) Upgrade(u *http1.Upgrade) reassembly.Handler {
 	conn := u.Conn
 	of := conn.Handler.(interface{ accountOf() *account }).accountOf()
 	switch to := fieldOf(u.Response.GetHeaders(), "Upgrade"); {
+	case u.Response == nil && u.Request.GetMethod() != "CONNECT":
+		of.recount(WebSocket)
+		return s.guessedSocket(u)
 	case u.Response.GetStatus() != 101: // CONNECT
 	case strings.EqualFold(to, "websocket"):
 		of.recount(WebSocket)
@@ -150,6 +153,18 @@ func (s *shard) Upgrade(u *http1.Upgrade) reassembly.Handler {
 	}
 	of.recount(Undecided)
 	return &carrier{of: of, conn: conn, named: u.Identity, tunnels: u.Tunnels + 1, client: u.Client, clientKnown: true, lenient: conn.Midstream}
+}
+
+// guessedSocket takes a WebSocket whose 101 was not seen: what was agreed on is what its
+// frames show.
+func (s *shard) guessedSocket(u *http1.Upgrade) reassembly.Handler {
+	var a websocket.Agreement
+	if u.Compressed {
+		a.Extensions = "permessage-deflate"
+	}
+	c := websocket.NewConn(s.cfg.WebSocket, a, u.Conn, s.recorder, u.Identity, u.Client)
+	c.Guess()
+	return c
 }
 
 // isH2C reports whether a value of Upgrade names HTTP/2 without TLS: as RFC 7540 does, or

@@ -226,7 +226,7 @@ func TestLosses(t *testing.T) {
 		{"pipelined", inBursts(4), [numLosses][2]float64{{81, 79}, {13, 9}, {88, 86}, {59, 52}}},
 		{"until close", untilClose, [numLosses][2]float64{{98, 95}, {91, 82}, {98, 97}, {96, 91}}},
 		{"100-continue", expecting, [numLosses][2]float64{{99, 95}, {91, 64}, {99, 97}, {99, 89}}},
-		{"upgrade", upgrading, [numLosses][2]float64{{98, 94}, {57, 65}, {99, 98}, {98, 91}}},
+		{"upgrade", upgrading, [numLosses][2]float64{{98, 95}, {57, 65}, {99, 98}, {98, 93}}},
 		{"CONNECT", tunnelling, [numLosses][2]float64{{99, 92}, {99, 71}, {99, 97}, {99, 90}}},
 		{"CONNECT, TLS", encrypting, [numLosses][2]float64{{93, 95}, {59, 95}, {99, 99}, {95, 96}}},
 		{"SOCKS", throughSocks, [numLosses][2]float64{{99, 93}, {97, 75}, {99, 97}, {99, 90}}},

@@ -91,7 +91,17 @@ func TestBehindHTTP(t *testing.T) {
 		{"CONNECT again, the answer lost", []string{"C:" + connect, "s:" + refused, "C:" + connect, "S:" + made, "C:" + hello}, TLS, []string{"HTTP1 CONNECT h:1 0", "HTTP1 CONNECT h:1 200", "TLS inner.example"}},
 		{"HTTP, CONNECT lost", []string{"c:" + connect, "S:" + made, "C:" + request, "S:" + response, "C:" + request, "S:" + response}, HTTP1, []string{"HTTP1   200", "HTTP1 GET /x 200", "HTTP1 GET /x 200"}},
 		{"HTTP that did not wait", []string{"C:" + connect, "C:" + request, "s:" + made, "S:" + response}, HTTP1, []string{"HTTP1   200", "HTTP1 CONNECT h:1 0"}},
-		{"TLS that did not wait", []string{"C:" + connect, "C:" + hello, "s:" + made, "S:\x16\x03\x03\x00\x7a\x02"}, HTTP1, []string{"HTTP1 CONNECT h:1 0"}},
+		{"TLS that did not wait", []string{"C:" + connect, "C:" + hello, "s:" + made, "S:\x16\x03\x03\x00\x7a\x02"}, TLS, []string{"HTTP1 CONNECT h:1 0", "TLS inner.example"}},
+		{"TLS that did not wait, and no answer to it", []string{"C:" + connect, "C:" + hello, "s:" + made, "S:\x15\x03\x03\x00\x02\x02"}, HTTP1, []string{"HTTP1 CONNECT h:1 0"}},
+		{"WebSocket, the answer lost", []string{"C:" + askWS, "s:" + wsMade, "C:\x81\x82\x00\x00\x00\x00hi", "S:\x81\x02hi", "C:\x88\x82\x00\x00\x00\x00\x03\xe8", "S:\x88\x02\x03\xe8"}, WebSocket,
+			[]string{"HTTP1 GET /up 0", "WEBSOCKET 4/1000"}},
+		{"WebSocket, the answer lost, the server first", []string{"C:" + askWS, "s:" + wsMade, "S:\x81\x02hi", "C:\x81\x82\x00\x00\x00\x00hi", "S:\x81\x02hi\x88\x02\x03\xe8", "C:\x88\x82\x00\x00\x00\x00\x03\xe8"}, WebSocket,
+			[]string{"HTTP1 GET /up 0", "WEBSOCKET 4/1000"}},
+		{"WebSocket, the answer lost, half a message", []string{"C:" + askWS, "s:" + wsMade, "C:\x89\x80\x00\x00\x00\x00\x81\x83\x00\x00\x00\x00h", "S:\x8a\x00", "C:i!"}, WebSocket, []string{"HTTP1 GET /up 0", "WEBSOCKET 3/0"}},
+		{"frames without masks, the answer lost", []string{"C:" + askWS, "s:" + wsMade, "C:\x81\x02hi", "S:\x81\x02hi"}, HTTP1, []string{"HTTP1 GET /up 0"}},
+		{"frames of one end, the answer lost", []string{"C:" + askWS, "s:" + wsMade, "C:\x81\x82\x00\x00\x00\x00hi", "S:\x81\x02h", "S:\x81\x82hi"}, HTTP1, []string{"HTTP1 GET /up 0"}},
+		{"frames that did not wait, the answer lost", []string{"C:" + askWS, "C:\x81\x82\x00\x00\x00\x00hi", "s:" + wsMade, "S:\x81\x02hi"}, HTTP1, []string{"HTTP1 GET /up 0"}},
+		{"frames behind something else, the answer lost", []string{"C:" + askTCP, "s:" + tcpMade, "C:\x81\x82\x00\x00\x00\x00hi", "S:\x81\x02hi"}, HTTP1, []string{"HTTP1 GET /up 0"}},
 		{"TLS behind a body", []string{"c:" + request, "S:HTTP/1.1 200 OK\r\n\r\nbody", "C:" + hello}, HTTP1, []string{"HTTP1   200"}},
 		{"TLS behind another response", []string{"c:" + request, "S:HTTP/1.1 404 OK\r\n\r\n", "C:" + hello}, HTTP1, []string{"HTTP1   404"}},
 		{"nothing", []string{"C:" + connect, "S:" + made}, Undecided, []string{"HTTP1 CONNECT h:1 200"}},
@@ -169,6 +179,22 @@ func TestMissedBytesOfAWebSocket(t *testing.T) {
 				t.Errorf("%d bytes are missing, want %d: %v", got, tt.gap, x)
 			}
 		})
+	}
+}
+
+// TestGuessedWebSocket: what is told by frames alone is marked so, and compressed where they
+// are.
+func TestGuessedWebSocket(t *testing.T) {
+	for frame, compression := range map[string]bool{"\x81\x82\x00\x00\x00\x00hi": false, "\xc1\x83\x00\x00\x00\x00\xca\xc8\x00": true} {
+		records, _ := play(t, false, "C:"+asksForSocket, "s:"+makesSocket, "C:"+frame, "S:"+serverEnds, "C:"+clientEnds)
+		if len(records) != 2 || records[1].Websocket == nil {
+			t.Fatalf("told %v", records)
+		}
+		x := records[1]
+		m := x.Websocket.Messages[0]
+		if x.Complete || !slices.Equal(x.Flaws, []capstanv1.Flaw{capstanv1.Flaw_FLAW_PLACE_GUESSED}) || x.Websocket.Compression != compression || m.Compressed != compression || m.Opcode != 1 || m.Incomplete {
+			t.Errorf("told %v", x)
+		}
 	}
 }
 

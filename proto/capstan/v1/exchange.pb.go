@@ -130,7 +130,8 @@ const (
 	// made for it can be taken for what it imitates. Of HTTP/1 it is the body's size, end and
 	// trailers that were told so; or a method that is none of the common ones may have begun
 	// among them; or a body is ended by a FIN that was not captured, and what is missing could
-	// also be one last byte.
+	// also be one last byte. Of a WebSocket, its upgrade was not seen, but what looks like
+	// frames of both ends.
 	Flaw_FLAW_PLACE_GUESSED Flaw = 13
 )
 

@@ -20,11 +20,13 @@ type Upgrade struct {
 	Tunnels  uint8 // that are around the HTTP/1 connection that is left
 	Client   flow.Direction
 	Identity *exchange.Connection // goes on with the records of what follows
-	// What led to it, each nil if it was not seen; only CONNECT is told without Response.
-	// Both are part of a record: copy what is kept.
+	// What led to it, each nil if it was not seen; only CONNECT is told without Response, and
+	// a WebSocket, whose frames were recognised. Both are part of a record: copy what is kept.
 	Request  *capstanv1.HttpRequest
 	Response *capstanv1.HttpResponse
 	Flaws    exchange.Flaws // of the request
+	// Compressed tells of a WebSocket without Response that it has compressed messages.
+	Compressed bool
 }
 
 // Config bounds the parser. The zero value of a field stands for its default.

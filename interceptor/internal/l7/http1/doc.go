@@ -109,7 +109,9 @@
 // server had received nothing behind it: nobody sends HTTP behind such a request before it is answered. What is no HTTP behind it
 // is held until the answer is known, as is all that follows CONNECT. Where that answer is
 // missing, a client that goes on after it shows by a ClientHello of TLS that there is a
-// tunnel; a request is one either way. Where CONNECT is missing, its answer seems to have
+// tunnel; a request is one either way. Behind a request for WebSocket it shows that by frames,
+// where the server sends frames, too, and behind CONNECT without having waited by a
+// ClientHello that a ServerHello answers. Where CONNECT is missing, its answer seems to have
 // a body up to the end of the stream: a ClientHello, or a request and its response, behind
 // just the head tell better.
 //

@@ -5,7 +5,7 @@ import "bytes"
 // resync passes over bytes until a start line shows at the start of a segment.
 // A line that a segment starts and does not finish is kept for the next one.
 func (h *half) resync(b []byte, boundary bool) int {
-	if boundary && h.entersTunnel(b) {
+	if boundary && (h.entersTunnel(b) || h.answerShown(b)) {
 		return 0
 	}
 	held := len(h.buf)

@@ -60,9 +60,16 @@ const (
 )
 
 // expects reports whether the client waits for 100 (Continue) before it sends the body.
-func (x *roundTrip) expects() bool {
+func (x *roundTrip) expects() bool { return x.says("Expect", "100-continue") }
+
+// asksForWebSocket reports whether that is the protocol asked for.
+func (x *roundTrip) asksForWebSocket() bool { return x.upgrades && x.says("Upgrade", "websocket") }
+
+// says reports whether the request has a field of that name with just that value, in any
+// case.
+func (x *roundTrip) says(name, value string) bool {
 	return slices.ContainsFunc(x.req.Headers, func(f *capstanv1.Header) bool {
-		return strings.EqualFold(f.Name, "Expect") && strings.EqualFold(f.Value, "100-continue")
+		return strings.EqualFold(f.Name, name) && strings.EqualFold(f.Value, value)
 	})
 }
 

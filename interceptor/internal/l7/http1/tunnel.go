@@ -2,6 +2,7 @@ package http1
 
 import (
 	"capstan/interceptor/internal/l7/tls"
+	"capstan/interceptor/internal/l7/websocket"
 	"capstan/pkg/reassembly"
 	capstanv1 "capstan/proto/capstan/v1"
 )
@@ -10,13 +11,13 @@ import (
 // HTTP behind a request for an upgrade, before the response is known.
 const maxHoldLen = 16 << 10
 
-// upgrade asks who takes what follows x, or returns nil.
-func (c *Conn) upgrade(x *roundTrip) reassembly.Handler {
+// upgrade asks who takes what follows x, or returns nil. compressed is for the Upgrader.
+func (c *Conn) upgrade(x *roundTrip, compressed bool) reassembly.Handler {
 	if c.shared.upgrader == nil {
 		return nil
 	}
 	x.req.Body = &x.reqBody // as in the record: what follows may be its answer
-	u := &Upgrade{Conn: c.conn, Tunnels: c.tunnels, Client: c.client, Identity: c.identity(), Request: x.rec.Request, Flaws: x.flaws}
+	u := &Upgrade{Conn: c.conn, Tunnels: c.tunnels, Client: c.client, Identity: c.identity(), Request: x.rec.Request, Flaws: x.flaws, Compressed: compressed}
 	if x.answer != nil {
 		u.Response = &x.answer.msg
 	}
@@ -36,9 +37,38 @@ func (h *half) entersTunnel(b []byte) bool {
 	if x.rec.Request != nil || server.a.msg.Status < 200 || server.a.msg.Status > 299 || server.a.body.Size > 0 {
 		return false
 	}
-	c.next = c.upgrade(x)
+	c.next = c.upgrade(x, false)
 	server.endMessage(true)
 	c.tunnel(-1)
+	return true
+}
+
+// answerShown reports whether b, which starts a segment of the server, shows together with
+// what the client has sent, and is held, that its request was granted though the answer is
+// missing: then HTTP is left. The client had received something since, or does not wait in a
+// tunnel; both ends say what only belongs there.
+func (h *half) answerShown(b []byte) bool {
+	c, client := h.c, h.c.clientHalf()
+	if h.request || !c.rolesKnown || client.state != stateHold || len(h.buf) > 0 || len(c.pending) != 1 || c.group != nil {
+		return false
+	}
+	x := c.pending[0]
+	if !x.reqWhole || client.msgOffset != x.end || h.acked <= x.end {
+		return false
+	}
+	if x.method == methodConnect {
+		if !tls.StartsClientHello(client.buf) || !tls.StartsServerHello(b) {
+			return false
+		}
+		c.tunnelMade(false)
+		return true
+	}
+	asked, packed := websocket.LooksLikeFrames(client.buf, true)
+	answered, also := websocket.LooksLikeFrames(b, false)
+	if !asked || !answered || client.msgAcked <= x.latest || !x.asksForWebSocket() {
+		return false
+	}
+	c.tunnelMade(packed || also)
 	return true
 }
 
@@ -53,9 +83,10 @@ func (h *half) answerMissed() bool {
 	return x.method == methodConnect && h.acked > x.latest
 }
 
-// tunnelMade goes over to the tunnel that CONNECT has made, the answer to which is missing.
-func (c *Conn) tunnelMade() {
-	c.next = c.upgrade(c.pending[0])
+// tunnelMade goes over to what CONNECT, or a request for an upgrade, has made, the answer to
+// which is missing.
+func (c *Conn) tunnelMade(compressed bool) {
+	c.next = c.upgrade(c.pending[0], compressed)
 	x := c.takePending(0)
 	x.alone = true
 	c.finish(c, x)
@@ -144,7 +175,7 @@ func (h *half) holdOn(b []byte, boundary bool) int {
 	case request && h.answerMissed():
 		h.give(stateStart)
 	case tls.StartsClientHello(b) && h.answerMissed():
-		h.c.tunnelMade()
+		h.c.tunnelMade(false)
 	default:
 		return h.tunnelled(b)
 	}

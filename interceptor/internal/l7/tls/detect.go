@@ -33,6 +33,11 @@ func LooksLikeRecord(b []byte) (ok, needMore bool) {
 
 // StartsClientHello reports whether b starts with a record that starts with a ClientHello
 // (RFC 8446 §4, §5.1).
-func StartsClientHello(b []byte) bool {
-	return len(b) > recordHeaderLen && b[0] == typeHandshake && b[1] == 3 && b[recordHeaderLen] == clientHello
+func StartsClientHello(b []byte) bool { return startsWith(clientHello, b) }
+
+// StartsServerHello is StartsClientHello for a ServerHello.
+func StartsServerHello(b []byte) bool { return startsWith(serverHello, b) }
+
+func startsWith(message byte, b []byte) bool {
+	return len(b) > recordHeaderLen && b[0] == typeHandshake && b[1] == 3 && b[recordHeaderLen] == message
 }

@@ -19,6 +19,7 @@ type Conn struct {
 	session *Session
 	tally   exchange.Tally
 	closed  bool
+	guessed bool // that this is a WebSocket, by its frames
 }
 
 var _ reassembly.Handler = (*Conn)(nil)
@@ -28,6 +29,13 @@ var _ reassembly.Handler = (*Conn)(nil)
 func NewConn(cfg Config, a Agreement, conn *reassembly.Conn, rec *exchange.Recorder, named *exchange.Connection, client flow.Direction) *Conn {
 	a.ContentLimit = rec.BodyLimit()
 	return &Conn{conn: conn, rec: rec, named: named, client: client, session: New(cfg, a)}
+}
+
+// Guess tells that the upgrade was not seen, and more of the server may be missing: what
+// follows looks like frames. It is called before any Data.
+func (c *Conn) Guess() {
+	c.guessed = true
+	c.session.Gap(false, 0)
 }
 
 // Data takes the next bytes of direction d.
@@ -62,6 +70,9 @@ func (c *Conn) Close(time int64, r reassembly.CloseReason) {
 	x.Websocket = c.session.Record()
 	if x.Websocket.Client.MalformedFrames+x.Websocket.Server.MalformedFrames > 0 {
 		x.Flaws = append(x.Flaws, capstanv1.Flaw_FLAW_MALFORMED)
+	}
+	if c.guessed {
+		x.Flaws = append(x.Flaws, capstanv1.Flaw_FLAW_PLACE_GUESSED)
 	}
 	c.rec.Emit(c.named, x, exchange.Screened{})
 }

@@ -12,5 +12,5 @@
 // the start of a segment; messages until then are not told. Frames that break the
 // protocol are counted, and those that leave no doubt that this is no frame lose
 // the place too. Once the place was lost such a frame tells that it was regained
-// wrongly, and is not counted.
+// wrongly, and is not counted. Where not even the upgrade was seen, [LooksLikeFrames] tells.
 package websocket

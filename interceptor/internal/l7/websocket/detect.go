@@ -1,0 +1,47 @@
+package websocket
+
+import "unicode/utf8"
+
+// LooksLikeFrames reports whether b starts with whole frames as an honest end sends them:
+// those of a client from the first of a message on, behind which the start of another may
+// follow, those of a server from anywhere between two, of which the last ends b. compressed
+// tells that one of them begins a compressed message.
+func LooksLikeFrames(b []byte, fromClient bool) (ok, compressed bool) {
+	var t turn
+	if fromClient {
+		t = turnFirst
+	}
+	for len(b) > 0 {
+		n := headerLen(b)
+		if len(b) < n {
+			break
+		}
+		h, valid := parseHeader(b[:n])
+		if !valid || !h.fits(fromClient, true) || h.length > maxChainLen || !t.takes(&h) {
+			return false, false
+		}
+		compressed = compressed || h.rsv1
+		if h.length > int64(len(b)-n) {
+			break
+		}
+		if !h.says(b[n : n+int(h.length)]) {
+			return false, false
+		}
+		b = b[n+int(h.length):]
+		ok = true
+	}
+	return ok && (fromClient || len(b) == 0), compressed
+}
+
+// says reports whether payload may be that of h: a text that is one message is UTF-8, and
+// who closes gives no code or one that may be sent (RFC 6455 §5.6, §7.4).
+func (h *header) says(payload []byte) bool {
+	switch {
+	case h.opcode == opText && h.fin && !h.rsv1:
+		return utf8.Valid(h.unmask(nil, payload, 0))
+	case h.opcode == opClose && len(payload) > 0:
+		b := h.unmask(nil, payload, 0)
+		return len(b) > 1 && b[0] >= 1000>>8 && int(b[0])<<8|int(b[1]) < 5000
+	}
+	return true
+}
