@@ -14,6 +14,8 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
+	"capstan/interceptor/internal/config"
+	"capstan/interceptor/internal/delivery"
 	capstanv1 "capstan/proto/capstan/v1"
 )
 
@@ -168,5 +170,15 @@ func TestOutputAndSinksTogether(t *testing.T) {
 	config = writeFile(t, "sinks: [{file: {path: /does/not/exist}}]")
 	if status, _, err := runCommandLine(t, "read", "--config", config, capture); status != ExitCannotStart || !strings.Contains(err, "sink file: ") {
 		t.Errorf("%d %s", status, err)
+	}
+}
+
+// TestSameSinksAreLeftAlone: a reload that changes none has nobody wait, as those would do
+// who write to a blocked standard output. To replace queues takes a Fanout; there is none.
+func TestSameSinksAreLeftAlone(t *testing.T) {
+	list := []config.Sink{{Name: "a", File: &config.FileSink{Path: "a"}}, {Name: "b", File: &config.FileSink{Path: "b"}}}
+	o := &outlets{ending: t.Context(), opened: map[*delivery.Queue]config.Sink{new(delivery.Queue): list[1], new(delivery.Queue): list[0]}}
+	if err := o.change(list); err != nil || len(o.opened) != 2 {
+		t.Errorf("%v, %d sinks", err, len(o.opened))
 	}
 }

@@ -186,6 +186,9 @@ func (o *outlets) change(list []config.Sink) error {
 			come = append(come, c)
 		}
 	}
+	if len(come) == 0 && len(stay) == len(o.opened) {
+		return nil // replacing waits for emitters, which may wait for a sink
+	}
 	keep := func(q *delivery.Queue) bool {
 		if find(o.opened[q], stay) {
 			return true
