@@ -131,7 +131,8 @@ const (
 	// trailers that were told so; or a method that is none of the common ones may have begun
 	// among them; or a body is ended by a FIN that was not captured, and what is missing could
 	// also be one last byte. Of a WebSocket, its upgrade was not seen, but what looks like
-	// frames of both ends.
+	// frames of both ends. Of calls of gRPC it may also be what HPACK's table held before
+	// header blocks that are missing, which the calls behind them agree with.
 	Flaw_FLAW_PLACE_GUESSED Flaw = 13
 )
 

@@ -8,7 +8,7 @@ import (
 
 // maxUnknownIndex bounds references while the size of the table isn't known:
 // a table of 4 MiB.
-const maxUnknownIndex = staticLen + 4<<20/entryOverhead
+const maxUnknownIndex = staticLen + 4<<20/EntryOverhead
 
 // maxInteger bounds every integer of a block; lengths and indexes are far below.
 const maxInteger = 1<<32 - 1
@@ -23,6 +23,7 @@ type block struct {
 	left    int // of Limits.ListSize
 	first   bool
 	cut     bool
+	from    int // index of its first field
 }
 
 // next takes one representation (RFC 7541 §6).
@@ -100,8 +101,11 @@ func (b *block) lookup(i uint64) (*Field, error) {
 		return nil, IndexError(i)
 	case i-staticLen <= uint64(t.n):
 		return t.at(int(i - staticLen - 1)), nil
-	case t.whole || i > maxUnknownIndex || t.maxKnown && (i-staticLen)*entryOverhead > t.max:
+	case t.whole || i > maxUnknownIndex || t.maxKnown && (i-staticLen)*EntryOverhead > t.max:
 		return nil, IndexError(i)
+	}
+	if !t.cut {
+		b.scratch.behind = append(b.scratch.behind, reference{len(b.fields) - b.from, uint32(i-staticLen) - uint32(t.n)})
 	}
 	return &unknown, nil
 }

@@ -3,6 +3,7 @@ package hpack
 import (
 	"errors"
 	"fmt"
+	"unicode/utf8"
 
 	"capstan/interceptor/internal/arena"
 )
@@ -74,6 +75,26 @@ type Scratch struct {
 	text    arena.Text
 	decoded []byte
 	cuts    uint64
+	behind  []reference // of the last block, which are few
+}
+
+// reference is one behind the window.
+type reference struct {
+	field int    // its index among those that Decode appended
+	depth uint32 // see Scratch.Behind
+}
+
+// Behind fills to, which has an element for each of the fields that Decode appended last: where
+// the name, or both, is a reference behind the window it is which entry of those
+// that the table got before the window's, from the newest, which is 1. It is 0 elsewhere, and where that
+// isn't known.
+func (s *Scratch) Behind(to []uint32) {
+	clear(to)
+	for _, r := range s.behind {
+		if r.field < len(to) {
+			to[r.field] = r.depth
+		}
+	}
 }
 
 // TakeTableCuts returns at how many insertions since the last call
@@ -131,7 +152,74 @@ func (d *Decoder) Window() Window { return Window{d.table} }
 // Follow tells that no block was lost where [Decoder.Forget] was told so: what was known
 // before holds, too. doubted tells that this is in doubt, as [Decoder.Doubt] does of blocks.
 func (d *Decoder) Follow(before Window, doubted bool, limits Limits) {
-	d.table.follow(before.table, doubted, uint64(limits.WithDefaults().TableSize))
+	d.table.follow(before.table, 0, doubted, uint64(limits.WithDefaults().TableSize))
+}
+
+// Len returns the number of known entries.
+func (w *Window) Len() int { return w.table.n }
+
+// Size returns how many bytes the entries count for, at the least.
+func (w *Window) Size() int64 { return int64(w.table.size) }
+
+// Entry returns the i-th newest entry, from 0, which is not to be changed.
+func (w *Window) Entry(i int) *Field { return w.table.at(i) }
+
+// unknownSize is what the unknown text of an entry is reckoned to count for.
+const unknownSize = 64
+
+// Room returns how many bytes may have come into the table since without evicting entry i,
+// as entries count (RFC 7541 §4.1), if the table has the size that it had. It is less than 0
+// if that isn't known.
+func (w *Window) Room(i int) int64 {
+	if !w.table.maxKnown {
+		return -1
+	}
+	size := int64(w.table.max)
+	for ; i >= 0; i-- {
+		e := w.table.at(i)
+		size -= int64(entrySize(e))
+		if e.NameUnknown || e.ValueUnknown {
+			size -= unknownSize
+		}
+	}
+	return size
+}
+
+// Resolve returns what f, decoded after a loss, is if w was known before it and unseen
+// insertions were lost: f itself, if it refers to one of those or to what is behind w.
+// behind is what [Scratch.Behind] tells of f. ok is false if it refers to what no table can have.
+func (w *Window) Resolve(f *Field, behind uint32, unseen int) (r Field, ok bool) {
+	r = *f
+	i := int(behind) - 1 - unseen
+	switch {
+	case behind == 0 || i < 0:
+		return r, true
+	case i >= w.table.n:
+		return r, !w.table.whole
+	}
+	e := w.table.at(i)
+	if f.ValueUnknown {
+		r = *e
+	} else {
+		r.Name, r.NameUnknown, r.Static = e.Name, e.NameUnknown, e.Static
+		r.UTF8 = r.UTF8 && utf8.ValidString(e.Name)
+		r.Doubted = r.Doubted || e.Doubted
+		r.judge()
+	}
+	return r, true
+}
+
+// Recall tells that before was known when blocks were lost, and that they brought unseen
+// insertions into the table, which is in doubt: what comes of it is marked as
+// [Decoder.Doubt] does. fields, just decoded, are completed; behind is of them.
+func (d *Decoder) Recall(before Window, unseen int, fields []Field, behind []uint32, limits Limits) {
+	for i := range fields {
+		if f, ok := before.Resolve(&fields[i], behind[i], unseen); ok && behind[i] > 0 {
+			fields[i] = f
+			fields[i].Doubted = f.Doubted || !f.NameUnknown
+		}
+	}
+	d.table.follow(before.table, unseen, true, uint64(limits.WithDefaults().TableSize))
 }
 
 // Doubt tells whether the blocks that follow are in doubt: whether they are what the
@@ -149,6 +237,7 @@ func (d *Decoder) Decode(dst []Field, data []byte, limits Limits, scratch *Scrat
 	d.text.ChunkLen = int(min(max(d.table.size/2, minEntryChunk), maxEntryChunk))
 	b := block{d: d, limits: limits, scratch: scratch, rest: data, fields: dst, left: limits.ListSize, first: true}
 	b.limits.Fields += len(dst)
+	b.from, scratch.behind = len(dst), scratch.behind[:0]
 	for len(b.rest) > 0 {
 		if err := b.next(); err != nil {
 			d.Forget()

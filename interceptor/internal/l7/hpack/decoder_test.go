@@ -403,6 +403,101 @@ func TestFollow(t *testing.T) {
 	}
 }
 
+// TestRecall loses some blocks and tells, a few blocks later, how much they inserted: then
+// whatever was known before is known, and marked, and nothing is wrong.
+func TestRecall(t *testing.T) {
+	recalled := 0
+	for seed := range uint64(200) {
+		r := rand.New(rand.NewPCG(seed, 9))
+		e := newEncoder(r)
+		var d Decoder
+		var scratch Scratch
+		d.Start()
+		decode := func(d *Decoder) ([]Field, []xhpack.HeaderField) {
+			wire, sent := e.block()
+			got, _, err := d.Decode(nil, wire, Limits{}, &scratch)
+			if err != nil {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+			return got, sent
+		}
+		for range 40 {
+			for range r.IntN(8) {
+				decode(&d)
+			}
+			before := d.Window()
+			d.Forget()
+			var lost Decoder // which tells what was inserted, unless the table's size changes
+			for range 1 + r.IntN(3) {
+				decode(&lost)
+			}
+			for range r.IntN(4) {
+				decode(&d)
+			}
+			got, sent := decode(&d)
+			if lost.table.maxKnown || d.table.maxKnown {
+				continue
+			}
+			behind := make([]uint32, len(got))
+			scratch.Behind(behind)
+			for i := range got {
+				if _, ok := before.Resolve(&got[i], behind[i], lost.Len()); !ok {
+					t.Fatalf("seed %d: %+v can't be", seed, got[i])
+				}
+			}
+			unknown := countUnknown(got)
+			d.Recall(before, lost.Len(), got, behind, Limits{})
+			for j := range got {
+				if right, _ := judge(got[j], sent[j].Name, sent[j].Value); !right {
+					t.Fatalf("seed %d: %+v, want %v", seed, got[j], sent[j])
+				}
+			}
+			recalled += unknown - countUnknown(got)
+			for range 3 {
+				got, sent := decode(&d)
+				for j := range got {
+					if right, _ := judge(got[j], sent[j].Name, sent[j].Value); !right {
+						t.Fatalf("seed %d, later: %+v, want %v", seed, got[j], sent[j])
+					}
+				}
+			}
+		}
+	}
+	if recalled < 1000 {
+		t.Errorf("only %d fields were recalled", recalled)
+	}
+}
+
+func countUnknown(fields []Field) (n int) {
+	for _, f := range fields {
+		if f.NameUnknown || f.ValueUnknown {
+			n++
+		}
+	}
+	return n
+}
+
+// TestRoom: an entry stays until what came in since takes its room.
+func TestRoom(t *testing.T) {
+	var d Decoder
+	var scratch Scratch
+	w := d.Window()
+	if d.Decode(nil, []byte("\x40\x01a\x01b"), Limits{}, &scratch); w.Len() != 0 || d.Len() != 1 {
+		t.Fatalf("%d and %d entries", w.Len(), d.Len())
+	}
+	if w := d.Window(); w.Room(0) >= 0 {
+		t.Errorf("room for %d, but the table's size isn't known", w.Room(0))
+	}
+	d.Start()
+	if _, _, err := d.Decode(nil, []byte("\x3f\x45\x40\x01a\x01b\x40\x02cd\x01e"), Limits{}, &scratch); err != nil { // of 100 bytes
+		t.Fatal(err)
+	}
+	w = d.Window()
+	if w.Room(0) != 65 || w.Room(1) != 31 || w.Size() != 69 || w.Entry(1).Name != "a" {
+		t.Errorf("room for %d and %d behind %d bytes, %+v", w.Room(0), w.Room(1), w.Size(), *w.Entry(1))
+	}
+}
+
 // TestStartsPseudo tells what can be told of a block without the table.
 func TestStartsPseudo(t *testing.T) {
 	for block, want := range map[string]bool{

@@ -25,5 +25,5 @@
 // What disturbs it is an insertion that was not seen. After a lost or broken
 // block the caller says [Decoder.Forget], and the window starts again, empty. If it
 // turns out that no block was lost, [Decoder.Follow] puts what was known before behind
-// what came in since.
+// what came in since. So does [Decoder.Recall] if it is known how much the lost blocks inserted.
 package hpack

@@ -1,16 +1,16 @@
 package hpack
 
-// entryOverhead is what an entry counts for besides its text (RFC 7541 §4.1).
-const entryOverhead = 32
+// EntryOverhead is how many bytes an entry counts for besides its text (RFC 7541 §4.1).
+const EntryOverhead = 32
 
 // entrySize is the size of an entry, or the least it can have.
 func entrySize(e *Field) uint64 {
-	return uint64(len(e.Name)) + uint64(len(e.Value)) + entryOverhead
+	return uint64(len(e.Name)) + uint64(len(e.Value)) + EntryOverhead
 }
 
 // table is the window on the newest part of a dynamic table: a ring of the
-// insertions that were seen. The value of an entry is always known: only a name can
-// be a reference behind the window.
+// insertions that were seen. The value of each is known: only a name can be a reference
+// behind the window. [Decoder.Recall] puts entries of which nothing is known among them.
 type table struct {
 	ring   []Field
 	newest int // index of the newest entry
@@ -71,7 +71,7 @@ func (t *table) grow() {
 // resize takes a size update.
 func (t *table) resize(size uint64) {
 	t.max, t.maxKnown = size, true
-	if size < entryOverhead {
+	if size < EntryOverhead {
 		t.whole = true // no entry fits
 	}
 	t.evict()
@@ -97,14 +97,18 @@ func (t *table) forget() {
 	*t = table{doubt: t.doubt}
 }
 
-// follow puts the entries of before behind those of t, marked if they are doubted.
-func (t *table) follow(before table, doubted bool, keep uint64) {
+// follow puts the entries of before behind those of t and unseen ones that nothing is known
+// of, marked if they are doubted.
+func (t *table) follow(before table, unseen int, doubted bool, keep uint64) {
 	if t.whole || t.cut {
 		return // they aren't there any more, or not next to each other
 	}
 	for i := range before.n {
 		e := before.at(i)
 		e.Doubted = e.Doubted || doubted
+	}
+	for range unseen {
+		before.insert(&unknown, keep)
 	}
 	if t.maxKnown {
 		before.max = max(before.max, t.max) // some came in when it was that already

@@ -88,8 +88,9 @@ func (h *half) abandonBlock() {
 
 // forget tells that a part of a block was lost.
 func (h *half) forget() {
+	h.setEarlier(h.earlier().next(h))
 	h.hpack.Forget()
-	h.past = nil
+	h.setPast(nil)
 }
 
 func (h *half) decode(data []byte) (fields []hpack.Field, more bool, err error) {
@@ -145,7 +146,7 @@ func (h *half) wholeBlock(data []byte) {
 		h.forget()
 		stats.HeaderCuts++
 	case err != nil:
-		h.past = nil
+		h.losses = nil
 		stats.BrokenBlocks++
 		if !h.proven {
 			h.lost() // no frame, or not its start
@@ -155,6 +156,8 @@ func (h *half) wholeBlock(data []byte) {
 		return
 	case more:
 		stats.HeaderCuts++
+	default:
+		h.recall(&b, fields)
 	}
 	var section section
 	section.parse(fields, b.cut || more)

@@ -33,6 +33,21 @@
 // Anything less leaves the table unknown. Where frames show it that a body may have
 // imitated, what the table held before is told in doubt (see below).
 //
+// # Losses with header blocks
+//
+// On a connection that carries calls of gRPC and nothing else, the next call tells what the
+// table is, although nobody knows how much the lost blocks brought in front of what was there. Each request has
+// te: trailers, and a table that has a field is not given it again, so where
+// a request refers to it tells how many insertions were lost. They may refer to other entries in
+// its place, so all else that the request refers to has to agree, and with one number only:
+// pseudo-header fields in front, :authority, one content type, and that of gRPC. Of a response
+// to a call the content type has to be where it was; a server whose calls have several is not
+// told apart. What the table held is believed only if what is missing can't have been enough for that
+// field to leave it: each byte is reckoned to bring four.
+//
+// That an encoder inserts nothing twice, and keeps the table's size, is what all
+// do and no RFC says. So what is known on by this is marked as what is in doubt (see below).
+//
 // # Finding a frame
 //
 // Nothing marks the start of a frame. What looks like one (a length within the
@@ -68,7 +83,7 @@
 // that carry it. So whatever is told of a stream by frames that were found, until they
 // have followed each other for longer than a frame is to be reckoned with, is
 // marked with the flaw PLACE_GUESSED; so is later what refers to header fields that
-// came into HPACK's table meanwhile, or that are known on because of such frames. A request so told that the server, which is
+// came into HPACK's table meanwhile, or that are known on because of such frames, or by calls. A request so told that the server, which is
 // heard, says nothing of is not told, and the next one on its stream replaces it.
 // Where all requests were seen, the server's frames must be of streams that are open.
 //

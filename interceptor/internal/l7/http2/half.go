@@ -42,6 +42,7 @@ type half struct {
 	want      uint8              // length of the fixed part that is expected, 0 behind it
 	padding   uint8              // bytes of the payload, at its end
 	misled    bool               // something was told of streams while the place was guessed
+	others    bool               // a request was certainly no call of gRPC
 	left      uint32             // bytes of the payload
 	maxFrame  uint32             // length of a frame, as the peer allows
 	longest   uint32             // length of a frame, as seen
@@ -51,8 +52,8 @@ type half struct {
 	frameTime int64              // of its first byte
 
 	block
-	hpack hpack.Decoder
-	past  *past // if the place was lost
+	hpack  hpack.Decoder
+	losses *losses
 
 	search *search // for a frame, in stateResync only
 }
@@ -61,7 +62,7 @@ type half struct {
 func (h *half) begin() {
 	h.state, h.proven, h.have = stateHeader, true, 0
 	h.hpack.Start()
-	h.past = nil
+	h.losses = nil
 	if h.c.roleOf(h.dir) == roleClient {
 		h.c.allOpened = true
 	}

@@ -26,6 +26,41 @@ type past struct {
 	pushOff bool      // as in Conn
 }
 
+// losses is what a half keeps because it lost its place: nothing while it never did.
+type losses struct {
+	past    *past
+	earlier *earlier
+}
+
+func (h *half) past() *past {
+	if h.losses == nil {
+		return nil
+	}
+	return h.losses.past
+}
+
+func (h *half) earlier() *earlier {
+	if h.losses == nil {
+		return nil
+	}
+	return h.losses.earlier
+}
+
+func (h *half) setPast(p *past) { h.setLosses(losses{p, h.earlier()}) }
+
+func (h *half) setEarlier(e *earlier) { h.setLosses(losses{h.past(), e}) }
+
+func (h *half) setLosses(l losses) {
+	switch {
+	case l == losses{}:
+		h.losses = nil
+	case h.losses == nil:
+		h.losses = &l
+	default:
+		*h.losses = l
+	}
+}
+
 // waiting is a stream of which a header block may be missing, unless it sends another frame.
 type waiting struct {
 	id    uint32
@@ -36,7 +71,7 @@ type waiting struct {
 
 // lostFrom gives up the place, which was known up to the frame that starts at from.
 func (h *half) lostFrom(from int64) {
-	p := h.past
+	p := h.past()
 	switch {
 	case h.inBlock, !h.c.rolesKnown:
 		p = nil
@@ -49,12 +84,15 @@ func (h *half) lostFrom(from int64) {
 		p.from = from // nothing was missing before
 	}
 	h.lost()
-	h.past = p
+	h.setPast(p)
+	if e := h.earlier(); e != nil {
+		e.from = from
+	}
 }
 
 // weigh tells what has to be shown, now that frames were found at place.
 func (h *half) weigh(place int64) {
-	p := h.past
+	p := h.past()
 	if p == nil {
 		return
 	}
@@ -67,7 +105,7 @@ func (h *half) weigh(place int64) {
 	case missing < leastBlock:
 		p.doubted = true
 	case h.dir == h.c.client && !h.c.awaitRequests(p), h.dir != h.c.client && !h.c.awaitResponses(p):
-		h.past = nil
+		h.setPast(nil)
 	}
 }
 
@@ -115,33 +153,33 @@ func (p *past) await(w waiting) bool {
 // showsData takes the start of a frame of DATA. An empty one shows nothing: it may end a
 // stream again (see dataStream).
 func (h *half) showsData(id uint32) {
-	if p := h.past; p != nil && h.contentLeft() > 0 && !h.shows(id, false) {
-		h.past = nil
+	if p := h.past(); p != nil && h.contentLeft() > 0 && !h.shows(id, false) {
+		h.setPast(nil)
 	}
 }
 
 // showsBlock takes a header block before it is read: the last moment to know the table.
 func (h *half) showsBlock(b *block, data []byte) {
-	p := h.past
+	p := h.past()
 	if p == nil {
 		return
 	}
 	opens := !b.endStream || hpack.StartsPseudo(data) // trailers don't
 	switch {
 	case b.promise, !h.shows(b.stream, opens):
-		h.past = nil
+		h.setPast(nil)
 	case p.next > 0 || slices.ContainsFunc(p.waiting, func(w waiting) bool { return !w.shown }):
 		p.read, p.doubted = true, p.doubted || h.guessed
 	default:
 		h.hpack.Follow(p.table, p.doubted || h.unsure(), h.c.cfg.Headers)
-		h.past = nil
+		h.losses = nil
 	}
 }
 
 // shows takes a frame of stream id. opens tells that it is a header section that is no
 // trailers. It returns false if one is missing.
 func (h *half) shows(id uint32, opens bool) bool {
-	p := h.past
+	p := h.past()
 	if p.next > 0 && id >= p.next {
 		if id > p.next || !opens {
 			return false
@@ -164,7 +202,7 @@ func (h *half) shows(id uint32, opens bool) bool {
 // unsure reports whether a body may have imitated what shows that nothing is missing.
 func (h *half) unsure() bool {
 	return h.guessed || h.misled || h.c.half[h.c.client].misled ||
-		slices.ContainsFunc(h.past.waiting, func(w waiting) bool { return !w.sure })
+		slices.ContainsFunc(h.past().waiting, func(w waiting) bool { return !w.sure })
 }
 
 // nextOpened returns which stream the client opens next, if it leaves none out.
@@ -200,8 +238,8 @@ func (s *stream) isCall() bool { return s.call != nil && s.call.Plain() }
 func (c *Conn) leave(s *stream) {
 	for d := range c.half {
 		h := &c.half[d]
-		if p := h.past; p != nil && slices.ContainsFunc(p.waiting, func(w waiting) bool { return w.id == s.id && !w.shown }) {
-			h.past = nil
+		if p := h.past(); p != nil && slices.ContainsFunc(p.waiting, func(w waiting) bool { return w.id == s.id && !w.shown }) {
+			h.setPast(nil)
 		}
 	}
 	c.notCalls = c.notCalls || !s.isCall()

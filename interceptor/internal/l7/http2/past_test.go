@@ -29,8 +29,10 @@ type crowd struct {
 func newCrowd(r *rand.Rand, n int) *crowd {
 	c := &crowd{
 		conversation: &conversation{r: r, client: newPeer(), server: newPeer(), truth: make(map[uint32]*said)},
-		calls:        r.IntN(2) == 0, push: r.IntN(3) == 0, skips: r.IntN(8) == 0, next: 1, promise: 2,
+		push:         r.IntN(3) == 0, skips: r.IntN(8) == 0, next: 1, promise: 2,
 	}
+	c.steady = r.IntN(3) > 0
+	c.calls = c.steady && r.IntN(4) > 0
 	c.client.out = []byte(preface)
 	if c.push {
 		c.client.settings(0x3, 100)
@@ -94,12 +96,13 @@ func (c *crowd) open() {
 		c.next += 2
 	}
 	s := c.said(id)
-	call := c.calls || c.r.IntN(3) == 0
+	call := c.calls || c.steady && c.r.IntN(3) == 0 // see Conn.recall
 	s.method, s.path = "POST", fmt.Sprint("/s/m", c.r.IntN(4))
 	fields := []string{":method", s.method, ":scheme", "http", ":authority", "h", ":path", s.path}
 	if call {
-		fields = append(fields, "content-type", "application/grpc")
+		fields = append(fields, "content-type", "application/grpc", "te", "trailers")
 		s.request["content-type=application/grpc"]++
+		s.request["te=trailers"]++
 	}
 	ended := c.r.IntN(2) == 0 && !call
 	c.block(c.client, id, ended, append(fields, c.fields(s.request)...)...)

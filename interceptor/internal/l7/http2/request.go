@@ -22,6 +22,7 @@ func (s *stream) requestHeaders(h *half, sec *section) {
 		s.flaws.Add(capstanv1.Flaw_FLAW_MALFORMED)
 	}
 	h.c.requestCall(s, sec.contentType.value)
+	h.others = h.others || s.call == nil && sec.unknown == 0 && !sec.cut
 }
 
 // wellFormed reports whether a whole section has the pseudo-header fields that a request

@@ -12,6 +12,7 @@ type Shared struct {
 	Stats Stats
 
 	scratch hpack.Scratch
+	behind  [maxRecalled]uint32
 	fields  []hpack.Field // of the block in hand
 	chase   chase
 
