@@ -126,6 +126,7 @@ func (c *Conn) End(d flow.Direction, time int64) {
 		return
 	}
 	c.enter()
+	c.serverLeft = c.serverLeft || !h.request && c.clientHalf().state != stateDead
 	if h.state == stateTunnel && c.next != nil {
 		c.next.End(d, time)
 	}

@@ -85,6 +85,16 @@ func TestMidstreamFirstPairIsWithheldUntilConfirmed(t *testing.T) {
 	h.client(get(1))
 	h.server("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\na")
 	expect(t, h.close(reassembly.CloseFIN), "GET /1 0 > 200 1 closed_early")
+
+	h = start() // likewise, though it had said that it would not
+	h.end(fromServer)
+	expect(t, h.close(reassembly.CloseFIN), "GET /1 0 > 200 1 closed_early")
+
+	h = midstream(t) // which the client had asked for
+	h.client("GET /1 HTTP/1.1\r\nConnection: close\r\n\r\n")
+	h.server(ok("a"))
+	h.end(fromServer)
+	expect(t, h.close(reassembly.CloseFIN), paired)
 }
 
 func TestMidstreamLoneRequestOfABurstIsNotPaired(t *testing.T) {

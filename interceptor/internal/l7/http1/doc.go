@@ -93,12 +93,13 @@
 // Where the byte before S was not seen, as with the first exchange of a
 // connection joined midstream, the request must be the only one pending and
 // R.acked its very end. Such a pair is withheld until the next response confirms
-// that the client works in lockstep, or a FIN that nothing more was owed. If
-// something else comes, its halves are emitted apart. If the connection ends
-// with nothing else seen of it at all, the pair is emitted, not as complete, and
-// with the flaw that the end has, also where the response was still under way: it is
-// wrong if the capture began within a pipelined burst and ended within the responses
-// to it.
+// that the client works in lockstep, or the client's FIN that nothing more was
+// owed. A server that is the first to close may leave requests without an answer:
+// its FIN confirms nothing, unless the client had asked it to close. If something
+// else comes, the halves are emitted apart. If the connection ends and nothing else
+// was seen of it at all, the pair is emitted, not as complete, and with the flaw that
+// the end has, also where the response was still under way: it is wrong if the
+// capture began within a pipelined burst and ended within the responses to it.
 //
 // Where only 100 (Continue) is missing, S is 25 bytes behind Q.acked, and R.prior is not
 // known. The response is that to Q if Q asked for this, is the only request pending, with

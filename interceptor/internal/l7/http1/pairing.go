@@ -30,6 +30,8 @@ type inFlight struct {
 	group    *roundTrip   // of the response in progress
 	floating []*roundTrip // responses whose request may not have been delivered yet
 	probable *roundTrip   // a pair that offsets suggest and nothing refutes, until something confirms it
+
+	serverLeft bool // it has ended its direction, before the client
 }
 
 // rests reports whether no message waits for another.

@@ -47,8 +47,8 @@ func (p *pairing) settleLast(c *Conn, r reassembly.CloseReason) {
 	a := x.answer
 	undisturbed := !p.pipelined && a.epoch == c.serverHalf().epoch
 	switch {
-	case undisturbed && a.whole && len(p.pending) == 0 && r == reassembly.CloseFIN && (x.asksClose || !a.closes):
-		// The client wanted no more than this, or the server would have gone on.
+	case undisturbed && a.whole && len(p.pending) == 0 && r == reassembly.CloseFIN && (x.asksClose || !a.closes && !c.serverLeft):
+		// The client wanted no more than this, or would have waited for it.
 		c.emit(x)
 	case undisturbed && p.isAll(c, x):
 		x.flaws.Add(exchange.CloseFlaw(r))

@@ -61,6 +61,7 @@ func (s *Shared) inFlight() *inFlight {
 // land takes back f, in which nothing is in progress.
 func (s *Shared) land(f *inFlight) {
 	if len(s.landed) < maxFree && cap(f.pending) <= keepPendingLen && cap(f.floating) <= keepPendingLen {
+		f.serverLeft = false
 		s.landed = append(s.landed, f)
 	}
 }
