@@ -30,7 +30,16 @@ func TestTCP(t *testing.T) {
 	}
 }
 
-// cleanTail is what a lossless connection with 200 and 500 bytes leaves.
+// talk has both ends say what wantClean wants of the first connection, and close.
+func (p *probe) talk() {
+	p.t.Helper()
+	p.c(1, 200)
+	p.s(1, 500)
+	p.fins()
+	p.wantClean(0)
+}
+
+// wantClean holds that stream i is what a lossless connection with 200 and 500 bytes leaves.
 func (p *probe) wantClean(i int) {
 	p.t.Helper()
 	p.want(i, C, "[0,200) END")

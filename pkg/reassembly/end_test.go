@@ -304,10 +304,7 @@ var endCases = []tcpCase{
 	{name: "30 a second SYN-ACK with another number", play: func(t *testing.T, p *probe) {
 		p.handshake()
 		p.put(&packet.Segment{Key: p.segment(S, 0, 0, nil).Key, Dir: p.dir(S), Seq: 12345, Ack: p.isn[C] + 1, Flags: synack})
-		p.c(1, 200)
-		p.s(1, 500)
-		p.fins()
-		p.wantClean(0)
+		p.talk()
 		if st := p.a.Stats(); st.IgnoredSYN != 1 {
 			t.Errorf("counted %+v", st)
 		}
@@ -322,10 +319,7 @@ var endCases = []tcpCase{
 		p.isn[S] = 3_000_000_000
 		p.put(p.segment(S, 0, synack, nil)) // the first one again
 		p.isn[S] = 70_000
-		p.c(1, 200)
-		p.s(1, 500)
-		p.fins()
-		p.wantClean(0)
+		p.talk()
 		if c := p.streams[0].conn; c.InitialSeq[p.dir(S)] != p.isn[S] {
 			t.Errorf("connection is %+v", c)
 		}

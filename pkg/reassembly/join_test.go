@@ -98,10 +98,7 @@ var joinCases = []tcpCase{
 		p.lost(C, 0, 0, syn)
 		p.send(S, 0, 0, synack)
 		p.bare(C)
-		p.c(1, 200)
-		p.s(1, 500)
-		p.fins()
-		p.wantClean(0)
+		p.talk()
 		if c := p.streams[0].atOpen; c.InitialSeqKnown[p.dir(C)] || !c.InitialSeqKnown[p.dir(S)] {
 			t.Errorf("connection is %+v", c)
 		}

@@ -14,10 +14,7 @@ var orderCases = []tcpCase{
 		start := p.now + ms
 		p.handshake()
 		p.wantConns(0) // no payload, no handler
-		p.c(1, 200)
-		p.s(1, 500)
-		p.fins()
-		p.wantClean(0)
+		p.talk()
 		r := p.last()
 		if r.atOpen.Start != start || !r.atOpen.InitialSeqKnown[0] || !r.atOpen.InitialSeqKnown[1] ||
 			r.atOpen.InitialSeq[p.dir(C)] != p.isn[C] || r.atOpen.InitialSeq[p.dir(S)] != p.isn[S] {
@@ -65,10 +62,7 @@ var orderCases = []tcpCase{
 	{name: "06 exact retransmission", play: func(t *testing.T, p *probe) {
 		p.handshake()
 		p.c(1, 200)
-		p.c(1, 200)
-		p.s(1, 500)
-		p.fins()
-		p.wantClean(0)
+		p.talk()
 		if st := p.a.Stats(); st.Duplicates != 1 || st.DuplicateBytes != 200 {
 			t.Errorf("counted %+v", st)
 		}
@@ -77,10 +71,7 @@ var orderCases = []tcpCase{
 		p.handshake()
 		p.c(1, 100)
 		p.c(101, 100)
-		p.c(1, 200)
-		p.s(1, 500)
-		p.fins()
-		p.wantClean(0)
+		p.talk()
 	}},
 	{name: "08 partial overlap", play: func(t *testing.T, p *probe) {
 		p.handshake()

@@ -110,10 +110,7 @@ var overtakenCases = []tcpCase{
 		p.put(p.segment(S, 1, ack, octets(S, 1, 100)))
 		p.isn[S] -= 1 << 20
 		p.send(S, 0, 0, synack)
-		p.c(1, 200)
-		p.s(1, 500)
-		p.fins()
-		p.wantClean(0)
+		p.talk()
 		p.wantConns(1)
 		if st := p.a.Stats(); st.DroppedBytes[DropStray] != 100 {
 			t.Errorf("counted %+v", st)

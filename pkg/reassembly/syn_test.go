@@ -36,10 +36,7 @@ var synCases = []tcpCase{
 		p.sent[C] = 1
 		p.send(S, 0, 0, synack)
 		p.wantConns(0)
-		p.c(1, 200)
-		p.s(1, 500)
-		p.fins()
-		p.wantClean(0)
+		p.talk()
 		if st := p.a.Stats(); st.DroppedBytes[DropSYN] != 100 || st.QueuedBytes != 0 {
 			t.Errorf("counted %+v", st)
 		}
@@ -77,19 +74,13 @@ var synCases = []tcpCase{
 		p.put(p.acking(S, 1, synack, 1))
 		p.put(p.acking(C, 1, ack, 1))
 		p.sent = [2]int64{1, 1}
-		p.c(1, 200)
-		p.s(1, 500)
-		p.fins()
-		p.wantClean(0)
+		p.talk()
 	}},
 	{name: "a SYN that takes no number, no ACK behind it", play: func(t *testing.T, p *probe) {
 		p.send(C, 1, 0, syn)
 		p.put(p.acking(S, 1, synack, 1))
 		p.sent = [2]int64{1, 1}
-		p.c(1, 200)
-		p.s(1, 500)
-		p.fins()
-		p.wantClean(0)
+		p.talk()
 	}},
 	{name: "an answer to a SYN's own number, and one to the SYN", play: func(t *testing.T, p *probe) {
 		p.send(C, 0, 0, syn)
@@ -97,19 +88,13 @@ var synCases = []tcpCase{
 		p.send(S, 0, 0, synack)
 		p.bare(C)
 		p.put(p.segment(C, 0, ack, []byte{0})) // a keep-alive probe
-		p.c(1, 200)
-		p.s(1, 500)
-		p.fins()
-		p.wantClean(0)
+		p.talk()
 	}},
 	{name: "an answer to a SYN's own number, data behind it", play: func(t *testing.T, p *probe) {
 		p.send(C, 0, 0, syn)
 		p.put(p.acking(S, 0, synack, 0))
 		p.sent = [2]int64{1, 1}
-		p.c(1, 200)
-		p.s(1, 500)
-		p.fins()
-		p.wantClean(0)
+		p.talk()
 	}},
 	{name: "36 split handshake", play: func(t *testing.T, p *probe) {
 		p.send(C, 0, 0, syn)
@@ -117,20 +102,14 @@ var synCases = []tcpCase{
 		p.send(S, 0, 0, syn)
 		p.put(p.segment(C, 0, synack, nil))
 		p.put(p.segment(S, 1, ack, nil))
-		p.c(1, 200)
-		p.s(1, 500)
-		p.fins()
-		p.wantClean(0)
+		p.talk()
 	}},
 	{name: "36 simultaneous open", play: func(t *testing.T, p *probe) {
 		p.send(C, 0, 0, syn)
 		p.send(S, 0, 0, syn)
 		p.put(p.segment(S, 0, synack, nil))
 		p.put(p.segment(C, 0, synack, nil))
-		p.c(1, 200)
-		p.s(1, 500)
-		p.fins()
-		p.wantClean(0)
+		p.talk()
 	}},
 }
 

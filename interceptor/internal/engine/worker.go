@@ -3,7 +3,6 @@ package engine
 import (
 	"math"
 
-	"capstan/interceptor/internal/memory"
 	"capstan/pkg/packet"
 	"capstan/pkg/prefetch"
 	capstanv1 "capstan/proto/capstan/v1"
@@ -16,7 +15,6 @@ type worker struct {
 	joining  *decoding // of fragments, for all shards; nil: another does it
 	number   int
 	maxBatch int
-	memory   *memory.Budget // nil: there is no cap
 
 	// Of the round in hand.
 	round   *round
@@ -27,7 +25,7 @@ type worker struct {
 }
 
 func newWorker(cfg Config, number, maxBatch int) *worker {
-	w := &worker{decode: cfg.Decode, number: number, maxBatch: maxBatch, memory: cfg.Memory}
+	w := &worker{decode: cfg.Decode, number: number, maxBatch: maxBatch}
 	if number == 0 {
 		d := newDecoding(&cfg)
 		w.joining = &d
@@ -131,7 +129,7 @@ func (w *worker) relieve() {
 		return
 	}
 	h.Relieve()
-	if w.round.drained && !w.memory.Shedding() {
+	if w.round.drained && !w.shard.cfg.Memory.Shedding() {
 		h.Away() // until the next round, which may be long in coming
 	}
 }

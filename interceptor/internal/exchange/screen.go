@@ -41,10 +41,10 @@ func (s *Screen) Masks(name, value string) bool {
 // Passes reports whether nothing is to be done about a field of a header section: it
 // holds nothing to be masked, nor does it name a coding of the body.
 func (s *Screen) Passes(name, value string) bool {
-	switch {
-	case !s.suspects(name, value):
+	if !s.suspects(name, value) {
 		return true
-	case s.Masks(name, value):
+	}
+	if _, what := s.maskField(name, value); what != 0 {
 		return false
 	}
 	return !slices.ContainsFunc(codingFields, func(c string) bool { return sameName(c, name) }) || strings.EqualFold(value, "chunked") // which parsers undo
