@@ -58,7 +58,7 @@ var rooms = []room{
 	{"capstan/rpcapd/internal/audit", []string{"capstan/pkg/rpcap"}, "a record that nothing can hold up"},
 	{"capstan/interceptor", []string{"capstan/interceptor/internal/command", "golang.org/x/crypto/x509roots/fallback"}, "main; brings the authorities for where the system has none"},
 	{"capstan/interceptor/relay", []string{"capstan/interceptor/internal/relay", "golang.org/x/crypto/x509roots/fallback"}, "main of the program that captures nothing"},
-	{"capstan/interceptor/internal/relay", []string{"capstan/interceptor/internal/collector", "capstan/interceptor/internal/delivery",
+	{"capstan/interceptor/internal/relay", []string{"capstan/interceptor/internal/collector", "capstan/interceptor/internal/config", "capstan/interceptor/internal/delivery",
 		"capstan/interceptor/internal/sink/...", "capstan/interceptor/internal/spool", "capstan/interceptor/internal/tlsconf", "capstan/proto/...",
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/prometheus/client_golang...", "golang.org/x/time/rate", "google.golang.org/grpc..."}, "receives, keeps, forwards"},
 	{"capstan/interceptor/internal/collector", []string{"capstan/interceptor/internal/delivery", "capstan/interceptor/internal/egress", "capstan/interceptor/internal/grpcgzip",

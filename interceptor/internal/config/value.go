@@ -35,6 +35,12 @@ func (s *Size) UnmarshalText(b []byte) error {
 	return nil
 }
 
+// Set is UnmarshalText for flags.
+func (s *Size) Set(text string) error { return s.UnmarshalText([]byte(text)) }
+
+// Type is what the help of a flag calls the value.
+func (*Size) Type() string { return SizeType }
+
 // String writes the size in the largest unit that divides it.
 func (s Size) String() string {
 	for _, u := range sizeUnits {

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"capstan/interceptor/internal/collector"
+	"capstan/interceptor/internal/config"
 	"capstan/interceptor/internal/delivery"
 	"capstan/interceptor/internal/sink/file"
 	"capstan/interceptor/internal/spool"
@@ -87,7 +88,7 @@ type receiveFlags struct {
 	files         tlsconf.Files
 	insecure      bool
 	spoolDir      string
-	spoolSize     int64
+	spoolSize     config.Size
 	drain         time.Duration
 }
 
@@ -98,23 +99,24 @@ func (f *receiveFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.files.Authorities, "tls-client-ca", "", "PEM file of the authorities that senders' certificates must be signed by")
 	flags.BoolVar(&f.insecure, "insecure-listen", false, "receive in plain text from anybody")
 	flags.StringVar(&f.spoolDir, "spool-dir", "", "directory to keep records in until they are delivered")
-	flags.Int64Var(&f.spoolSize, "spool-size", 1<<30, "bytes that the spool may have")
+	f.spoolSize = 1 << 30
+	flags.Var(&f.spoolSize, "spool-size", "bytes that the spool may have")
 	flags.StringVar(&f.admin, "admin-address", "", "HOST:PORT for /metrics, /healthz, /readyz and /status; empty: none")
 	flags.DurationVar(&f.drain, "drain-timeout", 10*time.Second, "how long to go on delivering after the end was asked for")
 }
 
 // minSpool is the smallest spool: what a batch has by default.
-const minSpool = 1 << 20
+const minSpool config.Size = 1 << 20
 
-func (f *receiveFlags) config() (config, error) {
-	c := config{listen: f.listen, admin: f.admin, drain: f.drain, queue: delivery.Config{
-		Name: "next", Spool: spool.Options{Dir: f.spoolDir, MaxBytes: f.spoolSize},
+func (f *receiveFlags) options() (options, error) {
+	c := options{listen: f.listen, admin: f.admin, drain: f.drain, queue: delivery.Config{
+		Name: "next", Spool: spool.Options{Dir: f.spoolDir, MaxBytes: int64(f.spoolSize)},
 	}}
 	switch {
 	case f.spoolDir == "":
 		return c, usageError{errors.New("--spool-dir is not given: records need a place until they are delivered")}
 	case f.spoolSize < minSpool:
-		return c, usageError{fmt.Errorf("--spool-size %d is less than %d, which a batch may have", f.spoolSize, minSpool)}
+		return c, usageError{fmt.Errorf("--spool-size %v is less than %v, which a batch may have", f.spoolSize, minSpool)}
 	case f.drain < 0:
 		return c, usageError{fmt.Errorf("--drain-timeout %v is no time", f.drain)}
 	case f.insecure && f.files != (tlsconf.Files{}):
@@ -139,7 +141,7 @@ func runCommand(log *slog.Logger) *cobra.Command {
 		Short: "Receive records and forward them to a collector",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := in.config()
+			c, err := in.options()
 			if err != nil {
 				return err
 			}
@@ -158,7 +160,7 @@ func runCommand(log *slog.Logger) *cobra.Command {
 	return cmd
 }
 
-func start(ctx context.Context, c config, sink delivery.Sink, log *slog.Logger) error {
+func start(ctx context.Context, c options, sink delivery.Sink, log *slog.Logger) error {
 	r, err := newRelay(c, sink, log)
 	if err != nil {
 		return errors.Join(err, sink.Close())
@@ -179,7 +181,7 @@ line, to files that rotate. Records that come again are left out as long as thei
 ids are remembered.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := in.config()
+			c, err := in.options()
 			if err != nil {
 				return err
 			}
@@ -199,7 +201,8 @@ ids are remembered.`,
 	}
 	in.register(cmd.Flags())
 	cmd.Flags().StringVar(&dir, "directory", "", "directory for the files")
-	cmd.Flags().Int64Var(&out.MaxBytes, "rotate-size", 100<<20, "bytes of a file; 0 = any")
+	out.MaxBytes = 100 << 20
+	cmd.Flags().Var((*config.Size)(&out.MaxBytes), "rotate-size", "bytes of a file; 0 = any")
 	cmd.Flags().DurationVar(&out.MaxAge, "rotate-age", 0, "age of a file; 0 = any")
 	cmd.Flags().IntVar(&out.Keep, "keep", 0, "full files to keep; 0 = all")
 	cmd.Flags().BoolVar(&out.Compress, "zstd", false, "compress the files")

@@ -21,8 +21,8 @@ import (
 	capstanv1 "capstan/proto/capstan/v1"
 )
 
-// config of a relay.
-type config struct {
+// options of a relay.
+type options struct {
 	listen string
 	tls    *tlsconf.Files // nil: plain text, which was asked for
 	admin  string         // address of the admin's HTTP server, empty: none
@@ -36,7 +36,7 @@ type config struct {
 
 // relay receives records, keeps them on disk, and has a sink deliver them.
 type relay struct {
-	cfg    config
+	cfg    options
 	log    *slog.Logger
 	queue  *delivery.Queue
 	server *collector.Server
@@ -51,7 +51,7 @@ const fullPause = 100 * time.Millisecond
 
 const defaultWaiting = 64 << 20
 
-func newRelay(cfg config, sink delivery.Sink, log *slog.Logger) (*relay, error) {
+func newRelay(cfg options, sink delivery.Sink, log *slog.Logger) (*relay, error) {
 	cfg.queue.Policy, cfg.queue.Log = delivery.Spool, log
 	q, err := delivery.NewQueue(cfg.queue, sink)
 	if err != nil {

@@ -94,7 +94,7 @@ type served struct {
 func serve(t testing.TB, dir string, size int64, sink delivery.Sink, log *slog.Logger) served {
 	t.Helper()
 	address := addrtest.Free(t).String()
-	c := config{listen: address, drain: 5 * time.Second, queue: delivery.Config{
+	c := options{listen: address, drain: 5 * time.Second, queue: delivery.Config{
 		Name: "next", RetryMin: time.Millisecond, RetryMax: 10 * time.Millisecond, Spool: spool.Options{Dir: dir, MaxBytes: size},
 	}}
 	r, err := newRelay(c, sink, log)
@@ -256,7 +256,7 @@ func TestReadOnlySpool(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = unix.Unmount(dir, unix.MNT_DETACH) }()
-	_, err := newRelay(config{queue: delivery.Config{Name: "next", Spool: spool.Options{Dir: dir}}}, newGate(true), discard)
+	_, err := newRelay(options{queue: delivery.Config{Name: "next", Spool: spool.Options{Dir: dir}}}, newGate(true), discard)
 	if err == nil || !strings.Contains(err.Error(), "read-only file system") {
 		t.Error(err)
 	}
@@ -409,7 +409,7 @@ func heap() uint64 {
 
 // TestAdmin asks what an operator asks.
 func TestAdmin(t *testing.T) {
-	r, err := newRelay(config{admin: "127.0.0.1:0", queue: delivery.Config{Name: "next", RetryMin: time.Millisecond, Spool: spool.Options{Dir: t.TempDir(), MaxBytes: 1 << 20}}},
+	r, err := newRelay(options{admin: "127.0.0.1:0", queue: delivery.Config{Name: "next", RetryMin: time.Millisecond, Spool: spool.Options{Dir: t.TempDir(), MaxBytes: 1 << 20}}},
 		failing{}, discard)
 	if err != nil {
 		t.Fatal(err)

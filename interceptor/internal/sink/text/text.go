@@ -274,7 +274,7 @@ func appendSafe(dst []byte, s string) []byte {
 		switch c := s[n]; {
 		case r == utf8.RuneError && size == 1:
 			dst = append(dst, '\\', 'x', "0123456789abcdef"[c>>4], "0123456789abcdef"[c&0xf])
-		case r == '\\' || !unicode.IsPrint(r) || unicode.Is(unicode.Bidi_Control, r):
+		case r == '\\' || !unicode.IsPrint(r): // so is what turns text around
 			quoted := strconv.QuoteRuneToASCII(r)
 			dst = append(dst, quoted[1:len(quoted)-1]...)
 		default:
