@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"bytes"
-
 	"capstan/interceptor/internal/exchange"
 	"capstan/interceptor/internal/l7/http1"
 	"capstan/interceptor/internal/l7/http2"
@@ -11,18 +9,6 @@ import (
 	"capstan/pkg/flow"
 	"capstan/pkg/reassembly"
 )
-
-// maxHeld bounds the bytes kept while the protocol of a connection is
-// undecided: twice what it takes to recognise the longest start line.
-const maxHeld = 16 << 10
-
-// maxHeldChunks bounds the pieces that these bytes are held in: each costs
-// memory of its own, and all are looked at again with each new one.
-const maxHeldChunks = 256
-
-// maxHeldGaps bounds what is held with gaps that cut nothing of it off: more of them say
-// nothing new.
-const maxHeldGaps = 16
 
 // carrier decides what a connection, or the tunnel inside of one, carries, and
 // hands its bytes to that protocol.
@@ -59,43 +45,8 @@ type carrier struct {
 	// negotiation is what it may begin with instead; noSocks tells that it does not.
 	negotiation *negotiation
 	noSocks     bool
-	origin      int32  // where requests begin in a tunnel of SOCKS
-	held        []held // what came before the decision, in order
-	heldLen     int
-	// whole has the bytes held of each direction in one piece, but those that were skipped,
-	// since all are looked at again with each new one. Nil if none are held.
-	whole *[2][]byte
-}
-
-// held is a chunk or gap that arrived before the protocol was known.
-type held struct {
-	d       flow.Direction
-	gap     bool
-	skipped bool             // chunk is the last byte of some that made no sense
-	chunk   reassembly.Chunk // its Bytes are owned by this value
-	lost    reassembly.Gap
-}
-
-// giveTo hands h over.
-func (h *held) giveTo(to interface {
-	Data(flow.Direction, reassembly.Chunk)
-	Gap(flow.Direction, reassembly.Gap)
-}) {
-	if h.gap {
-		to.Gap(h.d, h.lost)
-	} else {
-		to.Data(h.d, h.chunk)
-	}
-}
-
-// cut takes off what is before offset, and reports whether anything is left.
-func (h *held) cut(offset int64) bool {
-	if h.gap {
-		return h.lost.Offset >= offset
-	}
-	n := min(max(offset-h.chunk.Offset, 0), int64(len(h.chunk.Bytes)))
-	h.chunk.Bytes, h.chunk.Offset = h.chunk.Bytes[n:], h.chunk.Offset+n
-	return len(h.chunk.Bytes) > 0
+	origin      int32 // where requests begin in a tunnel of SOCKS
+	backlog           // what came before the decision
 }
 
 // Data implements reassembly.Handler.
@@ -117,48 +68,76 @@ func (c *carrier) Data(d flow.Direction, chunk reassembly.Chunk) {
 
 // decide looks at whole, the first bytes of a direction, which chunk ends.
 func (c *carrier) decide(d flow.Direction, chunk reassembly.Chunk, whole []byte) {
+	switch protocol := c.recognise(d, chunk, whole); protocol {
+	case Undecided:
+		c.count().Data(d, chunk)
+		c.hold(d, chunk)
+	case Unknown:
+		c.count().Data(d, chunk)
+		if c.lenient && !opaque.CarriesHTTP(chunk.Bytes) {
+			// The middle of something. Its bytes can't be understood, the next
+			// segment may start a message.
+			c.skip(d, chunk)
+		} else {
+			c.become(Unknown)
+		}
+	default:
+		c.settleOn(protocol, d, chunk, whole)
+	}
+}
+
+// recognise tells the protocol by whole, which chunk ends: Undecided where what comes
+// later, of either end, may tell more.
+func (c *carrier) recognise(d flow.Direction, chunk reassembly.Chunk, whole []byte) Protocol {
 	protocol := detect(whole, c.lenient)
 	if protocol == Unknown && c.lenient && len(whole) > len(chunk.Bytes) {
 		// What was held is the end of something, or the byte of a keep-alive
 		// probe; this chunk starts a segment, so it may start a message.
-		c.passHeld(d)
+		c.skip(d, *c.last(d))
 		protocol = detect(chunk.Bytes, true)
 	}
-	switch full := c.heldLen+len(chunk.Bytes) > maxHeld || len(c.held) >= maxHeldChunks; {
+	full := c.full(len(chunk.Bytes))
+	switch {
 	case protocol == Undecided && full:
-		protocol = Unknown
+		return Unknown
 	case protocol == Unknown && !c.lenient && !full:
 		c.strange[d] = true
 		if !c.strange[d.Reverse()] {
-			protocol = Undecided
+			return Undecided
 		}
 	}
-	if protocol == Undecided || protocol == Unknown {
+	return protocol
+}
+
+// settleOn takes the connection for one of protocol p, by whole, which chunk ends.
+func (c *carrier) settleOn(p Protocol, d flow.Direction, chunk reassembly.Chunk, whole []byte) {
+	c.reversed = c.asks(d, whole)
+	if answers, _ := http1.LooksLikeResponse(whole); answers {
+		c.claims[d] = false
+	} else {
+		c.claims[d.Reverse()] = false
+	}
+	c.become(p)
+	c.Data(d, chunk)
+	if c.mayStaySilent() {
 		c.count().Data(d, chunk)
+		c.countOn()
 	}
-	switch {
-	case protocol == Unknown && c.lenient && !opaque.CarriesHTTP(chunk.Bytes):
-		// The middle of something. Its bytes can't be understood, the next
-		// segment may start a message.
-		c.skip(d, chunk)
-	case protocol == Undecided:
-		c.hold(d, chunk)
-	case protocol == Unknown:
-		c.become(protocol)
-	default:
-		c.reversed = c.asks(d, whole)
-		if answers, _ := http1.LooksLikeResponse(whole); answers {
-			c.claims[d] = false
-		} else {
-			c.claims[d.Reverse()] = false
-		}
-		c.become(protocol)
-		c.Data(d, chunk)
-		if c.mayStaySilent() {
-			c.count().Data(d, chunk)
-			c.countOn()
-		}
-	}
+}
+
+// skip passes over a chunk that can't be understood, and what is held of its direction.
+// Its last byte is kept: what its sender had received by then tells a protocol which
+// messages belong together.
+func (c *carrier) skip(d flow.Direction, chunk reassembly.Chunk) {
+	c.overheard[d] = c.overheard[d] || http1.HoldsRequestLine(chunk.Bytes)
+	c.claims[d] = false
+	c.holdLast(d, chunk)
+}
+
+// forget drops what is held of direction d.
+func (c *carrier) forget(d flow.Direction) {
+	c.claims[d] = false
+	c.drop(d)
 }
 
 // asks reports whether b, the first bytes of the end that was connected to, are a
@@ -181,103 +160,12 @@ func (c *carrier) count() *opaque.Conn {
 	return c.unknown
 }
 
-// prefix returns the bytes of d held so far followed by b, until the next call.
-func (c *carrier) prefix(d flow.Direction, b []byte) []byte {
-	if c.whole == nil || len(c.whole[d]) == 0 {
-		return b
-	}
-	w := &c.whole[d]
-	n := len(*w)
-	whole := append(*w, b...)
-	*w = whole[:n] // with the room that b took
-	return whole
-}
-
-// hold keeps chunk, a copy of its bytes because the frame's buffer is reused.
-func (c *carrier) hold(d flow.Direction, chunk reassembly.Chunk) {
-	if c.whole == nil {
-		c.whole = new([2][]byte)
-	}
-	w := &c.whole[d]
-	n := len(*w)
-	*w = append(*w, chunk.Bytes...)
-	chunk.Bytes = (*w)[n:len(*w):len(*w)]
-	c.held = append(c.held, held{d: d, chunk: chunk})
-	c.heldLen += len(chunk.Bytes)
-}
-
-// forget drops what is held of direction d.
-func (c *carrier) forget(d flow.Direction) {
-	c.claims[d] = false
-	kept := c.held[:0]
-	for _, h := range c.held {
-		if h.d == d && !h.gap {
-			c.heldLen -= len(h.chunk.Bytes)
-			continue
-		}
-		kept = append(kept, h)
-	}
-	c.held = kept
-	if c.whole != nil {
-		c.whole[d] = nil
-	}
-}
-
-// skip passes over a chunk that can't be understood. Its last byte is kept:
-// what its sender had received by then tells a protocol which messages belong
-// together.
-func (c *carrier) skip(d flow.Direction, chunk reassembly.Chunk) {
-	c.overheard[d] = c.overheard[d] || http1.HoldsRequestLine(chunk.Bytes)
-	c.forget(d)
-	last := len(chunk.Bytes) - 1
-	chunk.Bytes, chunk.Offset = bytes.Clone(chunk.Bytes[last:]), chunk.Offset+int64(last)
-	c.held = append(c.held, held{d: d, skipped: true, chunk: chunk})
-	c.heldLen++
-}
-
-// passHeld is skip for what is held of direction d.
-func (c *carrier) passHeld(d flow.Direction) {
-	for i := len(c.held) - 1; i >= 0; i-- {
-		if h := c.held[i]; h.d == d && !h.gap {
-			c.skip(d, h.chunk)
-			return
-		}
-	}
-}
-
 // become settles the protocol and hands over what was held.
 func (c *carrier) become(p Protocol) {
-	s, conn := c.of.shard, c.conn
 	c.decided = true
 	c.of.recount(p)
-	switch p {
-	case HTTP1:
-		c.parser = c.becomeHTTP1()
-	case HTTP2:
-		parser := http2.New(&s.cfg.HTTP2, conn, s.recorder, c.named)
-		if c.reversed {
-			parser.Reverse()
-		}
-		c.parser = parser
-		if !s.cfg.NoConnectionRecords {
-			c.untold = parser
-			c.count().Name("http2", c.named)
-		}
-	case TLS:
-		if !s.cfg.NoConnectionRecords {
-			parser := tls.New(conn, s.recorder, c.named)
-			if c.preamble != nil {
-				parser.Preamble(c.preamble.d, c.preamble.tally)
-			}
-			c.parser = parser
-		}
-	case Unknown:
-		if !s.cfg.NoConnectionRecords {
-			c.parser = c.unknown // which has all that was held
-		}
-		c.held = nil
-	}
-	if c.parser != nil {
+	c.parser = c.newParser(p)
+	if c.parser != nil && p != Unknown { // whose counter has all that was held
 		for i := range c.held {
 			c.held[i].giveTo(c.parser)
 		}
@@ -285,12 +173,51 @@ func (c *carrier) become(p Protocol) {
 	if c.untold == nil && !c.replaced {
 		c.unknown = nil
 	}
-	c.held, c.heldLen, c.whole, c.preamble = nil, 0, nil, nil
+	c.backlog, c.preamble = backlog{}, nil
 }
 
-// becomeHTTP1 returns who takes HTTP/1. Where that isn't inside of a tunnel it takes
+// newParser returns who takes a connection with protocol p from its first byte, nil if
+// it is only counted.
+func (c *carrier) newParser(p Protocol) reassembly.Handler {
+	switch silent := c.of.shard.cfg.NoConnectionRecords; {
+	case p == HTTP1:
+		return c.newHTTP1()
+	case p == HTTP2:
+		return c.newHTTP2()
+	case silent:
+		return nil
+	case p == TLS:
+		return c.newTLS()
+	}
+	return c.unknown
+}
+
+// newHTTP2 returns who takes HTTP/2, and has it counted until it tells something.
+func (c *carrier) newHTTP2() reassembly.Handler {
+	s := c.of.shard
+	parser := http2.New(&s.cfg.HTTP2, c.conn, s.recorder, c.named)
+	if c.reversed {
+		parser.Reverse()
+	}
+	if !s.cfg.NoConnectionRecords {
+		c.untold = parser
+		c.count().Name("http2", c.named)
+	}
+	return parser
+}
+
+// newTLS returns who takes TLS.
+func (c *carrier) newTLS() reassembly.Handler {
+	parser := tls.New(c.conn, c.of.shard.recorder, c.named)
+	if c.preamble != nil {
+		parser.Preamble(c.preamble.d, c.preamble.tally)
+	}
+	return parser
+}
+
+// newHTTP1 returns who takes HTTP/1. Where that isn't inside of a tunnel it takes
 // the place of the connection.
-func (c *carrier) becomeHTTP1() reassembly.Handler {
+func (c *carrier) newHTTP1() reassembly.Handler {
 	s := c.of.shard
 	if c.tunnels > 0 {
 		parser := new(http1.Conn)
@@ -356,17 +283,23 @@ func (c *carrier) Gap(d flow.Direction, g reassembly.Gap) {
 		c.Gap(d, g)
 	default:
 		c.count().Gap(d, g)
-		claims := c.lenient && c.tunnels == 0 && len(c.held) < maxHeldChunks && http1.LooksLikeCutRequest(c.prefix(d, nil), false)
-		if claims {
-			c.claims[d] = true
-			c.whole[d] = nil // what follows doesn't go on from there
-		} else {
-			c.lenient = true
-			c.forget(d)
-		}
-		if claims || len(c.held) < maxHeldGaps {
-			c.held = append(c.held, held{d: d, gap: true, lost: g})
-		}
+		c.waitBehind(d, g)
+	}
+}
+
+// waitBehind has what follows g, which tells nothing of the protocol, be looked at on its
+// own.
+func (c *carrier) waitBehind(d flow.Direction, g reassembly.Gap) {
+	if c.lenient && c.tunnels == 0 && len(c.held) < maxHeldChunks && http1.LooksLikeCutRequest(c.prefix(d, nil), false) {
+		c.claims[d] = true
+		c.cut(d)
+		c.holdGap(d, g)
+		return
+	}
+	c.lenient = true
+	c.forget(d)
+	if len(c.held) < maxHeldGaps {
+		c.holdGap(d, g)
 	}
 }
 
