@@ -18,7 +18,7 @@ type datagram struct {
 	fragments int     // that the pieces came in
 	length    int     // of all pieces
 	end       int     // length of the whole, -1 until the last fragment is there
-	charge    int     // of the pieces, as of the last settle
+	charge    int     // as of the last settle
 
 	over   bool // handed out or refused
 	overAt int64
@@ -114,6 +114,6 @@ func (g *datagram) insert(f *packet.Fragment) {
 // settle brings the charge in line with the pieces and returns the difference.
 func (g *datagram) settle() int {
 	was := g.charge
-	g.charge = g.length + len(g.pieces)*pieceCharge
+	g.charge = datagramCharge + g.length + len(g.pieces)*pieceCharge
 	return g.charge - was
 }

@@ -12,23 +12,22 @@ type Config struct {
 	// Timeout is how long a datagram may take from its first fragment on, in
 	// packet time. Default 30 s, as in Linux.
 	Timeout time.Duration
-	// MaxDatagrams is the number of datagrams under way. Default 1,024.
-	MaxDatagrams int
-	// MaxBytes is what all of them may hold, 64 bytes for each piece included.
-	// Default 4 MiB.
+	// MaxBytes is what all of them may hold, 256 bytes for each datagram and 64 for each
+	// piece included. Default 4 MiB.
 	MaxBytes int
 }
 
 const (
-	defaultTimeout      = 30 * time.Second
-	defaultMaxDatagrams = 1024
-	defaultMaxBytes     = 4 << 20
+	defaultTimeout  = 30 * time.Second
+	defaultMaxBytes = 4 << 20
 
 	// maxPieces bounds the pieces of one datagram: twice what 64 KiB take on
 	// Ethernet.
 	maxPieces = 128
-	// pieceCharge is what a piece counts beside its bytes.
-	pieceCharge = 64
+	// datagramCharge is what a datagram counts beside its pieces, also while it is only
+	// remembered, and pieceCharge what a piece does beside its bytes.
+	datagramCharge = 256
+	pieceCharge    = 64
 	// maxDatagram is the longest fragmentable part.
 	maxDatagram = 65535
 	// linger is how long a datagram that is complete, or refused, is remembered
@@ -63,9 +62,6 @@ func DefaultConfig() Config { return Config{}.withDefaults() }
 func (cfg Config) withDefaults() Config {
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = defaultTimeout
-	}
-	if cfg.MaxDatagrams <= 0 {
-		cfg.MaxDatagrams = defaultMaxDatagrams
 	}
 	if cfg.MaxBytes <= 0 {
 		cfg.MaxBytes = defaultMaxBytes
@@ -109,16 +105,22 @@ func (d *Defragmenter) Fragment(f *packet.Fragment, time int64) *packet.Datagram
 	g.fragments++
 	d.stats.Waiting++
 	d.charge += g.settle()
-	if g.length == g.end {
-		return d.join(g, f)
-	}
-	if len(g.pieces) > maxPieces {
+	var joined *packet.Datagram
+	switch {
+	case g.length == g.end:
+		joined = d.join(g, f)
+	case len(g.pieces) > maxPieces:
 		d.finish(g, DropLimit)
 	}
+	d.limit()
+	return joined
+}
+
+// limit drops the oldest datagrams until the others are within the bound.
+func (d *Defragmenter) limit() {
 	for d.charge > d.cfg.MaxBytes {
 		d.remove(d.first, DropLimit)
 	}
-	return nil
 }
 
 // Advance tells the packet time: it drops the datagrams whose time is over.
@@ -127,6 +129,19 @@ func (d *Defragmenter) Advance(now int64) {
 	for d.first != nil && now-d.first.at > int64(d.cfg.Timeout) {
 		d.remove(d.first, DropTimeout)
 	}
+}
+
+// Shed drops the older half of the datagrams, those remembered included, and lets go of
+// memory kept for reuse.
+func (d *Defragmenter) Shed() {
+	for range (len(d.datagrams) + 1) / 2 {
+		d.remove(d.first, DropShed)
+	}
+	d.datagrams = make(map[key]*datagram, len(d.datagrams)) // the one before keeps the room of what is gone
+	for g := d.first; g != nil; g = g.next {
+		d.datagrams[g.key] = g
+	}
+	d.joined, d.buffer = packet.Datagram{}, nil
 }
 
 // Flush drops all that waits, at the end of a capture.
@@ -160,10 +175,8 @@ func (d *Defragmenter) find(f *packet.Fragment) *datagram {
 
 // add makes a datagram for its first fragment.
 func (d *Defragmenter) add(f *packet.Fragment) *datagram {
-	if len(d.datagrams) >= d.cfg.MaxDatagrams {
-		d.remove(d.first, DropLimit)
-	}
-	g := &datagram{key: keyOf(f), at: d.now, end: -1, prev: d.last}
+	g := &datagram{key: keyOf(f), at: d.now, end: -1, charge: datagramCharge, prev: d.last}
+	d.charge += g.charge
 	d.datagrams[g.key] = g
 	if d.last != nil {
 		d.last.next = g
@@ -194,14 +207,15 @@ func (d *Defragmenter) join(g *datagram, f *packet.Fragment) *packet.Datagram {
 func (d *Defragmenter) finish(g *datagram, r DropReason) {
 	d.stats.Dropped[r] += uint64(g.fragments)
 	d.stats.Waiting -= g.fragments
-	d.charge -= g.charge
 	g.over, g.overAt = true, d.now
-	g.pieces, g.fragments, g.charge = nil, 0, 0
+	g.pieces, g.length, g.fragments = nil, 0, 0
+	d.charge += g.settle()
 }
 
 // remove forgets g.
 func (d *Defragmenter) remove(g *datagram, r DropReason) {
 	d.finish(g, r)
+	d.charge -= g.charge
 	delete(d.datagrams, g.key)
 	if g.prev != nil {
 		g.prev.next = g.next

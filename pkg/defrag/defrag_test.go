@@ -42,11 +42,11 @@ func balance(t testing.TB, d *Defragmenter) {
 		if !g.over && length != g.length || len(g.pieces) > maxPieces {
 			t.Fatalf("%d bytes in %d pieces, counted %d", length, len(g.pieces), g.length)
 		}
-		charge += length + len(g.pieces)*pieceCharge
+		charge += datagramCharge + length + len(g.pieces)*pieceCharge
 		waiting += g.fragments
 		n++
 	}
-	if charge != d.charge || charge > d.cfg.MaxBytes || waiting != st.Waiting || n != len(d.datagrams) || n > d.cfg.MaxDatagrams {
+	if charge != d.charge || charge > d.cfg.MaxBytes || waiting != st.Waiting || n != len(d.datagrams) {
 		t.Fatalf("charge %d of %d, waiting %d of %d, %d datagrams of %d", charge, d.charge, waiting, st.Waiting, n, len(d.datagrams))
 	}
 }
@@ -153,7 +153,7 @@ func TestWhatIsNoFragment(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
-	d := New(Config{MaxDatagrams: 4, MaxBytes: 1000, Timeout: time.Second})
+	d := New(Config{MaxBytes: 4*(datagramCharge+pieceCharge+48) + 100, Timeout: time.Second})
 	for i := range 10 {
 		d.Fragment(fragment(uint32(i), 0, 48, 100), int64(i))
 		balance(t, d)
@@ -178,8 +178,47 @@ func TestLimits(t *testing.T) {
 		tiny.Fragment(fragment(1, 16*i, 16*i+8, 60_000), 0)
 		balance(t, tiny)
 	}
-	if st := tiny.Stats(); st.Dropped[DropLimit] != maxPieces+1 || tiny.charge != 0 {
+	if st := tiny.Stats(); st.Dropped[DropLimit] != maxPieces+1 || tiny.charge != datagramCharge {
 		t.Errorf("by pieces: %+v", st)
+	}
+	whole := New(Config{MaxBytes: 10 * datagramCharge})
+	for i := range 100 { // datagrams that are complete are remembered for a while
+		whole.Fragment(fragment(uint32(i), 0, 48, 48), 0)
+		balance(t, whole)
+	}
+	if st := whole.Stats(); st.Joined != 100 || len(whole.datagrams) != 10 {
+		t.Errorf("%d of 100 datagrams are remembered: %+v", len(whole.datagrams), st)
+	}
+}
+
+// TestShed: the older half of the datagrams goes each time, counted by fragments, and the
+// others are put together yet.
+func TestShed(t *testing.T) {
+	d := New(Config{})
+	for i := range 9 {
+		d.Fragment(fragment(uint32(i), 0, 48, 100), int64(i))
+		d.Fragment(fragment(uint32(i), 56, 80, 100), int64(i))
+	}
+	for _, want := range []struct{ dropped, waiting int }{{10, 8}, {14, 4}} {
+		d.Shed()
+		balance(t, d)
+		if st := d.Stats(); st.Dropped[DropShed] != uint64(want.dropped) || st.Waiting != want.waiting {
+			t.Errorf("counted %+v, want %+v", st, want)
+		}
+	}
+	d.Fragment(fragment(8, 48, 56, 100), 10)
+	if d.Fragment(fragment(8, 80, 100, 100), 10) == nil {
+		t.Error("the youngest is gone")
+	}
+	for range 3 {
+		d.Shed()
+		balance(t, d)
+	}
+	if d.charge != 0 || d.first != nil || d.last != nil {
+		t.Errorf("%d bytes are left", d.charge)
+	}
+	if d.Fragment(fragment(1, 0, 48, 48), 11) == nil {
+		t.Error("nothing is put together any more")
 	}
 }
 

@@ -9,6 +9,7 @@ type DropReason uint8
 const (
 	DropTimeout   DropReason = iota // the rest of its datagram did not come in time
 	DropLimit                       // the room for datagrams was used up
+	DropShed                        // by Shed
 	DropRepeated                    // nothing in it is new
 	DropOverlap                     // of an IPv6 datagram whose fragments overlap
 	DropMalformed                   // impossible length or offset
@@ -20,7 +21,7 @@ const (
 )
 
 var dropReasonNames = [NumDropReasons]string{
-	DropTimeout: "timeout", DropLimit: "limit", DropRepeated: "repeated", DropOverlap: "overlap",
+	DropTimeout: "timeout", DropLimit: "limit", DropShed: "shed", DropRepeated: "repeated", DropOverlap: "overlap",
 	DropMalformed: "malformed", DropTruncated: "truncated", DropEnd: "end-of-capture",
 }
 

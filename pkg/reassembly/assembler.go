@@ -75,7 +75,7 @@ func (a *Assembler) CloseAll(time int64, r CloseReason) {
 func (a *Assembler) Stats() Stats {
 	s := a.stats
 	s.Active = a.lists[listEmbryonic].count + a.lists[listEstablished].count
-	s.Lingering = a.conns.tuples.count
+	s.Lingering, s.Remembered = a.conns.tuples.count, a.history.count()
 	return s
 }
 

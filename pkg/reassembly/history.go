@@ -13,6 +13,7 @@ import (
 // not depend on the number of connections.
 type history struct {
 	ring  []sighting // a power of two of them, up to limit
+	first uint32     // number of the first entry since the ring was made anew
 	next  uint32     // number of the next entry; 0 is none's
 	limit int
 	now   uint32 // number of the instant, its lower half
@@ -69,18 +70,21 @@ func sample(b []byte) uint64 {
 	return v
 }
 
-// A ring starts small, as captures of a few segments have one, too, and has its full
-// size soon.
+// A ring starts small, as captures of a few segments have one, too, and is larger as soon
+// as it would lose what is in reach.
 const (
 	minHistory = 64
 	growth     = 8
 )
 
 func newHistory(limit int) history {
-	return history{ring: make([]sighting, minHistory), next: 1, limit: limit}
+	return history{ring: make([]sighting, minHistory), first: 1, next: 1, limit: limit}
 }
 
-// grow makes the ring larger. It is full, and nothing of it was overwritten yet.
+// count returns how many entries there are.
+func (t *history) count() int { return int(min(t.next-t.first, uint32(len(t.ring)))) }
+
+// grow makes the ring larger, and nothing of it was overwritten yet that is in reach.
 func (t *history) grow() {
 	old := t.ring
 	n := growth * len(old)
@@ -88,16 +92,27 @@ func (t *history) grow() {
 		n /= 2
 	}
 	t.ring = make([]sighting, n)
-	copy(t.ring[1:], old[1:])
-	t.ring[len(old)] = old[0]
+	for i := t.next - uint32(len(old)); i != t.next; i++ {
+		t.ring[i&uint32(n-1)] = old[i&uint32(len(old)-1)]
+	}
+}
+
+// forget makes the ring small and empty, and returns how many entries there were.
+func (t *history) forget() int {
+	n := t.count()
+	t.ring = make([]sighting, minHistory)
+	t.next = max(t.next+minHistory, 1) // those of before are out of reach
+	t.first = t.next
+	return n
 }
 
 // note remembers s, of direction h.
 func (t *history) note(h *half, s *packet.Segment, time int64) {
-	if t.next > uint32(len(t.ring)) && len(t.ring) < t.limit {
-		t.grow()
-	}
 	e := &t.ring[t.next&uint32(len(t.ring)-1)]
+	if len(t.ring) < t.limit && t.count() == len(t.ring) && t.now-e.at <= uint32(t.limit) {
+		t.grow()
+		e = &t.ring[t.next&uint32(len(t.ring)-1)]
+	}
 	e.set(s)
 	e.at, e.prev, e.vantage = t.now, h.recent, s.Vantage
 	e.captured, e.time = uint32(len(s.Payload)), time
@@ -105,14 +120,15 @@ func (t *history) note(h *half, s *packet.Segment, time int64) {
 	h.recent = t.next
 	if t.next++; t.next == 0 {
 		t.next = 1
+		t.first = t.next - uint32(t.count()) // never far behind
 	}
 }
 
-// at returns entry number i, or nil if there is none, it was overwritten or it
+// at returns entry number i, or nil if there is none, it was overwritten or forgotten, or it
 // is more than limit instants old: how far the history reaches must not depend
 // on how many assemblers share the packets.
 func (t *history) at(i uint32) *sighting {
-	if i == 0 || t.next-i > uint32(len(t.ring)) {
+	if i == 0 || t.next-i > uint32(t.count()) {
 		return nil
 	}
 	e := &t.ring[i&uint32(len(t.ring)-1)]

@@ -1,9 +1,9 @@
 package reassembly
 
 // Shed frees memory at the cost of what is told, in this order: what waits behind
-// holes, which are declared lost; the tuples that linger; the older half of the
-// connections of which only the first steps of a handshake were seen; memory
-// kept for reuse. If that was not enough the last time, it closes one of so many of
+// holes, which are declared lost; the tuples that linger; the segments that are
+// remembered; the older half of the connections of which only the first steps of a
+// handshake were seen; memory kept for reuse. If that was not enough the last time, it closes one of so many of
 // all other connections, rounded up, those that were silent for longest; 0 closes none.
 func (a *Assembler) Shed(oneOf int) {
 	for h := a.oldestHole(); h != nil; h = a.oldestHole() {
@@ -12,6 +12,7 @@ func (a *Assembler) Shed(oneOf int) {
 	}
 	a.stats.ShedTuples += uint64(a.conns.tuples.count)
 	a.forgetTuples(0)
+	a.stats.ShedHistory += uint64(a.history.forget())
 	a.shedOldest(listEmbryonic, 2)
 	if oneOf > 0 {
 		a.shedOldest(listEstablished, oneOf)

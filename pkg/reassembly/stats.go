@@ -62,6 +62,7 @@ type Stats struct {
 	IgnoredSYN     uint64 // SYN-ACKs that answer no SYN seen
 
 	ShedTuples      uint64 // forgotten by Assembler.Shed
+	ShedHistory     uint64 // segments that copies and repetitions are held against, forgotten by it
 	ShedConnections uint64 // closed by it; they are in Closed[CloseEvicted], too
 
 	Opened   uint64
@@ -72,6 +73,7 @@ type Stats struct {
 	Active      int // connections
 	Lingering   int // tuples remembered after a close
 	QueuedBytes int // payload that waits behind holes
+	Remembered  int // segments that copies and repetitions are held against
 }
 
 // Dropped returns the sum of DroppedBytes.

@@ -68,7 +68,7 @@ func (f *recordFlags) register(flags *pflag.FlagSet) {
 	flags.IntVar(&f.streams.MaxConnections, "max-connections", f.streams.MaxConnections, "TCP connections to know at a time, of a source or each of its shards; beyond it the least recently active goes")
 	flags.IntVar(&f.streams.MaxHoleBytes, "max-stream-queue", f.streams.MaxHoleBytes, "bytes of one TCP stream to keep behind missing ones; beyond it these are given up")
 	flags.IntVar(&f.streams.MaxQueuedTotal, "max-queue", f.streams.MaxQueuedTotal, "bytes of all TCP streams of a source, or of each of its shards, to keep behind missing ones; beyond it the oldest hole is given up")
-	flags.IntVar(&f.fragments.MaxBytes, "max-fragments", f.fragments.MaxBytes, "bytes of IP fragments to keep; beyond it the oldest datagram goes")
+	flags.IntVar(&f.fragments.MaxBytes, "max-fragments", f.fragments.MaxBytes, "bytes of IP fragments of a source to keep, 256 for each packet included; beyond it the oldest packet goes")
 	f.http1, f.http2 = http1.DefaultConfig(), http2.DefaultConfig()
 	flags.IntVar(&f.http1.MaxHeadLen, "max-header-section", f.http1.MaxHeadLen, "bytes of an HTTP/1 header section to record; the rest is only looked at for framing")
 	flags.IntVar(&f.http1.MaxPending, "max-pending", f.http1.MaxPending, "HTTP/1 requests of a connection that may wait for responses; beyond it the oldest is told without")

@@ -88,7 +88,7 @@ func New(cfg Config) *Engine {
 		e.rounds = newRounds(cfg, e.publish)
 	} else {
 		e.decoding = newDecoding(&cfg)
-		e.shard = newShard(cfg)
+		e.shard = newShard(cfg, e.decoding.defrag)
 	}
 	return e
 }
@@ -139,6 +139,8 @@ func (e *Engine) frame(f *capture.Frame, at reassembly.Instant) {
 	}
 	if s := e.decoding.decode(f, at.Now); s != nil {
 		e.shard.segment(s, f.Timestamp, at)
+	} else {
+		e.shard.poll()
 	}
 	if c.frames%publishEvery == 0 {
 		e.publishOwn()

@@ -3,20 +3,25 @@ package engine
 import (
 	"bytes"
 	"compress/gzip"
+	"compress/zlib"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/zstd"
 
 	"capstan/interceptor/internal/exchange"
 	"capstan/interceptor/internal/memory"
 	"capstan/interceptor/internal/sink/ndjson"
 	"capstan/pkg/capture"
+	"capstan/pkg/defrag"
 	"capstan/pkg/reassembly"
 	capstanv1 "capstan/proto/capstan/v1"
 )
@@ -125,27 +130,59 @@ func h2literal(name, value string) []byte {
 	}
 }
 
+// compressed returns n MiB of zeros with a coding.
 func compressed(t testing.TB, coding string, n int) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	zeros := make([]byte, 1<<20)
-	if coding == "zstd" {
-		w, err := zstd.NewWriter(&b, zstd.WithWindowSize(8<<20))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for range n >> 20 {
-			_, _ = w.Write(zeros)
-		}
-		_ = w.Close()
-	} else {
-		w := gzip.NewWriter(&b)
-		for range n >> 20 {
-			_, _ = w.Write(zeros)
-		}
-		_ = w.Close()
+	var w io.WriteCloser
+	var err error
+	switch coding {
+	case "zstd":
+		w, err = zstd.NewWriter(&b, zstd.WithWindowSize(8<<20))
+	case "br":
+		w = brotli.NewWriterOptions(&b, brotli.WriterOptions{Quality: 5, LGWin: 24})
+	case "deflate":
+		w = zlib.NewWriter(&b)
+	default:
+		w = gzip.NewWriter(&b)
 	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	zeros := make([]byte, 1<<20)
+	for range n {
+		_, _ = w.Write(zeros)
+	}
+	_ = w.Close()
 	return b.Bytes()
+}
+
+// again returns b with gzip, so many times.
+func again(times int, b []byte) []byte {
+	for range times {
+		var z bytes.Buffer
+		w := gzip.NewWriter(&z)
+		_, _ = w.Write(b)
+		_ = w.Close()
+		b = z.Bytes()
+	}
+	return b
+}
+
+// wsFrame returns a frame of WebSocket (RFC 6455 §5.2), of a client if it is masked: by 0.
+func wsFrame(first byte, masked bool, payload []byte) []byte {
+	b := binary.BigEndian.AppendUint16([]byte{first, 126}, uint16(len(payload)))
+	if masked {
+		b[1] |= 0x80
+		b = append(b, 0, 0, 0, 0)
+	}
+	return append(b, payload...)
+}
+
+// socket upgrades p to WebSocket, with compressed messages.
+func (p *peer) socket() {
+	p.say(0, []byte(asksForSocket))
+	p.say(1, []byte(strings.TrimSuffix(makesSocket, "\r\n")+"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"))
 }
 
 func bomb(coding string, body []byte) []byte {
@@ -166,8 +203,12 @@ func attacks(t testing.TB) []attack {
 	get := []byte(get(1))
 	filler := bytes.Repeat([]byte("X-Filler: 0123456789abcdef\r\n"), 2200) // 61,600 bytes
 	kib := bytes.Repeat([]byte{'a'}, 1024)
-	gzipped, zstded := compressed(t, "gzip", 64<<20), compressed(t, "zstd", 64<<20)
+	gzipped, zstded := compressed(t, "gzip", 64), compressed(t, "zstd", 64)
 	var one *peer
+	grpc := append([]byte{0x83, 0x86, 0x84}, h2literal("content-type", "application/grpc;"+strings.Repeat("+", 120))...)
+	others := map[string][]byte{"deflate": compressed(t, "deflate", 64), "br": compressed(t, "br", 64)}
+	deflated := compressed(t, "deflate", 1)
+	deflated = deflated[2 : len(deflated)-4] // without what zlib's format has around it
 	return []attack{
 		{"SYN flood", false, 300_000, func(a *attacker, _ int) { a.peer().send(0, 0x02, nil) }},
 		{"idle connections", false, 100_000, func(a *attacker, _ int) {
@@ -278,7 +319,76 @@ func attacks(t testing.TB) []attack {
 			}
 			p.say(1, bomb("br, br, br, br", body))
 		}},
-		{"fragments that never meet", true, 100_000, func(a *attacker, i int) {
+		{"deflate and br bombs", true, 20, func(a *attacker, _ int) {
+			for coding, body := range others {
+				p := a.open()
+				p.say(0, get)
+				p.say(1, bomb(coding, body))
+			}
+		}},
+		{"bombs within bombs", true, 20, func(a *attacker, _ int) {
+			p := a.open()
+			p.say(0, get)
+			p.say(1, bomb("gzip, gzip, gzip, gzip", again(3, gzipped)))
+			p.say(0, get)
+			p.say(1, bomb("zstd, gzip, zstd, gzip", again(1, zstded)))
+		}},
+		{"HTTP/2 frames without end", true, 100, func(a *attacker, i int) {
+			if i == 0 {
+				one = a.open()
+				one.say(0, preface)
+			}
+			one.say(0, bytes.Repeat(h2frame(4, 0, 0, []byte{0, 1, 0xff, 0xff, 0xff, 0xff}), 300)) // SETTINGS: tables of 4 GiB
+			one.say(0, bytes.Repeat(h2frame(6, 0, 0, make([]byte, 8)), 300))                      // PING
+			for k := range 300 {                                                                  // requests, reset at once
+				stream := uint32(600*i + 2*k + 1)
+				one.say(0, append(h2frame(1, 5, stream, []byte{0x82, 0x87, 0x84}), h2frame(3, 0, stream, []byte{0, 0, 0, 8})...))
+			}
+			one.say(0, h2frame(1, 0, uint32(600*i+601), []byte{0x82, 0x87, 0x84}))
+			one.say(0, bytes.Repeat(h2frame(9, 0, uint32(600*i+601), nil), 300)) // CONTINUATION without anything
+			one.say(0, h2frame(9, 4, uint32(600*i+601), nil))
+		}},
+		{"gRPC messages of 4 GiB", false, 1_000, func(a *attacker, _ int) {
+			p := a.open()
+			p.say(0, preface)
+			for k := range 60 {
+				stream := uint32(2*k + 1)
+				p.say(0, h2frame(1, 4, stream, grpc))
+				p.say(0, h2frame(0, 0, stream, append([]byte{0, 0xff, 0xff, 0xff, 0xff}, kib...)))
+			}
+		}},
+		{"WebSocket messages in fragments without end", false, 1_500, func(a *attacker, _ int) {
+			p := a.open()
+			p.socket()
+			for range 70 {
+				p.say(1, wsFrame(0x00, false, kib))
+				p.say(0, wsFrame(0x02, true, []byte{1}))
+			}
+		}},
+		{"windows of WebSocket", false, 1_500, func(a *attacker, _ int) {
+			p := a.open()
+			p.socket()
+			p.say(0, wsFrame(0xc2, true, deflated))
+			p.say(1, wsFrame(0xc2, false, deflated))
+		}},
+		{"tunnels within tunnels", false, 30_000, func(a *attacker, _ int) {
+			p := a.open()
+			for range 3 {
+				p.say(0, []byte(asks4A))
+				p.say(1, []byte(grants4))
+				p.say(0, []byte("CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\n"))
+				p.say(1, []byte("HTTP/1.1 200 OK\r\n\r\n"))
+			}
+			p.say(0, get[:len(get)-2])
+		}},
+		{"VXLAN within VXLAN", true, 50_000, func(a *attacker, _ int) {
+			packet := ipv4Header(6, 40)
+			for range 16 {
+				packet = slices.Concat(ipv4Header(17, 36+14+len(packet)), udpHeader(4789, 22+len(packet)), []byte{8, 0, 0, 0, 0, 0, 7, 0}, make([]byte, 12), []byte{8, 0}, packet)
+			}
+			a.frame(slices.Concat(make([]byte, 12), []byte{8, 0}, packet))
+		}},
+		{"fragments that never meet", false, 100_000, func(a *attacker, i int) {
 			b := a.buf[:14+20+1400]
 			clear(b)
 			b[12] = 0x08
@@ -321,11 +431,12 @@ func TestHostileMemory(t *testing.T) {
 				if peak > most {
 					t.Errorf("%d shards: %d MiB in use under a cap of %d MiB", shards, peak>>20, most>>20)
 				}
-				if shed := s.Reassembly.Shed + s.Reassembly.ShedTuples + s.Reassembly.ShedConnections; shed == 0 && !x.bounded {
+				if shed := s.Reassembly.Shed + s.Reassembly.ShedTuples + s.Reassembly.ShedConnections + s.Defrag.Dropped[defrag.DropShed]; shed == 0 && !x.bounded {
 					t.Errorf("%d shards: nothing is counted as shed", shards)
 				}
 				checkAccount(t, &s)
-				t.Logf("%d shards: peak %d MiB, shed: %d holes, %d tuples, %d connections", shards, peak>>20, s.Reassembly.Shed, s.Reassembly.ShedTuples, s.Reassembly.ShedConnections)
+				t.Logf("%d shards: peak %d MiB, shed: %d holes, %d tuples, %d fragments, %d connections", shards, peak>>20,
+					s.Reassembly.Shed, s.Reassembly.ShedTuples, s.Defrag.Dropped[defrag.DropShed], s.Reassembly.ShedConnections)
 			}
 		})
 	}
@@ -348,6 +459,7 @@ func (x *attack) run(b *memory.Budget, shards int, whole bool) (peak uint64, s S
 	}
 	a.e = New(Config{
 		Memory:     b,
+		Defrag:     defrag.Config{MaxBytes: 1 << 30},
 		Reassembly: reassembly.Config{MaxConnections: 1 << 20, MaxQueuedTotal: 1 << 30},
 		Exchange:   exchange.Config{BodyLimit: 64 << 10, Emit: func(*capstanv1.Exchange) {}},
 		Shards:     shards,

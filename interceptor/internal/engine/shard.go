@@ -6,6 +6,7 @@ import (
 	"capstan/interceptor/internal/l7/http2"
 	"capstan/interceptor/internal/l7/websocket"
 	"capstan/interceptor/internal/memory"
+	"capstan/pkg/defrag"
 	"capstan/pkg/packet"
 	"capstan/pkg/reassembly"
 )
@@ -15,13 +16,14 @@ import (
 type shard struct {
 	cfg       Config
 	assembler *reassembly.Assembler
+	fragments *defrag.Defragmenter // of the same goroutine; nil: another's
 	recorder  *exchange.Recorder
 	http1     *http1.Shared
 	http2     http2.Shared
 	websocket websocket.Shared
 	protocols [NumProtocols]ProtocolStats
-	segments  uint64
-	pollMask  uint64         // of the number of a segment: 0 when the memory is looked at
+	polls     uint64
+	pollMask  uint64         // of polls: 0 when the memory is looked at
 	memory    *memory.Holder // nil: nobody asks for it
 
 	// To be used again.
@@ -42,8 +44,10 @@ const (
 // before any takes much more.
 const heedEvery = 8
 
-func newShard(cfg Config) *shard {
-	s := &shard{recorder: exchange.NewRecorder(cfg.Exchange)}
+// newShard returns a shard. Fragments are those that are put together by its goroutine, or
+// nil.
+func newShard(cfg Config, fragments *defrag.Defragmenter) *shard {
+	s := &shard{recorder: exchange.NewRecorder(cfg.Exchange), fragments: fragments}
 	cfg.HTTP2.Shared, cfg.WebSocket.Shared = &s.http2, &s.websocket
 	cfg.HTTP2.WebSocket = cfg.WebSocket
 	s.cfg = cfg
@@ -59,7 +63,7 @@ func newShard(cfg Config) *shard {
 // pollMask returns one less than how many segments come between two looks at the memory.
 func pollMask(cfg *Config) uint64 {
 	every := uint64(pollEvery)
-	for cfg.Memory != nil && every > heedEvery && every*memoryPerSegment*uint64(max(cfg.Shards, 1)) > cfg.Memory.Limit() {
+	for cfg.Memory != nil && every > heedEvery && every*memoryPerSegment*uint64(max(cfg.Shards, 1)) > cfg.Memory.Limit()/4 {
 		every /= 2
 	}
 	return every - 1
@@ -69,9 +73,15 @@ func pollMask(cfg *Config) uint64 {
 // Next: reassembly.Assembler.SegmentAt.
 func (s *shard) segment(p *packet.Segment, time int64, at reassembly.Instant) {
 	s.assembler.SegmentAt(p, time, at)
-	switch s.segments++; {
+	s.poll()
+}
+
+// poll sheds what has to be by now. Whatever may have brought memory calls it: segments, and
+// fragments.
+func (s *shard) poll() {
+	switch s.polls++; {
 	case s.memory == nil:
-	case s.segments&s.pollMask == 0, s.segments%heedEvery == 0 && s.memory.Called():
+	case s.polls&s.pollMask == 0, s.polls%heedEvery == 0 && s.memory.Called():
 		s.memory.Relieve()
 	}
 }
@@ -89,6 +99,9 @@ func (s *shard) happen(x *event) {
 func (s *shard) shed(step memory.Step) {
 	s.recorder.Release()
 	s.release()
+	if s.fragments != nil {
+		s.fragments.Shed()
+	}
 	s.assembler.Shed(step.Of())
 }
 
@@ -109,6 +122,7 @@ func (s *shard) release() {
 	s.connections, s.https = nil, nil
 	s.http1.Release()
 	s.http2.Release()
+	s.websocket.Release()
 }
 
 func (s *shard) counters() Counters {

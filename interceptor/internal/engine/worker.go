@@ -3,6 +3,7 @@ package engine
 import (
 	"math"
 
+	"capstan/pkg/defrag"
 	"capstan/pkg/packet"
 	"capstan/pkg/prefetch"
 	capstanv1 "capstan/proto/capstan/v1"
@@ -26,12 +27,13 @@ type worker struct {
 
 func newWorker(cfg Config, number, maxBatch int) *worker {
 	w := &worker{decode: cfg.Decode, number: number, maxBatch: maxBatch}
+	var fragments *defrag.Defragmenter
 	if number == 0 {
 		d := newDecoding(&cfg)
-		w.joining = &d
+		w.joining, fragments = &d, d.defrag
 	}
 	cfg.Exchange.Emit = func(x *capstanv1.Exchange) { w.emit(x, cfg.Encode) }
-	w.shard = newShard(cfg)
+	w.shard = newShard(cfg, fragments)
 	return w
 }
 

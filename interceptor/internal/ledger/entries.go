@@ -112,6 +112,7 @@ func (e *entries) streams(s *engine.Snapshot) {
 	}
 	e.some("connections.evicted", 1, r.Closed[reassembly.CloseEvicted], "ended since there was no room for more, %s of them for lack of memory", figures.Count(r.ShedConnections))
 	e.some("tuples.shed", 0, r.ShedTuples, "tuples of ended connections forgotten for lack of memory")
+	e.some("segments.forgotten", 0, r.ShedHistory, "segments that copies and repetitions are told by, forgotten for lack of memory")
 	e.messages(s)
 }
 

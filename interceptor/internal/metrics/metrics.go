@@ -156,7 +156,7 @@ func perSource() []metric {
 		{desc("http1_bytes_total", "Bytes of HTTP/1 by what they were.", "source", "kind"), counter, http1Bytes},
 		{desc("http1_doubts_total", "What could not be read of HTTP/1, by reason.", "source", "reason"), counter, http1Doubts},
 		{desc("shed_total", "What was given up for lack of room, by kind.", "source", "kind"), counter, shed},
-		{desc("waiting", "What is kept, by kind: its limits are flags.", "source", "kind"), gauge, waiting},
+		{desc("waiting", "What is kept, by kind.", "source", "kind"), gauge, waiting},
 		{desc("http2_doubts_total", "What could not be read of HTTP/2, by reason.", "source", "reason"), counter, http2Doubts},
 		{desc("decoded_bodies_total", "Bodies with content codings, by how far these could be undone.", "source", "outcome"), counter, decoded},
 		{desc("masked_headers_total", "Header values masked.", "source"), counter, one(func(l *ledger.Ledger) float64 { return float64(l.Engine.Exchange.MaskedHeaders) })},
@@ -233,9 +233,11 @@ func shed(l *ledger.Ledger, sample func(float64, ...string)) {
 	r := &l.Engine.Reassembly
 	sample(float64(r.Shed), "hole")
 	sample(float64(r.ShedTuples), "tuple-memory")
+	sample(float64(r.ShedHistory), "segment-memory")
 	sample(float64(r.ShedConnections), "connection-memory")
 	sample(float64(r.Closed[reassembly.CloseEvicted]-r.ShedConnections), "connection")
 	sample(float64(l.Engine.Defrag.Dropped[defrag.DropLimit]), "fragment")
+	sample(float64(l.Engine.Defrag.Dropped[defrag.DropShed]), "fragment-memory")
 	sample(float64(l.Engine.HTTP1.HeadCuts), "http1-header-section")
 	sample(float64(l.Engine.HTTP1.ShedRequests), "http1-request")
 	sample(float64(l.Engine.HTTP2.ShedStreams), "http2-stream")
@@ -249,6 +251,7 @@ func waiting(l *ledger.Ledger, sample func(float64, ...string)) {
 	r := &l.Engine.Reassembly
 	sample(float64(r.Active), "connection")
 	sample(float64(r.Lingering), "tuple")
+	sample(float64(r.Remembered), "segment")
 	sample(float64(l.Engine.Defrag.Waiting), "fragment")
 }
 

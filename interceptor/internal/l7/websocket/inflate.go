@@ -76,54 +76,70 @@ func (i *inflation) message(d *side, m *message) ([]byte, uint64) {
 		i.lose(d)
 		return nil, 0
 	}
-	shared := d.s.cfg.Shared
-	out, whole := shared.inflate(i.window, m.content)
-	if !whole {
+	out := d.s.cfg.Shared.inflate(i.window, m.content, d.room)
+	if !out.whole {
 		i.lose(d)
-		return out, 0
+		return out.begin, 0
 	}
 	if !d.noTakeover {
-		i.remember(out)
+		i.remember(out.end)
 	}
-	return out, uint64(len(out))
+	return out.begin, out.size
 }
 
-// remember keeps the end of what was inflated.
-func (i *inflation) remember(out []byte) {
-	if len(out) >= windowLen {
-		i.window = append(i.window[:0], out[len(out)-windowLen:]...)
-		return
-	}
-	if over := len(i.window) + len(out) - windowLen; over > 0 {
+// remember keeps the end of what was inflated, at most windowLen bytes.
+func (i *inflation) remember(end []byte) {
+	if over := len(i.window) + len(end) - windowLen; over > 0 {
 		i.window = i.window[:copy(i.window, i.window[over:])]
 	}
-	i.window = append(i.window, out...)
+	i.window = append(i.window, end...)
 }
 
-// inflate returns what b inflates to behind window, valid until the next call,
-// and whether that is all of it.
-func (s *Shared) inflate(window, b []byte) (out []byte, whole bool) {
+// Release lets go of memory that is only kept for reuse.
+func (s *Shared) Release() { *s = Shared{} }
+
+// inflated is what a message inflates to, valid until the next one is inflated.
+type inflated struct {
+	begin []byte // its first bytes
+	end   []byte // its last windowLen, or all
+	size  uint64 // of all
+	whole bool   // all was read
+}
+
+// inflate inflates b behind window. It keeps the first bytes, at most keep, and what later
+// messages may refer to, however much there is between.
+func (s *Shared) inflate(window, b []byte, keep int) inflated {
 	s.source.reset(b)
 	if s.reader == nil {
 		s.reader = flate.NewReaderDict(&s.source, window)
 	} else if err := s.reader.(flate.Resetter).Reset(&s.source, window); err != nil {
-		return nil, false
+		return inflated{}
 	}
 	if s.out == nil {
 		s.out = make([]byte, 4<<10)
 	}
-	n := 0
+	most := min(keep, maxInflatesTo) + 2*windowLen
+	size, n := 0, 0 // in all, and of those in s.out
 	for {
-		if n == len(s.out) {
-			if n >= maxInflatesTo {
-				return s.out[:n], false
-			}
-			s.out = append(s.out, make([]byte, n)...)
+		switch {
+		case size == maxInflatesTo:
+			return s.inflated(size, n, keep, false)
+		case n < len(s.out):
+		case n < most:
+			s.out = append(s.out, make([]byte, min(n, most-n))...)
+		default:
+			n = most - 2*windowLen + copy(s.out[most-2*windowLen:], s.out[n-windowLen:n])
 		}
-		k, err := s.reader.Read(s.out[n:])
+		k, err := s.reader.Read(s.out[n:min(n+maxInflatesTo-size, len(s.out))])
+		size += k
 		n += k
 		if err != nil {
-			return s.out[:n], err == io.EOF
+			return s.inflated(size, n, keep, err == io.EOF)
 		}
 	}
+}
+
+// inflated returns what there is in the first n bytes of s.out, of size.
+func (s *Shared) inflated(size, n, keep int, whole bool) inflated {
+	return inflated{begin: s.out[:min(n, keep)], end: s.out[max(n-windowLen, 0):n], size: uint64(size), whole: whole}
 }

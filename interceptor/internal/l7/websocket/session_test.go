@@ -101,8 +101,41 @@ func TestCompression(t *testing.T) {
 		s := New(Config{}, Agreement{ContentLimit: 100, Extensions: "permessage-deflate"})
 		s.Data(false, 1, frame(false, 0xc2, newDeflater(t).message(make([]byte, 20<<20))))
 		w := s.Record()
-		if m := w.Messages[0]; len(m.Content) != 100 || m.ContentSize != 0 || cap(s.cfg.Shared.out) > 2*maxInflatesTo {
+		if m := w.Messages[0]; len(m.Content) != 100 || m.ContentSize != 0 || cap(s.cfg.Shared.out) > 4*windowLen {
 			t.Errorf("%s, %d bytes held", line(m), cap(s.cfg.Shared.out))
+		}
+	})
+	t.Run("long", func(t *testing.T) {
+		// Of a long message its beginning is kept, and what later ones refer to; how much room
+		// there was from earlier ones makes no difference.
+		shared := new(Shared)
+		for _, limit := range []int{100, 200 << 10, 70} {
+			s := New(Config{Shared: shared}, Agreement{ContentLimit: limit, Extensions: "permessage-deflate"})
+			d := newDeflater(t)
+			noise := make([]byte, 50<<10)
+			for i := range noise {
+				noise[i] = byte(i * i >> 7)
+			}
+			long := bytes.Repeat(noise, 10)
+			s.Data(false, 1, frame(false, 0xc2, d.message(long)))
+			s.sides[1].room = limit
+			s.Data(false, 2, frame(false, 0xc2, d.message(long[len(long)-30<<10:])))
+			s.sides[1].room = limit
+			s.Data(false, 3, frame(false, 0xc2, d.message(make([]byte, maxInflatesTo))))
+			m := s.Record().Messages
+			last := long[len(long)-30<<10:]
+			if !bytes.Equal(m[0].Content, long[:min(limit, len(long))]) || m[0].ContentSize != uint64(len(long)) {
+				t.Errorf("room for %d: %d bytes of %d, not as they were", limit, len(m[0].Content), m[0].ContentSize)
+			}
+			if !bytes.Equal(m[1].Content, last[:min(limit, len(last))]) || m[1].ContentSize != uint64(len(last)) {
+				t.Errorf("room for %d: what refers to it has %d bytes of %d, not as they were", limit, len(m[1].Content), m[1].ContentSize)
+			}
+			if m[2].ContentSize != 0 {
+				t.Errorf("room for %d: %d bytes were read, at most %d may be", limit, m[2].ContentSize, maxInflatesTo)
+			}
+		}
+		if shared.Release(); shared.reader != nil || shared.out != nil {
+			t.Error("memory is kept")
 		}
 	})
 	t.Run("garbage", func(t *testing.T) {
