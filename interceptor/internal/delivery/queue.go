@@ -55,10 +55,8 @@ type Config struct {
 	// MaxRecords and MaxBytes bound the queue in memory; 10,000 and DefaultMaxBytes.
 	MaxRecords int
 	MaxBytes   int
-	// BatchRecords and BatchBytes bound a batch; 500 and 1 MiB. One record may
-	// be longer.
+	// BatchRecords bounds a batch, beside its bytes; 500.
 	BatchRecords int
-	BatchBytes   int
 	// RetryMin and RetryMax bound the pause before a batch is delivered again,
 	// which doubles from one to the other; 100 ms and 30 s.
 	RetryMin, RetryMax time.Duration
@@ -71,6 +69,9 @@ type Config struct {
 // DefaultMaxBytes is the default of [Config].MaxBytes.
 const DefaultMaxBytes = 64 << 20
 
+// batchBytes bounds a batch. One record may be longer.
+const batchBytes = 1 << 20
+
 func (c Config) withDefaults() Config {
 	set := func(v *int, d int) {
 		if *v <= 0 {
@@ -80,7 +81,6 @@ func (c Config) withDefaults() Config {
 	set(&c.MaxRecords, 10_000)
 	set(&c.MaxBytes, DefaultMaxBytes)
 	set(&c.BatchRecords, 500)
-	set(&c.BatchBytes, 1<<20)
 	if c.RetryMin <= 0 {
 		c.RetryMin = 100 * time.Millisecond
 	}

@@ -146,7 +146,7 @@ func (q *Queue) Close(ctx context.Context) error {
 func (q *Queue) deliverMemory() {
 	batch := make([]*Record, 0, q.cfg.BatchRecords)
 	for {
-		batch = q.mem.take(q.ctx, batch[:0], q.cfg.BatchRecords, q.cfg.BatchBytes)
+		batch = q.mem.take(q.ctx, batch[:0], q.cfg.BatchRecords, batchBytes)
 		if len(batch) == 0 {
 			return
 		}
@@ -230,7 +230,7 @@ func (q *Queue) spool() {
 	wasFull := false
 	for {
 		// Not q.ctx: what was accepted goes to disk, also when delivery stops.
-		batch = q.mem.take(context.Background(), batch[:0], q.cfg.BatchRecords, q.cfg.BatchBytes)
+		batch = q.mem.take(context.Background(), batch[:0], q.cfg.BatchRecords, batchBytes)
 		if len(batch) == 0 {
 			return
 		}
@@ -275,7 +275,7 @@ func (q *Queue) deliverSpool(spooled <-chan struct{}) {
 	disk := q.disk.Load()
 	batch := make([]*Record, 0, q.cfg.BatchRecords)
 	for {
-		raw, err := disk.Next(waiting, q.cfg.BatchRecords, q.cfg.BatchBytes)
+		raw, err := disk.Next(waiting, q.cfg.BatchRecords, batchBytes)
 		switch {
 		case errors.Is(err, context.Canceled):
 			return

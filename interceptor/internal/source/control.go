@@ -186,7 +186,7 @@ func (s *RPCAP) start(ctx context.Context, p *prepared) (*session, error) {
 		}
 	}
 	stream, err := p.client.Start(ctx, rpcapclient.StartRequest{
-		SnapLen: s.cfg.SnapLen, ReadTimeout: s.cfg.ReadTimeout, Promiscuous: s.cfg.Promiscuous, Filter: p.program, Transport: s.cfg.Transport,
+		SnapLen: s.cfg.SnapLen, ReadTimeout: readTimeout, Promiscuous: s.cfg.Promiscuous, Filter: p.program, Transport: s.cfg.Transport,
 	})
 	if err != nil {
 		s.hangUp(p.client)

@@ -23,10 +23,6 @@ type RPCAPConfig struct {
 	Filter      string // pcap-filter(7), to begin with; empty = every frame
 	Transport   rpcapclient.Transport
 	Sampling    remote.Sampling
-	// ReadTimeout is how long a lone frame may wait at the server for company.
-	// 0 means 50 ms. A shorter one makes a stalled reader lose frames sooner on
-	// a quiet device, since each timeout takes a whole block of the server's ring.
-	ReadTimeout time.Duration
 	// StartTimeout is how long Run keeps trying to reach the server for the
 	// first time; 0 means 10 s, less than 0 for ever.
 	StartTimeout time.Duration
@@ -46,7 +42,6 @@ type RPCAPConfig struct {
 
 // Intervals of the conversation with a server.
 const (
-	defaultReadTimeout  = 50 * time.Millisecond
 	defaultStartTimeout = 10 * time.Second
 	statsInterval       = time.Second
 	idleInterval        = 100 * time.Millisecond
@@ -56,6 +51,11 @@ const (
 	maxBackOff          = 500 * time.Millisecond // so that a server is regained within a second
 	shortCapture        = 2 * time.Second        // one that ends sooner is not followed by the next at once
 )
+
+// readTimeout is how long a lone frame may wait at the server for company. A shorter
+// one makes a stalled reader lose frames sooner on a quiet device, since each timeout
+// takes a whole block of the server's ring.
+const readTimeout = 50 * time.Millisecond
 
 // RPCAP captures from one device of one server and regains it when it is lost.
 type RPCAP struct {
@@ -72,9 +72,6 @@ type RPCAP struct {
 
 // NewRPCAP returns a source that Run captures from.
 func NewRPCAP(cfg RPCAPConfig) *RPCAP {
-	if cfg.ReadTimeout == 0 {
-		cfg.ReadTimeout = defaultReadTimeout
-	}
 	if cfg.StartTimeout == 0 {
 		cfg.StartTimeout = defaultStartTimeout
 	}

@@ -350,7 +350,7 @@ func TestDamagedStreamsAreNotKept(t *testing.T) {
 	k.client.headers(1, true, get("/1")...)
 	k.flush()
 	k.gap(fromServer, 500)
-	k.time += int64(defaultLossTimeout)
+	k.time += int64(lossTimeout)
 	k.client.headers(3, true, get("/3")...)
 	k.flush()
 	if got, want := tell(k.records), "1 GET http h /1 {} 0 GAP NO_RESPONSE\n"; got != want {
@@ -369,7 +369,7 @@ func TestOngoingLoss(t *testing.T) {
 	for i := range losses {
 		k.gap(fromServer, 500)
 		k.server.data(3, false, []byte("y")).data(3, false, []byte("y")) // the place is regained
-		k.time += int64(defaultLossTimeout) / 3
+		k.time += int64(lossTimeout) / 3
 		k.flush()
 		if told := len(k.records) > 0; told != (i >= 3-1) {
 			t.Fatalf("after %d losses: %s", i+1, tell(k.records))
@@ -386,7 +386,7 @@ func TestLaterLoss(t *testing.T) {
 	k.client.headers(1, true, get("/1")...).headers(3, false, get("/3")...)
 	k.flush()
 	k.gap(fromClient, 500)
-	k.time += int64(defaultLossTimeout) - 1e9
+	k.time += int64(lossTimeout) - 1e9
 	k.gap(fromServer, 500)
 	k.time += 2e9
 	k.server.headers(1, true, ok()...)
@@ -411,13 +411,13 @@ func TestStrayTimesLoseNothing(t *testing.T) {
 			}
 			step(0, func() { k.client.headers(1, true, get("/1")...); k.flush() })
 			step(1, func() { k.gap(fromServer, 500) })
-			k.time += int64(defaultLossTimeout) / 2
+			k.time += int64(lossTimeout) / 2
 			step(2, func() { k.client.headers(3, true, get("/3")...); k.flush() })
 			step(3, func() { k.client.headers(5, true, get("/5")...); k.flush() })
 			if len(k.records) > 0 {
 				t.Errorf("%d strays by %d: told too early: %s", wrong, by, tell(k.records))
 			}
-			k.time += int64(defaultLossTimeout) / 2
+			k.time += int64(lossTimeout) / 2
 			k.client.headers(7, true, get("/7")...)
 			k.flush()
 			if got, want := tell(k.records), "1 GET http h /1 {} 0 GAP NO_RESPONSE\n"; got != want {

@@ -22,9 +22,6 @@ type Config struct {
 	// MaxUnparsed is how many bytes in which no frame can be found a direction
 	// may carry before it is given up. Default 64 MiB.
 	MaxUnparsed int64
-	// LossTimeout is how long, on the assembler's clock, a stream stays open whose
-	// end may have been lost. Default 30 s.
-	LossTimeout time.Duration
 	// WebSocket bounds what is kept of a stream that carries it.
 	WebSocket websocket.Config
 	// Shared is what the connections of one goroutine share. Nil stands for
@@ -37,8 +34,10 @@ const (
 	defaultMaxStreams     = 1024
 	defaultMaxStreamBytes = 2 << 20
 	defaultMaxUnparsed    = 64 << 20
-	defaultLossTimeout    = 30 * time.Second
 
+	// lossTimeout is how long, on the assembler's clock, a stream stays open whose
+	// end may have been lost.
+	lossTimeout = 30 * time.Second
 	// maxHeld bounds the bytes held while looking for a frame: three of the
 	// common size.
 	maxHeld = 64 << 10
@@ -68,9 +67,6 @@ func (c *Config) setDefaults() {
 	}
 	if c.MaxUnparsed <= 0 {
 		c.MaxUnparsed = defaultMaxUnparsed
-	}
-	if c.LossTimeout <= 0 {
-		c.LossTimeout = defaultLossTimeout
 	}
 	if c.Shared == nil {
 		c.Shared = new(Shared)

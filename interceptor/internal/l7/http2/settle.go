@@ -85,7 +85,7 @@ func (c *Conn) damage(h *half) {
 		s = next
 	}
 	if first && c.damaged {
-		c.sweepAt = c.conn.Touched + int64(c.cfg.LossTimeout)
+		c.sweepAt = c.conn.Touched + int64(lossTimeout)
 	}
 }
 
@@ -114,7 +114,7 @@ func (c *Conn) tidyOrphans() {
 	}
 }
 
-// sweep emits the damaged streams for which nothing came for LossTimeout, which is
+// sweep emits the damaged streams for which nothing came for lossTimeout, which is
 // since the last sweep, or the damage before.
 func (c *Conn) sweep() {
 	c.damaged = false
@@ -131,7 +131,7 @@ func (c *Conn) sweep() {
 		}
 		s = next
 	}
-	c.sweepAt = c.conn.Touched + int64(c.cfg.LossTimeout)
+	c.sweepAt = c.conn.Touched + int64(lossTimeout)
 }
 
 // reset takes RST_STREAM of either end.
