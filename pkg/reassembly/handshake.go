@@ -48,17 +48,23 @@ func (a *Assembler) syn(c *connection, s *packet.Segment, time int64) *connectio
 	o.uncounted = false
 	c.InitialSeq[h.dir], c.InitialSeqKnown[h.dir] = s.Seq, true
 	if !c.ClientKnown {
-		c.ClientKnown = true
-		c.Client = h.dir
-		if ack {
-			c.Client = o.dir
-			if o.synced && o.offset == 0 && !o.ended && o.next-s.Ack < maxReordered {
-				o.shift(s.Ack) // what told where it stands was of later
-			}
-		}
+		c.assign(h, s)
 	}
 	a.land(h)
 	return c
+}
+
+// assign gives the ends their roles by s, the first SYN seen, which h has sent.
+func (c *connection) assign(h *half, s *packet.Segment) {
+	c.ClientKnown, c.Client = true, h.dir
+	if !s.Flags.Has(packet.FlagACK) {
+		return
+	}
+	o := h.peer()
+	c.Client = o.dir
+	if o.synced && o.offset == 0 && !o.ended && o.next-s.Ack < maxReordered {
+		o.shift(s.Ack) // what told where it stands was of later
+	}
 }
 
 // choose takes what s acknowledges, its sender's first acknowledgement, for the

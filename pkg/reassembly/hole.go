@@ -44,39 +44,45 @@ func (a *Assembler) settle(h *half) {
 		return
 	}
 	h.plain = !h.soft && len(h.pieces) == 0 && (!h.finSeen || h.ended) && h.ackOff <= h.offset && h.sentOff <= h.offset && h.urgent < 0 && !h.rivalled && !h.uncounted && !h.reopens
-	end := h.holeEnd()
-	switch {
+	switch end := h.holeEnd(); {
 	case end < 0:
 		h.asked = false
 		a.unschedule(h)
-		return
 	case h.waits():
 		a.schedule(h, false, a.waitEnd(h))
-		return
+	default:
+		awaited, deadline := a.holeDeadline(h, end)
+		a.schedule(h, awaited, deadline)
 	}
+}
+
+// holeDeadline tells when the hole of h that ends at end is given up, and whether it is
+// awaited until then.
+func (a *Assembler) holeDeadline(h *half, end int64) (awaited bool, deadline int64) {
 	if h.openedAt == 0 {
 		h.openedAt = a.now
 		if len(h.pieces) > 0 {
 			h.openedAt = h.pieces[0].since
 		}
 	}
-	awaited, deadline := h.asked, h.openedAt+int64(a.cfg.HoleTimeout)
+	if h.held {
+		return false, h.openedAt + int64(a.cfg.EmbryonicTimeout)
+	}
+	deadline = h.openedAt + int64(a.cfg.HoleTimeout)
 	if h.asked {
 		// The holes behind it, too: what the peer has beyond it will be told once it is filled.
 		deadline += a.patience()
 	}
-	if h.held {
-		awaited, deadline = false, h.openedAt+int64(a.cfg.EmbryonicTimeout)
-	} else if h.ackOff >= end && (h.ackOff > 0 || !h.afloat) {
-		if h.ackedAt == 0 {
-			h.ackedAt = a.now
-			if len(h.pieces) > 0 {
-				h.ackedAt = max(h.pieces[0].since, h.roseAt) // also while another hole was before it
-			}
-		}
-		awaited, deadline = false, min(deadline, h.ackedAt+int64(a.cfg.AckTolerance))
+	if h.ackOff < end || h.ackOff == 0 && h.afloat {
+		return h.asked, deadline
 	}
-	a.schedule(h, awaited, deadline)
+	if h.ackedAt == 0 {
+		h.ackedAt = a.now
+		if len(h.pieces) > 0 {
+			h.ackedAt = max(h.pieces[0].since, h.roseAt) // also while another hole was before it
+		}
+	}
+	return false, min(deadline, h.ackedAt+int64(a.cfg.AckTolerance))
 }
 
 // patience is how much longer a hole in awaited may stay open than another one.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
 
 	"github.com/spf13/cobra"
 
@@ -58,39 +59,41 @@ func read(ctx context.Context, s streams, flags *recordFlags, c *settings, full 
 		return err
 	}
 	var ledgers []ledger.Ledger
-	var first error
+	var failed error
 	for _, name := range files {
 		p := newPipeline(name, name, nil, flags.shards, flags, out)
 		err := source.ReadFile(ctx, name, s.in, p)
 		p.finish()
 		ledgers = append(ledgers, p.ledger())
-		var cut *source.CutShortError
-		switch {
-		case err == nil, ctx.Err() != nil: // what ended ctx is told below
-		case errors.As(err, &cut):
-			log.Warn("the capture file is cut short", "file", name, "frames", cut.Frames, "reason", cut.Err.Error())
-		default:
-			first = errors.Join(first, readError(err, p))
-		}
 		if ctx.Err() != nil {
 			break
 		}
+		failed = errors.Join(failed, readError(err, p, log))
 	}
-	first = errors.Join(first, sinks.close(), sinks.dropped(), out.unwritten()) // a file is there to be told whole
+	failed = errors.Join(failed, sinks.close(), sinks.dropped(), out.unwritten()) // a file is there to be told whole
 	if full {
 		ledger.WriteTable(s.err, ledgers, out.snapshot())
 	}
 	if disk := new(unwritableError); errors.As(context.Cause(ctx), &disk) {
-		return &endedEarlyError{errors.Join(disk, first)}
+		return &endedEarlyError{errors.Join(disk, failed)}
 	}
-	if ctx.Err() != nil && first == nil {
+	if ctx.Err() != nil && failed == nil {
 		return &endedEarlyError{context.Cause(ctx)} // interrupted, or records could not be written
 	}
-	return first
+	return failed
 }
 
-// readError tells a file that can't be opened from one that can't be finished.
-func readError(err error, p *pipeline) error {
+// readError tells a file that can't be opened from one that can't be finished. One that is
+// cut short is told in the log.
+func readError(err error, p *pipeline, log *slog.Logger) error {
+	if err == nil {
+		return nil
+	}
+	var cut *source.CutShortError
+	if errors.As(err, &cut) {
+		log.Warn("the capture file is cut short", "file", p.name, "frames", cut.Frames, "reason", cut.Err.Error())
+		return nil
+	}
 	var path *fs.PathError
 	if errors.As(err, &path) || p.ledger().Engine.Frames == 0 {
 		return cannotStartError{err}

@@ -106,50 +106,66 @@ func writeOutages(w io.Writer, outages []source.Outage) {
 // StatusLine tells in one line how things stand, and why nothing shows if
 // nothing does.
 func StatusLine(ledgers []Ledger, out Output) string {
-	var frames, lost, gaps uint64
-	var active [engine.NumProtocols]uint64
-	var ever [engine.NumProtocols]uint64
-	disconnected, silent := 0, 0
+	var t totals
 	for i := range ledgers {
-		l := &ledgers[i]
-		frames += l.Engine.Frames
-		lost += l.Source.ServerDropped + l.Source.ServerInterfaceDropped + l.Source.Missing
-		gaps += l.Engine.Reassembly.GapBytes
-		for p, s := range l.Engine.Protocols {
-			active[p] += s.Active
-			ever[p] += s.Connections
-		}
-		if l.Live && !l.Source.Connected {
-			disconnected++
-		}
-		if l.Source.Silent {
-			silent++
-		}
+		t.add(&ledgers[i])
 	}
+	active := &t.active
 	var b strings.Builder
 	fmt.Fprintf(&b, "status: %s frames, %s lost; connections open: %s HTTP/1, %s encrypted, %s HTTP/2, %s unknown, %s undecided; %s not captured; %s exchanges",
-		figures.Count(frames), figures.Count(lost), figures.Count(active[engine.HTTP1]), figures.Count(active[engine.TLS]), figures.Count(active[engine.HTTP2]),
-		figures.Count(active[engine.Unknown]), figures.Count(active[engine.Undecided]), figures.Size(gaps), figures.Count(out.Passed))
+		figures.Count(t.frames), figures.Count(t.lost), figures.Count(active[engine.HTTP1]), figures.Count(active[engine.TLS]), figures.Count(active[engine.HTTP2]),
+		figures.Count(active[engine.Unknown]), figures.Count(active[engine.Undecided]), figures.Size(t.gaps), figures.Count(out.Passed))
 	for i := range out.Sinks {
 		if s := &out.Sinks[i]; s.Failing || s.Lost() > 0 {
 			fmt.Fprintf(&b, "; sink %s: %s", s.Name, sinkState(s))
 		}
 	}
-	switch {
-	case disconnected > 0:
-		fmt.Fprintf(&b, " (%d of %d sources lost)", disconnected, len(ledgers))
-	case silent > 0:
-		fmt.Fprintf(&b, " (%d of %d servers don't answer)", silent, len(ledgers))
-	case out.Passed > 0:
-	case frames == 0:
-		b.WriteString(" (no frame has arrived: is there traffic on the device?)")
-	case ever[engine.HTTP1] > 0 || ever[engine.HTTP2] > 0:
-	case ever[engine.TLS] > 0:
-		b.WriteString(" (no plain HTTP so far: what there is, is encrypted)")
-	default:
-		b.WriteString(" (no plain HTTP so far)")
+	if reason := t.silence(len(ledgers), out); reason != "" {
+		fmt.Fprintf(&b, " (%s)", reason)
 	}
 	return b.String()
+}
+
+// totals are the sums over all sources that the status line tells.
+type totals struct {
+	frames, lost, gaps   uint64
+	active, ever         [engine.NumProtocols]uint64 // connections, by what they carry
+	disconnected, silent int                         // sources
+}
+
+func (t *totals) add(l *Ledger) {
+	t.frames += l.Engine.Frames
+	t.lost += l.Source.ServerDropped + l.Source.ServerInterfaceDropped + l.Source.Missing
+	t.gaps += l.Engine.Reassembly.GapBytes
+	for p, s := range l.Engine.Protocols {
+		t.active[p] += s.Active
+		t.ever[p] += s.Connections
+	}
+	if l.Live && !l.Source.Connected {
+		t.disconnected++
+	}
+	if l.Source.Silent {
+		t.silent++
+	}
+}
+
+// silence tells why nothing shows, or may not for long; empty if nothing is wrong.
+func (t *totals) silence(sources int, out Output) string {
+	switch {
+	case t.disconnected > 0:
+		return fmt.Sprintf("%d of %d sources lost", t.disconnected, sources)
+	case t.silent > 0:
+		return fmt.Sprintf("%d of %d servers don't answer", t.silent, sources)
+	case out.Passed > 0:
+		return ""
+	case t.frames == 0:
+		return "no frame has arrived: is there traffic on the device?"
+	case t.ever[engine.HTTP1] > 0 || t.ever[engine.HTTP2] > 0:
+		return ""
+	case t.ever[engine.TLS] > 0:
+		return "no plain HTTP so far: what there is, is encrypted"
+	}
+	return "no plain HTTP so far"
 }
 
 // sinkState tells what is wrong with a sink.

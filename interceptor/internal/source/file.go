@@ -59,55 +59,72 @@ func isRegular(r io.Reader) bool {
 func ReadFile(ctx context.Context, name string, stdin io.Reader, sink Sink) error {
 	in, shown := stdin, shownName(name)
 	if name != "-" {
-		// A named pipe is opened at once, though nobody writes to it: reading waits.
-		f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+		f, err := openFile(name, shown)
 		if err != nil {
-			if p := new(os.PathError); errors.As(err, &p) {
-				p.Path = shown
-			}
 			return err
 		}
 		defer f.Close()
 		in = f
 	}
-	var r *capfile.Reader
-	plain, err := uncompressed(withPauses(ctx, in, sink))
-	if err == nil {
-		defer plain.Close()
-		r, err = capfile.NewReader(plain)
-	}
-	if err == nil && isRegular(in) {
-		r.GuessForm()
-	}
+	frames, err := readFrames(ctx, in, sink)
 	switch {
-	case err != nil && ctx.Err() != nil:
+	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case err == io.EOF:
-		return fmt.Errorf("%s: the file is empty", shown)
+	case err == nil:
+		return nil
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return &CutShortError{Name: shown, Err: err}
-	case err != nil:
-		return fmt.Errorf("%s: %w", shown, err)
+		return &CutShortError{Name: shown, Frames: frames, Err: err}
+	}
+	return fmt.Errorf("%s: %w", shown, err)
+}
+
+// openFile opens a file, which errors name as shown. A named pipe is opened at once,
+// though nobody writes to it: reading waits.
+func openFile(name, shown string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if p := new(os.PathError); errors.As(err, &p) {
+		p.Path = shown
+	}
+	return f, err
+}
+
+// readFrames hands the frames of in to sink, and returns how many there were.
+func readFrames(ctx context.Context, in io.Reader, sink Sink) (frames uint64, err error) {
+	plain, err := uncompressed(withPauses(ctx, in, sink))
+	if err != nil {
+		return 0, orEmpty(err)
+	}
+	defer plain.Close()
+	r, err := capfile.NewReader(plain)
+	if err != nil {
+		return 0, orEmpty(err)
+	}
+	if isRegular(in) {
+		r.GuessForm()
 	}
 	if b, ok := sink.(capture.Buffers); ok {
 		r.Lend(b)
 	}
 	var f capture.Frame
-	for frames := uint64(0); ; frames++ {
+	for ; ; frames++ {
 		if frames%1024 == 0 && ctx.Err() != nil {
-			return context.Cause(ctx)
+			return frames, ctx.Err()
 		}
-		switch err := r.Next(&f); {
-		case err == nil:
+		switch err := r.Next(&f); err {
+		case nil:
 			sink.Frame(&f)
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case err == io.EOF:
-			return nil
-		case errors.Is(err, io.ErrUnexpectedEOF):
-			return &CutShortError{Name: shown, Frames: frames, Err: err}
+		case io.EOF:
+			return frames, nil
 		default:
-			return fmt.Errorf("%s: %w", shown, err)
+			return frames, err
 		}
 	}
+}
+
+// orEmpty names the end of a file at its start.
+func orEmpty(err error) error {
+	if err == io.EOF {
+		return errors.New("the file is empty")
+	}
+	return err
 }

@@ -38,6 +38,11 @@ func (l *requestLine) parseAny(line []byte) (ok bool) {
 	if l.methodEnd < 1 || l.methodEnd > maxMethodLen || !isToken(line[:l.methodEnd]) {
 		return false
 	}
+	return l.parseVersion(line) && l.parseTarget(line)
+}
+
+// parseVersion takes what stands behind the target, which ends with the line otherwise.
+func (l *requestLine) parseVersion(line []byte) (ok bool) {
 	end := len(line)
 	if c := line[end-1]; c == ' ' || c == '\t' {
 		end = len(bytes.TrimRight(line, " \t"))
@@ -52,16 +57,17 @@ func (l *requestLine) parseAny(line []byte) (ok bool) {
 	}
 	switch {
 	case l.versionEnd == 0 || !isVersion(version):
-		if !knownMethod(line[:l.methodEnd]) && !bytes.HasPrefix(version, []byte("HTTP/1.")) {
-			return false
-		}
 		l.malformed = true
+		return knownMethod(line[:l.methodEnd]) || bytes.HasPrefix(version, []byte("HTTP/1."))
 	case version[len(protocolName)] != '1':
 		l.malformed = true
-		if string(line[:l.methodEnd]) == "PRI" {
-			return false // the preface of HTTP/2 (RFC 9113 §3.4)
-		}
+		return string(line[:l.methodEnd]) != "PRI" // the preface of HTTP/2 (RFC 9113 §3.4)
 	}
+	return true
+}
+
+// parseTarget takes what stands between the method and targetEnd.
+func (l *requestLine) parseTarget(line []byte) (ok bool) {
 	for l.targetEnd > l.methodEnd && line[l.targetEnd-1] == ' ' {
 		l.targetEnd--
 		l.malformed = true // a second space, or no target

@@ -1,6 +1,7 @@
 package otlp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,6 +44,7 @@ var (
 	traces         = signal{"/opentelemetry.proto.collector.trace.v1.TraceService/Export", "/v1/traces"}
 	durations      = signal{"/opentelemetry.proto.collector.metrics.v1.MetricsService/Export", "/v1/metrics"}
 	errNoneDecoded = errors.New("no record could be decoded")
+	errNotTaken    = errors.New("the receiver takes them not")
 )
 
 // transport carries requests. Its errors are of type *permanentError if sending
@@ -103,38 +105,41 @@ func (s *Sink) Deliver(ctx context.Context, batch []*delivery.Record) error {
 	if s.halfway != batch[0] {
 		s.halfway, s.rejected = nil, len(batch)-decoded
 	}
-	var refusal error
+	var refused, refusal error
 	if s.cfg.Traces && s.halfway == nil {
 		rejected, err := s.sendTraces(ctx)
-		if permanent := new(permanentError); errors.As(err, &permanent) {
-			rejected, refusal, err = decoded, err, nil
-		}
-		if err != nil {
+		if refused, err = apart(err); err != nil {
 			return fmt.Errorf("otlp %s: %w", s.cfg.Endpoint, err)
+		}
+		if refused != nil {
+			rejected, refusal = decoded, refused
 		}
 		s.rejected += rejected
 		s.halfway = batch[0]
 	}
 	if s.cfg.Metrics {
-		err := s.sendMetrics(ctx)
-		if permanent := new(permanentError); errors.As(err, &permanent) {
-			if !s.cfg.Traces {
-				s.rejected = len(batch)
-			}
-			refusal, err = errors.Join(refusal, err), nil
-		}
-		if err != nil {
+		var err error
+		if refused, err = apart(s.sendMetrics(ctx)); err != nil {
 			return fmt.Errorf("otlp %s: %w", s.cfg.Endpoint, err)
 		}
+		if refused != nil && !s.cfg.Traces {
+			s.rejected = len(batch)
+		}
+		refusal = errors.Join(refusal, refused)
 	}
 	s.halfway = nil
-	if s.rejected > 0 {
-		if refusal == nil {
-			refusal = errors.New("the receiver takes them not")
-		}
-		return &delivery.RejectError{Rejected: s.rejected, Err: refusal}
+	if s.rejected == 0 {
+		return nil
 	}
-	return nil
+	return &delivery.RejectError{Rejected: s.rejected, Err: cmp.Or(refusal, errNotTaken)}
+}
+
+// apart tells a refusal, after which sending the same again is in vain, from a failure.
+func apart(err error) (refused, failed error) {
+	if permanent := new(permanentError); errors.As(err, &permanent) {
+		return err, nil
+	}
+	return nil, err
 }
 
 func (s *Sink) sendTraces(ctx context.Context) (rejected int, err error) {

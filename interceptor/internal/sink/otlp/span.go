@@ -65,28 +65,33 @@ func parentOf(headers []*capstanv1.Header) (p parent, ok bool) {
 			p.state += h.Value
 		}
 	}
-	if !ok {
+	if !ok || !p.parse(text) {
 		return p, false
 	}
-	// version "-" trace-id "-" parent-id "-" trace-flags, more in later versions
+	if len(p.state) > 512 {
+		p.state = "" // more than has to be passed on (§3.3.1.5)
+	}
+	return p, true
+}
+
+// parse takes a traceparent: version "-" trace-id "-" parent-id "-" trace-flags, more in
+// later versions.
+func (p *parent) parse(text string) (ok bool) {
 	if len(text) < 55 || text[2] != '-' || text[35] != '-' || text[52] != '-' || strings.ToLower(text) != text {
-		return p, false
+		return false
 	}
 	version, err0 := hex.DecodeString(text[:2])
 	trace, err1 := hex.DecodeString(text[3:35])
 	span, err2 := hex.DecodeString(text[36:52])
 	flags, err3 := hex.DecodeString(text[53:55])
 	if err0 != nil || err1 != nil || err2 != nil || err3 != nil || version[0] == 0xff || isZero(trace) || isZero(span) {
-		return p, false
+		return false
 	}
 	if len(text) > 55 && (version[0] == 0 || text[55] != '-') {
-		return p, false
-	}
-	if len(p.state) > 512 {
-		p.state = "" // more than has to be passed on (§3.3.1.5)
+		return false
 	}
 	p.trace, p.span, p.flags = trace, span, flags[0]
-	return p, true
+	return true
 }
 
 func isZero(b []byte) bool { return !slices.ContainsFunc(b, func(c byte) bool { return c != 0 }) }
