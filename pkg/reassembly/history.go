@@ -119,8 +119,8 @@ func (t *history) note(h *half, s *packet.Segment, time int64) {
 	e.head = sample(s.Payload)
 	h.recent = t.next
 	if t.next++; t.next == 0 {
+		t.first = -uint32(t.count()) // not the one that comes again
 		t.next = 1
-		t.first = t.next - uint32(t.count()) // never far behind
 	}
 }
 

@@ -36,6 +36,19 @@ func TestHistoryGrows(t *testing.T) {
 	}
 }
 
+// TestHistoryNumbersComeAgain: what is in reach stays so, though the first number was given
+// long ago.
+func TestHistoryNumbersComeAgain(t *testing.T) {
+	for n := range uint32(2*minHistory + 2) {
+		x, h := newHistory(minHistory), new(half)
+		x.next = 1<<32 - 2*minHistory
+		noteAll(&x, h, 1, 1+2*minHistory+n, 1)
+		if got := x.inReach(h); got < minHistory-1 { // 0 has a place, too, where it is passed over
+			t.Fatalf("%d behind the last number: %d in reach", n, got)
+		}
+	}
+}
+
 // TestHistoryForgets: what was forgotten is not found, nor taken for others, and what comes
 // later is.
 func TestHistoryForgets(t *testing.T) {
