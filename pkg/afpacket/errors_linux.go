@@ -8,10 +8,12 @@ type PermissionError struct {
 	Err        error  // the errno
 }
 
+// Error names the capability and the cause.
 func (e *PermissionError) Error() string {
 	return fmt.Sprintf("afpacket: needs %s: %v", e.Capability, e.Err)
 }
 
+// Unwrap returns Err.
 func (e *PermissionError) Unwrap() error { return e.Err }
 
 // InterfaceGoneError says that an interface is not there or not up, or ceased
@@ -22,10 +24,12 @@ type InterfaceGoneError struct {
 	Err       error // unix.ENETDOWN, unix.ENODEV or unix.ENXIO
 }
 
+// Error names the interface and the cause.
 func (e *InterfaceGoneError) Error() string {
 	return fmt.Sprintf("afpacket: interface %d is gone or down: %v", e.Interface, e.Err)
 }
 
+// Unwrap returns Err.
 func (e *InterfaceGoneError) Unwrap() error { return e.Err }
 
 // ConfigError says which field of a [Config] has an impossible value.
@@ -35,6 +39,7 @@ type ConfigError struct {
 	Reason string
 }
 
+// Error names the field, its value and the reason.
 func (e *ConfigError) Error() string {
 	return fmt.Sprintf("afpacket: %s %d: %s", e.Field, e.Value, e.Reason)
 }

@@ -66,7 +66,8 @@ func (w *Writer) AddInterface(i Interface) (int, error) {
 	return id, w.end()
 }
 
-// WriteFrame writes a frame of the interface numbered id. It keeps nothing of f.
+// WriteFrame writes a frame of the interface numbered id. It keeps nothing of f. An id
+// that [Writer.AddInterface] has not returned is an error that is not sticky.
 func (w *Writer) WriteFrame(id int, f *capture.Frame) error {
 	if id < 0 || id >= w.count {
 		return fmt.Errorf("capfile: frame of interface %d where %d are described", id, w.count)

@@ -61,9 +61,9 @@ func (d Direction) String() string {
 }
 
 // Stats counts the frames of one capture since its start. Every frame that
-// reached the capture point is in exactly one of Excluded, Filtered, Dropped
-// and Matched; every matched one is in exactly one of Sent and Undelivered as
-// soon as the capture has ended.
+// reached the capture point is in exactly one of Excluded, Filtered, Sampled,
+// Dropped and Matched; every matched one is in exactly one of Sent and Undelivered
+// as soon as the capture has ended.
 type Stats struct {
 	Seen        uint64 // frames that reached the capture point
 	Excluded    uint64 // left out by rule: own data connections, loopback's second copy, what the device's parameters leave out

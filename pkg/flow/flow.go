@@ -11,8 +11,8 @@ import (
 // IPv4-mapped IPv6, RFC 4291 §2.5.5.2) and a port. It holds no pointer, so a
 // key made of endpoints is cheap to hash, to compare and for the collector.
 type Endpoint struct {
-	Addr [16]byte
-	Port uint16
+	Addr [16]byte // in network byte order
+	Port uint16   // in host byte order
 }
 
 // AddrPort returns e in the form of net/netip, IPv4-mapped addresses unmapped.
@@ -41,10 +41,10 @@ func (e *Endpoint) less(o *Endpoint) bool {
 // Direction tells which end of a [Key] sent a segment.
 type Direction uint8
 
-// AToB is a segment from Key.A to Key.B, BToA the other way.
+// The directions, which index arrays of two.
 const (
-	AToB Direction = 0
-	BToA Direction = 1
+	AToB Direction = 0 // sent by Key.A
+	BToA Direction = 1 // sent by Key.B
 )
 
 // Reverse returns the other direction.

@@ -11,6 +11,7 @@ type CapabilityError struct {
 	Capability string // as capabilities(7) spells it
 }
 
+// Error names the capability.
 func (e *CapabilityError) Error() string { return "netns: needs " + e.Capability }
 
 // Supported returns nil if this process may make namespaces and configure

@@ -2,7 +2,7 @@ package packet
 
 import "capstan/pkg/flow"
 
-// Segment is one TCP segment as it was seen on the wire.
+// Segment is one TCP segment as it was seen on the wire. Numbers are in host byte order.
 type Segment struct {
 	Key      flow.Key // of the innermost addresses
 	Dir      flow.Direction

@@ -15,7 +15,9 @@ func errTooLong() *Error {
 }
 
 // Expression is a parsed filter expression. It is immutable.
-type Expression struct{ root node } // nil: every frame matches
+type Expression struct {
+	root node // nil: every frame matches
+}
 
 // Parse parses an expression; the empty one matches every frame. The error is
 // an [*Error]. What depends on a link type is found wrong by Compile only.
@@ -70,7 +72,7 @@ func (e *Expression) Compile(linkType capture.LinkType, snapLen int) ([]bpf.RawI
 	return emit(optimise(root), uint32(snapLen))
 }
 
-// Compile parses and compiles an expression.
+// Compile is [Parse] and [Expression.Compile] in one. The error is an [*Error].
 func Compile(linkType capture.LinkType, snapLen int, expression string) ([]bpf.RawInstruction, error) {
 	e, err := Parse(expression)
 	if err != nil {

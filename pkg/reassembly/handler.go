@@ -6,9 +6,9 @@ import (
 	"capstan/pkg/flow"
 )
 
-// Handler receives what one connection carries. Its methods are called from
-// [Assembler.Segment], [Assembler.Advance] and [Assembler.CloseAll] and must not
-// call the assembler.
+// Handler receives what one connection carries. Its methods are called from those
+// of the [Assembler] that take segments, tell the time, shed or close, and must not
+// call it.
 //
 // For each direction the offsets of Data and Gap tile the stream: each call
 // starts where the one before ended. Times need not ascend: a chunk that had to

@@ -63,10 +63,23 @@ type (
 	SetSamplingReply struct{ empty }
 )
 
-func (*FindAllIfRequest) Type() Type  { return TypeFindAllIfRequest }
+// Type returns TypeFindAllIfRequest.
+func (*FindAllIfRequest) Type() Type { return TypeFindAllIfRequest }
+
+// Type returns TypeUpdateFilterReply.
 func (*UpdateFilterReply) Type() Type { return TypeUpdateFilterReply }
-func (*Close) Type() Type             { return TypeClose }
-func (*StatsRequest) Type() Type      { return TypeStatsRequest }
-func (*EndCapRequest) Type() Type     { return TypeEndCapRequest }
-func (*EndCapReply) Type() Type       { return TypeEndCapReply }
-func (*SetSamplingReply) Type() Type  { return TypeSetSamplingReply }
+
+// Type returns TypeClose.
+func (*Close) Type() Type { return TypeClose }
+
+// Type returns TypeStatsRequest.
+func (*StatsRequest) Type() Type { return TypeStatsRequest }
+
+// Type returns TypeEndCapRequest.
+func (*EndCapRequest) Type() Type { return TypeEndCapRequest }
+
+// Type returns TypeEndCapReply.
+func (*EndCapReply) Type() Type { return TypeEndCapReply }
+
+// Type returns TypeSetSamplingReply.
+func (*SetSamplingReply) Type() Type { return TypeSetSamplingReply }

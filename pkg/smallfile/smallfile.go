@@ -7,7 +7,8 @@ import (
 	"os"
 )
 
-// Read reads a file of at most limit bytes. The error names the file.
+// Read reads a file of at most limit bytes. The error names the file, one that is
+// longer included.
 func Read(path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -16,6 +16,7 @@ type ProgramError struct {
 	Reason string
 }
 
+// Error names the instruction and the reason.
 func (e *ProgramError) Error() string {
 	if e.Index < 0 {
 		return "sockfilter: invalid program: " + e.Reason
@@ -30,6 +31,7 @@ type UnsupportedError struct {
 	Load  string // which load, "SKF_AD_MARK" for one
 }
 
+// Error names the instruction and the load.
 func (e *UnsupportedError) Error() string {
 	return fmt.Sprintf("sockfilter: instruction %d: load %s is not supported in a program that can't run in the kernel", e.Index, e.Load)
 }

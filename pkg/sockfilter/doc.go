@@ -40,17 +40,8 @@
 // Before the client's program a frame meets the rules that need no state, cheap
 // ones first: interfaces, direction, own connections, shard and flows. Behind it,
 // for frames that it has accepted, come those that keep state: dedup, then
-// cutoff. What a frame costs in the kernel, in ns, by BenchmarkRules (median of
-// 3, Linux 6.18, a virtual machine; 22 with no rule and no program):
-//
-//	program (tcp port 80, cooked)  +28
-//	Direction                       +1
-//	Self, one endpoint             +33
-//	Interfaces                     +19
-//	Shard                          +48
-//	Flows                          +47
-//	Cutoff                         +94
-//	Dedup                         +109
+// cutoff. What each costs in the kernel, from a few to some 140 ns a frame, is told by
+// BenchmarkRules, and by docs/performance.md.
 //
 // # Privileges
 //

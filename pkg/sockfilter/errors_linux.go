@@ -11,13 +11,15 @@ import (
 // wants for maps and programs.
 type PermissionError struct {
 	Capability string // as capabilities(7) spells it
-	Err        error
+	Err        error  // the errno
 }
 
+// Error names the capability and the cause.
 func (e *PermissionError) Error() string {
 	return fmt.Sprintf("sockfilter: needs %s: %v", e.Capability, e.Err)
 }
 
+// Unwrap returns Err.
 func (e *PermissionError) Unwrap() error { return e.Err }
 
 // kernelError wraps what the kernel answered to op.

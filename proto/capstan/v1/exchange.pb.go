@@ -783,8 +783,8 @@ func (x *Socks) GetOuter() *Socks {
 
 // Header is one header or trailer field, in the order and spelling seen. The
 // values of fields that carry credentials are masked, and so are values whose
-// field is unknown, and what of URLs in values carries credentials. The pseudo-header fields of HTTP/2 are fields of the request
-// and response themselves.
+// field is unknown, and what of URLs in values carries credentials. The
+// pseudo-header fields of HTTP/2 are fields of the request and response themselves.
 type Header struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -994,13 +994,15 @@ type HttpResponse struct {
 	// 0 if the header section was not seen or its status is unknown.
 	Status uint32 `protobuf:"varint,1,opt,name=status,proto3" json:"status,omitempty"`
 	// The reason phrase, often empty.
-	Reason          string    `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
-	Version         string    `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
-	Headers         []*Header `protobuf:"bytes,4,rep,name=headers,proto3" json:"headers,omitempty"`
-	Trailers        []*Header `protobuf:"bytes,5,rep,name=trailers,proto3" json:"trailers,omitempty"`
-	Body            *Body     `protobuf:"bytes,6,opt,name=body,proto3" json:"body,omitempty"`
-	FirstByteUnixNs uint64    `protobuf:"fixed64,7,opt,name=first_byte_unix_ns,json=firstByteUnixNs,proto3" json:"first_byte_unix_ns,omitempty"`
-	LastByteUnixNs  uint64    `protobuf:"fixed64,8,opt,name=last_byte_unix_ns,json=lastByteUnixNs,proto3" json:"last_byte_unix_ns,omitempty"`
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// As in the request.
+	Version  string    `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	Headers  []*Header `protobuf:"bytes,4,rep,name=headers,proto3" json:"headers,omitempty"`
+	Trailers []*Header `protobuf:"bytes,5,rep,name=trailers,proto3" json:"trailers,omitempty"`
+	Body     *Body     `protobuf:"bytes,6,opt,name=body,proto3" json:"body,omitempty"`
+	// As in the request.
+	FirstByteUnixNs uint64 `protobuf:"fixed64,7,opt,name=first_byte_unix_ns,json=firstByteUnixNs,proto3" json:"first_byte_unix_ns,omitempty"`
+	LastByteUnixNs  uint64 `protobuf:"fixed64,8,opt,name=last_byte_unix_ns,json=lastByteUnixNs,proto3" json:"last_byte_unix_ns,omitempty"`
 	// Statuses of the interim (1xx) responses that came before, in order.
 	InterimStatuses []uint32 `protobuf:"varint,9,rep,packed,name=interim_statuses,json=interimStatuses,proto3" json:"interim_statuses,omitempty"`
 	unknownFields   protoimpl.UnknownFields
@@ -1216,8 +1218,9 @@ type Grpc struct {
 	ResponseMessages *GrpcMessages `protobuf:"bytes,5,opt,name=response_messages,json=responseMessages,proto3" json:"response_messages,omitempty"`
 	// Whether a status was seen. It comes with the trailers, or with the headers
 	// of a response that is nothing else.
-	StatusKnown bool   `protobuf:"varint,6,opt,name=status_known,json=statusKnown,proto3" json:"status_known,omitempty"`
-	Status      uint32 `protobuf:"varint,7,opt,name=status,proto3" json:"status,omitempty"`
+	StatusKnown bool `protobuf:"varint,6,opt,name=status_known,json=statusKnown,proto3" json:"status_known,omitempty"`
+	// Of grpc-status: 0 is OK.
+	Status uint32 `protobuf:"varint,7,opt,name=status,proto3" json:"status,omitempty"`
 	// Of grpc-message, percent-decoded.
 	StatusMessage string `protobuf:"bytes,8,opt,name=status_message,json=statusMessage,proto3" json:"status_message,omitempty"`
 	// The deadline that the client set, from the request on; 0 for none.
@@ -1344,7 +1347,7 @@ type GrpcMessages struct {
 	Bytes uint64 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	// How many were sent compressed.
 	Compressed uint64 `protobuf:"varint,3,opt,name=compressed,proto3" json:"compressed,omitempty"`
-	// Lengths of the first ones.
+	// Lengths of the first 16.
 	Lengths []uint32 `protobuf:"varint,4,rep,packed,name=lengths,proto3" json:"lengths,omitempty"`
 	// The messages could not be followed to the end: bytes are missing, or are
 	// no messages. The counts are of those before.
@@ -1802,8 +1805,9 @@ func (x *WebSocketTraffic) GetMalformedFrames() uint64 {
 type WebSocketMessage struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	FromClient bool                   `protobuf:"varint,1,opt,name=from_client,json=fromClient,proto3" json:"from_client,omitempty"`
-	// 1 text, 2 binary, 8 close, 9 ping, 10 pong.
-	Opcode          uint32 `protobuf:"varint,2,opt,name=opcode,proto3" json:"opcode,omitempty"`
+	// As on the wire (RFC 6455 §5.2), of the first fragment: 1 text, 2 binary, 8 close, 9 ping, 10 pong.
+	Opcode uint32 `protobuf:"varint,2,opt,name=opcode,proto3" json:"opcode,omitempty"`
+	// Time of the first and the last byte in nanoseconds since the Unix epoch.
 	FirstByteUnixNs uint64 `protobuf:"fixed64,3,opt,name=first_byte_unix_ns,json=firstByteUnixNs,proto3" json:"first_byte_unix_ns,omitempty"`
 	LastByteUnixNs  uint64 `protobuf:"fixed64,4,opt,name=last_byte_unix_ns,json=lastByteUnixNs,proto3" json:"last_byte_unix_ns,omitempty"`
 	// As sent, so possibly compressed.
