@@ -1,6 +1,6 @@
 package websocket
 
-// enough is how many headers of a chain of frames prove it.
+// enough is how many headers of a chain of frames prove it, each unlike the one before.
 const enough = 3
 
 // maxChainLen is the length from which no frame of a chain is believed: eight bytes
@@ -34,19 +34,23 @@ func (t *turn) takes(h *header) bool {
 }
 
 // seek looks at a segment where a chain of frames may begin. One that ends with it
-// is believed at once, and told.
+// is believed at once, and told, unless it may be a body that repeats itself: no
+// client uses a mask twice (RFC 6455 §5.3).
 func (d *side) seek(b []byte) {
 	d.candidate, d.proven, d.ahead, d.have, d.inChain = true, 0, 0, 0, turnUnknown
+	d.frame = header{}
 	var t turn
+	var last header
 	for len(b) > 0 {
 		n := headerLen(b)
 		if len(b) < n {
 			return
 		}
 		h, ok := parseHeader(b[:n])
-		if !ok || !d.mayFollow(&t, &h) || h.length > int64(len(b)-n) {
+		if !ok || !d.mayFollow(&t, &h) || h.length > int64(len(b)-n) || h.masked && h == last {
 			return
 		}
+		last = h
 		b = b[n+int(h.length):]
 	}
 	d.state, d.candidate = stateHeader, false
@@ -78,11 +82,15 @@ func (d *side) follow(b []byte) int {
 		d.candidate = false
 		return len(b)
 	default:
-		d.proven++
 		d.ahead = h.length
-		if int64(len(b)-n) == d.ahead { // the frame ends with the segment, which proves as much
+		switch {
+		case h == d.frame: // what repeats itself proves no more
+		case int64(len(b)-n) == d.ahead: // the frame ends with the segment, which proves as much
 			d.proven = enough
+		default:
+			d.proven++
 		}
+		d.frame = h
 	}
 	return n
 }

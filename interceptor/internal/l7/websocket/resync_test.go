@@ -1,7 +1,9 @@
 package websocket
 
 import (
+	"bytes"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -27,6 +29,30 @@ func TestPlaceIsRegainedOnlyWhereFramesFollow(t *testing.T) {
 				t.Errorf("%v", record)
 			}
 		})
+	}
+}
+
+// TestBodyThatRepeatsItselfIsNoChain: a masked body of which a few bytes look like a frame does
+// so again and again, if it repeats itself, as one of zeros does, or a server's list of records.
+func TestBodyThatRepeatsItselfIsNoChain(t *testing.T) {
+	for _, fromClient := range []bool{true, false} {
+		again := bytes.Repeat(frame(fromClient, opText|finBit, []byte("by chance")), 5)
+		for name, segments := range map[string][][]byte{
+			"behind several in a segment": {append(again, "noise"...)},
+			"behind a whole segment":      {again, []byte("noise")},
+		} {
+			if !fromClient && len(segments) > 1 {
+				continue // a server may have sent just that
+			}
+			s := New(Config{}, Agreement{ContentLimit: limit})
+			s.Gap(fromClient, 100)
+			for _, b := range append(segments, frame(fromClient, opText|finBit, []byte("found"))) {
+				s.Data(fromClient, 1, b)
+			}
+			if got := lines(s.Record()); len(got) != 1 || !strings.Contains(got[0], "found") {
+				t.Errorf("%s, from client %v: told %q", name, fromClient, got)
+			}
+		}
 	}
 }
 

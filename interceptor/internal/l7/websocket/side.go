@@ -25,9 +25,9 @@ type side struct {
 
 	small   [maxHeaderLen]byte // the header in progress
 	have    int
-	headers int64 // time of its first byte
-	frame   header
-	left    int64 // of the frame's payload
+	headers int64  // time of its first byte
+	frame   header // in progress, or the last one of the candidate
+	left    int64  // of the frame's payload
 
 	message message // the data message in progress, its fragments joined
 	signal  message // the control frame in progress
