@@ -68,8 +68,13 @@ func play(t *testing.T, midstream bool, pieces ...string) ([]*capstanv1.Exchange
 	return records, e
 }
 
-// play hands pieces to a connection of e.
+// play hands pieces to a connection of e, during which the capture ends.
 func (e *Engine) play(midstream bool, pieces ...string) {
+	e.playTo(reassembly.CloseEndOfCapture, midstream, pieces...)
+}
+
+// playTo hands pieces to a connection of e, which ends so.
+func (e *Engine) playTo(end reassembly.CloseReason, midstream bool, pieces ...string) {
 	conn := &reassembly.Conn{Midstream: midstream, ClientKnown: !midstream, Client: flow.AToB}
 	conn.Handler = e.shard.newConnection(conn)
 	var offset [2]int64
@@ -86,7 +91,7 @@ func (e *Engine) play(midstream bool, pieces ...string) {
 		}
 		offset[d] += int64(len(body))
 	}
-	conn.Handler.Close(1_000_000, reassembly.CloseEndOfCapture)
+	conn.Handler.Close(1_000_000, end)
 }
 
 // icap is a conversation of ICAP, whose messages' parts start segments.

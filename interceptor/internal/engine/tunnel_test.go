@@ -9,6 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"capstan/interceptor/internal/exchange"
+	"capstan/interceptor/internal/exchange/exchangetest"
+	"capstan/pkg/reassembly"
 	capstanv1 "capstan/proto/capstan/v1"
 )
 
@@ -149,6 +152,33 @@ func TestClosedWebSocketIsComplete(t *testing.T) {
 			records, _ := play(t, false, append([]string{"C:" + asksForSocket, "S:" + makesSocket}, tt.pieces...)...)
 			x := records[len(records)-1]
 			if x.Websocket == nil || x.Complete != (tt.want == nil) || !slices.Equal(x.Flaws, tt.want) || x.Connection.Close != capstanv1.Close_CLOSE_CAPTURE_ENDED {
+				t.Errorf("told %v", x)
+			}
+		})
+	}
+}
+
+// TestResetWebSocketIsNotComplete: what an end that has not said that it closes had yet to say
+// is not known where the connection is reset.
+func TestResetWebSocketIsNotComplete(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		pieces []string
+		end    reassembly.CloseReason
+		want   []capstanv1.Flaw
+	}{
+		{"FIN", []string{"C:" + clientEnds}, reassembly.CloseFIN, nil},
+		{"reset behind both", []string{"C:" + clientEnds, "S:" + serverEnds}, reassembly.CloseRST, nil},
+		{"reset", []string{"C:" + clientEnds}, reassembly.CloseRST, []capstanv1.Flaw{capstanv1.Flaw_FLAW_CLOSED_EARLY}},
+		{"another in its place", []string{"C:" + clientEnds}, reassembly.CloseReplaced, []capstanv1.Flaw{capstanv1.Flaw_FLAW_CLOSED_EARLY}},
+		{"silence", []string{"C:" + clientEnds}, reassembly.CloseTimeout, []capstanv1.Flaw{capstanv1.Flaw_FLAW_TIMEOUT}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var records []*capstanv1.Exchange
+			e := New(Config{Exchange: exchange.Config{Emit: exchangetest.Keep(&records)}})
+			e.playTo(tt.end, false, append([]string{"C:" + asksForSocket, "S:" + makesSocket}, tt.pieces...)...)
+			x := records[len(records)-1]
+			if x.Websocket == nil || x.Complete != (tt.want == nil) || !slices.Equal(x.Flaws, tt.want) {
 				t.Errorf("told %v", x)
 			}
 		})

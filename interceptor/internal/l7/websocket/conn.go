@@ -61,12 +61,14 @@ func (c *Conn) Close(time int64, r reassembly.CloseReason) {
 	c.closed = true
 	c.tally.Over(time)
 	x := c.tally.Record(capstanv1.Protocol_PROTOCOL_WEBSOCKET, c.conn, c.client, r)
-	if c.session.Closed() {
+	switch f := exchange.CloseFlaw(r); {
+	case c.session.Closed():
 		// Neither end says more (RFC 6455 §5.5.1), however the connection ends.
-		f := exchange.CloseFlaw(r)
 		x.Flaws = slices.DeleteFunc(x.Flaws, func(g capstanv1.Flaw) bool { return g == f })
-		x.Complete = len(x.Flaws) == 0 && !c.conn.Midstream
+	case r != reassembly.CloseFIN && !slices.Contains(x.Flaws, f):
+		x.Flaws = append(x.Flaws, f) // what an end had yet to say is not known
 	}
+	x.Complete = len(x.Flaws) == 0 && !c.conn.Midstream
 	x.Websocket = c.session.Record()
 	if x.Websocket.Client.MalformedFrames+x.Websocket.Server.MalformedFrames > 0 {
 		x.Flaws = append(x.Flaws, capstanv1.Flaw_FLAW_MALFORMED)
