@@ -129,7 +129,11 @@ const maxTunnels = 4
 func (s *shard) Upgrade(u *http1.Upgrade) reassembly.Handler {
 	conn := u.Conn
 	of := conn.Handler.(interface{ accountOf() *account }).accountOf()
-	switch to := fieldOf(u.Response.GetHeaders(), "Upgrade"); {
+	to := fieldOf(u.Response.GetHeaders(), "Upgrade")
+	if to == "" && u.ResponseCut {
+		to = fieldOf(u.Request.GetHeaders(), "Upgrade") // of one protocol there is no other choice
+	}
+	switch {
 	case u.Response == nil && u.Request.GetMethod() != "CONNECT":
 		of.recount(WebSocket)
 		return s.guessedSocket(u)
@@ -139,6 +143,7 @@ func (s *shard) Upgrade(u *http1.Upgrade) reassembly.Handler {
 		return websocket.NewConn(s.cfg.WebSocket, websocket.Agreement{
 			Extensions:  fieldOf(u.Response.Headers, "Sec-WebSocket-Extensions"),
 			Subprotocol: fieldOf(u.Response.Headers, "Sec-WebSocket-Protocol"),
+			Unseen:      u.ResponseCut,
 		}, conn, s.recorder, u.Identity, u.Client)
 	case isH2C(to):
 		of.recount(HTTP2)

@@ -185,6 +185,44 @@ func TestResetWebSocketIsNotComplete(t *testing.T) {
 	}
 }
 
+// TestWebSocketBehindACutHead: a WebSocket is told where a snap length has cut the head of the
+// 101 off, and that of the request.
+func TestWebSocketBehindACutHead(t *testing.T) {
+	const (
+		made   = "HTTP/1.1 101 Switching Protocols\r\n"
+		grants = "Upgrade: websocket\r\n"
+		plain  = "\x81\x82\x00\x00\x00\x00hi"
+		packed = "\xc1\x83\x00\x00\x00\x00\xca\xc8\x00"
+	)
+	cut := []string{"C:GET /up HTTP/1.1\r\nUpgrade: websocket\r\n", "c:Connection: Upgrade\r\n\r\n"}
+	for _, tt := range []struct {
+		name        string
+		pieces      []string
+		message     string
+		compression bool
+	}{
+		{"response", []string{"C:" + asksForSocket, "S:" + made + grants, "s:\r\n"}, plain, false},
+		{"response, Upgrade in what is missing", []string{"C:" + asksForSocket, "S:" + made, "s:" + grants + "\r\n"}, plain, false},
+		{"response, compressed", []string{"C:" + asksForSocket, "S:" + made + grants, "s:\r\n"}, packed, true},
+		{"both", append(cut, "S:"+made+grants, "s:\r\n"), plain, false},
+		{"both, Upgrade in what is missing", append(cut, "S:"+made, "s:"+grants+"\r\n"), plain, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			records, _ := play(t, false, append(slices.Clone(tt.pieces), "C:"+tt.message, "S:"+serverEnds, "C:"+clientEnds)...)
+			if len(records) != 2 || records[0].Request.GetTarget() != "/up" || records[0].Response.GetStatus() != 101 || records[0].Complete {
+				t.Fatalf("told %v", records)
+			}
+			x := records[1]
+			if x.Websocket == nil || x.Complete || !slices.Equal(x.Flaws, []capstanv1.Flaw{capstanv1.Flaw_FLAW_GAP}) {
+				t.Fatalf("told %v", x)
+			}
+			if w := x.Websocket; w.Compression != tt.compression || w.Client.TextMessages != 1 || w.Client.CloseCode != 1000 || w.Server.CloseCode != 1000 {
+				t.Errorf("told %v", w)
+			}
+		})
+	}
+}
+
 // TestMissedBytesOfAWebSocket: a WebSocket is not told as complete where its first frames
 // were not captured, or passed over since nobody knew what they are.
 func TestMissedBytesOfAWebSocket(t *testing.T) {

@@ -114,7 +114,9 @@
 // where the server sends frames, too, and behind CONNECT without having waited by a
 // ClientHello that a ServerHello answers. Where CONNECT is missing, its answer seems to have
 // a body up to the end of the stream: a ClientHello, or a request and its response, behind
-// just the head tell better.
+// just the head tell better. HTTP is left behind a 101 with its request also where a hole is
+// in its head, as a short snap length leaves it: what is asked for tells what follows, if what
+// is granted was not seen.
 //
 // A response may be delivered before its request, when the request waits behind
 // a hole in its own direction; R.acked tells. Up to 64 such responses wait.

@@ -181,6 +181,9 @@ func (h *half) gap(g *reassembly.Gap) {
 			h.state, h.follows = stateHold, false
 			break
 		}
+		if h.cutSwitch(g) {
+			break
+		}
 		h.believe()
 		h.lost(capstanv1.Flaw_FLAW_GAP)
 	}

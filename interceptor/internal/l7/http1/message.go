@@ -76,10 +76,7 @@ func (h *half) endResponseHead() {
 	x, status := h.c.group, int(h.a.msg.Status)
 	http10 := h.a.msg.Version == "HTTP/1.0"
 	if status == 101 || x.method == methodConnect && status >= 200 && status < 300 {
-		h.c.next = h.c.upgrade(x, false)
-		acked := h.a.acked
-		h.endMessage(true)
-		h.c.tunnel(acked)
+		h.leave(x)
 		return
 	}
 	kind := h.frame.response(status, x.method == methodHead, http10)

@@ -20,8 +20,34 @@ func (c *Conn) upgrade(x *roundTrip, compressed bool) reassembly.Handler {
 	u := &Upgrade{Conn: c.conn, Tunnels: c.tunnels, Client: c.client, Identity: c.identity(), Request: x.rec.Request, Flaws: x.flaws, Compressed: compressed}
 	if x.answer != nil {
 		u.Response = &x.answer.msg
+		u.ResponseCut = x.answer.goesOn
 	}
 	return c.shared.upgrader.Upgrade(u)
+}
+
+// cutSwitch takes a hole in the head of a 101, behind which HTTP is left, wherever in the
+// hole that ends. It reports whether there is one.
+func (h *half) cutSwitch(g *reassembly.Gap) bool {
+	x := h.c.group
+	if h.request || h.state != stateHead || !h.lined || x == nil || x.rec.Request == nil || x.answer.msg.Status != 101 {
+		return false
+	}
+	h.partialSection()
+	h.a.flaws.Add(capstanv1.Flaw_FLAW_GAP)
+	h.a.goesOn = true
+	h.leave(x)
+	if h.c.next != nil {
+		h.c.next.Gap(h.dir, *g)
+	}
+	return true
+}
+
+// leave goes over to what x, whose response ends here, has led to.
+func (h *half) leave(x *roundTrip) {
+	h.c.next = h.c.upgrade(x, false)
+	acked := h.a.acked
+	h.endMessage(!h.a.goesOn)
+	h.c.tunnel(acked)
 }
 
 // entersTunnel reports whether b, which starts a segment of the client, shows that CONNECT

@@ -22,6 +22,7 @@ const defaultMaxMessages = 100
 type Agreement struct {
 	Extensions  string // the values of the response's Sec-WebSocket-Extensions, joined by commas
 	Subprotocol string // of its Sec-WebSocket-Protocol
+	Unseen      bool   // there may be more: a compressed message tells that this was agreed on
 	// ContentLimit is how many bytes of messages are kept of each end, together.
 	ContentLimit int
 }
@@ -45,8 +46,9 @@ func New(cfg Config, a Agreement) *Session {
 	}
 	s := &Session{cfg: cfg}
 	var keepsNone [2]bool
-	s.compress, keepsNone = parseExtensions(a.Extensions)
-	s.record.Compression, s.record.Subprotocol = s.compress, strings.ToValidUTF8(a.Subprotocol, "\uFFFD")
+	s.record.Compression, keepsNone = parseExtensions(a.Extensions)
+	s.compress = s.record.Compression || a.Unseen
+	s.record.Subprotocol = strings.ToValidUTF8(a.Subprotocol, "\uFFFD")
 	for i := range s.sides {
 		s.sides[i] = side{s: s, client: i == 0, room: max(a.ContentLimit, 0), noTakeover: keepsNone[i]}
 	}

@@ -218,6 +218,7 @@ func (d *side) finish(m *message, time int64) {
 		c.MessageBytes += uint64(m.size)
 		if m.compressed {
 			c.CompressedMessages++
+			d.s.record.Compression = true
 		}
 	}
 	content, size := d.contentOf(m)
