@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -66,7 +67,7 @@ func (f *recordFlags) describe(file *config.File) []string {
 	} else if len(file.BodyTypes) > 0 {
 		lines[0] += fmt.Sprintf(" of the types %v", file.BodyTypes)
 	}
-	lines = append(lines, fmt.Sprintf("masked header fields: %d", len(f.masks())), fmt.Sprintf("masked parameters of URLs: %d", len(f.maskQueries())))
+	lines = append(lines, describeMasks("header fields", f.masks()), describeMasks("parameters of URLs", f.maskQueries()))
 	for i := range file.Rules {
 		lines = append(lines, fmt.Sprintf("rule %d: %s", i+1, &file.Rules[i]))
 	}
@@ -74,6 +75,21 @@ func (f *recordFlags) describe(file *config.File) []string {
 		lines = append(lines, "what no rule matches leaves")
 	}
 	return lines
+}
+
+// describeMasks tells how many names are masked, and those that are not.
+func describeMasks(what string, names []string) string {
+	var but []string
+	for _, n := range names {
+		if not, ok := strings.CutPrefix(n, "-"); ok {
+			but = append(but, not)
+		}
+	}
+	line := fmt.Sprintf("masked %s: %d", what, len(names)-len(but))
+	if len(but) > 0 {
+		line += fmt.Sprintf(", but for %q", but)
+	}
+	return line
 }
 
 // openOutput opens the ways out of the interceptor.

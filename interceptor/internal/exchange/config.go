@@ -36,7 +36,8 @@ type Config struct {
 
 // DefaultMaskHeaders returns the fields masked unless configured otherwise:
 // those that carry credentials or session identifiers. One that begins with * stands for
-// all names that end so.
+// all names that end so, and one that begins with - is not masked for its name, whatever
+// other one stands for it.
 func DefaultMaskHeaders() []string {
 	return []string{
 		"*Authorization", "*Token", "*Api-Key", "*Apikey", "*Access-Key", "*Auth-Key", "*Secret", "*Password", "*Assertion",
@@ -50,7 +51,7 @@ func DefaultMaskHeaders() []string {
 // otherwise: those that carry credentials or sign for whoever has the URL, among
 // them those of OpenTelemetry's semantic conventions (url.query). OAuth's state is not: it
 // is used once, with the browser's session. Capitals and what separates words make no
-// difference, * is as in [DefaultMaskHeaders].
+// difference, * and - are as in [DefaultMaskHeaders].
 //
 // Others use some names for what is no secret. These are listed with "=" and what values
 // look like that are masked, where ? stands for any byte and * for any number of them.

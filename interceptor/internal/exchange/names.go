@@ -19,15 +19,22 @@ type maskSet struct {
 	endings []string // of names
 	lasts   uint64   // a bit for the last two letters of each of these, and of binarySuffix
 	empty   bool     // nothing is to be masked
+	but     *maskSet // has the names that are not in it after all; may be nil
 }
 
+// notThat begins a name that is not to be masked, whatever other one stands for it.
+const notThat = "-"
+
 // newMaskSet returns the set of names, among which one that begins with * stands for all
-// that end so.
+// that end so, and one behind notThat for none.
 func newMaskSet(names []string) *maskSet {
 	m := &maskSet{empty: len(names) == 0}
+	var but []string
 	for _, n := range names {
 		n = strings.TrimSpace(n)
-		if ending, ok := strings.CutPrefix(n, "*"); ok {
+		if not, ok := strings.CutPrefix(n, notThat); ok {
+			but = append(but, not)
+		} else if ending, ok := strings.CutPrefix(n, "*"); ok {
 			m.endings = append(m.endings, ending)
 			m.lasts |= lastBit(ending)
 		} else if n != "" {
@@ -38,6 +45,9 @@ func newMaskSet(names []string) *maskSet {
 	}
 	if !m.empty {
 		m.lasts |= lastBit(binarySuffix)
+	}
+	if len(but) > 0 {
+		m.but = newMaskSet(but)
 	}
 	return m
 }
@@ -64,8 +74,11 @@ func (m *maskSet) mayHave(name string) bool {
 
 // lists reports whether m has that name, in any spelling.
 func (m *maskSet) lists(name string) bool {
-	return m.mayHave(name) && (m.names(name) || m.endsListed(name))
+	return m.mayHave(name) && (m.names(name) || m.endsListed(name)) && !m.excepts(name)
 }
+
+// excepts reports whether that name is not to be masked.
+func (m *maskSet) excepts(name string) bool { return m.but != nil && m.but.lists(name) }
 
 // names reports whether m has that very name.
 func (m *maskSet) names(name string) bool {
@@ -116,7 +129,7 @@ var foldName = func() (t [256]byte) {
 // listsField is lists for a field, of gRPC too, whose metadata that is not text has a
 // name of its own.
 func (m *maskSet) listsField(name string) bool {
-	if !m.mayHave(name) {
+	if !m.mayHave(name) || m.excepts(name) {
 		return false
 	}
 	if m.names(name) || m.endsListed(name) {

@@ -20,8 +20,8 @@ type look struct {
 	least  int    // bytes of the value
 }
 
-// newParameterSet returns the set of names, among which are endings, as in newMaskSet, and
-// looks: see [DefaultMaskQuery].
+// newParameterSet returns the set of names, among which are endings and exceptions, as in
+// newMaskSet, and looks: see [DefaultMaskQuery].
 func newParameterSet(names []string) *parameterSet {
 	p := &parameterSet{empty: len(names) == 0}
 	var plain []string
@@ -29,6 +29,8 @@ func newParameterSet(names []string) *parameterSet {
 		name, value, looked := strings.Cut(n, "=")
 		folded := foldParameter(name)
 		switch {
+		case strings.HasPrefix(n, notThat):
+			plain = append(plain, notThat+folded)
 		case n == maskJWT:
 			p.jwt = true
 		case looked:
@@ -91,7 +93,7 @@ func (p *parameterSet) either(part []byte, before *look) (listed bool, looks *lo
 
 // exactly is kind for a name that is folded.
 func (p *parameterSet) exactly(name string) (listed bool, looks *look) {
-	if !p.names.mayHave(name) {
+	if !p.names.mayHave(name) || p.names.excepts(name) {
 		return false, nil
 	}
 	if p.names.names(name) || p.names.endsListed(name) && !slices.Contains(pages, name) {

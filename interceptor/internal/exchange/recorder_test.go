@@ -196,6 +196,7 @@ func TestMaskReplacesCredentialValues(t *testing.T) {
 	}{
 		{"default", nil, []string{"a", masked, "secret", masked, masked, "b"}},
 		{"configured", []string{"x-custom", " HOST "}, []string{masked, "Basic ***", masked, "secret", "", "b"}},
+		{"but two", append(DefaultMaskHeaders(), "-set_cookie", "-*authorization"), []string{"a", "Basic ***", "secret", "secret", masked, "b"}},
 		{"none", []string{}, []string{"a", "Basic c2VjcmV0", "secret", "secret", "", "b"}},
 		{"long name", []string{strings.Repeat("x", 99)}, []string{"a", "Basic ***", "secret", "secret", "", "b"}},
 	} {

@@ -137,6 +137,8 @@ func TestParametersByName(t *testing.T) {
 		"/a?code=DE&code=***&key=k&key=***&page_token=p":                DefaultMaskQuery(),
 		"/a?code=DE&code=0123456789abcdef&key=***&key=***&page_token=p": {"key"},
 		"/a?code=***&code=***&key=k&key=AIza&page_token=p":              {" C*", "*ode"},
+		"/a?code=DE&code=0123456789abcdef&key=k&key=***&page_token=p":   append(DefaultMaskQuery(), "-Code"),
+		"/a?code=DE&code=***&key=k&key=AIza&page_token=p":               append(DefaultMaskQuery(), "-key"),
 		url: {},
 	} {
 		if got, _ := newScreen(0, []string{}, names).maskURL(url, bareAuthority); got != want {
