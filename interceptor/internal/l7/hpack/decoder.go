@@ -135,12 +135,27 @@ const (
 // Start sets the state at the start of a connection: an empty table of
 // [DefaultTableSize].
 func (d *Decoder) Start() {
-	d.table = table{max: DefaultTableSize, maxKnown: true, whole: true, doubt: d.table.doubt}
+	d.table = table{max: DefaultTableSize, maxKnown: true, whole: true, doubt: d.table.doubt, unsteady: d.table.unsteady}
 }
 
 // Forget tells that a block was lost, or part of one. What is in the table, and
 // how large it may be, is not known from here on.
 func (d *Decoder) Forget() { d.table.forget() }
+
+// Limit tells that the receiver asks for a table of at most size bytes (RFC 9113 §6.5.2).
+func (d *Decoder) Limit(size uint32) { d.table.limit(uint64(size)) }
+
+// Steady reports whether no entry has left the table, or may have, for another reason than
+// that others came: whether nothing has made it smaller, or asked for that, since the first
+// came in. If that isn't known it returns false.
+func (d *Decoder) Steady() bool { return !d.table.unsteady }
+
+// Distrust makes Steady false from here on.
+func (d *Decoder) Distrust() { d.table.unsteady = true }
+
+// Growth returns how many bytes the table got, as entries count (RFC 7541 §4.1), for each byte of
+// the header blocks that were decoded.
+func (d *Decoder) Growth() float64 { return float64(d.table.came) / float64(max(d.table.read, 1)) }
 
 // Window is what a [Decoder] knew of the table at some moment.
 type Window struct{ table table }
@@ -156,13 +171,31 @@ func (d *Decoder) Follow(before Window, doubted bool, limits Limits) {
 }
 
 // Len returns the number of known entries.
-func (w *Window) Len() int { return w.table.n }
+func (w *Window) Len() int { return int(w.table.n) }
 
 // Size returns how many bytes the entries count for, at the least.
 func (w *Window) Size() int64 { return int64(w.table.size) }
 
 // Entry returns the i-th newest entry, from 0, which is not to be changed.
 func (w *Window) Entry(i int) *Field { return w.table.at(i) }
+
+// maxCompared bounds the entries that Doubles compares.
+const maxCompared = 128
+
+// Doubles reports whether two of the newest entries are the same: its encoder does not look
+// for what the table has.
+func (w *Window) Doubles() bool {
+	n := min(int(w.table.n), maxCompared)
+	for i := range n {
+		a := w.table.at(i)
+		for j := range i {
+			if b := w.table.at(j); a.Value == b.Value && a.Name == b.Name && !a.NameUnknown && !b.NameUnknown && !a.ValueUnknown && !b.ValueUnknown {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // unknownSize is what the unknown text of an entry is reckoned to count for.
 const unknownSize = 64
@@ -194,7 +227,7 @@ func (w *Window) Resolve(f *Field, behind uint32, unseen int) (r Field, ok bool)
 	switch {
 	case behind == 0 || i < 0:
 		return r, true
-	case i >= w.table.n:
+	case i >= int(w.table.n):
 		return r, !w.table.whole
 	}
 	e := w.table.at(i)
@@ -220,14 +253,18 @@ func (d *Decoder) Recall(before Window, unseen int, fields []Field, behind []uin
 		}
 	}
 	d.table.follow(before.table, unseen, true, uint64(limits.WithDefaults().TableSize))
+	d.table.recalled = true
 }
+
+// Recalled reports whether the table may have entries by Recall.
+func (d *Decoder) Recalled() bool { return d.table.recalled }
 
 // Doubt tells whether the blocks that follow are in doubt: whether they are what the
 // sender sent. What they insert is marked, wherever it is referred to.
 func (d *Decoder) Doubt(on bool) { d.table.doubt = on }
 
 // Len returns the number of known entries.
-func (d *Decoder) Len() int { return d.table.n }
+func (d *Decoder) Len() int { return int(d.table.n) }
 
 // Decode appends the fields of block, which is whole, to dst. cut tells that
 // there were more than limits allow; the table is right in that case too. On an
@@ -237,6 +274,7 @@ func (d *Decoder) Decode(dst []Field, data []byte, limits Limits, scratch *Scrat
 	d.text.ChunkLen = int(min(max(d.table.size/2, minEntryChunk), maxEntryChunk))
 	b := block{d: d, limits: limits, scratch: scratch, rest: data, fields: dst, left: limits.ListSize, first: true}
 	b.limits.Fields += len(dst)
+	d.table.count(len(data))
 	b.from, scratch.behind = len(dst), scratch.behind[:0]
 	for len(b.rest) > 0 {
 		if err := b.next(); err != nil {

@@ -13,8 +13,8 @@ func entrySize(e *Field) uint64 {
 // behind the window. [Decoder.Recall] puts entries of which nothing is known among them.
 type table struct {
 	ring   []Field
-	newest int // index of the newest entry
-	n      int
+	newest int32 // index of the newest entry
+	n      int32
 	size   uint64 // the entries' sizes, at the least
 
 	// max is the size the real table may have, if maxKnown.
@@ -26,11 +26,18 @@ type table struct {
 	cut bool
 	// doubt is Decoder.Doubt's; it is kept where it takes no room.
 	doubt bool
+	// unsteady is what [Decoder.Steady] denies; it outlasts losses.
+	unsteady bool
+	// recalled: it has entries by [Decoder.Recall].
+	recalled bool
+	// came is how many bytes entries that were seen to come in counted for, of the last read
+	// bytes of header blocks, or some more. They outlast losses.
+	came, read uint32
 }
 
 // at returns the i-th newest entry, from 0.
 func (t *table) at(i int) *Field {
-	at := t.newest - i
+	at := int(t.newest) - i
 	if at < 0 {
 		at += len(t.ring)
 	}
@@ -40,15 +47,17 @@ func (t *table) at(i int) *Field {
 // insert adds e. keep is how much text the window may hold, whatever the real
 // table does; cut tells that entries were dropped because of it.
 func (t *table) insert(e *Field, keep uint64) (cut bool) {
-	if t.n == len(t.ring) {
+	if int(t.n) == len(t.ring) {
 		t.grow()
 	}
-	if t.newest++; t.newest == len(t.ring) {
+	if t.newest++; int(t.newest) == len(t.ring) {
 		t.newest = 0
 	}
 	t.ring[t.newest] = *e
 	t.n++
-	t.size += entrySize(e)
+	size := entrySize(e)
+	t.size += size
+	t.came += uint32(min(size, maxCounted))
 	t.evict()
 	for t.size > keep && t.n > 0 {
 		t.dropOldest()
@@ -62,19 +71,37 @@ func (t *table) insert(e *Field, keep uint64) (cut bool) {
 // tables are the most.
 func (t *table) grow() {
 	ring := make([]Field, max(4, len(t.ring)*3/2))
-	for i := range t.n {
-		ring[t.n-1-i] = *t.at(i)
+	for i := range int(t.n) {
+		ring[int(t.n)-1-i] = *t.at(i)
 	}
 	t.ring, t.newest = ring, t.n-1
 }
 
 // resize takes a size update.
 func (t *table) resize(size uint64) {
+	t.limit(size)
 	t.max, t.maxKnown = size, true
 	if size < EntryOverhead {
 		t.whole = true // no entry fits
 	}
 	t.evict()
+}
+
+// maxCounted bounds what came and read count at once, and in all.
+const maxCounted = 1 << 24
+
+// count notes that a block of n bytes comes.
+func (t *table) count(n int) {
+	if t.read > maxCounted || t.came > maxCounted {
+		t.read, t.came = t.read/2, t.came/2
+	}
+	t.read += uint32(min(n, maxCounted))
+}
+
+// limit notes that the table may become that small.
+func (t *table) limit(size uint64) {
+	empty := t.whole && t.n == 0
+	t.unsteady = t.unsteady || !empty && (!t.maxKnown || size < t.max)
 }
 
 // evict drops what the real table has certainly dropped.
@@ -86,7 +113,7 @@ func (t *table) evict() {
 }
 
 func (t *table) dropOldest() {
-	e := t.at(t.n - 1)
+	e := t.at(int(t.n) - 1)
 	t.size -= entrySize(e)
 	*e = Field{} // lets its text go
 	t.n--
@@ -94,7 +121,7 @@ func (t *table) dropOldest() {
 
 // forget drops everything: an insertion was not seen.
 func (t *table) forget() {
-	*t = table{doubt: t.doubt}
+	*t = table{doubt: t.doubt, unsteady: t.unsteady, came: t.came, read: t.read}
 }
 
 // follow puts the entries of before behind those of t and unseen ones that nothing is known
@@ -103,7 +130,7 @@ func (t *table) follow(before table, unseen int, doubted bool, keep uint64) {
 	if t.whole || t.cut {
 		return // they aren't there any more, or not next to each other
 	}
-	for i := range before.n {
+	for i := range int(before.n) {
 		e := before.at(i)
 		e.Doubted = e.Doubted || doubted
 	}
@@ -113,12 +140,12 @@ func (t *table) follow(before table, unseen int, doubted bool, keep uint64) {
 	if t.maxKnown {
 		before.max = max(before.max, t.max) // some came in when it was that already
 	}
-	for i := t.n - 1; i >= 0; i-- {
+	for i := int(t.n) - 1; i >= 0; i-- {
 		before.insert(t.at(i), keep)
 	}
 	if t.maxKnown {
 		before.resize(t.max)
 	}
-	before.doubt = t.doubt
+	before.doubt, before.unsteady, before.came, before.read = t.doubt, t.unsteady, t.came, t.read
 	*t = before
 }

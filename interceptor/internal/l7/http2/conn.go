@@ -180,13 +180,14 @@ func (c *Conn) Close(_ int64, r reassembly.CloseReason) {
 	c.closeStreams(exchange.CloseFlaw(r))
 }
 
-// setting takes one setting, which binds what the other end sends. That of
-// HPACK's table needs no care: the peer tells what it makes of it in its header
-// blocks (RFC 7541 §4.2).
+// setting takes one setting, which binds what the other end sends. What it makes of that of
+// HPACK's table it tells in its header blocks (RFC 7541 §4.2), of which one may be lost.
 func (h *half) setting(b []byte) {
 	peer := &h.c.half[h.dir.Reverse()]
 	value := binary.BigEndian.Uint32(b[2:])
 	switch binary.BigEndian.Uint16(b) {
+	case settingTableSize:
+		peer.hpack.Limit(value)
 	case settingMaxFrameSize:
 		peer.maxFrame = min(max(value, defaultMaxFrame), maxFrameLimit)
 	case settingEnablePush:

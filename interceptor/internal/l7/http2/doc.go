@@ -35,18 +35,30 @@
 //
 // # Losses with header blocks
 //
-// On a connection that carries calls of gRPC and nothing else, the next call tells what the
+// On a connection that carries calls of gRPC and nothing else, the next calls tell what the
 // table is, although nobody knows how much the lost blocks brought in front of what was there. Each request has
 // te: trailers, and a table that has a field is not given it again, so where
 // a request refers to it tells how many insertions were lost. They may refer to other entries in
-// its place, so all else that the request refers to has to agree, and with one number only:
-// pseudo-header fields in front, :authority, one content type, and that of gRPC. Of a response
-// to a call the content type has to be where it was; a server whose calls have several is not
-// told apart. What the table held is believed only if what is missing can't have been enough for that
-// field to leave it: each byte is reckoned to bring four.
+// its place, so all else that the request has must agree, and with one number only:
+// pseudo-header fields in front, :authority, :path, one content type, and that of gRPC.
 //
-// That an encoder inserts nothing twice, and keeps the table's size, is what all
-// do and no RFC says. So what is known on by this is marked as what is in doubt (see below).
+// Of the server's direction two sections have to agree that nothing was lost of what it inserts: the head of a response
+// refers to the content type where it was, then trailers to a grpc-status, and all else in them is
+// what trailers have. Where calls have several content types nothing is known.
+//
+// This rests on four things that are looked for first, and nothing is known where one isn't so:
+//
+//   - Entries leave the table only because others come. Its encoder has never made it smaller
+//     once it had any, and the other end has not asked for that.
+//   - Nothing is inserted twice: no two entries are the same.
+//   - What is missing can't have been enough for that field to leave: each byte is
+//     reckoned to bring four, or twice what those of the blocks before brought if that is more.
+//   - What comes later agrees: each section with fields that are known so has to be one of a
+//     call. One that isn't takes all of them back, for as long as the connection lasts.
+//
+// They are what all encoders do that are known, and no RFC says so. It goes wrong where the first time that an encoder does otherwise is in what
+// was lost (it shrinks the table unasked, or as a SETTINGS frame asks for that is lost too; it inserts a field twice; it inserts
+// far more than before), and then has its entries by chance where others were. So what is known by this is marked as what is in doubt (see below).
 //
 // # Finding a frame
 //

@@ -55,6 +55,7 @@ const (
 
 // The settings that matter here (RFC 9113 §6.5.2, RFC 8441 §3).
 const (
+	settingTableSize     = 0x1
 	settingEnablePush    = 0x2
 	settingMaxFrameSize  = 0x5
 	settingEnableConnect = 0x8

@@ -32,7 +32,7 @@ func newCrowd(r *rand.Rand, n int) *crowd {
 		push:         r.IntN(3) == 0, skips: r.IntN(8) == 0, next: 1, promise: 2,
 	}
 	c.steady = r.IntN(3) > 0
-	c.calls = c.steady && r.IntN(4) > 0
+	c.calls = r.IntN(4) > 0
 	c.client.out = []byte(preface)
 	if c.push {
 		c.client.settings(0x3, 100)
@@ -96,7 +96,7 @@ func (c *crowd) open() {
 		c.next += 2
 	}
 	s := c.said(id)
-	call := c.calls || c.steady && c.r.IntN(3) == 0 // see Conn.recall
+	call := c.calls || c.r.IntN(3) == 0
 	s.method, s.path = "POST", fmt.Sprint("/s/m", c.r.IntN(4))
 	fields := []string{":method", s.method, ":scheme", "http", ":authority", "h", ":path", s.path}
 	if call {

@@ -1,6 +1,8 @@
 package http2
 
 import (
+	"slices"
+
 	"capstan/interceptor/internal/l7/grpc"
 	"capstan/interceptor/internal/l7/hpack"
 )
@@ -10,9 +12,10 @@ const (
 	maxRecalled = 32
 	// maxTries bounds how many sections are.
 	maxTries = 16
-	// growth is how much a byte that is missing may have brought into the table. A field
-	// with a short value brings more, but with a frame and other fields around it.
-	growth = 4
+	// leastGrowth is how much a byte that is missing may have brought into the table, unless
+	// those of the blocks before brought more than half of that. A field with a short value
+	// brings more, but mostly with a frame and other fields around it.
+	leastGrowth = 4
 )
 
 // earlier is HPACK's table as it was known before header blocks were lost.
@@ -21,6 +24,8 @@ type earlier struct {
 	from  int64 // of what is missing
 	grown int64 // how many bytes may have come into the table since
 	tries int
+	// nothing: a response refers to its content type where it was, as if nothing was lost.
+	nothing bool
 }
 
 // next returns what there is after one more loss.
@@ -34,65 +39,168 @@ func (p *earlier) next(h *half) *earlier {
 	default:
 		p.grown += since.Size()
 	}
-	p.from = h.offset
+	p.from, p.nothing = h.offset, false
 	if h.inBlock || h.lostPart {
-		p.grown += growth * int64(len(h.buf)+int(h.frame.length))
+		p.grow(h, int64(len(h.buf)+int(h.frame.length)))
 	}
 	return p
 }
 
+// grow reckons with n missing bytes.
+func (p *earlier) grow(h *half, n int64) {
+	p.grown += int64(max(leastGrowth, 2*h.hpack.Growth()) * float64(n))
+}
+
 // missed tells that frames were found at place.
-func (p *earlier) missed(place int64) {
+func (p *earlier) missed(h *half, place int64) {
 	if p != nil {
-		p.grown += growth * (place - p.from)
+		p.grow(h, place-p.from)
 		p.from = place
 	}
 }
 
-// recall finds, by the header section of a call of gRPC, what its references to entries
+// recall finds, by the header sections of calls of gRPC, what their references to entries
 // from before a loss are; the package comment tells how. It completes fields.
 func (h *half) recall(b *block, fields []hpack.Field) {
 	p := h.earlier()
-	if p == nil || b.promise || !h.c.rolesKnown || h.c.half[h.c.client].others || len(fields) > maxRecalled {
+	if p == nil && !h.hpack.Recalled() || b.promise || !h.c.rolesKnown {
 		return
 	}
-	r := recollection{earlier: p, behind: h.c.shared.behind[:len(fields)], fields: fields, end: b.endStream, response: h.dir != h.c.client}
-	if s := h.c.byID.get(b.stream); r.response && (s == nil || !s.isCall()) {
+	r := recollection{earlier: p, fields: fields, kind: h.kindOf(b, fields), end: b.endStream}
+	if p == nil {
+		h.uphold(&r)
+		return
+	}
+	if !h.hpack.Steady() || h.c.half[h.c.client].others || len(fields) > maxRecalled || r.kind == ofNone {
+		return
+	}
+	if r.kind == ofResponse && h.c.severalTypes(h.c.byID.get(b.stream), p) {
 		return
 	}
 	if p.tries++; p.tries > maxTries {
 		h.setEarlier(nil)
 		return
 	}
+	r.behind = h.c.shared.behind[:len(fields)]
 	h.c.shared.scratch.Behind(r.behind)
-	unseen := r.unseen()
-	if unseen < 0 || unseen > 0 && r.response {
+	if unseen := r.unseen(); unseen >= 0 {
+		h.hpack.Recall(p.table, unseen, fields, r.behind, h.c.cfg.Headers)
+		h.losses = nil
+	}
+}
+
+// severalTypes reports whether calls of the connection have several content types, so that a
+// response may refer to another than that which its table is known to have. s is one of them.
+func (c *Conn) severalTypes(s *stream, server *earlier) bool {
+	client := &c.half[c.client]
+	now := client.hpack.Window()
+	requests := types{value: joined(s.req.Headers, "content-type")}
+	requests.add(&now)
+	if e := client.earlier(); e != nil {
+		requests.add(&e.table)
+	}
+	var responses types
+	responses.add(&server.table)
+	return requests.several || responses.several
+}
+
+// types are the content types of calls.
+type types struct {
+	value   string // one of them
+	several bool
+}
+
+// add adds those of a table.
+func (t *types) add(w *hpack.Window) {
+	for i := range w.Len() {
+		f := w.Entry(i)
+		if f.Static != hpack.StaticContentType || f.Value == t.value || grpc.KindOf(f.Value) == grpc.None {
+			continue
+		}
+		t.several = t.several || t.value != ""
+		t.value = f.Value
+	}
+}
+
+// uphold holds a section against what was recalled: what no call has refutes that, and the
+// encoder is none of those that the package comment tells of.
+func (h *half) uphold(r *recollection) {
+	if !slices.ContainsFunc(r.fields, func(f hpack.Field) bool { return f.Doubted }) || r.agrees() != refuted {
 		return
 	}
-	h.hpack.Recall(p.table, unseen, fields, r.behind, h.c.cfg.Headers)
+	for i := range r.fields {
+		if f := &r.fields[i]; f.Doubted {
+			*f = hpack.Field{NameUnknown: true, ValueUnknown: true, Indexed: true, UTF8: true}
+		}
+	}
+	h.forget()
 	h.losses = nil
+	h.hpack.Distrust()
+}
+
+// callSection is what a header section of a call is.
+type callSection uint8
+
+const (
+	ofNone callSection = iota
+	ofRequest
+	ofResponse
+	ofTrailers
+)
+
+// kindOf tells which section of a call it is, if it is one.
+func (h *half) kindOf(b *block, fields []hpack.Field) callSection {
+	if h.dir == h.c.client {
+		return ofRequest
+	}
+	switch s := h.c.byID.get(b.stream); {
+	case s == nil || !s.isCall() || len(fields) == 0:
+		return ofNone
+	case fields[0].Static == hpack.StaticStatus:
+		return ofResponse
+	case b.endStream:
+		return ofTrailers
+	}
+	return ofNone
 }
 
 // recollection is a header section, and what was known of the table before a loss.
 type recollection struct {
-	earlier  *earlier
-	fields   []hpack.Field
-	behind   []uint32 // of each, as hpack.Scratch tells
-	end      bool     // of the stream
-	response bool
+	earlier *earlier
+	fields  []hpack.Field
+	behind  []uint32 // of each, as hpack.Scratch tells; none if they refer to nothing unknown
+	kind    callSection
+	end     bool // of the stream
 }
 
-// unseen returns how many insertions were lost, as the place tells where the table has the
-// field now that all calls have. It is less than 0 if not exactly one number agrees with
-// what else the section refers to, or too little does.
+// unseen returns how many insertions were lost. It is less than 0 if that isn't known by this
+// section.
 func (r *recollection) unseen() int {
-	if r.response && (len(r.fields) == 0 || r.fields[0].Static != hpack.StaticStatus) {
-		return -1 // these may be trailers
-	}
 	place := r.common()
+	if r.kind == ofTrailers {
+		if r.earlier.nothing && r.with(0) == supported {
+			return 0
+		}
+		return -1
+	}
 	if place < 0 || r.earlier.table.Room(place) < r.earlier.grown {
 		return -1 // it may have left the table, and come again
 	}
+	n := r.placed(place)
+	if n >= 0 && r.earlier.table.Doubles() {
+		return -1 // it may be there twice
+	}
+	if r.kind == ofResponse {
+		r.earlier.nothing = n == 0
+		return -1 // until trailers say so, too
+	}
+	return n
+}
+
+// placed returns how many insertions were lost, as the place tells where the table has
+// the field now that was at place, and that all such sections have. It is less than 0 if not exactly one number agrees with
+// what else the section refers to, or too little does.
+func (r *recollection) placed(place int) int {
 	found, sure := -1, false
 	for i := range r.fields {
 		f := &r.fields[i]
@@ -114,11 +222,11 @@ func (r *recollection) unseen() int {
 	return found
 }
 
-// common returns where the table had the field that all calls have, or -1.
+// common returns where the table had the field that all such sections have, or -1.
 func (r *recollection) common() int {
 	for i := range r.earlier.table.Len() {
 		f := r.earlier.table.Entry(i)
-		if !r.response && f.Name == "te" || r.response && f.Static == hpack.StaticContentType && grpc.KindOf(f.Value) != grpc.None {
+		if r.kind == ofRequest && f.Name == "te" || r.kind == ofResponse && f.Static == hpack.StaticContentType && grpc.KindOf(f.Value) != grpc.None {
 			return i
 		}
 	}
@@ -136,42 +244,70 @@ const (
 
 // with tells what the section says if n insertions were lost.
 func (r *recollection) with(n int) support {
-	var sec section
-	te, unknown, unknownPseudo := 0, 0, 0
-	regular := false
+	var fields [maxRecalled]hpack.Field
+	told := recollection{kind: r.kind, end: r.end, fields: fields[:len(r.fields)]}
 	for i := range r.fields {
 		f, ok := r.earlier.table.Resolve(&r.fields[i], r.behind[i], n)
-		switch {
-		case !ok || !f.NameUnknown && f.Fault != hpack.FaultNone:
+		if !ok {
 			return refuted
+		}
+		told.fields[i] = f
+	}
+	return told.agrees()
+}
+
+// agrees tells whether the section is one of a call.
+func (r *recollection) agrees() support {
+	var sec section
+	te, status, unknown, unknownPseudo := 0, 0, 0, 0
+	regular := false
+	for i := range r.fields {
+		f := &r.fields[i]
+		switch {
 		case f.NameUnknown:
 			unknown++
 			unknownPseudo += count(!regular)
-		case isPseudo(&f):
-			if regular || !sec.pseudo(&f) {
+		case f.Fault != hpack.FaultNone:
+			return refuted
+		case isPseudo(f):
+			if regular || !sec.pseudo(f) {
 				return refuted
 			}
-		case f.Static == hpack.StaticContentType && !sec.contentType.set(&f),
-			r.response && !r.end && (f.Name == "grpc-status" || f.Name == "grpc-message"):
+		case f.Static == hpack.StaticContentType && !sec.contentType.set(f):
 			return refuted
 		default:
 			regular = true
 			te += count(f.Name == "te")
+			status += count(f.Name == "grpc-status")
 		}
 	}
 	if sec.contentType.seen && grpc.KindOf(sec.contentType.value) == grpc.None || sec.method.seen && sec.method.value != "POST" {
 		return refuted
 	}
 	lacks := func(p *pseudo) bool { return !p.seen && unknownPseudo == 0 }
-	switch {
-	case r.response && (sec.request || !sec.contentType.seen),
-		!r.response && (sec.response || te != 1 || !sec.contentType.seen && unknown == 0 ||
-			lacks(&sec.path) || lacks(&sec.method) || lacks(&sec.authority)):
-		return refuted
-	case !r.response && !(sec.contentType.seen && sec.authority.seen):
-		return possible
+	known := false
+	switch r.kind {
+	case ofRequest:
+		if sec.response || te > 1 || te == 0 && unknown == 0 || status > 0 || !sec.contentType.seen && unknown == 0 ||
+			lacks(&sec.path) || lacks(&sec.method) || lacks(&sec.authority) {
+			return refuted
+		}
+		known = te == 1 && sec.contentType.seen && sec.authority.seen && sec.path.seen
+	case ofResponse:
+		if sec.request || te > 0 || !sec.contentType.seen && unknown == 0 || status > count(r.end) {
+			return refuted
+		}
+		known = sec.contentType.seen
+	case ofTrailers:
+		if sec.request || sec.response || sec.contentType.seen || te > 0 || status > 1 || status == 0 && unknown == 0 {
+			return refuted
+		}
+		known = status == 1
 	}
-	return supported
+	if known {
+		return supported
+	}
+	return possible
 }
 
 func count(b bool) int {

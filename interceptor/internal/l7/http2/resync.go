@@ -59,7 +59,7 @@ func (h *half) found(place int64, n int) {
 	h.offset = place
 	h.guess(true)
 	h.weigh(place)
-	h.earlier().missed(place)
+	h.earlier().missed(h, place)
 	if f := parseFrameHeader(s.held[start:]); f.kind == frameContinuation {
 		// The rest of a block whose start is missing.
 		h.releaseBlock()
