@@ -164,7 +164,7 @@ func (a *Assembler) follow(c *connection, s *packet.Segment, time int64) {
 		return // the FIN of both directions was reached
 	}
 	if syn && (empty || !ack) {
-		c.seen[h.dir] = true
+		c.Unseen.set(h.dir, false)
 	} else {
 		a.saw(c, h, !empty)
 	}
@@ -259,7 +259,7 @@ func (a *Assembler) urgent(s *packet.Segment, start int64) int64 {
 // conflict notes that bytes of h came again and were others.
 func (a *Assembler) conflict(h *half) {
 	a.stats.Conflicts++
-	h.conn.Conflict[h.dir] = true
+	h.conn.Conflict.set(h.dir, true)
 }
 
 // copied counts a segment that was captured before.

@@ -12,7 +12,6 @@ type connection struct {
 	closed      bool           // its handler is being told the rest, or has been
 	hurried     bool           // nothing waits any more for what the other direction has
 	established bool           // more was seen than the first steps of a handshake
-	seen        [2]bool        // a segment of this direction was seen
 	closedDir   flow.Direction // of the segment that closed it
 	list        listKind       // that it is in
 	half        [2]half
@@ -38,7 +37,7 @@ type half struct {
 	dir    flow.Direction
 	synced bool // next is known
 	soft   bool // next comes from a segment without data, which may have been a keep-alive probe
-	plain  bool // nothing is awaited, neither bytes nor a FIN seen ahead of them nor a choice: the usual ways may take it
+	plain  bool // segments of it were seen, and nothing is awaited, neither bytes nor a FIN seen ahead of them nor a choice: the usual ways may take it
 }
 
 // pending is what a direction waits for. Every direction has one while a
@@ -163,6 +162,7 @@ func (a *Assembler) connection() *connection {
 		c, a.chunk = &a.chunk[0], a.chunk[1:]
 	}
 	c.half[flow.BToA].dir = flow.BToA
+	c.Unseen = 1<<flow.AToB | 1<<flow.BToA
 	return c
 }
 

@@ -81,6 +81,9 @@ type Conn struct {
 	ClientKnown bool
 	// Midstream tells that the first segment was not part of a handshake.
 	Midstream bool
+	// Unseen tells, by direction, that no segment of it was captured. Where its receiver
+	// acknowledges data, none is likely to be: the capture has one side.
+	Unseen Directions
 	// EndUnseen tells, when Close is called and one direction has ended, that of the other
 	// all was captured, or told as gaps, but one sequence number, behind which both ends stand:
 	// a FIN, as far as can be known. It may be a single byte, of which Handler.Gap does not
@@ -88,7 +91,7 @@ type Conn struct {
 	EndUnseen bool
 	// Conflict tells, by direction, that bytes were seen twice and differed. The
 	// first ones were kept.
-	Conflict [2]bool
+	Conflict Directions
 }
 
 // CloseReason tells why a connection was closed.
@@ -128,3 +131,17 @@ func (discard) Data(flow.Direction, Chunk) {}
 func (discard) Gap(flow.Direction, Gap)    {}
 func (discard) End(flow.Direction, int64)  {}
 func (discard) Close(int64, CloseReason)   {}
+
+// Directions is a set of directions.
+type Directions uint8
+
+// Has reports whether d is in the set.
+func (s Directions) Has(d flow.Direction) bool { return s>>(d&1)&1 != 0 }
+
+// set puts d into the set, or takes it out.
+func (s *Directions) set(d flow.Direction, in bool) {
+	*s &^= 1 << (d & 1)
+	if in {
+		*s |= 1 << (d & 1)
+	}
+}

@@ -84,6 +84,12 @@ func newHistory(limit int) history {
 // count returns how many entries there are.
 func (t *history) count() int { return int(min(t.next-t.first, uint32(len(t.ring)))) }
 
+// isFull reports whether the next entry would take the place of one that is in reach.
+func (t *history) isFull() bool {
+	e := &t.ring[t.next&uint32(len(t.ring)-1)]
+	return t.count() == len(t.ring) && t.now-e.at <= uint32(t.limit)
+}
+
 // grow makes the ring larger, and nothing of it was overwritten yet that is in reach.
 func (t *history) grow() {
 	old := t.ring
@@ -108,11 +114,10 @@ func (t *history) forget() int {
 
 // note remembers s, of direction h.
 func (t *history) note(h *half, s *packet.Segment, time int64) {
-	e := &t.ring[t.next&uint32(len(t.ring)-1)]
-	if len(t.ring) < t.limit && t.count() == len(t.ring) && t.now-e.at <= uint32(t.limit) {
+	if len(t.ring) < t.limit && t.isFull() {
 		t.grow()
-		e = &t.ring[t.next&uint32(len(t.ring)-1)]
 	}
+	e := &t.ring[t.next&uint32(len(t.ring)-1)]
 	e.set(s)
 	e.at, e.prev, e.vantage = t.now, h.recent, s.Vantage
 	e.captured, e.time = uint32(len(s.Payload)), time

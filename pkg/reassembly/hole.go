@@ -43,7 +43,7 @@ func (a *Assembler) settle(h *half) {
 	if !h.synced {
 		return
 	}
-	h.plain = !h.soft && len(h.pieces) == 0 && (!h.finSeen || h.ended) && h.ackOff <= h.offset && h.sentOff <= h.offset && h.urgent < 0 && !h.rivalled && !h.uncounted && !h.reopens
+	h.plain = !h.soft && !h.conn.Unseen.Has(h.dir) && len(h.pieces) == 0 && (!h.finSeen || h.ended) && h.ackOff <= h.offset && h.sentOff <= h.offset && h.urgent < 0 && !h.rivalled && !h.uncounted && !h.reopens
 	switch end := h.holeEnd(); {
 	case end < 0:
 		h.asked = false

@@ -92,7 +92,7 @@ var orderCases = []tcpCase{
 		p.put(other)
 		p.want(0, S, "[0,150)")
 		p.wantBytes(0, S, 1)
-		if st := p.a.Stats(); st.DuplicateBytes != 100 || st.Conflicts != 1 || !p.last().conn.Conflict[p.dir(S)] || p.last().conn.Conflict[p.dir(C)] {
+		if st := p.a.Stats(); st.DuplicateBytes != 100 || st.Conflicts != 1 || !p.last().conn.Conflict.Has(p.dir(S)) || p.last().conn.Conflict.Has(p.dir(C)) {
 			t.Errorf("counted %+v", st)
 		}
 	}},
@@ -102,7 +102,7 @@ var orderCases = []tcpCase{
 			p.s(1+100*i, 100)
 		}
 		p.s(51, 300) // the same bytes
-		if st := p.a.Stats(); st.Conflicts != 0 || p.last().conn.Conflict[p.dir(S)] {
+		if st := p.a.Stats(); st.Conflicts != 0 || p.last().conn.Conflict.Has(p.dir(S)) {
 			t.Errorf("counted %+v", st)
 		}
 		forged := p.segment(S, 51, ack, octets(S, 51, 300))

@@ -55,7 +55,8 @@ func (a *Assembler) succeed(c *connection, h *half, time int64) *connection {
 	c = a.admit(&packet.Segment{Key: key, Flags: packet.FlagSYN}, syn.time)
 	a.attach(c)
 	c.ClientKnown, c.Client = true, d
-	c.InitialSeq[d], c.InitialSeqKnown[d], c.seen[d] = syn.seq, true, true
+	c.InitialSeq[d], c.InitialSeqKnown[d] = syn.seq, true
+	c.Unseen.set(d, false)
 	c.half[d].sync(syn.seq + 1)
 	return c
 }

@@ -68,8 +68,8 @@ func (a *Assembler) greeted(c *connection, h, o *half, s *packet.Segment) bool {
 // saw notes that a segment of h was seen, with data or what else shows that the
 // handshake is over if the other end was seen, too.
 func (a *Assembler) saw(c *connection, h *half, data bool) {
-	c.seen[h.dir] = true
-	if !c.established && (data || c.seen[h.dir.Reverse()]) {
+	c.Unseen.set(h.dir, false)
+	if !c.established && (data || !c.Unseen.Has(h.dir.Reverse())) {
 		c.established = true
 		a.enlist(c, listEstablished)
 	}

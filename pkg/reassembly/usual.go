@@ -52,7 +52,8 @@ func (a *Assembler) answers(c *connection, s *packet.Segment, time int64) bool {
 
 // start takes a SYN as the first segment of h.
 func (a *Assembler) start(c *connection, h *half, s *packet.Segment, time int64) {
-	c.InitialSeq[h.dir], c.InitialSeqKnown[h.dir], c.seen[h.dir] = s.Seq, true, true
+	c.InitialSeq[h.dir], c.InitialSeqKnown[h.dir] = s.Seq, true
+	c.Unseen.set(h.dir, false)
 	h.begin(s.Seq + 1)
 	a.history.note(h, s, time)
 }

@@ -151,15 +151,11 @@ func remains(a *Assembler, i uint32) tuple {
 	return *a.conns.tuples.at(i)
 }
 
-// known returns c without what may differ: places in memory, and of a connection
-// that is established from whom segments were seen.
+// known returns c without what may differ: places in memory.
 func known(c *connection) connection {
 	x := *c
 	x.Handler, x.prev, x.next = nil, nil, nil
 	x.half[0].pending, x.half[1].pending = nil, nil
-	if x.established {
-		x.seen = [2]bool{}
-	}
 	return x
 }
 

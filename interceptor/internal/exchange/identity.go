@@ -121,7 +121,7 @@ func appendEnd(b []byte, conn *reassembly.Conn, d flow.Direction) []byte {
 
 // inConflict reports whether bytes of the connection were seen twice and
 // differed.
-func (c *Connection) inConflict() bool { return c.conn.Conflict[0] || c.conn.Conflict[1] }
+func (c *Connection) inConflict() bool { return c.conn.Conflict != 0 }
 
 // Told reports whether a record has left. c may be nil.
 func (c *Connection) Told() bool { return c != nil && c.Records() > 0 }

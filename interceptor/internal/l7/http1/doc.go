@@ -121,6 +121,10 @@
 // A response may be delivered before its request, when the request waits behind
 // a hole in its own direction; R.acked tells. Up to 64 such responses wait.
 //
+// Where nothing of a direction was captured, not even its SYN, nothing waits for it: a
+// response is told alone at once, a request when the client has received more than it had
+// then.
+//
 // One case is beyond any observer: a client that keeps several requests under
 // way all the time, sending the next whenever a response has come, to a server
 // that is always slower than that next request. Without the beginning, its

@@ -68,6 +68,10 @@ func (p *pairing) addRequest(c *Conn, x *roundTrip) {
 		p.probable = nil
 		p.split(c, y)
 	}
+	if n := len(p.pending); n > 0 && c.conn.Unseen.Has(c.client.Reverse()) && x.acked > p.pending[n-1].acked {
+		p.unaligned = true // the client has responses of which nothing was captured
+		p.dropBefore(c, n)
+	}
 	if len(p.pending) >= c.shared.cfg.MaxPending {
 		c.shared.Stats.ShedRequests++
 		p.dropOldest(c)
@@ -100,7 +104,7 @@ func (p *pairing) pair(c *Conn, h *half) *roundTrip {
 		a.start = x.acked
 		a.flaws.Add(capstanv1.Flaw_FLAW_GAP)
 	}
-	if x.rec.Request == nil && a.acked > c.clientHalf().offset && !p.pipelined {
+	if x.rec.Request == nil && a.acked > c.clientHalf().offset && !p.pipelined && !c.conn.Unseen.Has(c.client) {
 		p.float(c, x)
 	}
 	return x

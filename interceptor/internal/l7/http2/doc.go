@@ -114,7 +114,8 @@
 // GOAWAY refused it. Where the end of one may have been lost, it is emitted when
 // the other has ended and, if that is the request, nothing came for a while. A
 // response is told without request as soon as everything that its sender had
-// received has been looked at.
+// received has been looked at. Where nothing of a direction was captured, though its
+// receiver acknowledges data, requests and responses of the other are told as they end.
 //
 // # Cost
 //

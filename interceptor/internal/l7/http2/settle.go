@@ -23,7 +23,7 @@ func (c *Conn) endSide(s *stream, h *half) {
 // settle emits s if nothing of it is to come, or nothing that could be told.
 func (c *Conn) settle(s *stream) {
 	switch {
-	case !s.response.ended:
+	case !s.response.ended && !c.unanswered(s):
 		return
 	case s.request.ended, s.request.damaged && s.request.seen:
 	case s.request.seen:
@@ -34,11 +34,18 @@ func (c *Conn) settle(s *stream) {
 	c.finish(s)
 }
 
+// unanswered reports whether nothing will be seen of the response to s, which is over: the
+// capture has nothing of the server's direction, of which the client has received some.
+func (c *Conn) unanswered(s *stream) bool {
+	server, client := &c.half[c.client.Reverse()], &c.half[c.client]
+	return s.request.ended && c.conn.Unseen.Has(server.dir) && client.acked > server.offset
+}
+
 // awaited reports whether the request of s, of which nothing was seen, may
 // still come: its sender's half has not reached what the server had received.
 func (c *Conn) awaited(s *stream) bool {
 	server, client := &c.half[c.client.Reverse()], &c.half[c.client]
-	if s.rec.Pushed || client.state == stateDead {
+	if s.rec.Pushed || client.state == stateDead || c.conn.Unseen.Has(client.dir) {
 		return false
 	}
 	if !s.orphan {
