@@ -44,6 +44,7 @@ var rooms = []room{
 	{"capstan/pkg/strictyaml", []string{"go.yaml.in/yaml/v3"}, "both binaries read files strictly; yaml.v3 tells the line of each key"},
 	{"capstan/pkg/smallfile", nil, "files that users write, bounded, and certificates in them"},
 	{"capstan/pkg/leaktest", nil, "asks tests for their goroutines"},
+	{"capstan/pkg/logtest", nil, "what others write while a test reads it"},
 	{"capstan/pkg/certtest", nil, "makes certificates for tests"},
 	{"capstan/pkg/addrtest", nil, "gives tests an address of their own"},
 	{"capstan/pkg/netns/netnstest", []string{"capstan/pkg/netns", "golang.org/x/sys/unix"}, "asks tests for privileges"},

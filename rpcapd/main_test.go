@@ -17,13 +17,13 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"capstan/pkg/logtest"
 	"capstan/pkg/netns"
 	"capstan/pkg/netns/netnstest"
 	"capstan/pkg/rpcap"
@@ -149,25 +149,7 @@ type server struct {
 	t      *testing.T
 	cmd    *exec.Cmd
 	stdout *bufio.Reader
-	stderr lockedBuffer
-}
-
-// lockedBuffer may be read while it is written.
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
+	stderr logtest.Buffer
 }
 
 // serve starts a daemon in n and waits until it is ready.

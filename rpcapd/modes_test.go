@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"capstan/pkg/logtest"
 	"capstan/pkg/netns"
 	"capstan/pkg/netns/netnstest"
 	"capstan/pkg/rpcap"
@@ -244,7 +245,7 @@ read line; kill $daemon; wait $daemon; echo "status $?"; kill $sibling && echo "
 	if err != nil {
 		t.Fatal(err)
 	}
-	var out lockedBuffer
+	var out logtest.Buffer
 	script.Stdout, script.Stderr = &out, &out
 	if err := n.Start(script); err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"capstan/pkg/logtest"
 	"capstan/pkg/netns"
 	"capstan/pkg/netns/netnstest"
 )
@@ -33,7 +34,7 @@ func TestSSHTunnel(t *testing.T) {
 	}
 	tunnel := exec.Command("ssh", "-F", "none", "-i", key, "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes",
 		"-o", "ExitOnForwardFailure=yes", "-N", "-L", "2002:127.0.0.1:2002", "-L", "2004:127.0.0.1:2004", me.Username+"@10.9.8.1")
-	var log lockedBuffer
+	var log logtest.Buffer
 	tunnel.Stdout, tunnel.Stderr = &log, &log
 	start(t, peer, tunnel)
 	eventually(t, "the tunnel", func() bool { return reachable(peer, "127.0.0.1:2004") })
@@ -93,7 +94,7 @@ func startSSHD(t *testing.T, n *netns.NS, dir string) (key string) {
 		t.Fatal(err)
 	}
 	sshd := exec.Command(path, "-D", "-e", "-f", config)
-	var log lockedBuffer
+	var log logtest.Buffer
 	sshd.Stderr = &log
 	start(t, n, sshd)
 	eventually(t, "sshd", func() bool { return reachable(n, "10.9.8.1:22") })

@@ -20,6 +20,7 @@ import (
 
 	"capstan/pkg/capfile"
 	"capstan/pkg/capture"
+	"capstan/pkg/logtest"
 	"capstan/pkg/netns/netnstest"
 )
 
@@ -282,7 +283,7 @@ func TestLivePipe(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.Close()
-	var out lockedBuffer
+	var out logtest.Buffer
 	cmd := exec.Command(filepath.Join(binDir, "interceptor"), "read", "-o", "json", "-")
 	cmd.Stdin, cmd.Stdout = r, &out
 	if err := cmd.Start(); err != nil {
@@ -416,7 +417,7 @@ func TestDemoLeavesNothing(t *testing.T) {
 		t.Errorf("%d processes left", n)
 	}
 
-	var lines lockedBuffer
+	var lines logtest.Buffer
 	demo = start(t, nil, &lines, "bench", "demo", "--interval", "50ms")
 	eventually(t, "the demo shows an exchange", func() bool { return strings.Contains(lines.String(), "/api/products") })
 	demo.signal(syscall.SIGKILL)

@@ -11,11 +11,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"capstan/pkg/logtest"
 	"capstan/pkg/netns"
 	"capstan/pkg/netns/netnstest"
 )
@@ -74,26 +74,8 @@ type process struct {
 	t      *testing.T
 	cmd    *exec.Cmd
 	stdout bytes.Buffer // complete once it has ended, unless the caller took it
-	stderr lockedBuffer
+	stderr logtest.Buffer
 	done   chan struct{}
-}
-
-// lockedBuffer can be read while a process writes to it.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 // start starts a binary in a namespace (nil: ours) and sees to its end.

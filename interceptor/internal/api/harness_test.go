@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"log/slog"
@@ -23,6 +22,7 @@ import (
 	"capstan/interceptor/internal/source"
 	"capstan/interceptor/internal/watch"
 	"capstan/pkg/leaktest"
+	"capstan/pkg/logtest"
 	"capstan/pkg/rpcap"
 	capstanv1 "capstan/proto/capstan/v1"
 )
@@ -70,23 +70,12 @@ func (f *fakeSource) Interfaces(context.Context) ([]rpcap.Interface, error) {
 }
 
 // buffer collects log lines.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
+type buffer struct{ logtest.Buffer }
 
 // events returns the audit lines of an event.
 func (b *buffer) events(t *testing.T, event string) (found []map[string]any) {
 	t.Helper()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for line := range strings.Lines(b.b.String()) {
+	for line := range strings.Lines(b.String()) {
 		var m map[string]any
 		if err := json.Unmarshal([]byte(line), &m); err != nil {
 			t.Fatal(err)

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,36 +15,16 @@ import (
 
 	"capstan/interceptor/internal/config"
 	"capstan/interceptor/internal/delivery"
+	"capstan/pkg/logtest"
 	capstanv1 "capstan/proto/capstan/v1"
 )
-
-// lockedBuffer is a log that is read while it is written.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-// take returns what was written since the last call.
-func (l *lockedBuffer) take() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	s := l.b.String()
-	l.b.Reset()
-	return s
-}
 
 func TestReload(t *testing.T) {
 	dir := t.TempDir()
 	a, b := filepath.Join(dir, "a.ndjson"), filepath.Join(dir, "b.ndjson")
 	first := fmt.Sprintf("body_limit: 10\nsnaplen: 100\nsinks:\n- name: a\n  file: {path: %q}\n", a)
 	file := writeFile(t, first)
-	var log lockedBuffer
+	var log logtest.Buffer
 	r := runner{streams: streams{out: &bytes.Buffer{}, err: &log}}
 	r.started = pflag.NewFlagSet("run", pflag.ContinueOnError)
 	r.flags.register(r.started)
@@ -74,7 +53,7 @@ func TestReload(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.reload()
-		return log.take()
+		return log.Take()
 	}
 	emit("/secret")
 	if told := change(first + "nonsense: 1\n"); !strings.Contains(told, "configuration not changed") || !strings.Contains(told, "no such key") {
@@ -113,7 +92,7 @@ func TestReload(t *testing.T) {
 	}
 	ended, end := context.WithCancel(t.Context())
 	end()
-	log.take()
+	log.Take()
 	stop := r.reloadOnHangup(ended)
 	if err := unix.Kill(os.Getpid(), unix.SIGHUP); err != nil {
 		t.Fatal(err)
@@ -121,7 +100,7 @@ func TestReload(t *testing.T) {
 	told = ""
 	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(told, "the end has begun") && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
-		told += log.take()
+		told += log.Take()
 	}
 	stop()
 	if s := r.out.snapshot().Sinks; !strings.Contains(told, "the end has begun") || len(s) != 3 || s[0].Name != "b" {

@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -36,6 +35,7 @@ import (
 	"capstan/pkg/addrtest"
 	"capstan/pkg/certtest"
 	"capstan/pkg/leaktest"
+	"capstan/pkg/logtest"
 	"capstan/pkg/netns/netnstest"
 	capstanv1 "capstan/proto/capstan/v1"
 )
@@ -169,7 +169,7 @@ func TestFullSpoolMakesNodesWait(t *testing.T) {
 				t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
 			}
 			g := newGate(false)
-			var log lockedBuffer
+			var log logtest.Buffer
 			r := serve(t, dir, tt.spool, g, slog.New(slog.NewTextHandler(&log, nil)))
 			node := connect(t, r.address, "node-1")
 			deliver(t, node, numbered(t, 0))
@@ -262,23 +262,6 @@ func TestReadOnlySpool(t *testing.T) {
 	}
 }
 
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
 // A spool damaged in its newest file costs what follows there, which is told.
 func TestDamagedSpool(t *testing.T) {
 	dir := t.TempDir()
@@ -305,7 +288,7 @@ func TestDamagedSpool(t *testing.T) {
 		t.Fatal(err)
 	}
 	g = newGate(true)
-	var log lockedBuffer
+	var log logtest.Buffer
 	r = serve(t, dir, 1<<20, g, slog.New(slog.NewTextHandler(&log, nil)))
 	st := r.queue.Stats()
 	await(t, "the rest", func() bool { return uint64(g.count()) == st.Recovered })
@@ -350,7 +333,7 @@ func TestExpiredToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var log lockedBuffer
+	var log logtest.Buffer
 	r := serve(t, t.TempDir(), 1<<20, sink, slog.New(slog.NewTextHandler(&log, nil)))
 	deliver(t, connect(t, r.address, "n"), numbered(t, 1, 2, 3))
 	await(t, "an error", func() bool { return strings.Contains(log.String(), "the token has expired") })

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"capstan/pkg/logtest"
 	"capstan/rpcapd/internal/config"
 	"capstan/rpcapd/internal/session"
 )
@@ -34,7 +35,7 @@ func (l *stingyListener) Accept() (net.Conn, error) {
 // Accepting goes on when there is a descriptor again, and a shortage that lasts
 // doesn't fill the log.
 func TestAcceptFails(t *testing.T) {
-	var log lockedBuffer
+	var log logtest.Buffer
 	d := New(config.Default(), session.Config{}, &fakeHost{}, noSelf{}, slog.New(slog.NewTextHandler(&log, nil)))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

@@ -3,7 +3,6 @@
 package daemon
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -21,6 +20,7 @@ import (
 	"capstan/pkg/afpacket"
 	"capstan/pkg/capture"
 	"capstan/pkg/leaktest"
+	"capstan/pkg/logtest"
 	"capstan/pkg/rpcap"
 	"capstan/rpcapd/internal/config"
 	"capstan/rpcapd/internal/device"
@@ -88,28 +88,10 @@ type noSelf struct{}
 func (noSelf) Add(netip.AddrPort) error { return nil }
 func (noSelf) Release(netip.AddrPort)   {}
 
-// lockedBuffer is a log that may be read while it is written.
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
-
 type testDaemon struct {
 	*Daemon
 	host    *fakeHost
-	log     lockedBuffer
+	log     logtest.Buffer
 	address string
 	stop    func() // and wait
 }
@@ -459,7 +441,7 @@ func TestListenFailures(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var log lockedBuffer
+		var log logtest.Buffer
 		d := New(cfg, session.Config{}, &fakeHost{}, noSelf{}, slog.New(slog.NewTextHandler(&log, nil)))
 		err = d.Listen(t.Context(), nil)
 		t.Cleanup(d.Close)
