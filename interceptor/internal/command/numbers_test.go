@@ -114,6 +114,22 @@ func TestDecodedWithinMemory(t *testing.T) {
 	}
 }
 
+// TestSourcesShareTheCap: what each shard may take of the cap is less where there are several
+// sources, whoever divides them.
+func TestSourcesShareTheCap(t *testing.T) {
+	for captures, want := range map[int]int64{0: 1_000_000, 1: 1_000_000, 4: 250_000} {
+		f := recordFlags{shards: 2, captures: captures}
+		f.decoded.MaxWindow = 8 << 20
+		f.memory = 64_000_000
+		end := f.begin()
+		f.boundDecoded(slog.New(slog.DiscardHandler))
+		end()
+		if f.decoded.MaxWindow != want {
+			t.Errorf("%d sources: windows of %d bytes, want %d", captures, f.decoded.MaxWindow, want)
+		}
+	}
+}
+
 // TestTooLittleMemory: a cap below which the process can't stay is refused with what is
 // needed, wherever it comes from.
 func TestTooLittleMemory(t *testing.T) {
@@ -128,6 +144,10 @@ func TestTooLittleMemory(t *testing.T) {
 		if (status != 0) != (want != "") || !strings.Contains(stderr, want) {
 			t.Errorf("%s: status %d\n%s", args, status, stderr)
 		}
+	}
+	sources := []string{"-s", "rpcap://127.0.0.1:1/a", "-s", "rpcap://127.0.0.1:1/b", "--memory=18874367", "--shards=2"}
+	if status, _, stderr := runCommandLine(t, append([]string{"run"}, sources...)...); status == 0 || !strings.Contains(stderr, "2 sources with --shards 2 need 19922944") {
+		t.Errorf("status %d\n%s", status, stderr)
 	}
 	t.Setenv("GOMEMLIMIT", "10MiB")
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(10 << 20)) // as the runtime does at the start

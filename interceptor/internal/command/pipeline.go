@@ -43,6 +43,7 @@ type recordFlags struct {
 	http1     http1.Config
 	http2     http2.Config
 	shards    int
+	captures  int // at a time, each of as many shards, which share the cap; 0 is one
 }
 
 func (f *recordFlags) register(flags *pflag.FlagSet) {
@@ -130,16 +131,24 @@ const (
 	leastMemoryOfShard = 1 << 20
 )
 
+// allShards returns how many shards there are at a time.
+func (f *recordFlags) allShards() int { return max(f.captures, 1) * f.shards }
+
 // checkMemory refuses a cap below which the process can't stay.
 func (f *recordFlags) checkMemory() error {
-	least := leastMemory + uint64(f.shards)*leastMemoryOfShard
-	if limit := f.budget.Limit(); limit < least {
+	least := leastMemory + uint64(f.allShards())*leastMemoryOfShard
+	limit := f.budget.Limit()
+	switch {
+	case limit >= least:
+	case f.captures > 1:
+		return fmt.Errorf("the memory limit is %d bytes; %d sources with --shards %d need %d", limit, f.captures, f.shards, least)
+	default:
 		return fmt.Errorf("the memory limit is %d bytes; --shards %d needs %d", limit, f.shards, least)
 	}
 	return nil
 }
 
-// windowsShare is which part of the cap the windows of all shards may take, for one coding:
+// windowsShare is which part of the cap the windows of all shards of all sources may take, for one coding:
 // they are kept.
 const windowsShare = 32
 
@@ -151,7 +160,7 @@ func (f *recordFlags) boundDecoded(log *slog.Logger) {
 		log.Warn("max_decoded is more than an eighth of the memory limit, and lowered to that", "bytes", f.decoded.MaxDecoded, "to", most)
 		f.decoded.MaxDecoded = most
 	}
-	f.decoded.MaxWindow = min(f.decoded.MaxWindow, int64(f.budget.Limit())/windowsShare/int64(f.shards))
+	f.decoded.MaxWindow = min(f.decoded.MaxWindow, int64(f.budget.Limit())/windowsShare/int64(f.allShards()))
 }
 
 // pipeline takes the frames of one source, or of a shard of it that is captured
@@ -169,7 +178,8 @@ func newPipeline(name, from string, live *source.RPCAP, shards int, flags *recor
 		name: name,
 		live: live,
 		engine: engine.New(engine.Config{
-			Decode: flags.decode, Reassembly: flags.reassembly(), Defrag: flags.fragments, HTTP1: flags.http1, HTTP2: flags.http2, Memory: flags.budget,
+			Decode: flags.decode, Reassembly: flags.reassembly(), Defrag: flags.fragments, HTTP1: flags.http1, HTTP2: flags.http2,
+			Memory: flags.budget, Engines: flags.allShards() / shards,
 			NoConnectionRecords: !flags.flows,
 			Exchange: exchange.Config{
 				Source:  from,

@@ -136,6 +136,7 @@ func (r *runner) prepare(ctx context.Context, cancel context.CancelCauseFunc) (e
 	if len(urls) > 1 && r.flags.server.listen != "" {
 		return usageError{errors.New("--listen waits for one daemon, so it goes with one --source")}
 	}
+	r.flags.captures = len(urls)
 	if r.out, r.sinks, err = r.flags.openOutput(ctx, r.streams.out, r.settings, r.log, cancel); err != nil {
 		return err
 	}

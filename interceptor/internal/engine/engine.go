@@ -48,6 +48,9 @@ type Config struct {
 	Write  func(encoded []byte)
 	// Memory, if set, tells when memory has to be shed. Engines may share it.
 	Memory *memory.Budget
+	// Engines is how many do, of as many shards each. Up to 1 means that it is this one's
+	// alone.
+	Engines int
 	// Drained, if set, is called like Emit or Write when all records are out that
 	// came of the frames up to a call of Engine.Drained.
 	Drained func()

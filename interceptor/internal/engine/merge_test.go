@@ -103,6 +103,15 @@ func TestRoundsUnderACap(t *testing.T) {
 			t.Errorf("%d shards: frames in rounds take %d KiB of %d", shards, in>>10, little>>10)
 		}
 	}
+	for _, engines := range []int{2, 8, 20} { // of a cap of theirs all
+		b := newBounds(&Config{Shards: 8, Engines: engines, Memory: budgetOf(t, limit)})
+		if in := engines * b.all; in > limit/roundsShare && b.all > 2*2*loanLen {
+			t.Errorf("%d engines: rounds hold %d MiB of %d", engines, in>>20, limit>>20)
+		}
+		if in := engines * maxRounds * (b.frames*frameLen + b.bytes + b.batch*8); in > 3*limit/roundsShare {
+			t.Errorf("%d engines: rounds take %d MiB of %d", engines, in>>20, limit>>20)
+		}
+	}
 }
 
 func budgetOf(t *testing.T, limit uint64) *memory.Budget {

@@ -28,8 +28,8 @@ const (
 	maxRoundShards = 16
 	// frameLen is what a round takes for a frame and the segment in it, besides its data.
 	frameLen = 64 + 128
-	// roundsShare is which part of a cap on memory all rounds may take for that, for the
-	// data, for buffers, or for records: none of them can be shed.
+	// roundsShare is which part of a cap on memory all rounds of all engines may take for
+	// that, for the data, for buffers, or for records: none of them can be shed.
 	roundsShare = 16
 )
 
@@ -41,11 +41,12 @@ func newBounds(cfg *Config) bounds {
 	n := min(cfg.Shards, maxRoundShards)
 	b := bounds{frames: n * maxRoundFrames, bytes: n * maxRoundBytes, lent: n * maxRoundLent, batch: maxBatch, all: maxRounds * n * maxRoundLent}
 	if cfg.Memory != nil {
-		most := int(cfg.Memory.Limit() / roundsShare / maxRounds)
+		part := int(cfg.Memory.Limit()) / roundsShare / max(cfg.Engines, 1)
+		most := part / maxRounds
 		b.frames = min(b.frames, max(most/frameLen, 1))
 		b.bytes, b.batch = min(b.bytes, most), min(b.batch, most/cfg.Shards)
 		b.lent = min(b.lent, max(most, 2*loanLen))
-		b.all = max(int(cfg.Memory.Limit()/roundsShare), 2*b.lent)
+		b.all = max(part, 2*b.lent)
 	}
 	return b
 }

@@ -63,7 +63,7 @@ func newShard(cfg Config, fragments *defrag.Defragmenter) *shard {
 // pollMask returns one less than how many segments come between two looks at the memory.
 func pollMask(cfg *Config) uint64 {
 	every := uint64(pollEvery)
-	for cfg.Memory != nil && every > heedEvery && every*memoryPerSegment*uint64(max(cfg.Shards, 1)) > cfg.Memory.Limit()/4 {
+	for cfg.Memory != nil && every > heedEvery && every*memoryPerSegment*uint64(max(cfg.Shards, 1)*max(cfg.Engines, 1)) > cfg.Memory.Limit()/4 {
 		every /= 2
 	}
 	return every - 1
