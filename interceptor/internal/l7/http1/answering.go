@@ -61,6 +61,7 @@ func (p *pairing) certain(c *Conn, i int) *roundTrip {
 	p.dropBefore(c, i)
 	p.floatAway(c, len(p.floating))
 	x := p.takePending(0)
+	x.unproven = p.anchored < 0
 	p.align(x.epoch)
 	return x
 }

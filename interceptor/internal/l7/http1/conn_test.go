@@ -97,6 +97,42 @@ func TestMidstreamFirstPairIsWithheldUntilConfirmed(t *testing.T) {
 	expect(t, h.close(reassembly.CloseFIN), paired)
 }
 
+// TestMidstreamPairIsRefutedByFurtherAnswers: a client that keeps several requests under way
+// may send one just when it has a response, as one that waits does.
+func TestMidstreamPairIsRefutedByFurtherAnswers(t *testing.T) {
+	start := func() *harness {
+		h := midstream(t)
+		h.chunk(fromServer, []byte(ok("a")), 0) // to a request before
+		h.client(get(6))
+		h.server(ok("bb"))
+		return h
+	}
+	const before, paired = "- > 200 1 no_request", "GET /6 0 > 200 2 +"
+
+	h := start()
+	h.server(ok("ccc")) // which nothing since asked for
+	expect(t, h.records, before, "GET /6 0 > - no_response", "- > 200 2 no_request", "- > 200 3 no_request")
+	h.close(reassembly.CloseFIN)
+
+	h = midstream(t)
+	h.chunk(fromServer, []byte(ok("a")), 0)
+	h.client(get(6))
+	h.server("HTTP/1.1 200 OK\r\nContent-Length: 40\r\n\r\n") // to HEAD
+	h.server(ok("seems to be that body"))
+	h.server(ok("ccc"))
+	expect(t, h.records, before, "GET /6 0 > - no_response", "- > 200 40 no_request", "- > 200 3 no_request")
+	h.close(reassembly.CloseFIN)
+
+	h = start() // the client goes on as one that waits
+	h.client(get(7))
+	expect(t, h.records, before, paired)
+	h.close(reassembly.CloseFIN)
+
+	for _, end := range []reassembly.CloseReason{reassembly.CloseFIN, reassembly.CloseTimeout} {
+		expect(t, start().close(end), before, paired)
+	}
+}
+
 func TestMidstreamLoneRequestOfABurstIsNotPaired(t *testing.T) {
 	h := midstream(t)
 	// Two requests were sent at once; only the second was captured.

@@ -101,6 +101,9 @@
 // the end has, also where the response was still under way: it is wrong if the
 // capture began within a pipelined burst and ended within the responses to it.
 //
+// The first pair of such a connection that the exact rule does tell is withheld until the next
+// message, too: a response that nothing asked for since refutes it.
+//
 // Where only 100 (Continue) is missing, S is 25 bytes behind Q.acked, and R.prior is not
 // known. The response is that to Q if Q asked for this, is the only request pending, with
 // nothing missed before it, its last byte was sent by a client that had received all before

@@ -30,13 +30,14 @@ type inFlight struct {
 	group    *roundTrip   // of the response in progress
 	floating []*roundTrip // responses whose request may not have been delivered yet
 	probable *roundTrip   // a pair that offsets suggest and nothing refutes, until something confirms it
+	withheld *roundTrip   // a pair that is unproven, until what comes next, which may refute it
 
 	serverLeft bool // it has ended its direction, before the client
 }
 
 // rests reports whether no message waits for another.
 func (p *pairing) rests() bool {
-	return p.group == nil && len(p.pending) == 0 && p.probable == nil && len(p.floating) == 0
+	return p.group == nil && len(p.pending) == 0 && p.probable == nil && p.withheld == nil && len(p.floating) == 0
 }
 
 func (p *pairing) init(midstream bool) {
@@ -49,7 +50,7 @@ func (p *pairing) init(midstream bool) {
 
 // alone reports whether the message in progress in h is the only thing that is.
 func (p *pairing) alone(h *half) bool {
-	if p.probable != nil || len(p.floating) > 0 {
+	if p.probable != nil || p.withheld != nil || len(p.floating) > 0 {
 		return false
 	}
 	if h.request {
@@ -60,6 +61,7 @@ func (p *pairing) alone(h *half) bool {
 
 // addRequest takes a request whose line was seen.
 func (p *pairing) addRequest(c *Conn, x *roundTrip) {
+	p.reveal(c)
 	c.serverHalf().goneOn(x.acked)
 	x.before, x.first = p.lastAcked, x.start == int64(c.origin)
 	p.lastAcked = x.acked
@@ -91,6 +93,7 @@ func (p *pairing) pair(c *Conn, h *half) *roundTrip {
 		p.settle(c, h)
 	}
 	p.unprompted(c, h)
+	p.reveal(c)
 	x := p.request(c, h)
 	if x == nil {
 		x = c.shared.roundTrip()
@@ -157,6 +160,10 @@ func (p *pairing) finish(c *Conn, x *roundTrip) {
 	if x.floats || x == p.probable {
 		return
 	}
+	if x.unproven && x.answer != nil && c.next == nil {
+		p.withheld = x
+		return
+	}
 	c.emit(x)
 }
 
@@ -217,6 +224,7 @@ func (p *pairing) upgrading() bool {
 // close emits what is left when the connection closes, after both halves have
 // ended what they had in progress.
 func (p *pairing) close(c *Conn, r reassembly.CloseReason) {
+	p.reveal(c)
 	if p.probable != nil {
 		p.settleLast(c, r)
 	}

@@ -34,12 +34,23 @@ func (x *roundTrip) outran(h *half) bool {
 // none can have been missed it has none.
 func (p *pairing) unprompted(c *Conn, h *half) {
 	client := c.clientHalf()
+	if p.refutes(h) {
+		p.pipelined = true
+		return
+	}
 	if h.msgAcked < 0 || p.answerInterim || client.epoch == p.anchored && h.msgAcked <= client.offset {
 		return
 	}
 	if h.follows && h.msgAcked <= h.prior || client.lastAcked >= 0 && client.lastAcked < h.msgOffset && h.msgAcked <= client.offset {
 		p.pipelined = true
 	}
+}
+
+// refutes reports whether the response at h's mark refutes the pair that is withheld: nothing
+// that its sender had received waits for it, so what it answers was sent before that pair's
+// request. Only 408 may come unasked (RFC 9110 §15.5.9).
+func (p *pairing) refutes(h *half) bool {
+	return p.withheld != nil && len(p.pending) == 0 && h.msgAcked >= 0 && h.msgAcked <= h.c.clientHalf().offset && h.status.status != 408
 }
 
 // passedOver takes the news that no response starts at the offsets from start up to

@@ -23,6 +23,21 @@ func (p *pairing) settle(c *Conn, h *half) {
 	p.split(c, x)
 }
 
+// reveal emits the pair that is withheld, or takes it apart: a response that nobody asked for
+// since tells that the client pipelines, and that it was shifted.
+func (p *pairing) reveal(c *Conn) {
+	x := p.withheld
+	if x == nil {
+		return
+	}
+	p.withheld, x.unproven = nil, false
+	if p.pipelined {
+		p.split(c, x)
+		return
+	}
+	p.finish(c, x)
+}
+
 // split takes a pair apart.
 func (p *pairing) split(c *Conn, x *roundTrip) {
 	y := c.shared.roundTrip()

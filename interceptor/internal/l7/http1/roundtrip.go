@@ -34,6 +34,7 @@ type trip struct {
 	alone     bool  // no response will be paired with it
 	continued bool  // the response before the final one is missing: 100 (Continue)
 	floats    bool  // it is a response that waits for its request
+	unproven  bool  // paired by offsets alone where the connection was joined midstream
 	start     int64 // stream offset of its first byte
 	end       int64 // and behind its last, once it is done
 	acked     int64 // response bytes the client had received when it sent it, -1 unknown
