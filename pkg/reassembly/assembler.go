@@ -1,12 +1,15 @@
 package reassembly
 
-import "capstan/pkg/packet"
+import (
+	"capstan/pkg/flow"
+	"capstan/pkg/packet"
+)
 
 // Assembler reassembles all TCP connections of one source. It is not safe for
 // concurrent use.
 type Assembler struct {
 	cfg        Config // with defaults
-	newHandler func(*Conn) Handler
+	newHandler NewHandler
 
 	conns       table
 	lists       [numLists]ageList
@@ -30,11 +33,14 @@ type Assembler struct {
 	stats     Stats
 }
 
-// New returns an assembler. It calls newHandler for a connection right before
-// its first Data or Gap, so that a connection without any costs no handler; the
-// Conn it is given is the same, and kept up to date, until Close returns. A
-// nil handler means that the connection is of no interest.
-func New(cfg Config, newHandler func(*Conn) Handler) *Assembler {
+// NewHandler returns who takes what connection c carries, nil if that is of no interest.
+// It is called right before the first Data or Gap of c, so that a connection without any
+// costs no handler; c is the same, and kept up to date, until Close returns. first are the
+// bytes of direction d that Data hands over then, nil before a Gap.
+type NewHandler func(c *Conn, d flow.Direction, first []byte) Handler
+
+// New returns an assembler that hands each connection to a handler of newHandler's.
+func New(cfg Config, newHandler NewHandler) *Assembler {
 	cfg = cfg.withDefaults()
 	return &Assembler{
 		cfg:        cfg,

@@ -28,7 +28,7 @@ type load struct {
 
 func newLoad(flows int) *load {
 	l := &load{segs: make([]packet.Segment, flows), now: 1}
-	l.a = New(Config{}, func(*Conn) Handler { return &l.all })
+	l.a = New(Config{}, func(*Conn, flow.Direction, []byte) Handler { return &l.all })
 	payload := make([]byte, 1400)
 	for i := range l.segs {
 		client := flow.EndpointFrom(netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 40000))
@@ -111,7 +111,7 @@ type flood struct {
 }
 
 func newFlood(connections int) *flood {
-	f := &flood{a: New(Config{MaxConnections: connections}, func(*Conn) Handler { return new(counter) }), now: 1}
+	f := &flood{a: New(Config{MaxConnections: connections}, func(*Conn, flow.Direction, []byte) Handler { return new(counter) }), now: 1}
 	f.s = packet.Segment{Flags: syn, Seq: 1}
 	for range connections {
 		f.next()
@@ -209,7 +209,7 @@ func BenchmarkSegment(b *testing.B) {
 		// SYN, SYN-ACK, ACK, request, response, FIN, FIN, ACK.
 		p := newProbe(b, Config{})
 		l := counter{}
-		a := New(Config{}, func(*Conn) Handler { return &l })
+		a := New(Config{}, func(*Conn, flow.Direction, []byte) Handler { return &l })
 		p.a = a
 		segs := []*packet.Segment{
 			p.segment(C, 0, syn, nil), p.segment(S, 0, synack, nil), p.segment(C, 1, ack, nil),

@@ -26,7 +26,7 @@ func (p printer) Close(_ int64, r reassembly.CloseReason) {
 }
 
 func Example() {
-	a := reassembly.New(reassembly.Config{}, func(c *reassembly.Conn) reassembly.Handler { return printer{c} })
+	a := reassembly.New(reassembly.Config{}, func(c *reassembly.Conn, _ flow.Direction, _ []byte) reassembly.Handler { return printer{c} })
 
 	client := flow.EndpointFrom(netip.MustParseAddrPort("192.0.2.9:40000"))
 	server := flow.EndpointFrom(netip.MustParseAddrPort("192.0.2.1:80"))

@@ -1,6 +1,7 @@
 package reassembly
 
 import (
+	"capstan/pkg/flow"
 	"testing"
 
 	"capstan/pkg/packet"
@@ -74,7 +75,7 @@ func TestHistoryForgets(t *testing.T) {
 // TestShedForgetsSegments: the memory that they take, which each assembler has for itself, is
 // given back and counted.
 func TestShedForgetsSegments(t *testing.T) {
-	a := New(Config{}, func(*Conn) Handler { return nil })
+	a := New(Config{}, func(*Conn, flow.Direction, []byte) Handler { return nil })
 	for i := range 1000 {
 		s := packet.Segment{Seq: uint32(i), Flags: packet.FlagSYN}
 		s.Key.A.Port = uint16(i)

@@ -136,7 +136,7 @@ func newProbe(t testing.TB, cfg Config) *probe {
 
 // newRecorded returns an assembler whose handlers are added to streams.
 func newRecorded(t testing.TB, cfg Config, streams *[]*stream) *Assembler {
-	return New(cfg, func(c *Conn) Handler {
+	return New(cfg, func(c *Conn, _ flow.Direction, _ []byte) Handler {
 		r := &stream{t: t, conn: c, atOpen: *c}
 		*streams = append(*streams, r)
 		return r

@@ -1,6 +1,9 @@
 package reassembly
 
-import "capstan/pkg/packet"
+import (
+	"capstan/pkg/flow"
+	"capstan/pkg/packet"
+)
 
 // Segment takes the next segment of the source, captured at time (nanoseconds).
 // s and its payload are not kept.
@@ -84,7 +87,7 @@ func (a *Assembler) deliver(c *connection, h *half, b []byte, time, acked int64)
 		}
 	}
 	if c.Handler == nil {
-		a.open(c)
+		a.open(c, h.dir, b)
 	}
 	a.stats.DeliveredBytes += uint64(len(b))
 	offset := h.offset - int64(h.oob)
@@ -110,7 +113,7 @@ func (a *Assembler) deliverAround(c *connection, h *half, b []byte, i int, time,
 func (a *Assembler) gap(h *half, g Gap) {
 	c := h.conn
 	if c.Handler == nil {
-		a.open(c)
+		a.open(c, h.dir, nil)
 	}
 	a.stats.Gaps++
 	a.stats.GapBytes += uint64(g.Len)
@@ -131,9 +134,10 @@ func (h *half) advance(n int64) {
 	}
 }
 
-// open makes the handler of c, and tells it what it has missed.
-func (a *Assembler) open(c *connection) {
-	c.Handler = a.newHandler(&c.Conn)
+// open makes the handler of c, which begins with the bytes first of direction d or, where
+// there are none, a gap, and tells it what it has missed.
+func (a *Assembler) open(c *connection, d flow.Direction, first []byte) {
+	c.Handler = a.newHandler(&c.Conn, d, first)
 	if c.Handler == nil {
 		c.Handler = discard{}
 	}

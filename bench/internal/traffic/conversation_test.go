@@ -49,7 +49,7 @@ func converse(t *testing.T, p Plan) ([]*conversation, Counts) {
 	t.Helper()
 	g := newGenerator(t, p)
 	var conversations []*conversation
-	a := reassembly.New(reassembly.Config{}, func(conn *reassembly.Conn) reassembly.Handler {
+	a := reassembly.New(reassembly.Config{}, func(conn *reassembly.Conn, _ flow.Direction, _ []byte) reassembly.Handler {
 		c := &conversation{conn: conn}
 		conversations = append(conversations, c)
 		return c

@@ -226,7 +226,7 @@ func (c *carrier) newHTTP1() reassembly.Handler {
 		c.tellOverheard(parser)
 		return parser
 	}
-	x := s.newHTTP(c)
+	x := s.turnHTTP(c)
 	c.tellOverheard(&x.Conn)
 	for d, claims := range c.claims {
 		if claims && !c.conn.ClientKnown {

@@ -40,7 +40,27 @@ type connection struct {
 	carrier
 }
 
-func (s *shard) newConnection(rc *reassembly.Conn) reassembly.Handler {
+// handler makes the handler of rc, of which first are the first bytes, of direction d.
+func (s *shard) handler(rc *reassembly.Conn, d flow.Direction, first []byte) reassembly.Handler {
+	if rc.ClientKnown && d == rc.Client && !rc.Midstream && s.http1.Begins(first) {
+		return s.newHTTP(rc)
+	}
+	return s.newConnection(rc)
+}
+
+// newHTTP makes the handler of a connection that a client begins with a whole request line:
+// what connection would come to, without what that takes to tell protocols apart.
+func (s *shard) newHTTP(rc *reassembly.Conn) *httpConnection {
+	p := &s.protocols[HTTP1]
+	p.Connections++
+	p.Active++
+	x := s.https.take()
+	x.account = account{s, HTTP1}
+	x.Conn.Init(s.http1, rc, nil, 0)
+	return x
+}
+
+func (s *shard) newConnection(rc *reassembly.Conn) *connection {
 	s.protocols[Undecided].Connections++
 	s.protocols[Undecided].Active++
 	c := s.connections.take()
@@ -53,8 +73,8 @@ func (s *shard) newConnection(rc *reassembly.Conn) reassembly.Handler {
 // Data implements reassembly.Handler.
 // Next: carrier.Data, until the protocol is known.
 func (c *connection) Data(d flow.Direction, chunk reassembly.Chunk) {
-	c.carried(len(chunk.Bytes))
 	c.carrier.Data(d, chunk)
+	c.carried(len(chunk.Bytes)) // as what they have shown it to be
 	if c.replaced {
 		c.shard.connections.give(c)
 	}
@@ -77,8 +97,8 @@ type httpConnection struct {
 	http1.Conn
 }
 
-// newHTTP makes what takes the place of c.
-func (s *shard) newHTTP(c *carrier) *httpConnection {
+// turnHTTP makes what takes the place of c.
+func (s *shard) turnHTTP(c *carrier) *httpConnection {
 	x := s.https.take()
 	x.account = *c.of
 	x.Conn.Init(s.http1, c.conn, c.named, 0)

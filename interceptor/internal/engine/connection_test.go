@@ -2,12 +2,16 @@ package engine
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
 	"capstan/interceptor/internal/exchange"
 	"capstan/interceptor/internal/exchange/exchangetest"
+	"capstan/interceptor/internal/l7/http1"
 	"capstan/pkg/flow"
 	"capstan/pkg/reassembly"
 	capstanv1 "capstan/proto/capstan/v1"
@@ -76,7 +80,16 @@ func (e *Engine) play(midstream bool, pieces ...string) {
 // playTo hands pieces to a connection of e, which ends so.
 func (e *Engine) playTo(end reassembly.CloseReason, midstream bool, pieces ...string) {
 	conn := &reassembly.Conn{Midstream: midstream, ClientKnown: !midstream, Client: flow.AToB}
-	conn.Handler = e.shard.newConnection(conn)
+	var first []byte
+	if s, ok := strings.CutPrefix(pieces[0], "C:"); ok {
+		first = []byte(s)
+	}
+	playInto(e.shard.handler(conn, flow.AToB, first), conn, end, pieces...)
+}
+
+// playInto hands pieces to conn, whose handler is h at first, and which ends so.
+func playInto(h reassembly.Handler, conn *reassembly.Conn, end reassembly.CloseReason, pieces ...string) {
+	conn.Handler = h
 	var offset [2]int64
 	for i, p := range pieces {
 		d, body := flow.AToB, p[2:]
@@ -232,11 +245,47 @@ func split(prefix, s string) (pieces []string) {
 	return pieces
 }
 
+// TestBeginsWithRequest holds that a connection that begins with a usual request line comes
+// to what any would come to.
+func TestBeginsWithRequest(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	starts := []string{"GET /a?b HTTP/1.1\r\n", request, "PROXY / HTTP/1.1\r\n", "PROXY UNKNOWN HTTP/1.1\r\n", "PRI * HTTP/1.1\r\n\r\nSM\r\n\r\n", "CONNECT a:1 HTTP/1.1\r\n\r\n"}
+	begun := 0
+	for range 3000 {
+		first := []byte(starts[r.IntN(len(starts))] + request[:r.IntN(len(request))])
+		for range r.IntN(3) {
+			first[r.IntN(len(first))] = " /\r\n\x00\x7f\xffaA:?"[r.IntN(11)]
+		}
+		pieces := []string{"C:" + string(first), "C:" + request, "S:" + response, "S:" + response}[:1+r.IntN(4)]
+		run := func(open func(*shard, *reassembly.Conn) reassembly.Handler) ([]*capstanv1.Exchange, Counters) {
+			var records []*capstanv1.Exchange
+			e := New(Config{HTTP1: http1.Config{MaxHeadLen: 256}, Exchange: exchange.Config{Emit: exchangetest.Keep(&records)}})
+			conn := &reassembly.Conn{ClientKnown: true, Client: flow.AToB}
+			playInto(open(e.shard, conn), conn, reassembly.CloseEndOfCapture, pieces...)
+			return records, e.shard.counters()
+		}
+		records, counters := run(func(s *shard, conn *reassembly.Conn) reassembly.Handler {
+			h := s.handler(conn, flow.AToB, first)
+			if _, ok := h.(*httpConnection); ok {
+				begun++
+			}
+			return h
+		})
+		want, wantCounters := run(func(s *shard, conn *reassembly.Conn) reassembly.Handler { return s.newConnection(conn) })
+		if !slices.EqualFunc(records, want, func(a, b *capstanv1.Exchange) bool { return proto.Equal(a, b) }) || counters != wantCounters {
+			t.Fatalf("%q: %v %+v, want %v %+v", pieces, records, counters, want, wantCounters)
+		}
+	}
+	if begun < 500 {
+		t.Fatalf("only %d began so", begun)
+	}
+}
+
 // TestUndecidedIsBounded sends bytes, one at a time, that could become a
 // protocol for long.
 func TestUndecidedIsBounded(t *testing.T) {
 	e := New(Config{Exchange: exchange.Config{Emit: func(*capstanv1.Exchange) {}}})
-	c := e.shard.newConnection(&reassembly.Conn{ClientKnown: true, Client: flow.AToB}).(*connection)
+	c := e.shard.newConnection(&reassembly.Conn{ClientKnown: true, Client: flow.AToB})
 	for i, b := range []byte("FOO /" + strings.Repeat("a", maxHeld)) {
 		c.Data(flow.AToB, reassembly.Chunk{Time: int64(i), Offset: int64(i), Acked: 0, Bytes: []byte{b}})
 		if len(c.held) > maxHeldChunks || c.heldLen > maxHeld {

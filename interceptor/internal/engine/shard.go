@@ -53,7 +53,7 @@ func newShard(cfg Config, fragments *defrag.Defragmenter) *shard {
 	s.cfg = cfg
 	s.pollMask = pollMask(&cfg)
 	s.http1 = http1.NewShared(cfg.HTTP1, s.recorder, s)
-	s.assembler = reassembly.New(cfg.Reassembly, s.newConnection)
+	s.assembler = reassembly.New(cfg.Reassembly, s.handler)
 	if cfg.Memory != nil {
 		s.memory = cfg.Memory.Join(s.shed)
 	}

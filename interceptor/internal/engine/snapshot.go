@@ -16,7 +16,7 @@ type ProtocolStats struct {
 	Connections uint64 // ever
 	Active      uint64 // now
 	// Bytes of payload, in order, counted under the protocol known when they
-	// came: the first bytes of most connections are under Undecided.
+	// came, or by them: under Undecided are those that told too little.
 	Bytes uint64
 }
 

@@ -15,6 +15,13 @@ const (
 	maxLooks = 256
 )
 
+// Begins reports whether b, the first bytes of a client, starts with a request line as
+// nearly everybody sends it, all of it: then a Conn tells what follows.
+func (s *Shared) Begins(b []byte) bool {
+	var l requestLine
+	return l.take(b[:min(len(b), s.cfg.MaxHeadLen)]) > 0 && b[l.targetStart] == '/'
+}
+
 // LooksLikeRequest reports whether b starts like an HTTP/1 request: a method of
 // 3 to 20 capital letters, dashes and underscores, a space, a target and
 // " HTTP/1.". Behind a known method a path is enough, if it is long or ends the

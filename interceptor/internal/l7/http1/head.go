@@ -99,8 +99,8 @@ func (h *half) head(b []byte) int {
 // that is complete and returns the offset behind the empty line, or -1. ok is
 // false if src is not HTTP.
 func (h *half) scan(src []byte) (end int, ok bool) {
-	if h.scanned == 0 && !h.lined && !h.request {
-		if end := h.knownStatus(src); end >= 0 {
+	if h.scanned == 0 && !h.lined {
+		if end := h.usualStart(src); end >= 0 {
 			return end, true
 		}
 	}

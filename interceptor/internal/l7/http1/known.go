@@ -204,19 +204,27 @@ func (h *half) usualSection(b []byte, from int) (end int) {
 	return at + len(lineEnd)
 }
 
-// knownStatus starts a response, and reads its section as usualSection does, if it
-// starts with a status line that is known. If that returns -1, scan goes on with
-// what is behind the line.
-func (h *half) knownStatus(b []byte) (end int) {
-	k := h.c.shared.known.status(b)
-	if k == nil || !k.starts(b) {
+// usualStart starts a message, and reads its section as usualSection does, if it starts
+// with a usual request line, or a status line that is known. If that returns -1, scan goes
+// on with what is behind the line.
+func (h *half) usualStart(b []byte) (end int) {
+	n := 0
+	if h.request {
+		n = h.reqLine.take(b)
+	} else if k := h.c.shared.known.status(b); k != nil && k.starts(b) {
+		n, h.status = len(k.text), k.line
+	}
+	if n == 0 {
 		return -1
 	}
-	n := len(k.text)
-	h.status, h.lined = k.line, true
+	h.lined = true
 	h.census = census{controls: len(lineEnd)}
 	h.scanned, h.lineStart, h.ends = n, n, append(h.ends, uint32(n))
-	h.beginResponse()
+	if h.request {
+		h.beginRequest(b)
+	} else {
+		h.beginResponse()
+	}
 	return h.usualSection(b, n)
 }
 

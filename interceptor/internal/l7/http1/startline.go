@@ -102,6 +102,26 @@ func (l *requestLine) parseUsual(line []byte) (ok bool) {
 	return true
 }
 
+// take takes the line that b starts with, if that is whole, has a method in capital letters
+// and is else as parseUsual wants it; it goes no further than that. It returns where the
+// next line begins, 0 if others have to look.
+func (l *requestLine) take(b []byte) (next int) {
+	const end = " HTTP/1.1" + lineEnd
+	n := 0
+	for n < min(len(b), maxMethodLen) && b[n]-'A' < 26 {
+		n++
+	}
+	if n < minDetectMethodLen || n >= maxDetectMethodLen || n == len(b) || b[n] != ' ' {
+		return 0
+	}
+	targetEnd := n + 1 + plainLen(b[n+1:])
+	if next = targetEnd + len(end); targetEnd == n+1 || next > len(b) || string(b[targetEnd:next]) != end {
+		return 0
+	}
+	*l = requestLine{methodEnd: n, targetStart: n + 1, targetEnd: targetEnd, versionStart: targetEnd + 1, versionEnd: next - len(lineEnd)}
+	return next
+}
+
 // cut takes the start of a request line whose end is beyond the
 // limit.
 func (l *requestLine) cut(b []byte) (ok bool) {
@@ -221,6 +241,20 @@ func targetLen(b []byte) int {
 	}
 	for at < len(b) && b[at] > ' ' && b[at] != 0x7f {
 		at++
+	}
+	return at
+}
+
+// plainLen returns how many bytes of b, at most all but the last seven, come before the
+// first that is a space, a control character or none of ASCII.
+func plainLen(b []byte) int {
+	at := 0
+	for ; len(b)-at >= 8; at += 8 {
+		v := binary.LittleEndian.Uint64(b[at:])
+		// Borrowing marks a byte up to a space, its highest bit another, and DEL gets that.
+		if m := ((v - (' '+1)*eachLow) | (v + eachLow)) & eachHigh; m != 0 {
+			return at + first(m)
+		}
 	}
 	return at
 }
