@@ -146,7 +146,7 @@ func (a *Assembler) admit(s *packet.Segment, time int64) *connection {
 	c.Key, c.Start, c.born = s.Key, time, a.number
 	c.Midstream = !s.Flags.Has(packet.FlagSYN)
 	c.Touched, c.lastTime = a.now, time
-	a.conns.insert(c)
+	a.conns.insert(c, &s.Key)
 	a.enlist(c, listEmbryonic)
 	a.stats.Opened++
 	return c

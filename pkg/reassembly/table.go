@@ -54,8 +54,9 @@ func (t *table) findTuple(k *flow.Key, hash uint32) uint32 {
 	}
 }
 
-// insert adds c, whose key is not in the table.
-func (t *table) insert(c *connection) { t.open.insert(t.hash(&c.Key), c) }
+// insert adds c, whose key is not in the table and equals k: that of c may have been copied
+// just now, and who reads other parts of a copy than were written waits for it.
+func (t *table) insert(c *connection, k *flow.Key) { t.open.insert(t.hash(k), c) }
 
 // forget takes c out, which is in.
 func (t *table) forget(c *connection) { t.open.remove(t.hash(&c.Key), c) }

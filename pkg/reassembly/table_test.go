@@ -48,7 +48,7 @@ func TestTableAgainstMap(t *testing.T) {
 		switch {
 		case e == known{}:
 			e.c = &connection{Conn: Conn{Key: k}}
-			tab.insert(e.c)
+			tab.insert(e.c, &e.c.Key)
 			want[k] = e
 		case r.IntN(3) == 0:
 		case e.c != nil && r.IntN(2) == 0:

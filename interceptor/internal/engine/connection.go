@@ -106,10 +106,10 @@ func (s *shard) turnHTTP(c *carrier) *httpConnection {
 }
 
 // Data implements reassembly.Handler.
-// Next: http1.Conn.Data.
+// Next: http1.Conn.Take.
 func (x *httpConnection) Data(d flow.Direction, chunk reassembly.Chunk) {
 	x.carried(len(chunk.Bytes))
-	x.Conn.Data(d, chunk)
+	x.Conn.Take(d, &chunk)
 }
 
 // Close implements reassembly.Handler.

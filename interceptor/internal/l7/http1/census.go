@@ -1,9 +1,6 @@
 package http1
 
-import (
-	"encoding/binary"
-	"math/bits"
-)
+import "math/bits"
 
 // census is what is known of the bytes of a section as a whole.
 type census struct {
@@ -16,6 +13,14 @@ const (
 	eachLow  = 0x0101010101010101
 	eachHigh = 0x8080808080808080
 )
+
+// word returns the eight bytes of b from at on, the first in the lowest byte. It is one load
+// where the compiler knows that they are there, as in a loop whose condition says
+// at >= 0 && at < len(b)-7; a slice of b would cost more than that.
+func word[T string | []byte](b T, at int) uint64 {
+	return uint64(b[at]) | uint64(b[at+1])<<8 | uint64(b[at+2])<<16 | uint64(b[at+3])<<24 |
+		uint64(b[at+4])<<32 | uint64(b[at+5])<<40 | uint64(b[at+6])<<48 | uint64(b[at+7])<<56
+}
 
 // controlsOf returns v with the highest bit of each byte that is a control
 // character set, and no other.
@@ -33,10 +38,9 @@ func (c *census) usual() bool { return c.controls == len(lineEnd) && c.ascii() }
 // line takes the bytes of b up to the first line feed, or all, and returns where
 // that is, or -1.
 func (c *census) line(b []byte) int {
-	controls, all, rest := c.controls, c.all, b
-	for len(rest) >= 8 {
-		v := binary.LittleEndian.Uint64(rest)
-		rest = rest[8:]
+	controls, all, at := c.controls, c.all, 0
+	for ; at >= 0 && at < len(b)-7; at += 8 {
+		v := word(b, at)
 		m := controlsOf(v)
 		if m == 0 {
 			all |= v
@@ -46,17 +50,18 @@ func (c *census) line(b []byte) int {
 		if i < 8 {
 			unread := 56 - 8*i // bits
 			c.controls, c.all = controls+marked(m<<unread), all|v<<unread
-			return len(b) - len(rest) - 8 + i
+			return at + i
 		}
 		controls += marked(m)
 		all |= v
 	}
-	for i, x := range rest {
+	for ; at < len(b); at++ {
+		x := b[at]
 		all |= uint64(x)
 		if x < ' ' {
 			if controls++; x == '\n' {
 				c.controls, c.all = controls, all
-				return len(b) - len(rest) + i
+				return at
 			}
 		}
 	}
@@ -96,18 +101,14 @@ func censusOf(s string) (c census) {
 // colonIn returns where the first colon of s is, or the length of s. Names are too
 // short for a call of strings.IndexByte to be worth while.
 func colonIn(s string) int {
-	rest := s
-	for ; len(rest) >= 8; rest = rest[8:] {
-		v := uint64(rest[0]) | uint64(rest[1])<<8 | uint64(rest[2])<<16 | uint64(rest[3])<<24 |
-			uint64(rest[4])<<32 | uint64(rest[5])<<40 | uint64(rest[6])<<48 | uint64(rest[7])<<56
-		if i := firstByte(v, ':'); i < 8 {
-			return len(s) - len(rest) + i
+	at := 0
+	for ; at >= 0 && at < len(s)-7; at += 8 {
+		if i := firstByte(word(s, at), ':'); i < 8 {
+			return at + i
 		}
 	}
-	for i := range len(rest) {
-		if rest[i] == ':' {
-			return len(s) - len(rest) + i
-		}
+	for at < len(s) && s[at] != ':' {
+		at++
 	}
-	return len(s)
+	return at
 }

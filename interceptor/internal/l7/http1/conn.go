@@ -100,10 +100,14 @@ func (c *Conn) Began() bool {
 func (c *Conn) Client() (d flow.Direction, ok bool) { return c.client, c.rolesKnown }
 
 // Data takes the next bytes of direction d.
+func (c *Conn) Data(d flow.Direction, ch reassembly.Chunk) { c.Take(d, &ch) }
+
+// Take is Data for who has the chunk in memory: it is not copied, since a copy of a struct
+// written just now waits for its parts.
 // Next: half.data, and exchange.Recorder.Emit when an exchange is complete.
-func (c *Conn) Data(d flow.Direction, ch reassembly.Chunk) {
+func (c *Conn) Take(d flow.Direction, ch *reassembly.Chunk) {
 	c.enter()
-	c.half[d].data(&ch)
+	c.half[d].data(ch)
 	if len(c.pending) == 0 && c.group == nil {
 		c.leave()
 	}

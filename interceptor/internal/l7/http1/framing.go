@@ -96,9 +96,9 @@ func (f *framing) field(k fieldKind, value string) {
 // equal numbers counts as one; leading zeros are grammatical, but a known means
 // to confuse, so they are flagged.
 func (f *framing) contentLength(value string) {
-	if n, ok := parseLength(value); ok && !f.lengthSeen && n > 0 && value[0] != '0' {
+	if n, ok := usualLength(value); ok && !f.lengthSeen {
 		f.lengthSeen, f.length = true, n
-		return // the usual
+		return
 	}
 	for {
 		one, rest, more := strings.Cut(value, ",")
@@ -116,6 +116,14 @@ func (f *framing) contentLength(value string) {
 		}
 		value = rest
 	}
+}
+
+// usualLength returns the one number, above 0, that nearly all values of Content-Length are.
+func usualLength(s string) (n int64, ok bool) {
+	if n, ok = parseLength(s); !ok || n == 0 || s[0] == '0' {
+		return 0, false
+	}
+	return n, true
 }
 
 func parseLength(s string) (n int64, ok bool) {

@@ -142,7 +142,7 @@ func (h *half) start(b []byte) int {
 	}
 	h.mark()
 	h.state = stateHead
-	return 0
+	return h.head(b)
 }
 
 // mark notes that a message, or a candidate, starts with the next byte.

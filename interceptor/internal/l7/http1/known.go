@@ -1,9 +1,11 @@
 package http1
 
 import (
+	"encoding/binary"
 	"hash/maphash"
 
 	"capstan/interceptor/internal/exchange"
+	"capstan/interceptor/internal/l7/grpc"
 )
 
 // knownLines remembers field lines. Nearly all lines of a header section stood in
@@ -15,9 +17,9 @@ import (
 // where it can be, and where it replaces another.
 type knownLines struct {
 	seed  maphash.Seed
-	by    *exchange.Screen // that nothing of the lines is masked by
-	lines []knownLine      // by place, nil until one is met
-	met   []uint16         // by place, of the hash of the line met last that isn't stored
+	by    *exchange.Screen        // that nothing of the lines is masked by
+	lines *[knownPlaces]knownLine // by place, nil until one is met
+	met   []uint16                // by place, of the hash of the line met last that isn't stored
 	first [2]followers
 
 	statuses [knownStatuses]knownStatus
@@ -35,9 +37,12 @@ const knownStatuses = 16
 // knownLine is a line that there is nothing to say against.
 type knownLine struct {
 	text        string // with CR and LF, empty if there is none
+	last        uint64 // its last eight bytes
 	name, value string // parts of text
 	kind        fieldKind
-	passes      bool // the screen
+	messages    grpc.Kind // that Content-Type tells
+	length      int64     // that Content-Length tells as usual, else 0
+	passes      bool      // the screen
 	then        followers
 }
 
@@ -49,6 +54,8 @@ const (
 	knownPlaces = 1 << 10
 	// maxKnownLen bounds a line that is stored: 256 KiB for all of them.
 	maxKnownLen = 256
+	// minKnownLen is how long one has to be: so many bytes are compared at once.
+	minKnownLen = 8
 )
 
 func newKnownLines() knownLines { return knownLines{seed: maphash.MakeSeed()} }
@@ -82,46 +89,96 @@ func (s *knownStatus) starts(b []byte) bool {
 	return s.text != "" && len(b) > len(s.text) && string(b[:len(s.text)]) == s.text
 }
 
-// place is where a section has got to.
-type place struct {
+// sectionWalk is how far a section has been read that b holds.
+type sectionWalk struct {
+	b       []byte
+	at      int        // where the next line begins
+	fields  int        // read so far
 	then    *followers // of the stored line passed last
 	between int        // lines passed since that
+	passed  bool       // all fields the screen
+	room    *fieldRoom
+	frame   *framing
 }
 
-// next returns the stored line that b has at offset at, else the line there, which is
-// not stored, else nil for both: it is out of the ordinary.
-func (k *knownLines) next(b []byte, at int, p *place) (l *knownLine, line []byte) {
-	foreseen := p.between < len(p.then)
-	if foreseen && k.lines != nil {
-		l = &k.lines[p.then[p.between]]
-		if end := at + len(l.text); end > at && end < len(b) && string(b[at:end]) == l.text && !isBlank(b[end]) {
-			p.then, p.between = &l.then, 0
-			return l, nil
+// foreseen goes on over lines that are stored, each of which came behind the one before the
+// last time. Nearly all lines are such, so it does for each as little as there is to do: it
+// calls nobody, for whom all that is in registers would have to be saved, but for lines that
+// tell of the body.
+func (k *knownLines) foreseen(w *sectionWalk) {
+	if k.lines == nil || w.between >= len(w.then) {
+		return
+	}
+	b, at, n, passed, fields, i := w.b, w.at, w.fields, w.passed, w.room.fields, w.then[w.between]
+	var l *knownLine
+walk:
+	for n < len(fields) {
+		next := &k.lines[i%knownPlaces]
+		text, end := next.text, at+len(next.text)
+		if len(text) < minKnownLen || end >= len(b) {
+			break
+		}
+		line := b[at:end]
+		if lastOf(line) != next.last || isBlank(b[end]) {
+			break
+		}
+		for at := 0; at >= 0 && at < len(text)-minKnownLen && at < len(line)-minKnownLen; at += minKnownLen {
+			if word(line, at) != word(text, at) {
+				break walk
+			}
+		}
+		l, at, i = next, end, next.then[0]
+		f := &fields[n]
+		f.Name, f.Value, f.NameUnknown, f.ValueUnknown = l.name, l.value, false, false
+		n++
+		passed = passed && l.passes
+		if l.kind != kindOther {
+			w.frame.stored(l)
 		}
 	}
-	if line = usualLine(b[at:]); line == nil {
+	if l != nil {
+		w.at, w.fields, w.passed, w.then, w.between = at, n, passed, &l.then, 0
+	}
+}
+
+// stored is field for a line that is stored.
+func (f *framing) stored(l *knownLine) {
+	switch {
+	case l.kind == kindContentType:
+		f.messages = l.messages
+	case l.kind == kindContentLength && l.length > 0 && !f.lengthSeen:
+		f.lengthSeen, f.length = true, l.length
+	default:
+		f.field(l.kind, l.value)
+	}
+}
+
+// next returns the stored line that is next in w, else the line there, which is not stored,
+// else nil for both: it is out of the ordinary.
+func (k *knownLines) next(w *sectionWalk) (l *knownLine, line []byte) {
+	if line = usualLine(w.b[w.at:]); line == nil {
 		return nil, nil
 	}
 	l, i := k.find(line)
 	if l == nil {
-		p.between++
+		w.between++
 		return nil, line
 	}
-	if foreseen {
-		p.then[p.between] = i
+	if w.between < len(w.then) {
+		w.then[w.between] = i
 	}
-	p.then, p.between = &l.then, 0
-	return l, nil
+	w.then, w.between = &l.then, 0
+	return l, line
 }
 
 // find returns the stored line that equals line, and its index; nil if it isn't
 // stored even now. Lines whose fields are masked never are.
 func (k *knownLines) find(line []byte) (l *knownLine, i uint16) {
-	if len(line) > maxKnownLen {
+	if len(line) > maxKnownLen || len(line) < minKnownLen {
 		return nil, 0
 	}
 	if k.lines == nil {
-		k.lines, k.met = make([]knownLine, knownPlaces), make([]uint16, knownPlaces)
+		k.lines, k.met = new([knownPlaces]knownLine), make([]uint16, knownPlaces)
 	}
 	hash := maphash.Bytes(k.seed, line)
 	i = uint16(hash % knownPlaces)
@@ -148,9 +205,18 @@ func (l *knownLine) learn(line []byte, by *exchange.Screen) bool {
 	if !ok || f.malformed || by.Masks(name, value) {
 		return false
 	}
-	*l = knownLine{text: text, name: name, value: value, kind: kindOf(name), passes: by.Passes(name, value)}
+	*l = knownLine{text: text, last: lastOf(line), name: name, value: value, kind: kindOf(name), passes: by.Passes(name, value)}
+	switch l.kind {
+	case kindContentType:
+		l.messages = grpc.KindOf(value)
+	case kindContentLength:
+		l.length, _ = usualLength(value)
+	}
 	return true
 }
+
+// lastOf returns the last eight bytes of line.
+func lastOf(line []byte) uint64 { return binary.LittleEndian.Uint64(line[len(line)-minKnownLen:]) }
 
 // behindStart returns what came behind start lines.
 func (k *knownLines) behindStart(request bool) *followers {
@@ -168,40 +234,50 @@ func (h *half) usualSection(b []byte, from int) (end int) {
 	if !h.census.usual() || b[from-2] != '\r' || h.interim {
 		return -1
 	}
-	s, room, frame, screen := h.c.shared, h.room(), h.frame, h.c.shared.rec.Screen()
+	s, screen := h.c.shared, h.c.shared.rec.Screen()
 	s.known.look(screen)
-	p := place{then: s.known.behindStart(h.request)}
-	at, n, passed := from, 0, true
-	for !emptyLine(b, at) {
-		l, line := s.known.next(b, at, &p)
-		if l == nil && line == nil || n == len(room.fields) && !room.grow() {
+	var w sectionWalk // set field by field, as in requestLine.take
+	w.b, w.at, w.then, w.passed = b, from, s.known.behindStart(h.request), true
+	w.room, w.frame = h.room(), &h.frame
+	for {
+		if s.known.foreseen(&w); emptyLine(b, w.at) {
+			break
+		}
+		if !s.unforeseen(&w) {
+			h.frame = framing{}
 			return -1
 		}
-		if l != nil {
-			at += len(l.text)
-			passed = passed && l.passes
-			if l.kind != kindOther {
-				frame.field(l.kind, l.value)
-			}
-			room.set(n, l.name, l.value)
-			n++
-			continue
-		}
-		at += len(line)
-		name, value, ok := splitField(s.text.String(line[:len(line)-len(lineEnd)]), false, &frame)
-		if ok {
-			frame.field(kindOf(name), value)
-			room.set(n, name, value)
-			passed = passed && screen.Passes(name, value)
-			n++
-		}
 	}
-	h.frame, h.kept = frame, true
-	if passed {
+	h.kept = true
+	if w.passed {
 		h.screen(screen)
 	}
-	h.keepHead(h.startText(b[:from]), room.of(n), true)
-	return at + len(lineEnd)
+	h.keepHead(h.startText(b[:from]), w.room.of(w.fields), true)
+	return w.at + len(lineEnd)
+}
+
+// unforeseen takes a line that foreseen has left, unless it is out of the ordinary.
+func (s *Shared) unforeseen(w *sectionWalk) bool {
+	l, line := s.known.next(w)
+	if line == nil || w.fields == len(w.room.fields) && !w.room.grow() {
+		return false
+	}
+	w.at += len(line)
+	if l != nil {
+		w.frame.stored(l)
+		w.room.set(w.fields, l.name, l.value)
+		w.fields++
+		w.passed = w.passed && l.passes
+		return true
+	}
+	name, value, ok := splitField(s.text.String(line[:len(line)-len(lineEnd)]), false, w.frame)
+	if ok {
+		w.frame.field(kindOf(name), value)
+		w.room.set(w.fields, name, value)
+		w.fields++
+		w.passed = w.passed && s.known.by.Passes(name, value)
+	}
+	return true
 }
 
 // usualStart starts a message, and reads its section as usualSection does, if it starts

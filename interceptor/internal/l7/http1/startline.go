@@ -1,9 +1,6 @@
 package http1
 
-import (
-	"bytes"
-	"encoding/binary"
-)
+import "bytes"
 
 // protocolName is what every HTTP-version starts with, and maxVersionLen how
 // long one may be that is none.
@@ -28,11 +25,6 @@ type requestLine struct {
 // known to forgive, and marks it malformed: a misspelt version, a missing one
 // behind a known method, a missing target, white space in the target, repeated spaces.
 func (l *requestLine) parse(line []byte) (ok bool) {
-	return l.parseUsual(line) || l.parseAny(line)
-}
-
-// parseAny is parse for all lines.
-func (l *requestLine) parseAny(line []byte) (ok bool) {
 	*l = requestLine{}
 	l.methodEnd = bytes.IndexByte(line, ' ')
 	if l.methodEnd < 1 || l.methodEnd > maxMethodLen || !isToken(line[:l.methodEnd]) {
@@ -84,41 +76,25 @@ func (l *requestLine) parseTarget(line []byte) (ok bool) {
 	return true
 }
 
-// parseUsual takes a line as nearly everybody sends it: parse finds the same in it.
-func (l *requestLine) parseUsual(line []byte) (ok bool) {
-	const end = " HTTP/1.1"
-	targetEnd := len(line) - len(end)
-	if targetEnd < 0 || string(line[targetEnd:]) != end {
-		return false
-	}
-	n := 0
-	for n < min(targetEnd, maxMethodLen) && tchar[line[n]] {
-		n++
-	}
-	if n == 0 || n+1 >= targetEnd || line[n] != ' ' || !isTarget(line[n+1:targetEnd]) {
-		return false
-	}
-	*l = requestLine{methodEnd: n, targetStart: n + 1, targetEnd: targetEnd, versionStart: targetEnd + 1, versionEnd: len(line)}
-	return true
-}
-
-// take takes the line that b starts with, if that is whole, has a method in capital letters
-// and is else as parseUsual wants it; it goes no further than that. It returns where the
-// next line begins, 0 if others have to look.
+// take takes the line that b starts with, if that is there as a whole and as nearly
+// everybody sends it: parse finds the same in it. It returns where the next line begins, 0 if
+// parse has to look.
 func (l *requestLine) take(b []byte) (next int) {
 	const end = " HTTP/1.1" + lineEnd
 	n := 0
-	for n < min(len(b), maxMethodLen) && b[n]-'A' < 26 {
+	for n < len(b) && b[n]-'A' < 26 {
 		n++
 	}
-	if n < minDetectMethodLen || n >= maxDetectMethodLen || n == len(b) || b[n] != ' ' {
+	if n < minDetectMethodLen || n > maxDetectMethodLen || n == len(b) || b[n] != ' ' {
 		return 0
 	}
 	targetEnd := n + 1 + plainLen(b[n+1:])
 	if next = targetEnd + len(end); targetEnd == n+1 || next > len(b) || string(b[targetEnd:next]) != end {
 		return 0
 	}
-	*l = requestLine{methodEnd: n, targetStart: n + 1, targetEnd: targetEnd, versionStart: targetEnd + 1, versionEnd: next - len(lineEnd)}
+	// Field by field: a copy of a struct written just now waits for its parts.
+	l.methodEnd, l.targetStart, l.targetEnd = n, n+1, targetEnd
+	l.versionStart, l.versionEnd, l.malformed = targetEnd+1, next-len(lineEnd), false
 	return next
 }
 
@@ -233,8 +209,8 @@ func isTarget(b []byte) bool { return targetLen(b) == len(b) }
 // character.
 func targetLen(b []byte) int {
 	at := 0
-	for ; len(b)-at >= 8; at += 8 {
-		v := binary.LittleEndian.Uint64(b[at:])
+	for ; at >= 0 && at < len(b)-7; at += 8 {
+		v := word(b, at)
 		if m := below(v, ' '+1) | equal(v, 0x7f); m != 0 {
 			return at + first(m)
 		}
@@ -245,12 +221,12 @@ func targetLen(b []byte) int {
 	return at
 }
 
-// plainLen returns how many bytes of b, at most all but the last seven, come before the
+// plainLen returns how many bytes of b, all but the last seven at most, come before the
 // first that is a space, a control character or none of ASCII.
 func plainLen(b []byte) int {
 	at := 0
-	for ; len(b)-at >= 8; at += 8 {
-		v := binary.LittleEndian.Uint64(b[at:])
+	for ; at >= 0 && at < len(b)-7; at += 8 {
+		v := word(b, at)
 		// Borrowing marks a byte up to a space, its highest bit another, and DEL gets that.
 		if m := ((v - (' '+1)*eachLow) | (v + eachLow)) & eachHigh; m != 0 {
 			return at + first(m)
