@@ -58,7 +58,10 @@ func (b *block) next() error {
 		b.d.table.resize(size)
 		return nil
 	default: // literal, not to be inserted
-		f := Field{NeverIndexed: c&0x10 != 0}
+		var f Field
+		if c&0x10 != 0 {
+			f.Form = NeverIndexed
+		}
 		if err := b.literal(&f, 4, &b.scratch.text); err != nil {
 			return err
 		}
@@ -81,15 +84,16 @@ func (b *block) add(f *Field) {
 
 // insert adds f to the table.
 func (b *block) insert(f *Field) {
+	f.Passed = b.scratch.passed(f)
 	e := *f
-	e.Indexed, e.Doubted = true, e.Doubted || b.d.table.doubt
+	e.Form, e.Doubted = Indexed, e.Doubted || b.d.table.doubt
 	if b.d.table.insert(&e, uint64(b.limits.TableSize)) {
 		b.scratch.cuts++
 	}
 }
 
 // unknown is what stands behind the window.
-var unknown = Field{NameUnknown: true, ValueUnknown: true, Indexed: true, UTF8: true}
+var unknown = Field{NameUnknown: true, ValueUnknown: true, Form: Indexed, UTF8: true}
 
 // lookup returns the entry with index i, which is not to be changed.
 func (b *block) lookup(i uint64) (*Field, error) {

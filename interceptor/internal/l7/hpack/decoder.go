@@ -19,11 +19,9 @@ type Field struct {
 	// The text behind a reference to an entry that was inserted unseen is not
 	// known, and empty here.
 	NameUnknown, ValueUnknown bool
-	// NeverIndexed tells that its sender marked the field as too secret for a
-	// table (RFC 7541 §7.1.3).
-	NeverIndexed bool
-	// Indexed tells that name and value both come from a table.
-	Indexed bool
+	Form                      Form
+	// Passed tells that it is in the dynamic table and has passed what [Scratch.Screen] was told.
+	Passed bool
 	// Doubted tells that it, or its name, is from an entry inserted when the block was
 	// in doubt ([Decoder.Doubt]).
 	Doubted bool
@@ -37,6 +35,19 @@ type Field struct {
 	// pseudo-header field, nor of one whose name is unknown.
 	Fault Fault
 }
+
+// Form is how a field was sent.
+type Form uint8
+
+// The forms.
+const (
+	// Literal is a field of which the value, and maybe the name, was sent.
+	Literal Form = iota
+	// NeverIndexed is one that its sender marked as too secret for a table (RFC 7541 §7.1.3).
+	NeverIndexed
+	// Indexed is one of which name and value both come from a table.
+	Indexed
+)
 
 // Limits bounds what a [Decoder] keeps. The zero value of a field stands for
 // its default.
@@ -76,6 +87,17 @@ type Scratch struct {
 	decoded []byte
 	cuts    uint64
 	behind  []reference // of the last block, which are few
+
+	passes   func(name, value string) bool
+	screened uint16 // how often passes was set
+}
+
+// Screen sets what entries of the tables are marked by that they pass it ([Field.Passed]). It is
+// asked once for each entry. It returns how often it was set, from 1.
+func (s *Scratch) Screen(passes func(name, value string) bool) uint16 {
+	s.passes = passes
+	s.screened = max(s.screened+1, 1)
+	return s.screened
 }
 
 // reference is one behind the window.
@@ -249,7 +271,7 @@ func (d *Decoder) Recall(before Window, unseen int, fields []Field, behind []uin
 	for i := range fields {
 		if f, ok := before.Resolve(&fields[i], behind[i], unseen); ok && behind[i] > 0 {
 			fields[i] = f
-			fields[i].Doubted = f.Doubted || !f.NameUnknown
+			fields[i].Doubted, fields[i].Passed = f.Doubted || !f.NameUnknown, false
 		}
 	}
 	d.table.follow(before.table, unseen, true, uint64(limits.WithDefaults().TableSize))
@@ -275,6 +297,9 @@ func (d *Decoder) Decode(dst []Field, data []byte, limits Limits, scratch *Scrat
 	b := block{d: d, limits: limits, scratch: scratch, rest: data, fields: dst, left: limits.ListSize, first: true}
 	b.limits.Fields += len(dst)
 	d.table.count(len(data))
+	if d.table.screened != scratch.screened {
+		d.table.screen(scratch)
+	}
 	b.from, scratch.behind = len(dst), scratch.behind[:0]
 	for len(b.rest) > 0 {
 		if err := b.next(); err != nil {

@@ -73,7 +73,7 @@ func TestRepresentations(t *testing.T) {
 		got := ""
 		for _, f := range fields {
 			got += f.Name + ": " + f.Value + ";"
-			if f.NeverIndexed {
+			if f.Form == NeverIndexed {
 				got += " never;"
 			}
 		}
@@ -233,7 +233,7 @@ func TestNoFieldIsEverWrong(t *testing.T) {
 			}
 			for j := range want {
 				right, whole := judge(got[j], want[j].Name, want[j].Value)
-				if !right || got[j].NeverIndexed != want[j].Sensitive {
+				if !right || (got[j].Form == NeverIndexed) != want[j].Sensitive {
 					t.Fatalf("seed %d block %d: %+v, want %v", seed, i, got[j], want[j])
 				}
 				if seed%4 == 0 && seed%3 != 0 && !whole {

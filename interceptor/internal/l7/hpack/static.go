@@ -29,7 +29,7 @@ func newStatic() (fields [staticLen + 1]Field, names map[string]uint8) {
 		if names[e.name] == 0 {
 			names[e.name] = uint8(i)
 		}
-		fields[i] = Field{Name: e.name, Value: e.value, Indexed: true, UTF8: true, Static: names[e.name]}
+		fields[i] = Field{Name: e.name, Value: e.value, Form: Indexed, UTF8: true, Static: names[e.name]}
 		fields[i].judge()
 	}
 	return fields, names

@@ -30,6 +30,8 @@ type table struct {
 	unsteady bool
 	// recalled: it has entries by [Decoder.Recall].
 	recalled bool
+	// screened is what Scratch.screened was when entries were marked.
+	screened uint16
 	// came is how many bytes entries that were seen to come in counted for, of the last read
 	// bytes of header blocks, or some more. They outlast losses.
 	came, read uint32
@@ -87,6 +89,20 @@ func (t *table) resize(size uint64) {
 	t.evict()
 }
 
+// screen marks the entries anew.
+func (t *table) screen(by *Scratch) {
+	for i := range int(t.n) {
+		e := t.at(i)
+		e.Passed = by.passed(e)
+	}
+	t.screened = by.screened
+}
+
+// passed reports whether an entry passes.
+func (s *Scratch) passed(e *Field) bool {
+	return s.passes != nil && !e.NameUnknown && !e.ValueUnknown && e.UTF8 && s.passes(e.Name, e.Value)
+}
+
 // maxCounted bounds what came and read count at once, and in all.
 const maxCounted = 1 << 24
 
@@ -121,7 +137,7 @@ func (t *table) dropOldest() {
 
 // forget drops everything: an insertion was not seen.
 func (t *table) forget() {
-	*t = table{doubt: t.doubt, unsteady: t.unsteady, came: t.came, read: t.read}
+	*t = table{doubt: t.doubt, screened: t.screened, unsteady: t.unsteady, came: t.came, read: t.read}
 }
 
 // follow puts the entries of before behind those of t and unseen ones that nothing is known
@@ -146,6 +162,7 @@ func (t *table) follow(before table, unseen int, doubted bool, keep uint64) {
 	if t.maxKnown {
 		before.resize(t.max)
 	}
+	before.screened = 0 // it may be marked by another
 	before.doubt, before.unsteady, before.came, before.read = t.doubt, t.unsteady, t.came, t.read
 	*t = before
 }

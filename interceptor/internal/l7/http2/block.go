@@ -95,6 +95,7 @@ func (h *half) forget() {
 
 func (h *half) decode(data []byte) (fields []hpack.Field, more bool, err error) {
 	shared := h.c.shared
+	shared.look(h.c.rec.Screen())
 	fields, more, err = h.hpack.Decode(shared.fields[:0], data, h.c.cfg.Headers, &shared.scratch)
 	shared.fields = fields
 	shared.Stats.TableCuts += shared.scratch.TakeTableCuts()

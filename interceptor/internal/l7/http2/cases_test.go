@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"capstan/interceptor/internal/exchange"
+	"capstan/interceptor/internal/exchange/exchangetest"
 	"capstan/pkg/reassembly"
 	capstanv1 "capstan/proto/capstan/v1"
 )
@@ -537,5 +539,29 @@ func TestGRPC(t *testing.T) {
 				t.Errorf("got  %s\nwant %s", got, tt.want)
 			}
 		})
+	}
+}
+
+// TestMasksOfEntriesAreThoseInForce: fields that HPACK's tables have are masked as is asked for
+// when each record leaves, whatever was asked for when they came in.
+func TestMasksOfEntriesAreThoseInForce(t *testing.T) {
+	k := newTalk(t, Config{})
+	keep := exchange.NewKeep(100, nil, nil)
+	k.c.rec = exchange.NewRecorder(exchange.Config{Keep: keep, Emit: exchangetest.Keep(&k.records)})
+	request, response := append(get("/"), "x-key", "a", "x-other", "b"), ok("x-answer", "c")
+	for i, masks := range [][]string{nil, {"x-key"}, {"x-answer", "x-other"}, nil} {
+		id := uint32(2*i + 1)
+		k.client.headers(id, true, request...)
+		k.flush()
+		keep.Set(100, masks, nil)
+		k.server.headers(id, true, response...)
+		k.flush()
+	}
+	want := "1 GET http h / {x-key=a x-other=b} 0 → []200 {x-answer=c} 0 complete\n" +
+		"3 GET http h / {x-key=*** x-other=b} 0 → []200 {x-answer=c} 0 complete\n" +
+		"5 GET http h / {x-key=a x-other=***} 0 → []200 {x-answer=***} 0 complete\n" +
+		"7 GET http h / {x-key=a x-other=b} 0 → []200 {x-answer=c} 0 complete\n"
+	if got := tell(k.end()); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
 	}
 }

@@ -40,7 +40,7 @@ func (c *Conn) emit(s *stream) {
 	if s.flaws != 0 {
 		x.Flaws = s.flaws.Append(x.Flaws[:0])
 	}
-	c.rec.Emit(c.identity(), x, exchange.Screened{})
+	c.rec.Emit(c.identity(), x, exchange.Screened{Request: c.shared.passed(s.request.passed), Response: c.shared.passed(s.response.passed)})
 }
 
 // version is how records name the protocol's version.

@@ -42,6 +42,17 @@ func text(f *hpack.Field, s string) string {
 // becomes one U+FFFD.
 func clean(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
+// screened returns the number of the screen, if all fields of a header section pass it, else 0.
+func (c *Conn) screened(fields []hpack.Field) uint16 {
+	by := c.shared.screen
+	for i := range fields {
+		if f := &fields[i]; !f.Passed && (f.NameUnknown || f.ValueUnknown || !f.UTF8 || !by.Passes(f.Name, f.Value)) {
+			return 0
+		}
+	}
+	return c.shared.screens
+}
+
 // fields turns fields into those of a record.
 func (c *Conn) fields(s *stream, from []hpack.Field) []*capstanv1.Header {
 	if len(from) == 0 {

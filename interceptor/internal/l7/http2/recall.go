@@ -130,7 +130,7 @@ func (h *half) uphold(r *recollection) {
 	}
 	for i := range r.fields {
 		if f := &r.fields[i]; f.Doubted {
-			*f = hpack.Field{NameUnknown: true, ValueUnknown: true, Indexed: true, UTF8: true}
+			*f = hpack.Field{NameUnknown: true, ValueUnknown: true, Form: hpack.Indexed, UTF8: true}
 		}
 	}
 	h.forget()

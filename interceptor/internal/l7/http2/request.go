@@ -13,6 +13,7 @@ func (s *stream) requestHeaders(h *half, sec *section) {
 	q := &s.req
 	q.Method, q.Scheme, q.Target, q.Protocol = sec.method.value, sec.scheme.value, sec.path.value, sec.protocol.value
 	q.Headers = h.c.fields(s, sec.regular)
+	s.request.passed = h.c.screened(sec.regular)
 	s.request.length = sec.length
 	s.authority(sec)
 	if q.Method == "CONNECT" && !sec.protocol.seen {

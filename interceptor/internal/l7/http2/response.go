@@ -16,6 +16,7 @@ func (s *stream) responseHeaders(h *half, sec *section, end bool) {
 	s.response.headers, s.response.tentative = true, sec.unclear && !end
 	m.Status = status
 	m.Headers = h.c.fields(s, sec.regular)
+	s.response.passed = h.c.screened(sec.regular)
 	s.response.length = sec.length
 	if s.req.Method == "HEAD" || s.req.Method == "CONNECT" || status == 304 {
 		s.response.length = lengthUnknown // it tells of a body that is not sent

@@ -130,7 +130,7 @@ func (s *section) check(f *hpack.Field) {
 	if f.Fault != hpack.FaultNone {
 		s.malformed = true
 		// An entry of the table may be there long after its text was believed.
-		s.impossible = s.impossible || f.Fault == hpack.FaultText && !f.Indexed
+		s.impossible = s.impossible || f.Fault == hpack.FaultText && f.Form != hpack.Indexed
 	}
 }
 

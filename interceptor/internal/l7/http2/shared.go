@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"capstan/interceptor/internal/exchange"
 	"capstan/interceptor/internal/l7/grpc"
 	"capstan/interceptor/internal/l7/hpack"
 	capstanv1 "capstan/proto/capstan/v1"
@@ -15,6 +16,8 @@ type Shared struct {
 	behind  [maxRecalled]uint32
 	fields  []hpack.Field // of the block in hand
 	chase   chase
+	screen  *exchange.Screen // by which the tables' entries are marked
+	screens uint16           // how many there were, with this one
 
 	// To be used again.
 	streams []*stream
@@ -28,6 +31,22 @@ const (
 	// keepFields bounds the header fields that a stream keeps room for.
 	keepFields = 64
 )
+
+// look makes header sections be judged by that screen from now on.
+func (s *Shared) look(by *exchange.Screen) {
+	if by != s.screen {
+		s.screen = by
+		s.screens = s.scratch.Screen(by.Passes)
+	}
+}
+
+// passed returns the screen that is number n, if it is that which holds.
+func (s *Shared) passed(n uint16) *exchange.Screen {
+	if n == s.screens {
+		return s.screen
+	}
+	return nil
+}
 
 // Release lets go of memory that is only kept for reuse.
 func (s *Shared) Release() {

@@ -48,9 +48,10 @@ type side struct {
 	// tentative: the header section may be that of an interim response, since
 	// its status is unknown.
 	tentative bool
-	length    int64 // of content-length, or lengthUnknown
-	cutKeep   bool  // no more of its body is kept
-	reset     bool  // its sender gave it up
+	length    int64  // of content-length, or lengthUnknown
+	cutKeep   bool   // no more of its body is kept
+	reset     bool   // its sender gave it up
+	passed    uint16 // the number of the screen that all fields of its header section have passed, or 0
 	first     int64
 	last      int64 // time of its latest byte
 }
