@@ -121,9 +121,9 @@ func checkSnapshot(t *testing.T, s *Snapshot, records []*capstanv1.Exchange) {
 	for _, p := range s.Protocols {
 		active += p.Active
 	}
-	if active != 0 || s.Reassembly.Active != 0 || s.Reassembly.QueuedBytes != 0 || s.Defrag.Waiting != 0 {
-		t.Errorf("after the end: %d connections open here, %d at the assembler, %d bytes queued, %d fragments wait",
-			active, s.Reassembly.Active, s.Reassembly.QueuedBytes, s.Defrag.Waiting)
+	if active != 0 || s.Reassembly.Active != 0 || s.Reassembly.QueuedBytes != 0 || s.Defrag.Waiting != 0 || s.HTTP1.Waiting != 0 || s.HTTP2.Open != 0 {
+		t.Errorf("after the end: %d connections open here, %d at the assembler, %d bytes queued, %d fragments and %d requests wait, %d streams are open",
+			active, s.Reassembly.Active, s.Reassembly.QueuedBytes, s.Defrag.Waiting, s.HTTP1.Waiting, s.HTTP2.Open)
 	}
 	if int(s.Exchange.Total()) != len(records) {
 		t.Errorf("%d exchanges counted, %d told", s.Exchange.Total(), len(records))

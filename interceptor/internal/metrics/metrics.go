@@ -253,6 +253,8 @@ func waiting(l *ledger.Ledger, sample func(float64, ...string)) {
 	sample(float64(r.Lingering), "tuple")
 	sample(float64(r.Remembered), "segment")
 	sample(float64(l.Engine.Defrag.Waiting), "fragment")
+	sample(float64(l.Engine.HTTP1.Waiting), "http1-request")
+	sample(float64(l.Engine.HTTP2.Open), "http2-stream")
 }
 
 func http1Bytes(l *ledger.Ledger, sample func(float64, ...string)) {

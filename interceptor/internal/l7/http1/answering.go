@@ -16,13 +16,13 @@ func (p *pairing) request(c *Conn, h *half) *roundTrip {
 		p.shed(c)
 		return nil
 	case !p.unaligned && first.follows:
-		return p.takePending(0)
+		return p.takePending(c, 0)
 	}
 	if i := p.witnessed(h); i >= 0 {
 		return p.certain(c, i)
 	}
 	if p.likely(h) {
-		p.probable = p.takePending(0)
+		p.probable = p.takePending(c, 0)
 		return p.probable
 	}
 	c.shared.Stats.Doubtful++
@@ -60,7 +60,7 @@ func (p *pairing) witnessed(h *half) int {
 func (p *pairing) certain(c *Conn, i int) *roundTrip {
 	p.dropBefore(c, i)
 	p.floatAway(c, len(p.floating))
-	x := p.takePending(0)
+	x := p.takePending(c, 0)
 	x.unproven = p.anchored < 0
 	p.align(x.epoch)
 	return x

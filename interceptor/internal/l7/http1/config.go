@@ -120,4 +120,6 @@ type Stats struct {
 
 	HeadCuts     uint64 // sections cut by MaxHeadLen
 	ShedRequests uint64 // told without a response because of MaxPending or MaxPendingBytes
+
+	Waiting int // requests that wait for responses, now
 }

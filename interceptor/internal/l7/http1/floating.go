@@ -34,7 +34,7 @@ func (p *pairing) matchFloating(c *Conn, x *roundTrip) {
 		p.floatAway(c, i)
 		p.floating = slices.Delete(p.floating, 0, 1)
 		p.dropBefore(c, len(p.pending)-1)
-		p.takePending(0)
+		p.takePending(c, 0)
 		x.answer, y.answer = a, nil
 		if p.group == y {
 			p.group = x

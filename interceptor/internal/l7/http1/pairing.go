@@ -83,6 +83,7 @@ func (p *pairing) addRequest(c *Conn, x *roundTrip) {
 	}
 	p.pending = append(p.pending, x)
 	x.waiting = true
+	c.shared.Stats.Waiting++
 	p.matchFloating(c, x)
 }
 
@@ -188,24 +189,25 @@ func (p *pairing) shed(c *Conn) {
 // dropBefore gives up the first n pending requests.
 func (p *pairing) dropBefore(c *Conn, n int) {
 	for range n {
-		p.giveUp(c, p.takePending(0))
+		p.giveUp(c, p.takePending(c, 0))
 	}
 }
 
 // dropOldest gives up the oldest pending request, since there are too many.
 func (p *pairing) dropOldest(c *Conn) {
-	p.giveUp(c, p.takePending(0))
+	p.giveUp(c, p.takePending(c, 0))
 	if len(p.pending) > 0 {
 		p.pending[0].follows = false
 	}
 }
 
 // takePending removes and returns the i-th pending request.
-func (p *pairing) takePending(i int) *roundTrip {
+func (p *pairing) takePending(c *Conn, i int) *roundTrip {
 	x := p.pending[i]
 	p.pending = slices.Delete(p.pending, i, i+1)
 	p.cost -= x.cost
 	x.waiting, x.cost = false, 0
+	c.shared.Stats.Waiting--
 	return x
 }
 
@@ -238,6 +240,7 @@ func (p *pairing) close(c *Conn, r reassembly.CloseReason) {
 		x.reqDone = true
 		p.finish(c, x)
 	}
+	c.shared.Stats.Waiting -= len(p.pending)
 	clear(p.pending)
 	p.pending, p.cost = p.pending[:0], 0
 }

@@ -113,7 +113,7 @@ func (h *half) answerMissed() bool {
 // which is missing.
 func (c *Conn) tunnelMade(compressed bool) {
 	c.next = c.upgrade(c.pending[0], compressed)
-	x := c.takePending(0)
+	x := c.takePending(c, 0)
 	x.alone = true
 	c.finish(c, x)
 	c.tunnel(-1)

@@ -104,4 +104,6 @@ type Stats struct {
 	TableCuts     uint64 // insertions at which HPACK's bound made older entries unknown
 	Roleless      uint64 // header blocks of which the sender's role could not be told
 	ShedStreams   uint64 // streams told early, since there were too many
+
+	Open int // streams, now
 }

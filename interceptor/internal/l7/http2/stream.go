@@ -115,6 +115,7 @@ func (c *Conn) open(id uint32) *stream {
 	c.half[0].undamaged, c.half[1].undamaged = true, true
 	c.noteID(id)
 	c.byID.add(s)
+	c.shared.Stats.Open++
 	s.request.doubt = c.half[c.client].state == stateResync
 	s.response.doubt = c.half[c.client.Reverse()].state == stateResync
 	if s.older = c.newest; s.older != nil {
@@ -135,6 +136,7 @@ func (c *Conn) addCost(s *stream, n int) {
 // take removes s from the table.
 func (c *Conn) take(s *stream) {
 	c.byID.remove(s)
+	c.shared.Stats.Open--
 	if s.older != nil {
 		s.older.newer = s.newer
 	} else {
