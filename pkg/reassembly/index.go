@@ -23,10 +23,19 @@ func newIndex[V comparable]() index[V] { return index[V]{entries: make([]entry[V
 // insert adds a value that is not there.
 func (x *index[V]) insert(hash uint32, v V) {
 	if x.count >= len(x.entries)*5/8 { // at most two entries are looked at on average to find a value
-		x.resize(2 * len(x.entries))
+		x.resize(x.larger())
 	}
 	x.put(entry[V]{hash, v})
 	x.count++
+}
+
+// larger returns how many entries there are when those of now are too few: while that is
+// little memory, to move them again and again costs more.
+func (x *index[V]) larger() int {
+	if len(x.entries) < 1<<10 {
+		return 4 * len(x.entries)
+	}
+	return 2 * len(x.entries)
 }
 
 func (x *index[V]) put(e entry[V]) {
