@@ -117,10 +117,16 @@ func (c *carrier) settleOn(p Protocol, d flow.Direction, chunk reassembly.Chunk,
 	} else {
 		c.claims[d.Reverse()] = false
 	}
+	c.turnTo(p, held{d: d, chunk: chunk})
+}
+
+// turnTo takes the connection for one of protocol p, by x, which that gets. The bytes of x stay
+// the caller's.
+func (c *carrier) turnTo(p Protocol, x held) {
 	c.become(p)
-	c.Data(d, chunk)
+	x.giveTo(c)
 	if c.mayStaySilent() {
-		c.count().Data(d, chunk)
+		x.giveTo(c.count())
 		c.countOn()
 	}
 }
@@ -272,15 +278,9 @@ func (c *carrier) Gap(d flow.Direction, g reassembly.Gap) {
 	case c.decided:
 	case http1.LooksLikeCutRequest(c.prefix(d, nil), c.lenient):
 		c.claims[d.Reverse()] = false
-		c.become(HTTP1)
-		c.Gap(d, g)
-		if c.mayStaySilent() {
-			c.count().Gap(d, g)
-			c.countOn()
-		}
+		c.turnTo(HTTP1, held{d: d, gap: true, lost: g})
 	case http2.LooksLikeCutPreface(c.prefix(d, nil)):
-		c.become(HTTP2)
-		c.Gap(d, g)
+		c.turnTo(HTTP2, held{d: d, gap: true, lost: g})
 	default:
 		c.count().Gap(d, g)
 		c.waitBehind(d, g)
