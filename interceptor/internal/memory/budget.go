@@ -112,6 +112,7 @@ func NewBudget(limit uint64) *Budget {
 		debug.SetGCPercent(b.percent)
 	}
 	b.previous = debug.SetMemoryLimit(-1)
+	runtime.GC() // nobody knows what is in use before the first time
 	b.look()
 	b.setLimit()
 	return b

@@ -44,6 +44,22 @@ func (s *steps) want(t *testing.T, what string, want ...Step) {
 	s.asked = nil
 }
 
+// TestInUseFromTheStart: what is in use is counted when the cap is made, not only once there
+// is garbage.
+func TestInUseFromTheStart(t *testing.T) {
+	counted := func() uint64 {
+		samples := []metrics.Sample{{Name: cyclesMetric}}
+		metrics.Read(samples)
+		return samples[0].Value.Uint64()
+	}
+	before := counted()
+	b := NewBudget(testCap)
+	defer b.Close()
+	if counted() == before || InUse() == 0 {
+		t.Errorf("nothing was counted; %d bytes in use", InUse())
+	}
+}
+
 // TestShedding: what is in use beyond a mark is shed step by step until it is much less.
 func TestShedding(t *testing.T) {
 	before := debug.SetMemoryLimit(-1)
