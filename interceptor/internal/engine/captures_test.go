@@ -96,7 +96,7 @@ func captureFrames(t testing.TB, file string) (frames []capture.Frame) {
 func runEngine(t testing.TB, data []byte) ([]*capstanv1.Exchange, Snapshot) {
 	t.Helper()
 	var records []*capstanv1.Exchange
-	e := New(Config{Exchange: exchange.Config{Source: "test", BodyLimit: 100,
+	e := New(Config{Exchange: exchange.Config{Source: "test", Keep: exchange.NewKeep(100, nil, nil),
 		Emit: exchangetest.Keep(&records)}})
 	r, err := capfile.NewReader(bytes.NewReader(data))
 	if err != nil {

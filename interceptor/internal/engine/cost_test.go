@@ -84,7 +84,7 @@ func TestInOrderSegmentsAllocateNothing(t *testing.T) {
 	c := w.connect(40000)
 	c.say(0, get(1))
 	c.say(1, answer(8<<20))
-	e := New(Config{Exchange: exchange.Config{BodyLimit: 4096, Emit: func(*capstanv1.Exchange) {}}})
+	e := New(Config{Exchange: exchange.Config{Keep: exchange.NewKeep(4096, nil, nil), Emit: func(*capstanv1.Exchange) {}}})
 	next := 0
 	feed := func() {
 		e.Frame(&w.frames[next])

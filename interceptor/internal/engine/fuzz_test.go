@@ -55,7 +55,7 @@ func FuzzRead(f *testing.F) {
 			return
 		}
 		var records []*capstanv1.Exchange
-		e := New(Config{Exchange: exchange.Config{BodyLimit: 64, Emit: exchangetest.Keep(&records)}})
+		e := New(Config{Exchange: exchange.Config{Keep: exchange.NewKeep(64, nil, nil), Emit: exchangetest.Keep(&records)}})
 		var frame capture.Frame
 		for r.Next(&frame) == nil {
 			e.Frame(&frame)

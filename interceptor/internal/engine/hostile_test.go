@@ -461,7 +461,7 @@ func (x *attack) run(b *memory.Budget, shards int, whole bool) (peak uint64, s S
 		Memory:     b,
 		Defrag:     defrag.Config{MaxBytes: 1 << 30},
 		Reassembly: reassembly.Config{MaxConnections: 1 << 20, MaxQueuedTotal: 1 << 30},
-		Exchange:   exchange.Config{BodyLimit: 64 << 10, Emit: func(*capstanv1.Exchange) {}},
+		Exchange:   exchange.Config{Keep: exchange.NewKeep(64<<10, nil, nil), Emit: func(*capstanv1.Exchange) {}},
 		Shards:     shards,
 		Encode:     ndjson.Append,
 		Write:      func([]byte) {},

@@ -41,7 +41,7 @@ func readFrames(t *testing.T, file string) (frames []capture.Frame) {
 // connection and stream.
 func told(frames []capture.Frame) map[string]*capstanv1.Exchange {
 	streams := make(map[string]*capstanv1.Exchange)
-	e := New(Config{Exchange: exchange.Config{BodyLimit: 100, Emit: func(x *capstanv1.Exchange) {
+	e := New(Config{Exchange: exchange.Config{Keep: exchange.NewKeep(100, nil, nil), Emit: func(x *capstanv1.Exchange) {
 		if x.StreamId != 0 {
 			streams[fmt.Sprintf("%d %d", x.Client.Port+x.Server.Port, x.StreamId)] = proto.CloneOf(x)
 		}

@@ -19,7 +19,7 @@ type outcome struct{ told, whole bool }
 func (s *scene) play(t *testing.T, lost func(frame int) bool) []outcome {
 	t.Helper()
 	var records []*capstanv1.Exchange
-	e := New(Config{Exchange: exchange.Config{BodyLimit: 1 << 16, Emit: exchangetest.Keep(&records)}})
+	e := New(Config{Exchange: exchange.Config{Keep: exchange.NewKeep(1<<16, nil, nil), Emit: exchangetest.Keep(&records)}})
 	for i := range s.parts {
 		if !lost(i) {
 			f := s.parts[i].frame

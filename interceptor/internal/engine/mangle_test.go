@@ -132,7 +132,7 @@ func shuffle(r *rand.Rand, parts []part, window int) {
 func tell(t *testing.T, parts []part) []*capstanv1.Exchange {
 	t.Helper()
 	var records []*capstanv1.Exchange
-	e := New(Config{Exchange: exchange.Config{BodyLimit: 100, Emit: exchangetest.Keep(&records)}})
+	e := New(Config{Exchange: exchange.Config{Keep: exchange.NewKeep(100, nil, nil), Emit: exchangetest.Keep(&records)}})
 	for i := range parts {
 		f := parts[i].frame
 		f.Timestamp = int64(i+1) * 10_000

@@ -47,7 +47,7 @@ func TestReuseLeavesNoTrace(t *testing.T) {
 	run := func(frames []capture.Frame, cfg Config, reuse bool) ([]byte, Snapshot) {
 		var out []byte
 		cfg.Decode = packet.Config{Scoped: true}
-		cfg.Exchange = exchange.Config{Source: "test", BodyLimit: 3000, Emit: func(x *capstanv1.Exchange) { out = ndjson.Append(out, x) }}
+		cfg.Exchange = exchange.Config{Source: "test", Keep: exchange.NewKeep(3000, nil, nil), Emit: func(x *capstanv1.Exchange) { out = ndjson.Append(out, x) }}
 		e := New(cfg)
 		for i := range frames {
 			e.Frame(&frames[i])

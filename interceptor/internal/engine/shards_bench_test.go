@@ -108,7 +108,7 @@ func measure(b *testing.B, exchanges uint64, run func() (told uint64)) pass {
 // feedShards feeds an engine with so many shards.
 func feedShards(feed func(*engine.Engine), shards int) (told uint64) {
 	e := engine.New(engine.Config{
-		Exchange: exchange.Config{BodyLimit: bodyLimit, Emit: func(*capstanv1.Exchange) { told++ }},
+		Exchange: exchange.Config{Keep: exchange.NewKeep(bodyLimit, nil, nil), Emit: func(*capstanv1.Exchange) { told++ }},
 		Shards:   shards,
 		Encode:   func(dst []byte, _ *capstanv1.Exchange) []byte { return append(dst, 0) },
 		Write:    func([]byte) { told++ },

@@ -53,7 +53,7 @@ func byShards(src source, shards, lend int) (out []byte, counted []Snapshot) {
 	var e *Engine
 	e = New(Config{
 		Decode:   src.decode,
-		Exchange: exchange.Config{Source: "test", BodyLimit: 100, Emit: func(x *capstanv1.Exchange) { out = ndjson.Append(out, x) }},
+		Exchange: exchange.Config{Source: "test", Keep: exchange.NewKeep(100, nil, nil), Emit: func(x *capstanv1.Exchange) { out = ndjson.Append(out, x) }},
 		Live:     src.live,
 		Shards:   shards,
 		Encode:   ndjson.Append,

@@ -19,7 +19,7 @@ const bodyLimit = 4096
 
 // byEngine returns how many complete exchanges the engine tells.
 func byEngine(w *workload.Workload) (told uint64) {
-	e := engine.New(engine.Config{Exchange: exchange.Config{BodyLimit: bodyLimit, Emit: func(x *capstanv1.Exchange) {
+	e := engine.New(engine.Config{Exchange: exchange.Config{Keep: exchange.NewKeep(bodyLimit, nil, nil), Emit: func(x *capstanv1.Exchange) {
 		if x.Complete {
 			told++
 		}

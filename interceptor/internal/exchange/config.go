@@ -12,19 +12,8 @@ type Config struct {
 	// Source is the URL or file name that every record carries. What of it isn't
 	// UTF-8, as the names of files may be, becomes U+FFFD there.
 	Source string
-	// BodyLimit is how many bytes of a body a record may keep; 0 keeps none.
-	// The recorder doesn't cut, the parsers ask for it and don't copy more.
-	BodyLimit int
-	// MaskHeaders names the header and trailer fields whose values are masked,
-	// in any spelling. Nil stands for [DefaultMaskHeaders]; an empty list masks
-	// nothing, and any other one also what looks like a credential in other fields,
-	// and user information.
-	MaskHeaders []string
-	// MaskQuery names the parameters of URLs whose values are masked, in any
-	// spelling. Nil stands for [DefaultMaskQuery]; an empty list masks nothing.
-	MaskQuery []string
-	// Keep, if not nil, stands for BodyLimit, MaskHeaders and MaskQuery, and may
-	// change.
+	// Keep is what records may hold of messages, and may change. Nil keeps no bodies,
+	// and masks what is usual.
 	Keep *Keep
 	// Content bounds what the content codings of kept bodies decode to. As much
 	// of it is kept as of the body.
@@ -79,14 +68,24 @@ const maskJWT = "eyJ*.*.*"
 // time: records that are finished later, and body bytes that come later, follow.
 type Keep struct{ now atomic.Pointer[Screen] }
 
-// NewKeep returns a Keep; the parameters are Config's fields.
+// NewKeep returns a Keep.
+//
+// bodyLimit is how many bytes of a body a record may keep; 0 keeps none. The recorder
+// doesn't cut, the parsers ask for it and don't copy more.
+//
+// maskHeaders names the header and trailer fields whose values are masked, in any spelling.
+// Nil stands for [DefaultMaskHeaders]; an empty list masks nothing, and any other one also
+// what looks like a credential in other fields, and user information.
+//
+// maskQuery names the parameters of URLs whose values are masked, in any spelling. Nil
+// stands for [DefaultMaskQuery]; an empty list masks nothing.
 func NewKeep(bodyLimit int, maskHeaders, maskQuery []string) *Keep {
 	k := new(Keep)
 	k.Set(bodyLimit, maskHeaders, maskQuery)
 	return k
 }
 
-// Set changes what records may hold.
+// Set changes what records may hold: see [NewKeep].
 func (k *Keep) Set(bodyLimit int, maskHeaders, maskQuery []string) {
 	if maskHeaders == nil {
 		maskHeaders = DefaultMaskHeaders()

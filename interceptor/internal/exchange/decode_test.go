@@ -50,7 +50,7 @@ func TestEmitDecodesBodies(t *testing.T) {
 			body := func() *capstanv1.Body {
 				return &capstanv1.Body{Size: uint64(len(tt.content)), Content: tt.content, Truncated: tt.cut}
 			}
-			x, stats := record(t, Config{BodyLimit: 100}, testConnection(), &capstanv1.Exchange{
+			x, stats := record(t, Config{Keep: NewKeep(100, nil, nil)}, testConnection(), &capstanv1.Exchange{
 				Request:  &capstanv1.HttpRequest{Headers: tt.fields, Body: body()},
 				Response: &capstanv1.HttpResponse{Headers: tt.fields, Body: body()},
 			})
@@ -70,7 +70,7 @@ func TestEmitDecodesBodies(t *testing.T) {
 }
 
 func TestEmitBoundsWhatBodiesDecodeTo(t *testing.T) {
-	x, _ := record(t, Config{BodyLimit: 100, Content: content.Config{MaxDecoded: 150}}, testConnection(), &capstanv1.Exchange{
+	x, _ := record(t, Config{Keep: NewKeep(100, nil, nil), Content: content.Config{MaxDecoded: 150}}, testConnection(), &capstanv1.Exchange{
 		Response: &capstanv1.HttpResponse{
 			Headers: []*capstanv1.Header{{Name: "Content-Encoding", Value: "gzip"}},
 			Body:    &capstanv1.Body{Content: gzipped(t, strings.Repeat("a", 1000))},

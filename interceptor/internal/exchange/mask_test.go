@@ -81,7 +81,7 @@ func TestFields(t *testing.T) {
 		if s := NewRecorder(Config{}).Screen(); s.Masks(tc.name, tc.value) != changed || changed && s.Passes(tc.name, tc.value) {
 			t.Errorf("%s: %q: the screen says otherwise", tc.name, tc.value)
 		}
-		x, _ = record(t, Config{MaskHeaders: []string{}, MaskQuery: []string{}}, testConnection(), &capstanv1.Exchange{Request: &capstanv1.HttpRequest{Headers: field()}})
+		x, _ = record(t, Config{Keep: NewKeep(0, []string{}, []string{})}, testConnection(), &capstanv1.Exchange{Request: &capstanv1.HttpRequest{Headers: field()}})
 		if v := x.Request.Headers[0].Value; v != tc.value {
 			t.Errorf("nothing is to be masked: %s: %q became %q", tc.name, tc.value, v)
 		}

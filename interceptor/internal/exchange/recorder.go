@@ -50,7 +50,7 @@ func (s *Stats) Total() uint64 {
 // NewRecorder returns a recorder for cfg.
 func NewRecorder(cfg Config) *Recorder {
 	if cfg.Keep == nil {
-		cfg.Keep = NewKeep(cfg.BodyLimit, cfg.MaskHeaders, cfg.MaskQuery)
+		cfg.Keep = NewKeep(0, nil, nil)
 	}
 	// No reader of protobuf takes other text, and nobody who encodes looks.
 	cfg.Source = strings.ToValidUTF8(cfg.Source, "\uFFFD")

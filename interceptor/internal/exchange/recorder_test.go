@@ -205,7 +205,7 @@ func TestMaskReplacesCredentialValues(t *testing.T) {
 				Request:  &capstanv1.HttpRequest{Headers: fields(), Trailers: fields()},
 				Response: &capstanv1.HttpResponse{Headers: fields(), Trailers: fields()},
 			}
-			got, stats := record(t, Config{MaskHeaders: tc.mask}, testConnection(), x)
+			got, stats := record(t, Config{Keep: NewKeep(0, tc.mask, nil)}, testConnection(), x)
 			for _, hs := range [][]*capstanv1.Header{got.Request.Headers, got.Request.Trailers, got.Response.Headers, got.Response.Trailers} {
 				if v := values(hs); !slices.Equal(v, tc.want) {
 					t.Errorf("values %q, want %q", v, tc.want)
@@ -232,7 +232,7 @@ func TestMaskUnknownFields(t *testing.T) {
 		want  string
 	}{{nil, "secret", "***"}, {[]string{}, "public", "public"}, {nil, "", ""}} {
 		var got *capstanv1.Exchange
-		r := NewRecorder(Config{MaskHeaders: tc.mask, Emit: func(x *capstanv1.Exchange) { got = x }})
+		r := NewRecorder(Config{Keep: NewKeep(0, tc.mask, nil), Emit: func(x *capstanv1.Exchange) { got = x }})
 		r.Emit(testConnection(), &capstanv1.Exchange{Request: &capstanv1.HttpRequest{
 			Headers: []*capstanv1.Header{{NameUnknown: true, Value: tc.value}}}}, Screened{})
 		if v := got.Request.Headers[0].Value; v != tc.want {

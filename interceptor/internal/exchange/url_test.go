@@ -181,7 +181,7 @@ func TestURLsOfRecords(t *testing.T) {
 	if got.Request.Target != "/a?x=1&access_token=***" {
 		t.Error(got.Request.Target)
 	}
-	got, stats = record(t, Config{MaskQuery: []string{}}, testConnection(), exchange())
+	got, stats = record(t, Config{Keep: NewKeep(0, nil, []string{})}, testConnection(), exchange())
 	if n := strings.Count(got.String(), "planted"); n != 5 || stats.MaskedQueries != 0 {
 		t.Errorf("it is there %d times: %v", n, got)
 	}
@@ -210,7 +210,7 @@ func TestLinkFields(t *testing.T) {
 		}
 	}
 	const plain = "https://u:p@h/?token=t"
-	got, _ := record(t, Config{MaskHeaders: []string{}, MaskQuery: []string{}}, testConnection(), &capstanv1.Exchange{Request: &capstanv1.HttpRequest{Headers: fields(plain)}})
+	got, _ := record(t, Config{Keep: NewKeep(0, []string{}, []string{})}, testConnection(), &capstanv1.Exchange{Request: &capstanv1.HttpRequest{Headers: fields(plain)}})
 	if v := got.Request.Headers[0].Value; v != plain {
 		t.Errorf("nothing is to be masked: %q", v)
 	}
@@ -234,7 +234,7 @@ func TestBearerOfAHandshake(t *testing.T) {
 	if stats.MaskedHeaders != 1 {
 		t.Errorf("%d fields are counted", stats.MaskedHeaders)
 	}
-	got, _ = record(t, Config{MaskHeaders: []string{}}, testConnection(), handshake())
+	got, _ = record(t, Config{Keep: NewKeep(0, []string{}, nil)}, testConnection(), handshake())
 	if v := got.Request.Headers[0].Value; !strings.Contains(v, token) {
 		t.Errorf("nothing is to be masked: %q", v)
 	}

@@ -77,7 +77,7 @@ func checkFaults(t *testing.T, title string, w *workload.Workload, only, shards 
 	l := Ledger{Name: title}
 	e := engine.New(engine.Config{
 		Reassembly: limits,
-		Exchange:   exchange.Config{BodyLimit: 100, Emit: func(*capstanv1.Exchange) { out.Passed++ }},
+		Exchange:   exchange.Config{Keep: exchange.NewKeep(100, nil, nil), Emit: func(*capstanv1.Exchange) { out.Passed++ }},
 		Shards:     shards,
 		Encode:     ndjson.Append,
 		Write:      func([]byte) { out.Passed++ },

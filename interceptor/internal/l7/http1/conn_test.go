@@ -307,7 +307,7 @@ func smallExchange(h *harness) func() {
 // benchConn is a Conn whose records go nowhere.
 func benchConn(t testing.TB, limit int) *harness {
 	h := newHarness(t, Config{}, 0, testConn())
-	h.hand(Config{}, exchange.Config{BodyLimit: limit, Emit: func(*capstanv1.Exchange) {}})
+	h.hand(Config{}, exchange.Config{Keep: exchange.NewKeep(limit, nil, nil), Emit: func(*capstanv1.Exchange) {}})
 	return h
 }
 

@@ -40,7 +40,7 @@ func testConn() *reassembly.Conn {
 
 func newHarness(t testing.TB, cfg Config, bodyLimit int, conn *reassembly.Conn) *harness {
 	h := &harness{t: t, conn: conn, time: 1_000_000}
-	h.hand(cfg, exchange.Config{BodyLimit: bodyLimit, Emit: exchangetest.Keep(&h.records)})
+	h.hand(cfg, exchange.Config{Keep: exchange.NewKeep(bodyLimit, nil, nil), Emit: exchangetest.Keep(&h.records)})
 	return h
 }
 

@@ -49,7 +49,7 @@ func newHarness(t testing.TB, cfg Config, bodyLimit int, conn *reassembly.Conn) 
 }
 
 func (h *harness) recorder(bodyLimit int) *exchange.Recorder {
-	return exchange.NewRecorder(exchange.Config{BodyLimit: bodyLimit, Emit: exchangetest.Keep(&h.records)})
+	return exchange.NewRecorder(exchange.Config{Keep: exchange.NewKeep(bodyLimit, nil, nil), Emit: exchangetest.Keep(&h.records)})
 }
 
 // chunk delivers b at the direction's current offset.
