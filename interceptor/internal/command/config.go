@@ -25,7 +25,7 @@ on the command line comes before an environment variable (CAPSTAN_BODY_LIMIT for
 	}
 	cmd.AddCommand(
 		withConfig("check FILE", "Tell what is wrong with a file", func(r *runFlags, c *settings, _ *pflag.FlagSet) error {
-			if _, err := r.policy(c.file); err != nil {
+			if _, err := r.policy(c); err != nil {
 				return usageError{err}
 			}
 			_, err := fmt.Fprintln(s.out, c.path+": ok")

@@ -87,21 +87,33 @@ func TestConfigCheck(t *testing.T) {
 		t.Errorf("%d %s", status, out)
 	}
 	for text, want := range map[string]string{
-		"body_limt: 1":            "c.yaml:1: body_limt: no such key; did you mean body_limit?",
-		"\nbody_limit: x":         "c.yaml:2: body_limit: ",
-		"checksums: maybe":        "c.yaml:1: checksums: ",
-		"max_queue: 0":            "c.yaml:1: max_queue: has to be more than 0",
-		"idle_timeout: 0s":        "c.yaml:1: idle_timeout: has to be more than 0",
-		"watchers: 0":             "c.yaml:1: watchers: has to be more than 0",
-		"watch_idle_rate: -1":     "c.yaml:1: watch_idle_rate: is negative",
-		"config: x":               "no such key",
-		"rules: [{deny: {a: 1}}]": "rules[0].deny.a: no such key; there are: host, path, method, status, interface",
+		"body_limt: 1":                  "c.yaml:1: body_limt: no such key; did you mean body_limit?",
+		"\nbody_limit: x":               "c.yaml:2: body_limit: ",
+		"checksums: maybe":              "c.yaml:1: checksums: ",
+		"max_queue: 0":                  "c.yaml:1: max_queue: has to be more than 0",
+		"idle_timeout: 0s":              "c.yaml:1: idle_timeout: has to be more than 0",
+		"watchers: 0":                   "c.yaml:1: watchers: has to be more than 0",
+		"watch_idle_rate: -1":           "c.yaml:1: watch_idle_rate: is negative",
+		"config: x":                     "no such key",
+		"\nmask_header: [-X-Csrf-Tokn]": `c.yaml:2: mask_header: "-X-Csrf-Tokn" takes out what is not masked; masked are *Authorization, `,
+		"mask_query: [x, -y]":           `c.yaml:1: mask_query: "-y" takes out what is not masked; masked are *token, `,
+		"rules: [{deny: {a: 1}}]":       "rules[0].deny.a: no such key; there are: host, path, method, status, interface",
 	} {
 		if status, _, err := runCommandLine(t, "config", "check", writeFile(t, text)); status != ExitUsage || !strings.Contains(err, want) {
 			t.Errorf("%q: %d %s; want %s", text, status, err, want)
 		}
 	}
-	if status, _, err := runCommandLine(t, "config", "check", "/does/not/exist"); status != ExitUsage || !strings.Contains(err, "no such file") {
+	if status, _, err := runCommandLine(t, "config", "check", writeFile(t, "mask_header: [-X-Csrf-Token, '*-pin', -x-no-pin]\nmask_query: [-csrf_token]")); status != 0 {
+		t.Errorf("what is masked can't be taken out: %d %s", status, err)
+	}
+	for file, want := range map[string]string{"/does/not/exist": "no such file", t.TempDir(): "is a directory"} {
+		for _, args := range [][]string{{"config", "check", file}, {"config", "show", file}, {"read", "--config", file, "x"}, {"run", "--config", file}} {
+			if status, _, err := runCommandLine(t, args...); status != ExitCannotStart || !strings.Contains(err, want) || !strings.Contains(err, file) {
+				t.Errorf("%v: %d %s", args, status, err)
+			}
+		}
+	}
+	if status, _, err := runCommandLine(t, "read", "--mask-query", "-y", "x"); status != ExitUsage || !strings.Contains(err, `mask_query: "-y" takes out what is not masked`) {
 		t.Errorf("%d %s", status, err)
 	}
 	t.Setenv("CAPSTAN_BODY_LIMIT", "x")

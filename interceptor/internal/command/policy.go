@@ -46,9 +46,15 @@ func (g *gate) admit(x *capstanv1.Exchange) bool {
 	return true
 }
 
-// policy compiles the rules of a file.
-func (f *recordFlags) policy(file *config.File) (*rules.Policy, error) {
-	return rules.New(file.Rules, file.BodyTypes)
+// policy checks the masks, and compiles the rules of the file.
+func (f *recordFlags) policy(c *settings) (*rules.Policy, error) {
+	if err := exchange.CheckMaskHeaders(f.masks()); err != nil {
+		return nil, c.wrong("mask_header", err)
+	}
+	if err := exchange.CheckMaskQuery(f.maskQueries()); err != nil {
+		return nil, c.wrong("mask_query", err)
+	}
+	return rules.New(c.file.Rules, c.file.BodyTypes)
 }
 
 // masks are the header fields to mask.
@@ -94,7 +100,7 @@ func describeMasks(what string, names []string) string {
 
 // openOutput opens the ways out of the interceptor.
 func (f *recordFlags) openOutput(ctx context.Context, stdout io.Writer, c *settings, log *slog.Logger, failed context.CancelCauseFunc) (*output, *outlets, error) {
-	policy, err := f.policy(c.file)
+	policy, err := f.policy(c)
 	if err != nil {
 		return nil, nil, usageError{err}
 	}

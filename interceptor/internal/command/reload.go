@@ -73,7 +73,7 @@ func (r *runner) reload() {
 		r.log.Error("configuration not changed", "err", err)
 		return
 	}
-	policy, err := next.policy(settings.file)
+	policy, err := next.policy(settings)
 	if err == nil {
 		err = remote.CheckFilter(next.server.filter)
 	}

@@ -62,6 +62,9 @@ func TestReload(t *testing.T) {
 	if told := change(first + "filter: tcp prot 80\n"); !strings.Contains(told, "configuration not changed") {
 		t.Errorf("a filter that is none: %s", told)
 	}
+	if told := change(first + "mask_query: [-x]\n"); !strings.Contains(told, "configuration not changed") || !strings.Contains(told, "takes out what is not masked") {
+		t.Errorf("an exception that nothing stands for: %s", told)
+	}
 	emit("/secret")
 	told := change(fmt.Sprintf("body_limit: 20\nsnaplen: 200\nfilter: tcp port 80\nmask_header: [X-Never]\nrules: [{deny: {path: /secret}}]\nsinks:\n- name: a\n  file: {path: %q}\n- name: b\n  file: {path: %q}\n", a, b))
 	if !strings.Contains(told, "option=snaplen") || !strings.Contains(told, "rule 1: deny path /secret") || strings.Contains(told, "option=filter") || strings.Contains(told, "option=body_limit") || strings.Contains(told, "option=mask_header") {

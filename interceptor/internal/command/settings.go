@@ -3,8 +3,10 @@ package command
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -93,11 +95,23 @@ func (s *settings) readFile(flags *pflag.FlagSet) error {
 		return nil
 	}
 	file, err := config.Load(s.path, options())
-	if err != nil {
+	switch {
+	case errors.As(err, new(*fs.PathError)):
+		return cannotStartError{err}
+	case err != nil:
 		return usageError{err}
 	}
 	s.file = file
 	return s.apply(flags)
+}
+
+// wrong returns err with where the value of the option key was said last.
+func (s *settings) wrong(key string, err error) error {
+	has := func(o config.Setting) bool { return o.Key == key }
+	if i := slices.IndexFunc(s.file.Settings, has); i >= 0 && !slices.ContainsFunc(s.overrides, has) {
+		return s.file.Wrong(s.file.Settings[i], err)
+	}
+	return fmt.Errorf("%s: %w", key, err)
 }
 
 // apply sets what only the file says.

@@ -26,6 +26,7 @@ func newParameterSet(names []string) *parameterSet {
 	p := &parameterSet{empty: len(names) == 0}
 	var plain []string
 	for _, n := range names {
+		n = strings.TrimSpace(n)
 		name, value, looked := strings.Cut(n, "=")
 		folded := foldParameter(name)
 		switch {
