@@ -90,6 +90,9 @@ func (a *Assembler) Stats() Stats {
 func (a *Assembler) irregular(c *connection, s *packet.Segment, time int64) {
 	if c != nil && c.holed() {
 		a.declareDue(c) // before the segment, since it may fill what is lost by now
+		if h := c.resetBy(); h != nil && h.resetBefore(s) {
+			a.finishReset(h)
+		}
 		if c.closed {
 			if _, i := a.conns.find(&s.Key); a.late(i, s, time) {
 				return
@@ -179,6 +182,7 @@ func (a *Assembler) follow(c *connection, s *packet.Segment, time int64) {
 	a.limit(c, h)
 	if !c.closed && c.holed() {
 		a.declareDue(c)
+		a.endReset(c)
 	}
 }
 

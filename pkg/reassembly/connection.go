@@ -79,6 +79,11 @@ type pending struct {
 
 	reopens   bool // reopening is known
 	reopening reopening
+
+	reset     bool // this direction has reset the connection, but what came before that is not here
+	resetSeq  uint32
+	resetTime int64 // of the reset
+	resetAt   int64 // assembler time it was taken
 }
 
 // pos returns the stream offset of sequence number seq, which lies within 2 GiB
@@ -202,7 +207,7 @@ func (a *Assembler) release(c *connection) {
 
 // idle reports whether nothing is pending in h.
 func (h *half) idle() bool {
-	return !h.finSeen && h.slot == 0 && len(h.pieces) == 0 && h.ackOff <= h.offset && h.sentOff <= h.offset && h.urgent < 0 && !h.rivalled && !h.uncounted && !h.reopens
+	return !h.finSeen && h.slot == 0 && len(h.pieces) == 0 && h.ackOff <= h.offset && h.sentOff <= h.offset && h.urgent < 0 && !h.rivalled && !h.uncounted && !h.reopens && !h.reset
 }
 
 func (a *Assembler) detach(h *half) {

@@ -45,7 +45,9 @@
 // A connection is known from its first segment, with a handshake or without
 // (then Conn.Midstream is set); a bare FIN or RST starts none. Data that was
 // captured before its sender's SYN waits for that, as behind a hole, if the other
-// end's SYN is known. After a close by FIN or RST the tuple is kept until nothing
+// end's SYN is known. A reset that was captured before what its sender had sent, or
+// acknowledged, until then waits for that, AckTolerance at most. After a close by FIN
+// or RST the tuple is kept until nothing
 // but bare ACKs came for Linger, so that late segments are recognised as such.
 // A SYN that takes no number itself, as those of some generators, is told by an answer to
 // just its own number and by data that begin there. A SYN with another sequence number replaces a connection once its answer, or what

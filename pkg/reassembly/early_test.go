@@ -136,6 +136,8 @@ var earlyCases = []tcpCase{
 		p.sent[C] = 201
 		p.s(1, 500)
 		p.send(S, 501, 0, rst)
+		p.wantConns(0)
+		p.wait(5 * time.Millisecond)
 		p.want(0, S, "[0,500)")
 		p.wantClosed(0, CloseRST)
 	}},

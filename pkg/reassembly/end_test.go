@@ -102,6 +102,8 @@ var endCases = []tcpCase{
 		p.acks[C] = 1
 		p.s(101, 100)
 		p.put(p.segment(S, 201, rst, nil))
+		p.want(0, S, "")
+		p.wait(5 * time.Millisecond)
 		p.want(0, S, "gap100 [100,200)")
 		p.wantClosed(0, CloseRST)
 	}},
@@ -111,6 +113,7 @@ var endCases = []tcpCase{
 		p.acks[C] = 1
 		p.send(S, 101, 0, finack)
 		p.put(p.segment(S, 102, rst, nil))
+		p.wait(5 * time.Millisecond)
 		p.want(0, S, "gap100 END")
 		p.wantClosed(0, CloseRST)
 	}},
@@ -120,8 +123,104 @@ var endCases = []tcpCase{
 		p.lost(S, 1, 100, 0)
 		p.bare(C)
 		p.put(p.segment(S, 101, rst, nil))
+		p.wait(4 * time.Millisecond)
+		p.want(0, S, "")
+		p.wait(time.Millisecond)
 		p.want(0, S, "gap100")
 		p.wantClosed(0, CloseRST)
+	}},
+	{name: "26 RST before what its sender had acknowledged", play: func(t *testing.T, p *probe) {
+		p.handshake()
+		p.c(1, 200)
+		first, second := p.segment(S, 1, ack, octets(S, 1, 100)), p.segment(S, 101, ack, octets(S, 101, 100))
+		p.lost(S, 1, 200, 0)
+		p.acks[C] = 101
+		p.bare(C)
+		p.acks[C] = 201
+		p.put(p.segment(C, 201, rstack, nil)) // nothing else acknowledges the second
+		p.wait(2 * time.Millisecond)
+		p.put(first)
+		p.want(0, S, "[0,100)")
+		if p.a.Stats().Closed[CloseRST] != 0 {
+			t.Error("closed before all had come")
+		}
+		p.put(second)
+		p.want(0, S, "[0,200)")
+		p.wantClosed(0, CloseRST)
+		p.put(p.segment(S, 201, ack, octets(S, 201, 10)))
+		p.wantConns(1)
+		if st := p.a.Stats(); st.LateSegments != 1 || st.DroppedBytes[DropAfterClose] != 10 {
+			t.Errorf("counted %+v", st)
+		}
+	}},
+	{name: "26 RST before the request that was answered", play: func(t *testing.T, p *probe) {
+		p.handshake()
+		request := p.segment(C, 1, ack, octets(C, 1, 200))
+		p.lost(C, 1, 200, 0)
+		p.s(1, 100)
+		p.put(p.segment(S, 101, rst, nil))
+		p.wantConns(0)
+		p.put(request)
+		p.want(0, C, "[0,200)")
+		p.want(0, S, "[0,100)")
+		p.wantClosed(0, CloseRST)
+	}},
+	{name: "26 RST before all that its sender had received", play: func(t *testing.T, p *probe) {
+		var late [3]*packet.Segment
+		late[0] = p.segment(C, 0, syn, nil)
+		p.sent[C] = 1
+		p.send(S, 0, 0, synack)
+		late[1] = p.segment(C, 1, ack, octets(C, 1, 200))
+		p.sent[C] = 201
+		p.s(1, 100)
+		p.put(p.segment(S, 101, rstack, nil))
+		for _, s := range late[:2] {
+			p.put(s)
+		}
+		p.want(0, C, "[0,200)")
+		p.want(0, S, "[0,100)")
+		p.wantClosed(0, CloseRST)
+		if st := p.a.Stats(); st.Opened != 1 {
+			t.Errorf("counted %+v", st)
+		}
+	}},
+	{name: "26 what ends the wait of a RST", play: func(t *testing.T, p *probe) {
+		more := func() *packet.Segment { return p.segment(S, 201, ack, octets(S, 201, 10)) }  // not acknowledged
+		again := func() *packet.Segment { return p.segment(C, 201, ack, octets(C, 201, 10)) } // behind the RST
+		other := func() *packet.Segment {
+			s := p.segment(C, 0, syn, nil)
+			s.Seq += 99_999
+			return s
+		}
+		for i, behind := range []func() *packet.Segment{more, other, again} {
+			p.handshake()
+			p.c(1, 200)
+			p.lost(S, 1, 100, 0)
+			p.bare(C)
+			p.put(p.segment(C, 201, rst, nil))
+			p.put(behind())
+			p.want(i, S, "gap100")
+			p.wantClosed(i, CloseRST)
+			p.closeAll(CloseEndOfCapture)
+			p.sent, p.acks = [2]int64{}, [2]int64{-1, -1}
+			p.isn[C] += 100_000
+		}
+	}},
+	{name: "26 RST at the end of the capture, or twice", play: func(t *testing.T, p *probe) {
+		p.handshake()
+		p.c(1, 200)
+		p.lost(S, 1, 100, 0)
+		p.bare(C)
+		p.put(p.segment(C, 201, rst, nil))
+		at := p.now
+		p.wait(time.Millisecond)
+		p.put(p.segment(C, 201, rst, nil))
+		p.closeAll(CloseEndOfCapture)
+		p.want(0, S, "gap100")
+		p.wantClosed(0, CloseRST)
+		if got := p.streams[0].closeT; got > at {
+			t.Errorf("closed %d ns behind the RST", got-at)
+		}
 	}},
 	{name: "26 connection refused", play: func(t *testing.T, p *probe) {
 		p.send(C, 0, 0, syn)
@@ -161,6 +260,7 @@ var endCases = []tcpCase{
 		p.lost(S, 101, 1, 0)
 		p.bare(C)
 		p.put(p.segment(S, 102, rst, nil))
+		p.wait(5 * time.Millisecond)
 		p.put(last)
 		p.want(0, S, "[0,100)")
 		p.wantClosed(0, CloseRST)

@@ -43,8 +43,10 @@ func (a *Assembler) settle(h *half) {
 	if !h.synced {
 		return
 	}
-	h.plain = !h.soft && !h.conn.Unseen.Has(h.dir) && len(h.pieces) == 0 && (!h.finSeen || h.ended) && h.ackOff <= h.offset && h.sentOff <= h.offset && h.urgent < 0 && !h.rivalled && !h.uncounted && !h.reopens
+	h.plain = !h.soft && !h.conn.Unseen.Has(h.dir) && len(h.pieces) == 0 && (!h.finSeen || h.ended) && h.ackOff <= h.offset && h.sentOff <= h.offset && h.urgent < 0 && !h.rivalled && !h.uncounted && !h.reopens && !h.reset
 	switch end := h.holeEnd(); {
+	case h.reset:
+		a.schedule(h, false, h.resetAt+int64(a.cfg.AckTolerance))
 	case end < 0:
 		h.asked = false
 		a.unschedule(h)
@@ -132,7 +134,9 @@ func (a *Assembler) nextDue(c *connection) (due *half) {
 func (a *Assembler) declare(h *half) {
 	c := h.conn
 	a.attach(c)
-	if h.held {
+	if h.reset {
+		a.finishReset(h)
+	} else if h.held {
 		a.refuse(h, DropSYN)
 	} else if h.afloat {
 		a.land(h)
@@ -144,6 +148,9 @@ func (a *Assembler) declare(h *half) {
 	}
 	if !c.closed {
 		a.settle(h)
+		a.endReset(c)
+	}
+	if !c.closed {
 		a.release(c)
 	}
 }

@@ -1,6 +1,9 @@
 package reassembly
 
-import "capstan/pkg/packet"
+import (
+	"capstan/pkg/flow"
+	"capstan/pkg/packet"
+)
 
 // linger makes a tuple of c, which r has closed.
 func (a *Assembler) linger(c *connection, r CloseReason) {
@@ -12,12 +15,11 @@ func (a *Assembler) linger(c *connection, r CloseReason) {
 	}
 }
 
-// resetAt notes the number of the reset that has closed t. It may be ahead of what was
-// seen, if its sender's data was lost, or is still to come: such is late, too.
-func (t *tuple) resetAt(s *packet.Segment) {
-	d := s.Dir & 1
-	if ahead := int32(s.Seq - t.half[d].next); !t.synced[d] || ahead > 0 && ahead <= maxReordered {
-		t.half[d].next = s.Seq
+// resetAt notes the number of the reset, of direction d, that has closed t. It may be ahead
+// of what was seen, if its sender's data was lost, or is still to come: such is late, too.
+func (t *tuple) resetAt(d flow.Direction, seq uint32) {
+	if ahead := int32(seq - t.half[d].next); !t.synced[d] || ahead > 0 && ahead <= maxReordered {
+		t.half[d].next = seq
 	}
 }
 

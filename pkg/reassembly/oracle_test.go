@@ -128,6 +128,9 @@ func (pl *plan) segment(x side) {
 				back = 0
 			}
 		}
+		if start-back == pl.base[x]+1 {
+			back = 0 // what it may overtake would look like a keep-alive probe, too
+		}
 		start -= back
 		n += int(back)
 	}
