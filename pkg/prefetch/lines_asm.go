@@ -2,7 +2,12 @@
 
 package prefetch
 
-// lines asks for groups of four lines from p on.
+// groups asks for n groups of four lines from p on, for the first-level cache.
 //
 //go:noescape
-func lines(p, groups uintptr)
+func groups(p, n uintptr)
+
+// blocks asks for n blocks of eight lines from p on, for the second-level cache.
+//
+//go:noescape
+func blocks(p, n uintptr)

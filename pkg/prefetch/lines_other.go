@@ -2,4 +2,5 @@
 
 package prefetch
 
-func lines(p, groups uintptr) {}
+func groups(p, n uintptr) {}
+func blocks(p, n uintptr) {}
