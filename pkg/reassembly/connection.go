@@ -12,6 +12,7 @@ type connection struct {
 	closed      bool           // its handler is being told the rest, or has been
 	hurried     bool           // nothing waits any more for what the other direction has
 	established bool           // more was seen than the first steps of a handshake
+	answered    bool           // the first SYN seen acknowledged the other end's
 	closedDir   flow.Direction // of the segment that closed it
 	list        listKind       // that it is in
 	half        [2]half

@@ -61,7 +61,7 @@ func (c *connection) assign(h *half, s *packet.Segment) {
 		return
 	}
 	o := h.peer()
-	c.Client = o.dir
+	c.Client, c.answered = o.dir, true
 	if o.synced && o.offset == 0 && !o.ended && o.next-s.Ack < maxReordered {
 		o.shift(s.Ack) // what told where it stands was of later
 	}
@@ -121,7 +121,7 @@ func (a *Assembler) adopt(c *connection, h *half, s *packet.Segment, time int64)
 		h.sync(first)
 	case base == first:
 		c.Midstream = false // its segments overtook the handshake
-	case h.virgin() && c.InitialSeqKnown[h.dir.Reverse()]:
+	case h.virgin() && c.InitialSeqKnown[h.dir.Reverse()] && !c.answered:
 		h.sync(first) // of a split handshake; an earlier ACK told otherwise
 	case h.afloat && !overtaken:
 		a.refuse(h, DropStray) // of an earlier connection

@@ -1,6 +1,9 @@
 package reassembly
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 // another makes the client's initial number another one.
 func (p *probe) another() { p.isn[C] += 123_456_789 }
@@ -130,6 +133,23 @@ var reopenCases = []tcpCase{
 		if st := p.a.Stats(); st.Copies != 2 {
 			t.Errorf("counted %+v", st)
 		}
+	}},
+	{name: "30 the server's side of the next connection before the client's of this", play: func(t *testing.T, p *probe) {
+		p.sent[C] = 1
+		p.another()
+		p.send(S, 0, 0, synack) // of the next
+		p.sent[C] = 201
+		late := p.segment(S, 1, ack, octets(S, 1, 500))
+		p.back()
+		p.isn[S] -= 987_654_321
+		p.sent = [2]int64{0, 1}
+		p.send(C, 0, 0, syn) // of this
+		p.bare(C)
+		p.c(1, 200)
+		p.put(late)
+		p.wait(time.Second)
+		p.want(0, C, "[0,200)")
+		p.want(0, S, "gap987654321 [987654321,987654821)") // not from its start
 	}},
 	{name: "30 a SYN that is never answered", play: func(t *testing.T, p *probe) {
 		p.handshake()
