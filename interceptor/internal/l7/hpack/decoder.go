@@ -93,12 +93,14 @@ type Scratch struct {
 }
 
 // Screen sets what entries of the tables are marked by that they pass it ([Field.Passed]). It is
-// asked once for each entry. It returns how often it was set, from 1.
-func (s *Scratch) Screen(passes func(name, value string) bool) uint16 {
+// asked once for each entry.
+func (s *Scratch) Screen(passes func(name, value string) bool) {
 	s.passes = passes
 	s.screened = max(s.screened+1, 1)
-	return s.screened
 }
+
+// Screens returns how often Screen was told something, 0 if never.
+func (s *Scratch) Screens() uint16 { return s.screened }
 
 // reference is one behind the window.
 type reference struct {

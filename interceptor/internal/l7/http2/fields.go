@@ -50,7 +50,7 @@ func (c *Conn) screened(fields []hpack.Field) uint16 {
 			return 0
 		}
 	}
-	return c.shared.screens
+	return c.shared.scratch.Screens()
 }
 
 // fields turns fields into those of a record.

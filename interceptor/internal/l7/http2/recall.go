@@ -176,50 +176,31 @@ type recollection struct {
 // unseen returns how many insertions were lost. It is less than 0 if that isn't known by this
 // section.
 func (r *recollection) unseen() int {
-	place := r.common()
-	if r.kind == ofTrailers {
-		if r.earlier.nothing && r.with(0) == supported {
+	switch r.kind {
+	case ofRequest:
+		return r.placed()
+	case ofResponse:
+		r.earlier.nothing = r.placed() == 0 // but trailers have to say so, too
+	case ofTrailers:
+		if r.earlier.nothing && r.support(0) == supported {
 			return 0
 		}
-		return -1
 	}
+	return -1
+}
+
+// placed returns how many insertions were lost, as the place tells where the table has the
+// field now that all such sections have. It is less than 0 if that isn't known.
+func (r *recollection) placed() int {
+	place := r.common()
 	if place < 0 || r.earlier.table.Room(place) < r.earlier.grown {
 		return -1 // it may have left the table, and come again
 	}
-	n := r.placed(place)
+	n := r.moved(place)
 	if n >= 0 && r.earlier.table.Doubles() {
 		return -1 // it may be there twice
 	}
-	if r.kind == ofResponse {
-		r.earlier.nothing = n == 0
-		return -1 // until trailers say so, too
-	}
 	return n
-}
-
-// placed returns how many insertions were lost, as the place tells where the table has
-// the field now that was at place, and that all such sections have. It is less than 0 if not exactly one number agrees with
-// what else the section refers to, or too little does.
-func (r *recollection) placed(place int) int {
-	found, sure := -1, false
-	for i := range r.fields {
-		f := &r.fields[i]
-		n := int(r.behind[i]) - 1 - place
-		if r.behind[i] == 0 || !f.ValueUnknown || n < 0 || n == found || int64(n)*hpack.EntryOverhead > r.earlier.grown {
-			continue
-		}
-		switch v := r.with(n); {
-		case v == refuted:
-		case found >= 0:
-			return -1
-		default:
-			found, sure = n, v == supported
-		}
-	}
-	if !sure {
-		return -1
-	}
-	return found
 }
 
 // common returns where the table had the field that all such sections have, or -1.
@@ -233,6 +214,31 @@ func (r *recollection) common() int {
 	return -1
 }
 
+// moved returns how far the field that was at place is from there, if one of the section's
+// references is to it. It is less than 0 if not exactly one number agrees with what else the
+// section refers to, or too little does.
+func (r *recollection) moved(place int) int {
+	found, sure := -1, false
+	for i := range r.fields {
+		n := int(r.behind[i]) - 1 - place
+		if r.behind[i] == 0 || !r.fields[i].ValueUnknown || n < 0 || n == found || int64(n)*hpack.EntryOverhead > r.earlier.grown {
+			continue
+		}
+		s := r.support(n)
+		if s == refuted {
+			continue
+		}
+		if found >= 0 {
+			return -1
+		}
+		found, sure = n, s == supported
+	}
+	if !sure {
+		return -1
+	}
+	return found
+}
+
 // support is what a section says of a number of insertions.
 type support uint8
 
@@ -242,77 +248,95 @@ const (
 	supported
 )
 
-// with tells what the section says if n insertions were lost.
-func (r *recollection) with(n int) support {
-	var fields [maxRecalled]hpack.Field
-	told := recollection{kind: r.kind, end: r.end, fields: fields[:len(r.fields)]}
+// support tells what the section says if n insertions were lost.
+func (r *recollection) support(n int) support {
+	var t tally
 	for i := range r.fields {
 		f, ok := r.earlier.table.Resolve(&r.fields[i], r.behind[i], n)
 		if !ok {
 			return refuted
 		}
-		told.fields[i] = f
+		t.take(&f)
 	}
-	return told.agrees()
+	return t.support(r.kind, r.end)
 }
 
-// agrees tells whether the section is one of a call.
+// agrees tells what the section says as it is.
 func (r *recollection) agrees() support {
-	var sec section
-	te, status, unknown, unknownPseudo := 0, 0, 0, 0
-	regular := false
+	var t tally
 	for i := range r.fields {
-		f := &r.fields[i]
-		switch {
-		case f.NameUnknown:
-			unknown++
-			unknownPseudo += count(!regular)
-		case f.Fault != hpack.FaultNone:
-			return refuted
-		case isPseudo(f):
-			if regular || !sec.pseudo(f) {
-				return refuted
-			}
-		case f.Static == hpack.StaticContentType && !sec.contentType.set(f):
-			return refuted
-		default:
-			regular = true
-			te += count(f.Name == "te")
-			status += count(f.Name == "grpc-status")
-		}
+		t.take(&r.fields[i])
 	}
-	if sec.contentType.seen && grpc.KindOf(sec.contentType.value) == grpc.None || sec.method.seen && sec.method.value != "POST" {
-		return refuted
-	}
-	lacks := func(p *pseudo) bool { return !p.seen && unknownPseudo == 0 }
-	known := false
-	switch r.kind {
-	case ofRequest:
-		if sec.response || te > 1 || te == 0 && unknown == 0 || status > 0 || !sec.contentType.seen && unknown == 0 ||
-			lacks(&sec.path) || lacks(&sec.method) || lacks(&sec.authority) {
-			return refuted
-		}
-		known = te == 1 && sec.contentType.seen && sec.authority.seen && sec.path.seen
-	case ofResponse:
-		if sec.request || te > 0 || !sec.contentType.seen && unknown == 0 || status > count(r.end) {
-			return refuted
-		}
-		known = sec.contentType.seen
-	case ofTrailers:
-		if sec.request || sec.response || sec.contentType.seen || te > 0 || status > 1 || status == 0 && unknown == 0 {
-			return refuted
-		}
-		known = status == 1
-	}
-	if known {
-		return supported
-	}
-	return possible
+	return t.support(r.kind, r.end)
 }
 
-func count(b bool) int {
-	if b {
-		return 1
+// tally counts the fields that tell sections of calls from each other, and from others.
+type tally struct {
+	sec           section // its pseudo-header fields, and the content type
+	te, status    int
+	unknown       int  // fields whose names are not known
+	unknownPseudo bool // one of them may be a pseudo-header field
+	regular       bool // there was one that is none
+	impossible    bool // no call has such fields
+}
+
+// take counts the next field.
+func (t *tally) take(f *hpack.Field) {
+	switch {
+	case f.NameUnknown:
+		t.unknown++
+		t.unknownPseudo = t.unknownPseudo || !t.regular
+		return
+	case f.Fault != hpack.FaultNone:
+		t.impossible = true
+		return
+	case isPseudo(f):
+		t.impossible = t.impossible || t.regular || !t.sec.pseudo(f)
+		return
 	}
-	return 0
+	t.regular = true
+	switch {
+	case f.Static == hpack.StaticContentType:
+		twice := !t.sec.contentType.set(f)
+		t.impossible = t.impossible || twice || grpc.KindOf(f.Value) == grpc.None
+	case f.Name == "te":
+		t.te++
+	case f.Name == "grpc-status":
+		t.status++
+	}
+}
+
+// support tells whether the fields are those of a call's section of that kind: whether none is
+// missing nor too many, and whether what only such a section has is there. end tells that the stream ends behind it.
+func (t *tally) support(kind callSection, end bool) support {
+	var may, is bool
+	switch {
+	case t.impossible:
+	case kind == ofNone:
+		may = true
+	case kind == ofRequest:
+		may, is = t.ofRequest()
+	case kind == ofResponse:
+		typed := t.sec.contentType.seen
+		may = !t.sec.request && t.te == 0 && (typed || t.unknown > 0) && (t.status == 0 || t.status == 1 && end)
+		is = typed
+	case kind == ofTrailers:
+		may = !t.sec.request && !t.sec.response && !t.sec.contentType.seen && t.te == 0 && (t.status == 1 || t.status == 0 && t.unknown > 0)
+		is = t.status == 1
+	}
+	switch {
+	case !may:
+		return refuted
+	case !is:
+		return possible
+	}
+	return supported
+}
+
+func (t *tally) ofRequest() (may, is bool) {
+	s := &t.sec
+	has := func(p *pseudo) bool { return p.seen || t.unknownPseudo }
+	may = !s.response && t.status == 0 && (t.te == 1 || t.te == 0 && t.unknown > 0) && (s.contentType.seen || t.unknown > 0) &&
+		has(&s.path) && has(&s.method) && has(&s.authority) && (!s.method.seen || s.method.value == "POST")
+	return may, t.te == 1 && s.contentType.seen && s.authority.seen && s.path.seen
 }

@@ -17,7 +17,6 @@ type Shared struct {
 	fields  []hpack.Field // of the block in hand
 	chase   chase
 	screen  *exchange.Screen // by which the tables' entries are marked
-	screens uint16           // how many there were, with this one
 
 	// To be used again.
 	streams []*stream
@@ -36,13 +35,13 @@ const (
 func (s *Shared) look(by *exchange.Screen) {
 	if by != s.screen {
 		s.screen = by
-		s.screens = s.scratch.Screen(by.Passes)
+		s.scratch.Screen(by.Passes)
 	}
 }
 
 // passed returns the screen that is number n, if it is that which holds.
 func (s *Shared) passed(n uint16) *exchange.Screen {
-	if n == s.screens {
+	if n == s.scratch.Screens() {
 		return s.screen
 	}
 	return nil
