@@ -35,6 +35,8 @@ var otherwise = map[string]string{
 	"deepflow/http-grpc-server-stream.pcap 1 127.0.0.1:9001":         "the judge withholds what follows a lost segment",
 	"deepflow/http-grpc-unary.pcap 1 10.1.23.21:30035":               "the judge counts nothing of a frame that is not whole",
 	"deepflow/http-grpc-unknown.pcap 928401 10.233.64.72:7000":       "the judge takes no messages where the path is unknown",
+	"deepflow/http-http2-multi.pcap 18131981 10.233.4.205:3550":      "the judge takes no messages where the content type is unknown",
+	"deepflow/http-http2-multi.pcap 18131983 10.233.4.205:3550":      "the judge takes no messages where the content type is unknown",
 	"suricata-verify/dns-over-http2.pcap 7 8.8.4.4:80":               "the response came after the client had reset the stream: nobody read it",
 	"suricata-verify/http2-userinfo-authority.pcap 1 172.64.80.1:80": "user information is a credential and left out",
 }

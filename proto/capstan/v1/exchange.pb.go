@@ -132,7 +132,9 @@ const (
 	// among them; or a body is ended by a FIN that was not captured, and what is missing could
 	// also be one last byte. Of a WebSocket, its upgrade was not seen, but what looks like
 	// frames of both ends. Of calls of gRPC it may also be what HPACK's table held before
-	// header blocks that are missing, which the calls behind them agree with.
+	// header blocks that are missing, which the calls behind them agree with; or that it is
+	// a call, and what its status is, where the capture began after the connection did: only
+	// its messages show the one, and only a number among fields without names the other.
 	Flaw_FLAW_PLACE_GUESSED Flaw = 13
 )
 

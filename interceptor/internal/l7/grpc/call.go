@@ -44,16 +44,18 @@ func KindOf(contentType string) Kind {
 	return None
 }
 
-// Call is one call. It is made when the first of its content types is seen.
+// Call is one call. It is made when the first of its content types is seen, or [Call.Likely].
 type Call struct {
 	rec               capstanv1.Grpc
 	Request, Response Messages
+	// Likely tells that no content type said so yet: its user looks at what its messages are.
+	Likely bool
 }
 
 // Reset makes c a call of which nothing is known, with the memory that it has.
 // Its record is not one any more.
 func (c *Call) Reset() {
-	c.rec = capstanv1.Grpc{}
+	c.rec, c.Likely = capstanv1.Grpc{}, false
 	c.Request.reset()
 	c.Response.reset()
 }
@@ -73,8 +75,18 @@ func (c *Call) SetResponse(k Kind) {
 // Kind returns the kind of the request's body.
 func (c *Call) Kind() Kind { return c.Request.kind }
 
+// AnyKind returns the kind of the request's body, or that of the response's if it has none.
+func (c *Call) AnyKind() Kind {
+	if c.Request.kind == None {
+		return c.Response.kind
+	}
+	return c.Request.kind
+}
+
 // Plain reports whether a content type said that it is a call of gRPC, not of gRPC-Web.
-func (c *Call) Plain() bool { return c.Request.kind == Plain || c.Response.kind == Plain }
+func (c *Call) Plain() bool {
+	return !c.Likely && (c.Request.kind == Plain || c.Response.kind == Plain)
+}
 
 // SetPath takes the request's path: /service/method.
 func (c *Call) SetPath(path string) {

@@ -145,9 +145,17 @@ func (m *Messages) Lost() { m.rec.Incomplete = true }
 // trailersWhole reports whether the trailers came to their end and were kept.
 func (m *Messages) trailersWhole() bool { return !m.cut && !(m.inside && m.inTrail) }
 
+// Whole returns how many messages there were so far, and whether the body was nothing but
+// them, of which none is unfinished.
+func (m *Messages) Whole() (count uint64, ok bool) {
+	return uint64(m.rec.Count), !m.rec.Incomplete && !m.unfinished()
+}
+
+func (m *Messages) unfinished() bool { return m.inside || m.have > 0 || m.quad.n > 0 }
+
 // end takes the end of the body, or of what was seen of it.
 func (m *Messages) end() {
-	if m.inside || m.have > 0 || m.quad.n > 0 {
+	if m.unfinished() {
 		m.Lost()
 	}
 }

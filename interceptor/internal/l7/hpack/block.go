@@ -55,7 +55,7 @@ func (b *block) next() error {
 		if !b.first {
 			return ErrSizeUpdate
 		}
-		b.d.table.resize(size)
+		b.d.table.resize(uint32(size)) // no integer is larger
 		return nil
 	default: // literal, not to be inserted
 		var f Field
@@ -104,10 +104,12 @@ func (b *block) lookup(i uint64) (*Field, error) {
 	case i == 0:
 		return nil, IndexError(i)
 	case i-staticLen <= uint64(t.n):
+		t.reached(int(i - staticLen))
 		return t.at(int(i - staticLen - 1)), nil
-	case t.whole || i > maxUnknownIndex || t.maxKnown && (i-staticLen)*EntryOverhead > t.max:
+	case t.whole || i > maxUnknownIndex || t.maxKnown && (i-staticLen)*EntryOverhead > uint64(t.max):
 		return nil, IndexError(i)
 	}
+	t.reached(int(i - staticLen))
 	if !t.cut {
 		b.scratch.behind = append(b.scratch.behind, reference{len(b.fields) - b.from, uint32(i-staticLen) - uint32(t.n)})
 	}

@@ -167,7 +167,7 @@ func (d *Decoder) Start() {
 func (d *Decoder) Forget() { d.table.forget() }
 
 // Limit tells that the receiver asks for a table of at most size bytes (RFC 9113 §6.5.2).
-func (d *Decoder) Limit(size uint32) { d.table.limit(uint64(size)) }
+func (d *Decoder) Limit(size uint32) { d.table.limit(size) }
 
 // Steady reports whether no entry has left the table, or may have, for another reason than
 // that others came: whether nothing has made it smaller, or asked for that, since the first
@@ -225,12 +225,9 @@ func (w *Window) Doubles() bool {
 const unknownSize = 64
 
 // Room returns how many bytes may have come into the table since without evicting entry i,
-// as entries count (RFC 7541 §4.1), if the table has the size that it had. It is less than 0
-// if that isn't known.
+// as entries count (RFC 7541 §4.1), if the table has the size that it had, or more: of one that
+// was joined late no more is known than what it had room for. It is less than 0 if that was too little.
 func (w *Window) Room(i int) int64 {
-	if !w.table.maxKnown {
-		return -1
-	}
 	size := int64(w.table.max)
 	for ; i >= 0; i-- {
 		e := w.table.at(i)

@@ -17,8 +17,10 @@ type table struct {
 	n      int32
 	size   uint64 // the entries' sizes, at the least
 
-	// max is the size the real table may have, if maxKnown.
-	max      uint64
+	// max is the size the real table may have, if maxKnown. Else it is that at the least, since
+	// it had as many of the newest entries as reach tells.
+	max      uint32
+	reach    int32
 	maxKnown bool
 	// whole tells that the real table holds nothing behind the window.
 	whole bool
@@ -79,8 +81,23 @@ func (t *table) grow() {
 	t.ring, t.newest = ring, t.n-1
 }
 
+// reached notes that the real table has the n newest entries. What it costs to add them up is
+// spent when there are more of them than before.
+func (t *table) reached(n int) {
+	if t.maxKnown || n <= int(t.reach) {
+		return
+	}
+	t.reach = int32(n)
+	known := min(n, int(t.n))
+	size := uint64(n-known) * EntryOverhead
+	for i := range known {
+		size += entrySize(t.at(i))
+	}
+	t.max = uint32(min(max(uint64(t.max), size), maxInteger))
+}
+
 // resize takes a size update.
-func (t *table) resize(size uint64) {
+func (t *table) resize(size uint32) {
 	t.limit(size)
 	t.max, t.maxKnown = size, true
 	if size < EntryOverhead {
@@ -115,14 +132,14 @@ func (t *table) count(n int) {
 }
 
 // limit notes that the table may become that small.
-func (t *table) limit(size uint64) {
+func (t *table) limit(size uint32) {
 	empty := t.whole && t.n == 0
 	t.unsteady = t.unsteady || !empty && (!t.maxKnown || size < t.max)
 }
 
 // evict drops what the real table has certainly dropped.
 func (t *table) evict() {
-	for t.maxKnown && t.size > t.max && t.n > 0 {
+	for t.maxKnown && t.size > uint64(t.max) && t.n > 0 {
 		t.dropOldest()
 		t.whole = true // and everything older went before
 	}

@@ -108,6 +108,25 @@
 // first header block with :method or :status. Streams whose header section
 // passed before have only what came later, and the flaw HEADERS_UNKNOWN.
 //
+// What HPACK's table held then is never known: neither what a reference to it is, nor the name
+// that one gives to a value. Calls of gRPC without deadlines or fields of their own insert nothing
+// any more, so their paths, content types and statuses stay unknown. That they are calls is told
+// by their bodies: where the content type of a request may be among what is not known, and the request
+// is nothing but messages, up to its end, and so is the response, and trailers follow. No other
+// protocol is known that does so. A call that failed may have no such response; it is told
+// as one where there were others.
+//
+// One field of its trailers is grpc-status. Where a name is a reference, but the value was sent,
+// as that of a new status is, it is the only field that may be a number. What is told by this, or
+// by messages, has the flaw PLACE_GUESSED.
+//
+// Nothing else is inferred: not that a call with a response has succeeded, since servers of grpcio
+// that set a code send a message, too; and no name by what its value looks like, since
+// elastic-apm-traceparent looks like traceparent.
+//
+// What calls tell behind a loss (see above) they tell on such a connection, too, once it has
+// inserted what they refer to. Its table is at least as large as what it was seen to have at once.
+//
 // # Streams
 //
 // A stream is emitted once both directions have ended it, one has reset it, or

@@ -32,7 +32,7 @@ func (c *Conn) emit(s *stream) {
 		s.resp.Version = version
 		s.finishSide(&s.response, &s.respBody)
 	}
-	if s.call != nil {
+	if c.isToldAsCall(s) {
 		c.shared.Stats.GRPC++
 		c.emitCall(s)
 	}
@@ -58,6 +58,12 @@ func (s *stream) finishSide(d *side, body *capstanv1.Body) {
 
 func (c *Conn) emitCall(s *stream) {
 	s.rec.Protocol = capstanv1.Protocol_PROTOCOL_GRPC
+	if s.request.seen && !s.request.headers {
+		s.call.Request.Lost() // nobody knows whether those are messages
+	}
+	if s.response.seen && !s.response.headers {
+		s.call.Response.Lost()
+	}
 	s.call.WebTrailers(c.rec.Undo, func(name, value string) {
 		s.resp.Trailers = append(s.resp.Trailers, &capstanv1.Header{Name: name, Value: value})
 	})

@@ -105,7 +105,7 @@ func (c *Conn) disbelieve(s *stream) {
 		return
 	}
 	s.call = nil // unless the response says so, too
-	if c.responseCall(s, joined(s.resp.Headers, "content-type")); s.call != nil {
+	if c.responseCall(s, joined(s.resp.Headers, "content-type"), false); s.call != nil {
 		s.call.Response.Lost()
 	}
 }

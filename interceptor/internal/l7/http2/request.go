@@ -22,7 +22,7 @@ func (s *stream) requestHeaders(h *half, sec *section) {
 	if sec.unknown == 0 && !sec.cut && !h.c.wellFormed(sec) {
 		s.flaws.Add(capstanv1.Flaw_FLAW_MALFORMED)
 	}
-	h.c.requestCall(s, sec.contentType.value)
+	h.c.requestCall(s, sec)
 	h.others = h.others || s.call == nil && sec.unknown == 0 && !sec.cut
 }
 

@@ -24,7 +24,7 @@ func (s *stream) responseHeaders(h *half, sec *section, end bool) {
 	if status == 0 && sec.unknown == 0 && !sec.cut {
 		s.flaws.Add(capstanv1.Flaw_FLAW_MALFORMED)
 	}
-	h.c.responseCall(s, sec.contentType.value)
+	h.c.responseCall(s, sec.contentType.value, sec.lacksType())
 }
 
 // interim takes the status of an interim response.
@@ -53,11 +53,11 @@ func (s *stream) trailers(h *half, sec *section, end bool) {
 	}
 	s.resp.Trailers = fields
 	s.response.tentative = false // they follow a final response
-	if s.call == nil {
-		if !hasField(fields, "grpc-status") {
-			return
-		}
+	if (s.call == nil || s.call.Likely) && hasField(fields, "grpc-status") {
 		h.c.calledLate(s)
+	}
+	if s.call == nil {
+		return
 	}
 	for _, f := range fields {
 		s.call.ResponseField(f.Name, f.Value)

@@ -83,10 +83,7 @@ func newStream() *stream {
 func (s *Shared) recycle(x *stream) {
 	s.buffers.give(x.reqBody.Content)
 	s.buffers.give(x.respBody.Content)
-	if x.call != nil && len(s.calls) < maxFree {
-		x.call.Reset()
-		s.calls = append(s.calls, x.call)
-	}
+	s.dropCall(x)
 	if len(s.streams) == maxFree || len(x.room.fields) > keepFields {
 		return
 	}
@@ -94,6 +91,15 @@ func (s *Shared) recycle(x *stream) {
 	*x = stream{room: fieldRoom{fields: fields}}
 	x.rec.Flaws, x.resp.InterimStatuses = flaws, interim
 	s.streams = append(s.streams, x)
+}
+
+// dropCall makes x no call of gRPC.
+func (s *Shared) dropCall(x *stream) {
+	if x.call != nil && len(s.calls) < maxFree {
+		x.call.Reset()
+		s.calls = append(s.calls, x.call)
+	}
+	x.call = nil
 }
 
 // call returns one that nothing is known of.

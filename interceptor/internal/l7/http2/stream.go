@@ -80,6 +80,7 @@ type streams struct {
 	cost           int
 	orphans        int32
 	damaged        bool  // there is one with a damaged side
+	calls          bool  // one was certainly a call of gRPC
 	soonest        int64 // no orphan's request is over before the client's half has reached this
 	sweepAt        int64 // when to look for damaged ones that nothing comes for
 	gone           *gone
