@@ -95,7 +95,7 @@ func TestRoundsUnderACap(t *testing.T) {
 	const limit, little = 256 << 20, 32 << 20
 	for _, shards := range []int{2, 8, 64, 256} {
 		b := newBounds(&Config{Shards: shards, Memory: budgetOf(t, limit)})
-		if in := maxRounds * (b.frames*frameLen + b.bytes + b.lent + b.batch*shards); in > 4*limit/roundsShare {
+		if in := b.all + maxRounds*(b.frames*frameLen+b.bytes+b.batch*shards); in > 4*limit/roundsShare {
 			t.Errorf("%d shards: rounds take %d MiB of %d", shards, in>>20, limit>>20)
 		}
 		b = newBounds(&Config{Shards: shards, Memory: budgetOf(t, little)})
@@ -151,5 +151,40 @@ func TestHugeFramesAreLetGo(t *testing.T) {
 		t.Errorf("%d MiB in use, %d before", after>>20, before>>20)
 	}
 	e.Finish()
+	<-over
+}
+
+// TestHugeRecordsWait: a record that is far more than a round is to keep waits for the merger, and so
+// do those behind it.
+func TestHugeRecordsWait(t *testing.T) {
+	const most = 1000
+	w := newWorker(Config{}, 0, most)
+	d := &round{shares: make([]share, 1), counts: make([]Counters, 1)}
+	d.joined.Add(1)
+	d.work.Add(1)
+	w.begin(d)
+	over := make(chan struct{})
+	go func() {
+		w.emit(nil, func(dst []byte, _ *capstanv1.Exchange) []byte { return append(dst, make([]byte, 3*most)...) })
+		w.emit(nil, func(dst []byte, _ *capstanv1.Exchange) []byte { return append(dst, 1) })
+		w.end()
+		close(over)
+	}()
+	d.work.Wait()
+	s := &d.shares[0]
+	if n := s.size(); n > 2*most {
+		t.Errorf("the round keeps %d bytes", n)
+	}
+	c := cursor{batch: s.batch, further: s.further}
+	for _, want := range []int{3 * most, 1} {
+		r := c.record()
+		if r == nil || r.to-r.from != want {
+			t.Fatalf("%v instead of a record of %d bytes", r, want)
+		}
+		c.next++
+	}
+	if r := c.record(); r != nil {
+		t.Errorf("one more record: %v", r)
+	}
 	<-over
 }

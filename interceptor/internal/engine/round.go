@@ -30,7 +30,7 @@ const (
 	frameLen = 64 + 128
 	// roundsShare is which part of a cap on memory all rounds of all engines may take for
 	// that, for the data, for buffers, or for records: none of them can be shed.
-	roundsShare = 16
+	roundsShare = 48
 )
 
 // bounds is how large rounds may be: each; all that are under way, of which one may be

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"sync"
 
 	"capstan/interceptor/internal/memory"
@@ -23,8 +24,8 @@ type rounds struct {
 	most    bounds
 	publish func(front, ...Counters)
 	write   func([]byte)
-	drained func()         // nil: nobody asks
-	memory  *memory.Budget // nil: there is no cap
+	drained func()           // nil: nobody asks
+	memory  []*memory.Holder // the shards; nil: there is no cap
 
 	filling *round
 	idle    []*round // that are over
@@ -40,7 +41,7 @@ type rounds struct {
 
 // newRounds starts cfg.Shards workers and the merger. They end with close.
 func newRounds(cfg Config, publish func(front, ...Counters)) *rounds {
-	r := &rounds{most: newBounds(&cfg), publish: publish, memory: cfg.Memory, lender: lender{idle: make(chan *loan, maxIdle)}, write: cfg.Write, drained: cfg.Drained,
+	r := &rounds{most: newBounds(&cfg), publish: publish, lender: lender{idle: make(chan *loan, maxIdle)}, write: cfg.Write, drained: cfg.Drained,
 		free: make(chan *round, maxRounds), started: make(chan *round, maxRounds), shards: make([]chan *round, cfg.Shards)}
 	for range maxRounds {
 		r.free <- &round{shares: make([]share, cfg.Shards), counts: make([]Counters, cfg.Shards)}
@@ -48,6 +49,9 @@ func newRounds(cfg Config, publish func(front, ...Counters)) *rounds {
 	for i := range r.shards {
 		r.shards[i] = make(chan *round, maxRounds)
 		w := newWorker(cfg, i, r.most.batch)
+		if w.shard.memory != nil {
+			r.memory = append(r.memory, w.shard.memory)
+		}
 		r.working.Go(func() { w.work(r.shards[i]) })
 	}
 	r.merging.Go(r.merge)
@@ -106,16 +110,16 @@ func (r *rounds) start(d *round) {
 	r.started <- d
 }
 
-// shedding reports whether memory has to be shed yet once all rounds are over. Until then
-// nothing comes but rounds without frames, in each of which all shards shed.
+// shedding reports whether shards have memory to shed yet once all rounds are over. Until then
+// nothing comes but rounds without frames, in each of which they do.
 func (r *rounds) shedding() bool {
-	if r.memory == nil || !r.memory.Shedding() {
+	if !slices.ContainsFunc(r.memory, (*memory.Holder).Shedding) {
 		return false
 	}
 	for len(r.idle) < maxRounds {
 		r.regain()
 	}
-	return r.memory.Shedding()
+	return slices.ContainsFunc(r.memory, (*memory.Holder).Shedding)
 }
 
 // next returns a round that is over, once those that are not hold no more than they may

@@ -114,7 +114,16 @@ func (s *shard) rest() {
 	for step := memory.Easily; step < memory.All && s.memory.Called(); step++ {
 		s.memory.Relieve()
 	}
-	s.memory.Away()
+	s.away()
+}
+
+// away tells that the next segment may be long in coming.
+func (s *shard) away() {
+	if s.assembler.Stats().Active > 0 {
+		s.memory.Away()
+	} else {
+		s.memory.Leave()
+	}
 }
 
 // release lets go of memory that is only kept for reuse.

@@ -56,13 +56,19 @@ func (w *worker) emit(x *capstanv1.Exchange, encode func([]byte, *capstanv1.Exch
 }
 
 // handOver hands the merger the records so far and begins another batch, which may have
-// to wait for the merger.
+// to wait for the merger. So does the first if one record is far more than a round is to keep.
 func (w *worker) handOver() {
 	if w.share.further == nil {
 		w.share.further = make(chan batch)
+		huge := w.batch.size() > 2*w.maxBatch
 		w.batch = &w.further[0]
+		if huge {
+			w.share.batch, w.further[0] = batch{}, w.share.batch
+		}
 		w.round.work.Done() // as far as the merger waits for all shards
-		return
+		if !huge {
+			return
+		}
 	}
 	w.share.further <- *w.batch
 	if w.batch == &w.further[0] {
@@ -95,7 +101,7 @@ func (w *worker) work(in <-chan *round) {
 		}
 	}
 	if h := w.shard.memory; h != nil {
-		h.Away()
+		h.Leave()
 	}
 }
 
@@ -131,8 +137,8 @@ func (w *worker) relieve() {
 		return
 	}
 	h.Relieve()
-	if w.round.drained && !w.shard.cfg.Memory.Shedding() {
-		h.Away() // until the next round, which may be long in coming
+	if w.round.drained && !h.Shedding() {
+		w.shard.away()
 	}
 }
 

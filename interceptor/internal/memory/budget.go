@@ -11,6 +11,10 @@
 // other, and take more each time, until much less is in use than when they began;
 // else the next one would come soon, and the collector would have little to do
 // with much memory, again and again.
+//
+// Nobody is waited for who is away, as the source of a silent host is. So each has
+// steps of his own, and takes those that are left to him when he is back. Only
+// when all have shed all at once, what is in use then is what nobody can shed.
 package memory
 
 import (
@@ -18,6 +22,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -31,6 +36,11 @@ const (
 	limitMark  = 67 // where the collector runs at the latest
 	waitMark   = 72 // from where on, garbage included, it is waited for,
 	newShare   = 2  // if so much came since it ran
+
+	// nearMark, in percent of the cap, is what the process may have, with what the runtime
+	// keeps for objects to come. The collector is waited for beyond it, too, and what is
+	// free then goes back to the system.
+	nearMark = 93
 
 	// Where much is in use that nobody sheds, the marks are at least so much above it.
 	// The collector would run all the time otherwise.
@@ -58,7 +68,7 @@ type Budget struct {
 	// call is twice the number of the round, and one more while the collector is waited
 	// for.
 	call     atomic.Uint64
-	shedding atomic.Bool // step is not 0
+	shedding atomic.Bool // too much is in use
 
 	mu      sync.Mutex
 	samples []metrics.Sample
@@ -67,9 +77,9 @@ type Budget struct {
 	judged  uint64 // collection that was judged last
 	floor   uint64 // in use after all was shed that could be; 0: it never had to be
 	round   uint64
-	step    Step // of the round; 0: enough was shed
-	present int  // holders that are not away
-	owing   int  // those of them that have not shed in this round
+	last    bool      // all who are there shed all in this round
+	owing   int       // so many have not shed in it; 0: there is no round
+	holders []*Holder // but for those who hold nothing
 	others  []func()
 }
 
@@ -100,8 +110,12 @@ func (s Step) Of() int {
 type Holder struct {
 	budget *Budget
 	shed   func(Step)
-	round  uint64 // in which it shed last
-	away   bool
+	round  uint64 // that it knows of
+
+	// Guarded by the budget's lock.
+	done Step // since the rounds began
+	owes bool // it has not shed in this round
+	away bool
 }
 
 // NewBudget makes limit, in bytes, the cap of the process, until Close.
@@ -127,10 +141,6 @@ func (b *Budget) Close() {
 // Limit returns the cap in bytes.
 func (b *Budget) Limit() uint64 { return b.cap }
 
-// Shedding reports whether there are rounds: who brings work to holders should wait until
-// they are done with what they have. It costs about nothing.
-func (b *Budget) Shedding() bool { return b.shedding.Load() }
-
 // OnShed has shed called once in each round, for those who hold memory and don't
 // look. It must not use b.
 func (b *Budget) OnShed(shed func()) {
@@ -148,6 +158,19 @@ func (b *Budget) Join(shed func(Step)) *Holder {
 // round has begun, or somebody waits for the collector. It costs about nothing.
 func (h *Holder) Called() bool { return h.budget.call.Load() != 2*h.round }
 
+// Shedding reports whether the holder, away or not, has something left to shed of what has to
+// be: who brings work to it should wait until it is done with what it has. It costs about
+// nothing while there is memory. Any goroutine may ask.
+func (h *Holder) Shedding() bool {
+	b := h.budget
+	if !b.shedding.Load() {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.shedding.Load() && (h.owes || h.mayShed())
+}
+
 // Relieve sheds what has to be by now. It takes about a microsecond, but for the times
 // when it sheds, or has to wait for the collector.
 func (h *Holder) Relieve() {
@@ -163,16 +186,18 @@ func (h *Holder) Away() {
 	b := h.budget
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if h.away {
-		return
-	}
 	h.away = true
-	b.present--
-	if h.round != b.round && b.owing > 0 {
-		if b.owing--; b.owing == 0 && b.present > 0 {
-			b.settle()
-		}
-	}
+	b.pay(h)
+}
+
+// Leave is Away for one who has no memory any more.
+func (h *Holder) Leave() {
+	b := h.budget
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	h.away = true
+	b.holders = slices.DeleteFunc(b.holders, func(other *Holder) bool { return other == h })
+	b.pay(h)
 }
 
 // poll looks at the memory in use, and returns what h has to shed.
@@ -181,26 +206,48 @@ func (h *Holder) poll() Step {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if h.away {
-		h.away = false
-		b.present++
-		if h.round != b.round && b.step > 0 {
-			b.owing++
-		}
+		b.welcome(h)
 	}
 	b.look()
-	switch u := &b.usage; {
-	case u.objects > b.mark(waitMark, waitAbove) && u.objects > u.live+b.share(newShare):
+	switch {
+	case b.mustWait():
 		// Others use the processors that the collector needs, or have not shed.
 		b.collect()
-		b.judge()
-	case b.owing == 0 && u.collections > b.judged:
-		b.judge()
+		b.judge(false)
+	case b.owing == 0 && b.usage.collections > b.judged:
+		b.judge(false)
 	}
-	if h.round == b.round {
+	known := h.round == b.round
+	if h.round = b.round; known || !h.owes {
 		return 0
 	}
-	h.round = b.round
-	return b.step
+	h.done = min(h.done+1, All)
+	return h.done
+}
+
+// welcome takes back h, who was away. What it has not shed of what others have is its next.
+func (b *Budget) welcome(h *Holder) {
+	h.away = false
+	if !slices.Contains(b.holders, h) {
+		h.done = 0
+		b.holders = append(b.holders, h)
+	}
+	switch {
+	case !b.shedding.Load() || !h.mayShed():
+	case b.owing == 0:
+		b.begin()
+	case h.round != b.round:
+		h.owes = true
+		b.owing++
+	}
+}
+
+// mustWait reports whether the collector is to be waited for: there is much, of which it
+// can free some.
+func (b *Budget) mustWait() bool {
+	u := &b.usage
+	return u.objects > b.mark(waitMark, waitAbove) && u.objects > u.live+b.share(newShare) ||
+		u.isNear(b.cap) && u.objects+u.free > u.live+2*b.share(newShare)
 }
 
 // paid tells that h has shed.
@@ -208,9 +255,17 @@ func (h *Holder) paid() {
 	b := h.budget
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if h.round != b.round || b.owing == 0 {
-		return // there is another round, or enough was shed without
+	if h.round == b.round { // else there is another, in which it has not
+		b.pay(h)
 	}
+}
+
+// pay has h owe nothing in this round.
+func (b *Budget) pay(h *Holder) {
+	if !h.owes {
+		return
+	}
+	h.owes = false
 	if b.owing--; b.owing == 0 {
 		b.settle()
 	}
@@ -223,46 +278,62 @@ func (b *Budget) settle() {
 		shed()
 	}
 	b.collect()
-	b.judge()
+	b.judge(true)
 }
 
-// judge judges what the last collection has found in use.
-func (b *Budget) judge() {
+// judge judges what the last collection has found in use; over tells that a round is over.
+func (b *Budget) judge(over bool) {
 	live := b.usage.live
 	b.judged = b.usage.collections
 	b.floor = min(b.floor, live)
 	switch {
-	case b.step == 0 && live <= b.mark(shedMark, shedAbove):
-	case b.step > 0 && live <= b.mark(enoughMark, enoughAbove):
+	case b.shedding.Load() && live <= b.mark(enoughMark, enoughAbove):
 		b.end()
-	case b.step == All && b.owing == 0:
+	case over && b.last && !slices.ContainsFunc(b.holders, (*Holder).mayShed):
 		b.floor = live
 		b.end()
+	case over && b.last: // nothing more until somebody is back, or much is in use again
+	case b.owing == 0 && !over && live <= b.mark(shedMark, shedAbove):
 	default:
 		b.begin()
 	}
 	b.setLimit()
 }
 
-// begin begins a round.
+// mayShed reports whether h has not shed all since the rounds began.
+func (h *Holder) mayShed() bool { return h.done < All }
+
+// begin begins a round for all who are there. If nobody is, it is over before it begins.
 func (b *Budget) begin() {
-	b.step = min(b.step+1, All)
+	b.last, b.owing = true, 0
+	for _, h := range b.holders {
+		if h.owes = !h.away; h.owes {
+			b.owing++
+			b.last = b.last && h.done+1 >= All
+		}
+	}
 	b.round++
-	b.owing = b.present
 	b.call.Store(2 * b.round)
 	b.shedding.Store(true)
 }
 
 // end ends the rounds.
 func (b *Budget) end() {
-	b.step, b.owing = 0, 0
+	b.last, b.owing = false, 0
+	for _, h := range b.holders {
+		h.done, h.owes = 0, false
+	}
 	b.shedding.Store(false)
 }
 
 // collect has the collector run, and waits for it.
 func (b *Budget) collect() {
 	b.call.Add(1)
-	runtime.GC()
+	if b.usage.isNear(b.cap) {
+		debug.FreeOSMemory() // which collects first
+	} else {
+		runtime.GC()
+	}
 	b.call.Add(^uint64(0))
 	b.look()
 }

@@ -75,7 +75,7 @@ func TestShedding(t *testing.T) {
 	more := hold(b, 5)
 	h.then = func() { more = nil }
 	h.want(t, "less than the mark, but more than is enough", Easily, AQuarter, AThird, AHalf, All)
-	if b.Shedding() || h.Called() {
+	if b.shedding.Load() || h.Called() {
 		t.Error("there is nothing left to shed")
 	}
 	h.want(t, "what nobody sheds")
@@ -128,19 +128,95 @@ func TestAllShedBeforeTheNextStep(t *testing.T) {
 	if want := []Step{Easily}; !slices.Equal(second.asked, want) || !slices.Equal(first.asked, []Step{AQuarter}) {
 		t.Errorf("%v and %v were asked for", first.asked, second.asked)
 	}
-	first.asked = nil
+	first.asked, second.asked = nil, nil
 	second.Away()
 	first.want(t, "the other is away", AThird, AHalf, All)
 	runtime.KeepAlive(hog)
-	hog = nil
-	runtime.GC()
-	first.want(t, "it was enough")
-	hog = hold(b, shedMark+4)
-	first.Relieve()
 	second.then = func() { hog = nil }
-	second.asked = nil
 	second.want(t, "it is back", AQuarter)
+	first.Relieve()
+	if first.Shedding() || second.Shedding() {
+		t.Error("it was enough")
+	}
+}
+
+// TestWhatOthersHoldIsNoFloor: as long as somebody who is away has not shed all, what is in
+// use is not taken for what nobody can shed. Who is back takes the steps that are left to him.
+func TestWhatOthersHoldIsNoFloor(t *testing.T) {
+	b := NewBudget(testCap)
+	defer b.Close()
+	first, second := join(b), join(b)
+	second.Relieve()
+	second.Away()
+	hog := hold(b, shedMark+4)
+	first.want(t, "the other is away", Easily, AQuarter, AThird, AHalf, All)
+	if b.floor != 0 {
+		t.Errorf("%d bytes are taken for what nobody can shed", b.floor)
+	}
+	if first.Shedding() || !second.Shedding() {
+		t.Error("it is waited for who has nothing left to shed, or not for who has")
+	}
+	runtime.GC()
+	first.Relieve()
+	if want := []Step{All}; !slices.Equal(first.asked, want) {
+		t.Errorf("too much is in use yet: %v was asked for, want %v", first.asked, want)
+	}
+	first.asked = nil
+	for range All {
+		if b.floor != 0 {
+			t.Errorf("%d bytes are taken for what nobody can shed", b.floor)
+		}
+		second.Relieve()
+		first.Relieve()
+	}
+	first.want(t, "it has no other steps left", All, All, All, All, All)
+	second.want(t, "it is back", Easily, AQuarter, AThird, AHalf, All)
+	if b.floor < uint64(len(hog)) || b.shedding.Load() {
+		t.Errorf("%d bytes are taken for what nobody can shed, of %d", b.floor, len(hog))
+	}
 	runtime.KeepAlive(hog)
+}
+
+// TestWhoHasLeftIsNotWaitedFor, neither for the end of a round nor to tell what nobody can
+// shed.
+func TestWhoHasLeftIsNotWaitedFor(t *testing.T) {
+	b := NewBudget(testCap)
+	defer b.Close()
+	first, second, third := join(b), join(b), join(b)
+	second.Relieve()
+	third.Relieve()
+	third.Leave()
+	hog := hold(b, shedMark+4)
+	first.want(t, "the others are there", Easily)
+	second.Leave()
+	first.want(t, "the other has left", AQuarter, AThird, AHalf, All)
+	if b.floor < uint64(len(hog)) {
+		t.Errorf("%d bytes are taken for what nobody can shed, of %d", b.floor, len(hog))
+	}
+	more := hold(b, shedAbove+1)
+	third.want(t, "it is back, and the first is there", Easily)
+	runtime.KeepAlive(more)
+	runtime.KeepAlive(hog)
+}
+
+// TestNearTheCap: where the process has nearly as much as it may, what is free goes back.
+func TestNearTheCap(t *testing.T) {
+	b := NewBudget(testCap)
+	defer b.Close()
+	debug.FreeOSMemory()
+	h := join(b)
+	more := make([]byte, 8<<20)
+	runtime.KeepAlive(more)
+	runtime.GC()
+	b.look()
+	if b.usage.free < 4<<20 {
+		t.Skip("the runtime has given it back by itself")
+	}
+	b.cap = b.usage.all // as if that were all
+	h.Relieve()
+	if b.look(); b.usage.free > 2<<20 {
+		t.Errorf("%d bytes are free and the process's", b.usage.free)
+	}
 }
 
 // TestTheCollectorHasRoom: the collector's limit stays above what nobody can shed. Below it,
