@@ -209,7 +209,10 @@ func (c *carrier) newHTTP2() reassembly.Handler {
 		c.untold = parser
 		c.count().Name("http2", c.named)
 	}
-	return parser
+	if c.lenient {
+		return parser
+	}
+	return &greeting{Conn: parser, of: c}
 }
 
 // newTLS returns who takes TLS.

@@ -13,6 +13,7 @@
 //	carrier.go     carrier.Data: which protocol is it?
 //	preamble.go    the header of a proxy in front of it (internal/l7/proxyproto)
 //	socks.go       the tunnel that a SOCKS proxy makes (internal/l7/socks)
+//	greeting.go    HTTP/2 at one end, HTTP/1 at the other
 //	detect.go      the first bytes of each protocol
 //	               http1.Conn.Data: messages, pairing (internal/l7/http1)
 //	               http2.Conn.Data: frames, streams, gRPC (internal/l7/http2)

@@ -67,6 +67,13 @@ func (c *Conn) Reverse() { c.setClient(c.client.Reverse()) }
 // known. It is called before any Data.
 func (c *Conn) Asks(d flow.Direction) { c.setClient(d) }
 
+// PrefaceRequest is what a client of HTTP/2 begins with (RFC 9113 §3.4), as far as HTTP/1 takes it for a request.
+const PrefaceRequest = "PRI * HTTP/2.0\r\n\r\n"
+
+// AsksByPreface tells that what the client begins with is PrefaceRequest, and that the server
+// has answered it in HTTP/1. It is called before any Data.
+func (c *Conn) AsksByPreface() { c.clientHalf().preface = true }
+
 // StartAt tells that the requests start at that offset, behind something else. It is
 // called before any Data.
 func (c *Conn) StartAt(offset int32) { c.origin = offset }

@@ -40,6 +40,7 @@ type half struct {
 	tryHere   bool // resync may look at the next byte too
 	garbage   bool // resync because of bytes that are not HTTP
 	overheard bool // a request line was among the bytes passed over
+	preface   bool // the request is the preface of HTTP/2
 }
 
 // message is the message in progress, or the candidate for one.

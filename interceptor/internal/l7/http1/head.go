@@ -143,7 +143,12 @@ func (h *half) couldBeStartLine(b []byte) bool {
 // startLine takes a whole start line.
 func (h *half) startLine(line []byte) (ok bool) {
 	if h.request {
-		if ok = h.reqLine.parse(line); ok {
+		ok = h.reqLine.parse(line)
+		if h.preface {
+			ok = h.reqLine.parseTarget(line)
+			h.reqLine.malformed = false // it is none of HTTP/1
+		}
+		if ok {
 			h.beginRequest(line)
 		}
 		return ok

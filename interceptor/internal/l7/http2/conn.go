@@ -132,6 +132,9 @@ func (c *Conn) identity() *exchange.Connection {
 	return c.named
 }
 
+// Identity returns the identity of the connection, by what is known of it now.
+func (c *Conn) Identity() *exchange.Connection { return c.identity() }
+
 // Told reports whether a record has left.
 func (c *Conn) Told() bool { return c.named.Told() }
 
