@@ -69,6 +69,9 @@ func (d *side) follow(b []byte) int {
 	if d.ahead > 0 {
 		n := min(int64(len(b)), d.ahead)
 		d.ahead -= n
+		if d.ahead == 0 && n == int64(len(b)) && !d.frame.masked {
+			d.proven++ // the frame ends where a segment does; a server's may all be as long
+		}
 		return int(n)
 	}
 	if d.proven >= enough && d.have == 0 {

@@ -69,3 +69,29 @@ func TestWrongPlaceIsNotMalformed(t *testing.T) {
 		t.Errorf("%v", c)
 	}
 }
+
+// TestServersFramesMayAllBeAsLong: frames of equal length, larger than segments, end where
+// segments do, which a body that only repeats itself does not.
+func TestServersFramesMayAllBeAsLong(t *testing.T) {
+	const mss, frames = 1448, 10
+	for _, tt := range []struct {
+		name  string
+		ends  bool // each in segments of its own
+		least uint64
+	}{{"in segments of their own", true, 6}, {"across segments", false, 0}} {
+		s := New(Config{}, Agreement{ContentLimit: limit})
+		s.Gap(false, 100)
+		var b []byte
+		for range frames {
+			b = append(b, frame(false, opText|finBit, bytes.Repeat([]byte("x"), 2*mss-100))...)
+			for len(b) >= mss || tt.ends && len(b) > 0 {
+				n := min(len(b), mss)
+				s.Data(false, 1, b[:n])
+				b = b[n:]
+			}
+		}
+		if c := s.Record().Server; c.TextMessages < tt.least || tt.least == 0 && c.Frames > 0 {
+			t.Errorf("%s: %v", tt.name, c)
+		}
+	}
+}
