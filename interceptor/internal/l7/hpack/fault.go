@@ -1,5 +1,7 @@
 package hpack
 
+import "strings"
+
 // Fault is what HTTP/2 forbids about a field that is none of its pseudo-header
 // fields. It is found when the text comes in, and stays with an entry of the
 // table: each message that refers to the entry has it.
@@ -20,7 +22,7 @@ const (
 func (f *Field) judge() {
 	switch {
 	case f.Static > 0 && f.Static <= StaticStatus:
-	case f.Static == 0 && !validName(f.Name) || !validValue(f.Value):
+	case f.Static == 0 && !validName(f.Name) || !validValue(f.Value) && !f.Binary():
 		f.Fault = FaultText
 	default:
 		f.Fault = connectionFault(f)
@@ -37,6 +39,12 @@ func connectionFault(f *Field) Fault {
 		}
 	}
 	return FaultNone
+}
+
+// Binary reports whether the value is a zero byte and metadata of gRPC behind it, sent as it is
+// instead of in base64. HTTP/2 forbids that, and gRPC's C core does so with itself.
+func (f *Field) Binary() bool {
+	return f.Value != "" && f.Value[0] == 0 && strings.HasSuffix(f.Name, "-bin")
 }
 
 func validName(name string) bool {

@@ -103,6 +103,23 @@ func TestCases(t *testing.T) {
 			k.server.headers(1, false, ":status", "100").headers(1, false, ":status", "103", "link", "x").headers(1, false, ok()...).
 				data(1, false, []byte("r")).headers(1, true, "checksum", "2")
 		}, want: "1 GET http h /1 {} 1{t=1} → [100 103]200 {} 1{checksum=2} complete\n"},
+		{name: "metadata of gRPC sent as it is", play: func(k *talk) {
+			for id := uint32(1); id < 5; id += 2 { // the second refers to the table
+				k.client.headers(id, true, call("/s/m", "t-bin", "\x00\xff\x00\x01", "u-bin", "\x00text", "w-bin", "AAE")...)
+				k.flush()
+				k.server.headers(id, true, ok("content-type", "application/grpc", "grpc-status", "0", "t-bin", "\x00")...)
+				k.flush()
+			}
+		}, want: "1 POST http h /s/m {content-type=application/grpc te=trailers t-bin=/wAB u-bin=dGV4dA w-bin=AAE} 0 → []200 {content-type=application/grpc grpc-status=0 t-bin=} 0 complete\n" +
+			"3 POST http h /s/m {content-type=application/grpc te=trailers t-bin=/wAB u-bin=dGV4dA w-bin=AAE} 0 → []200 {content-type=application/grpc grpc-status=0 t-bin=} 0 complete\n"},
+		{name: "what is masked in metadata of gRPC sent as it is", play: func(k *talk) {
+			k.client.headers(1, true, call("/s/m", "authorization-bin", "\x00secret", "t-bin", "\x00Bearer secret")...)
+			k.server.headers(1, true, ok("content-type", "application/grpc", "grpc-status", "0")...)
+		}, want: "1 POST http h /s/m {content-type=application/grpc te=trailers authorization-bin=*** t-bin=Bearer ***} 0 → []200 {content-type=application/grpc grpc-status=0} 0 complete\n"},
+		{name: "a zero byte in what is no metadata of gRPC", play: func(k *talk) {
+			k.client.headers(1, true, append(get("/1"), "t-bin", "a\x00")...).headers(3, true, append(get("/3"), "t", "\x00a")...)
+			k.server.headers(1, true, ok()...).headers(3, true, ok()...)
+		}, want: "1 GET http h /1 {t-bin=a\x00} 0 → []200 {} 0 MALFORMED complete\n3 GET http h /3 {t=\x00a} 0 → []200 {} 0 MALFORMED complete\n"},
 		{name: "80 push", play: func(k *talk) {
 			k.client.headers(1, true, get("/1")...)
 			k.server.frame(framePushPromise, flagEndHeaders|flagPadded, 1, []byte{2}, u32(2), k.server.encode(get("/style")...), make([]byte, 2))

@@ -145,5 +145,7 @@
 // # Text
 //
 // Strings are what was sent. Bytes that are not UTF-8, which records can't hold,
-// become U+FFFD, one for each run of them.
+// become U+FFFD, one for each run of them. Metadata of gRPC whose name ends in -bin is in
+// base64 also where gRPC's C core sends it to itself as it is, behind a zero byte, which
+// HTTP/2 forbids.
 package http2

@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"encoding/base64"
 	"strings"
 
 	"capstan/interceptor/internal/l7/hpack"
@@ -38,6 +39,19 @@ func text(f *hpack.Field, s string) string {
 	return clean(s)
 }
 
+// value returns that of f as a record holds it. Metadata of gRPC that was sent as it is is in
+// base64, as everybody else sends it, unless it has what is masked, which would not be found.
+func (c *Conn) value(f *hpack.Field) string {
+	if !f.Binary() {
+		return text(f, f.Value)
+	}
+	sent := f.Value[1:]
+	if c.shared.screen.Passes(f.Name, sent) {
+		return base64.RawStdEncoding.EncodeToString([]byte(sent))
+	}
+	return clean(sent)
+}
+
 // clean makes s valid UTF-8, as protobuf strings must be: each run of bad bytes
 // becomes one U+FFFD.
 func clean(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
@@ -46,7 +60,8 @@ func clean(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 func (c *Conn) screened(fields []hpack.Field) uint16 {
 	by := c.shared.screen
 	for i := range fields {
-		if f := &fields[i]; !f.Passed && (f.NameUnknown || f.ValueUnknown || !f.UTF8 || !by.Passes(f.Name, f.Value)) {
+		f := &fields[i]
+		if f.Binary() || !f.Passed && (f.NameUnknown || f.ValueUnknown || !f.UTF8 || !by.Passes(f.Name, f.Value)) {
 			return 0
 		}
 	}
@@ -62,9 +77,9 @@ func (c *Conn) fields(s *stream, from []hpack.Field) []*capstanv1.Header {
 	cost := fieldCost * min(len(from), max(s.room.taken-firstFields, 0))
 	for i := range from {
 		f, t := &from[i], to[i]
-		t.Name, t.Value = text(f, f.Name), text(f, f.Value)
+		t.Name, t.Value = text(f, f.Name), c.value(f)
 		t.NameUnknown, t.ValueUnknown = f.NameUnknown, f.ValueUnknown
-		cost += len(f.Name) + len(f.Value)
+		cost += len(t.Name) + len(t.Value)
 	}
 	c.addCost(s, cost)
 	return to
