@@ -28,6 +28,9 @@ func TestInterpretedFrames(t *testing.T) {
 	const captures = 2
 	for range captures {
 		stream := c.capture("any", 0, lengthFilter(14))
+		if text := scrape(t, host, address); !strings.Contains(text, "\nrpcapd_rings 1\n") || strings.Contains(text, "\nrpcapd_ring_bytes 0\n") {
+			t.Errorf("no ring while a capture runs: %s", text)
+		}
 		sendFrames(t, peer, "gen0", numbered(100, nil)...)
 		for range 3 {
 			c.call(&rpcap.UpdateFilterRequest{Filter: lengthFilter(14)}, &rpcap.UpdateFilterReply{})
@@ -40,6 +43,9 @@ func TestInterpretedFrames(t *testing.T) {
 		}
 	}
 	metrics := scrape(t, host, address)
+	if !strings.Contains(metrics, "\nrpcapd_rings 0\n") || !strings.Contains(metrics, "\nrpcapd_ring_bytes 0\n") {
+		t.Errorf("a ring is left: %s", metrics)
+	}
 	l := s.stop()
 	if want := fmt.Sprintf("rpcapd_interpreted_frames_total %d\n", l.sent+l.filtered); !strings.Contains(metrics, want) {
 		t.Errorf("%+v, want %s in %s", l, want, metrics)

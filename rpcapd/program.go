@@ -66,7 +66,8 @@ func (p *program) run(ctx context.Context) error {
 	defer table.Close()
 	self := device.NewEndpoints(table, selfLinger)
 	defer self.Close()
-	d := daemon.New(p.cfg, sessionConfig(p.cfg, doors), &device.Host{RingMiB: p.cfg.RingMiB, Self: table}, self, p.log)
+	host := &device.Host{RingMiB: p.cfg.RingMiB, Self: table}
+	d := daemon.New(p.cfg, sessionConfig(p.cfg, doors), host, self, p.log)
 	if err := d.UseDataPort(ctx); err != nil {
 		return err
 	}
@@ -78,11 +79,11 @@ func (p *program) run(ctx context.Context) error {
 		d.ServeConn(ctx, conn)
 		return nil
 	}
-	return p.serve(ctx, d, doors, files, hangups)
+	return p.serve(ctx, d, host, doors, files, hangups)
 }
 
 // serve listens, and serves whoever comes.
-func (p *program) serve(ctx context.Context, d *daemon.Daemon, doors *doors, files settingsFiles, hangups <-chan os.Signal) error {
+func (p *program) serve(ctx context.Context, d *daemon.Daemon, host *device.Host, doors *doors, files settingsFiles, hangups <-chan os.Signal) error {
 	passed, err := launch.Listeners()
 	if err != nil {
 		return err
@@ -110,7 +111,11 @@ func (p *program) serve(ctx context.Context, d *daemon.Daemon, doors *doors, fil
 	group.Go(func() error { files.answerHangups(ctx, hangups, p.cfg.Settings, d.Apply, doors.reload); return nil })
 	if metricsListener != nil {
 		p.log.Info("serving metrics", "address", metricsListener.Addr().String())
-		handler := metrics.Handler(metrics.NewRegistry(func() metrics.Snapshot { return doors.count(d.Snapshot()) }, version()))
+		handler := metrics.Handler(metrics.NewRegistry(func() metrics.Snapshot {
+			s := doors.count(d.Snapshot())
+			s.Rings, s.RingBytes = host.Rings()
+			return s
+		}, version()))
 		group.Go(func() error { return metrics.Serve(ctx, metricsListener, handler) })
 	}
 	fmt.Fprintln(p.stdout, "Press CTRL + C to stop the server...")

@@ -5,6 +5,7 @@ package device
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -21,6 +22,14 @@ import (
 type Host struct {
 	RingMiB int                   // size of each capture's ring, at least 2
 	Self    *sockfilter.SelfTable // own data connections, left out of captures unless asked for
+
+	rings atomic.Int64 // that are open
+}
+
+// Rings returns how many rings are open, and how many bytes of memory they take together.
+func (h *Host) Rings() (n int, bytes int64) {
+	open := h.rings.Load()
+	return int(open), open * int64(h.RingMiB) * blockLen
 }
 
 // Options are what a client chooses in a STARTCAP.
@@ -82,7 +91,7 @@ func (h *Host) Open(d rpcap.Device, o Options) (pump.Input, error) {
 		return pump.Input{}, openError(d.Name, err)
 	}
 	in := pump.Input{
-		Source:           newRingSource(ring, chosen),
+		Source:           newRingSource(ring, chosen, &h.rings),
 		Filter:           filter,
 		Layout:           pump.LayoutOf(t.linkType),
 		Own:              own,

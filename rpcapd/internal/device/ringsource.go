@@ -4,6 +4,7 @@ package device
 
 import (
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"capstan/pkg/afpacket"
@@ -15,10 +16,12 @@ type ringSource struct {
 	ring   *afpacket.Ring
 	chosen *selection     // closed with the ring; may be nil
 	block  afpacket.Block // owned by the goroutine that reads
+	open   *atomic.Int64  // rings, with this one until it is closed
 }
 
-func newRingSource(r *afpacket.Ring, chosen *selection) *ringSource {
-	return &ringSource{ring: r, chosen: chosen}
+func newRingSource(r *afpacket.Ring, chosen *selection, open *atomic.Int64) *ringSource {
+	open.Add(1)
+	return &ringSource{ring: r, chosen: chosen, open: open}
 }
 
 func (s *ringSource) NextBlock(timeout time.Duration) error {
@@ -34,5 +37,6 @@ func (s *ringSource) Stats() (afpacket.Stats, error) { return s.ring.Stats() }
 func (s *ringSource) Close() error {
 	err := errors.Join(s.ring.Close(), s.chosen.Close())
 	s.block.Release()
+	s.open.Add(-1)
 	return err
 }

@@ -29,9 +29,11 @@ var refusalNames = [NumRefusals]string{"sessions_full", "host_not_allowed", "use
 func (r Refusal) String() string { return refusalNames[r] }
 
 // Snapshot is what the daemon counted since its start. Nothing in it goes back
-// but Sessions and, by a frame or two under way, the filtered and matched frames.
+// but Sessions, Rings, RingBytes and, by a frame or two under way, the filtered and matched frames.
 type Snapshot struct {
 	Sessions       int    // that are open now
+	Rings          int    // likewise
+	RingBytes      int64  // of memory that they take
 	SessionsTotal  uint64 // that were opened
 	Frames         pump.Stats
 	Refused        [NumRefusals]uint64

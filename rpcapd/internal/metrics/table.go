@@ -37,6 +37,8 @@ func labelled(name, help, label string, values func(*Snapshot, func(string, floa
 // table is all metrics that come from a snapshot.
 var table = []metric{
 	gauge("sessions", "Control connections open now.", func(s *Snapshot) float64 { return float64(s.Sessions) }),
+	gauge("rings", "Rings of captures open now.", func(s *Snapshot) float64 { return float64(s.Rings) }),
+	gauge("ring_bytes", "Memory that they take.", func(s *Snapshot) float64 { return float64(s.RingBytes) }),
 	counter("sessions_total", "Control connections accepted.", func(s *Snapshot) uint64 { return s.SessionsTotal }),
 	counter("frames_seen_total", "Frames that reached the capture points.", func(s *Snapshot) uint64 { return s.Frames.Seen }),
 	labelled("frames_total", "Frames by what became of them; those matched and still under way are in none.", "outcome",
