@@ -152,7 +152,11 @@ func (d *Defragmenter) Flush() {
 }
 
 // Stats returns the counters as they stand.
-func (d *Defragmenter) Stats() Stats { return d.stats }
+func (d *Defragmenter) Stats() Stats {
+	s := d.stats
+	s.Charge = d.charge
+	return s
+}
 
 func keyOf(f *packet.Fragment) key {
 	k := key{src: f.Src, dst: f.Dst, id: f.ID, scope: f.Scope, ipv6: f.IPv6}

@@ -199,6 +199,9 @@ func TestShed(t *testing.T) {
 		d.Fragment(fragment(uint32(i), 0, 48, 100), int64(i))
 		d.Fragment(fragment(uint32(i), 56, 80, 100), int64(i))
 	}
+	if st := d.Stats(); st.Charge != 9*(datagramCharge+2*pieceCharge+72) {
+		t.Errorf("%d bytes are told to be held", st.Charge)
+	}
 	for _, want := range []struct{ dropped, waiting int }{{10, 8}, {14, 4}} {
 		d.Shed()
 		balance(t, d)
@@ -214,7 +217,7 @@ func TestShed(t *testing.T) {
 		d.Shed()
 		balance(t, d)
 	}
-	if d.charge != 0 || d.first != nil || d.last != nil {
+	if d.Stats().Charge != 0 || d.first != nil || d.last != nil {
 		t.Errorf("%d bytes are left", d.charge)
 	}
 	if d.Fragment(fragment(1, 0, 48, 48), 11) == nil {

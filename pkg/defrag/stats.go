@@ -42,6 +42,7 @@ type Stats struct {
 	Datagrams uint64 // handed out
 	Dropped   [NumDropReasons]uint64
 	Waiting   int // for the rest of their datagram
+	Charge    int // what Config.MaxBytes bounds, now
 
 	Overlaps  uint64 // IPv4 fragments that cover bytes of others
 	Conflicts uint64 // those that differ from what they cover

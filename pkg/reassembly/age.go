@@ -145,6 +145,7 @@ func (a *Assembler) expire(c *connection) { a.close(c, c.lastTime, CloseTimeout)
 // connection goes.
 func (a *Assembler) evict() {
 	if i := a.conns.tuples.oldest(); i != 0 {
+		a.stats.EvictedTuples++
 		a.conns.forgetTuple(i)
 		return
 	}

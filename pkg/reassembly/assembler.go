@@ -81,7 +81,7 @@ func (a *Assembler) CloseAll(time int64, r CloseReason) {
 func (a *Assembler) Stats() Stats {
 	s := a.stats
 	s.Active = a.lists[listEmbryonic].count + a.lists[listEstablished].count
-	s.Lingering, s.Remembered = a.conns.tuples.count, a.history.count()
+	s.Lingering, s.Remembered, s.Beyond, s.Charge = a.conns.tuples.count, a.history.count(), a.history.beyond, a.charge
 	return s
 }
 
@@ -229,6 +229,7 @@ func (a *Assembler) heed(h *half, s *packet.Segment) int64 {
 // that of all.
 func (a *Assembler) limit(c *connection, h *half) {
 	for !c.closed && h.pending != nil && (h.charge > a.cfg.MaxHoleBytes || len(h.pieces) > maxPieces) {
+		a.stats.StreamShed++
 		a.declare(h)
 	}
 	for a.charge > a.cfg.MaxQueuedTotal {

@@ -16,7 +16,10 @@ type history struct {
 	first uint32     // number of the first entry since the ring was made anew
 	next  uint32     // number of the next entry; 0 is none's
 	limit int
-	now   uint32 // number of the instant, its lower half
+	// beyond is how often it was asked about the latest segment of a direction, and that was
+	// out of reach.
+	beyond uint64
+	now    uint32 // number of the instant, its lower half
 }
 
 // sighting is a segment as it was seen. Those of one direction are a list,
@@ -167,6 +170,9 @@ func (t *history) copied(recent uint32, s *packet.Segment, time, window int64) b
 	var id identity
 	id.set(s)
 	e := t.at(recent)
+	if e == nil && recent != 0 {
+		t.beyond++
+	}
 	for n := 0; e != nil && n < maxSightings && time-e.time <= window; n++ {
 		if e.identity == id && (e.vantage != s.Vantage || id.id != 0) && e.time-time <= window &&
 			int(e.captured) >= len(s.Payload) && !e.differs(s) {

@@ -56,11 +56,14 @@ type Stats struct {
 	Conflicts      uint64 // segments that overlap bytes seen before and differ from them, as far as is known
 	UrgentSegments uint64 // segments with an urgent pointer
 	Shed           uint64 // holes declared lost because MaxQueuedTotal was reached, or by Assembler.Shed
+	StreamShed     uint64 // holes declared lost because MaxHoleBytes was reached, or 4,096 pieces
 	LateSegments   uint64 // segments on a tuple that lingers
 	StraySegments  uint64 // segments that neither belong to a connection nor start one
 	IgnoredRST     uint64 // resets that are not in order
 	IgnoredSYN     uint64 // SYN-ACKs that answer no SYN seen
 
+	Beyond          uint64 // segments that may repeat one that was seen longer ago than History reaches
+	EvictedTuples   uint64 // forgotten because MaxConnections was reached
 	ShedTuples      uint64 // forgotten by Assembler.Shed
 	ShedHistory     uint64 // segments that copies and repetitions are held against, forgotten by it
 	ShedConnections uint64 // closed by it; they are in Closed[CloseEvicted], too
@@ -73,6 +76,7 @@ type Stats struct {
 	Active      int // connections
 	Lingering   int // tuples remembered after a close
 	QueuedBytes int // payload that waits behind holes
+	Charge      int // what MaxQueuedTotal bounds: that, and 64 bytes for each piece
 	Remembered  int // segments that copies and repetitions are held against
 }
 

@@ -18,6 +18,7 @@ import (
 	"capstan/interceptor/internal/sink/ndjson"
 	"capstan/interceptor/internal/sink/stream"
 	"capstan/interceptor/internal/sink/text"
+	"capstan/interceptor/internal/watch"
 	capstanv1 "capstan/proto/capstan/v1"
 )
 
@@ -32,6 +33,7 @@ type output struct {
 	failed context.CancelCauseFunc                        // called at the first write that fails
 	gate   *gate                                          // which records leave
 	fanout *delivery.Fanout                               // takes every record that does, too
+	hub    atomic.Pointer[watch.Hub]                      // which does so for watchers; nil: there is none
 
 	mu      sync.Mutex // serialises records and writes, and guards what follows
 	buf     []byte     // records not yet written
@@ -174,6 +176,9 @@ func (o *output) snapshot() ledger.Output {
 		Emitted: o.emitted.Load(), Failed: o.lost.Load(), Bytes: o.bytes.Load(),
 		Passed: o.gate.passed.Load(), Own: o.gate.ours.Load(), Denied: o.gate.denied.Load(), BodiesOmitted: o.gate.bodies.Load(),
 		Sinks: o.fanout.Stats(),
+	}
+	if hub := o.hub.Load(); hub != nil {
+		out.Watch = hub.Stats()
 	}
 	return out
 }

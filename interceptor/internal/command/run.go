@@ -87,7 +87,7 @@ func (r *runner) run(ctx context.Context) error {
 		return err
 	}
 	stopMetrics, err := metrics.Serve(metrics.Config{
-		Address: r.flags.metricsAddress, Ledgers: r.ledgers, Output: r.outputCounters, Pprof: r.flags.pprof,
+		Address: r.flags.metricsAddress, Ledgers: r.ledgers, Output: r.outputCounters, Budget: r.flags.budget, Pprof: r.flags.pprof,
 	})
 	if err != nil {
 		return errors.Join(cannotStartError{err}, r.sinks.close())
@@ -216,6 +216,7 @@ func (r *runner) serveAPI() (stop func(), err error) {
 	}, r.log)
 	if hub != nil {
 		r.out.fanout.Tap(hub)
+		r.out.hub.Store(hub)
 		r.flags.budget.OnShed(hub.Shed)
 	}
 	return stop, err

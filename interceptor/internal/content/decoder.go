@@ -164,6 +164,16 @@ func (d *Decoder) release() {
 	d.chain = d.chain[:0]
 }
 
+// Len returns about how many bytes of memory the decoders take that are kept, at the most.
+func (d *Decoder) Len() (n int) {
+	for _, free := range d.free {
+		for _, s := range free {
+			n += s.len()
+		}
+	}
+	return n
+}
+
 // Release lets go of the decoders kept for reuse.
 func (d *Decoder) Release() { clear(d.free[:]) }
 

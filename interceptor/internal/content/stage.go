@@ -16,6 +16,7 @@ type stage struct {
 	resetter
 	coding coding
 	left   int64 // what may still be read
+	window int   // logarithm of the largest that it may have had; 0: it has one of its coding
 	header windowed
 }
 
@@ -44,6 +45,17 @@ func newStage(c coding, windowLog int) (*stage, error) {
 	return s, nil
 }
 
+// flateLen is about what a decoder of DEFLATE takes, its window included.
+const flateLen = 50 << 10
+
+// len returns about how many bytes of memory s takes, at the most.
+func (s *stage) len() int {
+	if s.window == 0 {
+		return flateLen
+	}
+	return 1 << s.window
+}
+
 // begin begins with another body, which may decode to allowed bytes and need a window of
 // 1<<windowLog. What asks for more is decoded as far as that makes no difference: br
 // has words of its own farther back than a window but for 16 bytes (RFC 7932 §9.1).
@@ -57,6 +69,9 @@ func (s *stage) begin(in io.Reader, allowed int64, windowLog int) error {
 	case zstdCoding:
 		s.header.reset(in, maxZstdHeader)
 		narrowed, in = s.header.narrowZstd(windowLog), &s.header
+	}
+	if s.coding == brotliCoding || s.coding == zstdCoding {
+		s.window = max(s.window, windowLog)
 	}
 	s.left = allowed
 	if narrowed {

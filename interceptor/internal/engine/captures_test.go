@@ -113,6 +113,14 @@ func runEngine(t testing.TB, data []byte) ([]*capstanv1.Exchange, Snapshot) {
 	return records, e.Snapshot()
 }
 
+// heldOf returns all that is told to be held for connections.
+func heldOf(s *Snapshot) [12]int {
+	return [...]int{
+		s.Reassembly.Charge, s.Defrag.Charge, s.Undecided.Held, s.HTTP1.Charge, s.HTTP1.HeldHeads, s.HTTP1.HeldContent,
+		s.HTTP2.Charge, s.HTTP2.HeldContent, s.HTTP2.HeldBlocks, s.HTTP2.HeldTables, s.HTTP2.HeldSearch, s.WebSocket.Listed + s.WebSocket.Held,
+	}
+}
+
 // checkSnapshot holds what must balance whatever the file.
 func checkSnapshot(t *testing.T, s *Snapshot, records []*capstanv1.Exchange) {
 	t.Helper()
@@ -124,6 +132,9 @@ func checkSnapshot(t *testing.T, s *Snapshot, records []*capstanv1.Exchange) {
 	if active != 0 || s.Reassembly.Active != 0 || s.Reassembly.QueuedBytes != 0 || s.Defrag.Waiting != 0 || s.HTTP1.Waiting != 0 || s.HTTP2.Open != 0 {
 		t.Errorf("after the end: %d connections open here, %d at the assembler, %d bytes queued, %d fragments and %d requests wait, %d streams are open",
 			active, s.Reassembly.Active, s.Reassembly.QueuedBytes, s.Defrag.Waiting, s.HTTP1.Waiting, s.HTTP2.Open)
+	}
+	if held := heldOf(s); held != [12]int{} {
+		t.Errorf("after the end there are held: %v", held)
 	}
 	if int(s.Exchange.Total()) != len(records) {
 		t.Errorf("%d exchanges counted, %d told", s.Exchange.Total(), len(records))

@@ -63,7 +63,23 @@ func (c *carrier) Data(d flow.Direction, chunk reassembly.Chunk) {
 		c.parser.Data(d, chunk)
 	case !c.decided:
 		c.begin(d, chunk)
+		c.weigh()
 	}
+}
+
+// weigh has the counters tell what is held.
+func (c *carrier) weigh() {
+	n := c.heldLen
+	if c.negotiation != nil {
+		n += c.negotiation.heldLen
+	}
+	c.told(n)
+}
+
+// told has the counters tell that n bytes are held.
+func (c *carrier) told(n int) {
+	c.of.shard.undecided.Held += n - c.weighed
+	c.weighed = n
 }
 
 // decide looks at whole, the first bytes of a direction, which chunk ends.
@@ -96,15 +112,15 @@ func (c *carrier) recognise(d flow.Direction, chunk reassembly.Chunk, whole []by
 		c.skip(d, *c.last(d))
 		protocol = detect(chunk.Bytes, true)
 	}
-	full := c.full(len(chunk.Bytes))
-	switch {
-	case protocol == Undecided && full:
-		return Unknown
-	case protocol == Unknown && !c.lenient && !full:
+	if protocol == Unknown && !c.lenient {
 		c.strange[d] = true
 		if !c.strange[d.Reverse()] {
-			return Undecided
+			protocol = Undecided
 		}
+	}
+	if protocol == Undecided && c.full(len(chunk.Bytes)) {
+		c.of.shard.undecided.Cuts++
+		return Unknown
 	}
 	return protocol
 }
@@ -179,7 +195,7 @@ func (c *carrier) become(p Protocol) {
 	if c.untold == nil && !c.replaced {
 		c.unknown = nil
 	}
-	c.backlog, c.preamble = backlog{}, nil
+	c.backlog, c.preamble = backlog{weighed: c.weighed}, nil
 }
 
 // newParser returns who takes a connection with protocol p from its first byte, nil if
@@ -262,6 +278,14 @@ func (c *carrier) tellOverheard(parser *http1.Conn) {
 
 // Gap implements reassembly.Handler.
 func (c *carrier) Gap(d flow.Direction, g reassembly.Gap) {
+	undecided := !c.decided
+	c.gap(d, g)
+	if undecided {
+		c.weigh()
+	}
+}
+
+func (c *carrier) gap(d flow.Direction, g reassembly.Gap) {
 	c.enter(d, g.Offset)
 	if c.negotiation != nil {
 		c.negotiateGap(d, g)
@@ -316,6 +340,7 @@ func (c *carrier) End(d flow.Direction, time int64) {
 // Close implements reassembly.Handler.
 func (c *carrier) Close(time int64, r reassembly.CloseReason) {
 	c.settle()
+	c.told(0)
 	switch {
 	case c.parser != nil:
 		c.parser.Close(time, r)

@@ -22,6 +22,7 @@ type shard struct {
 	http2     http2.Shared
 	websocket websocket.Shared
 	protocols [NumProtocols]ProtocolStats
+	undecided UndecidedStats
 	polls     uint64
 	pollMask  uint64         // of polls: 0 when the memory is looked at
 	memory    *memory.Holder // nil: nobody asks for it
@@ -135,5 +136,6 @@ func (s *shard) release() {
 }
 
 func (s *shard) counters() Counters {
-	return Counters{Protocols: s.protocols, Reassembly: s.assembler.Stats(), HTTP1: s.http1.Stats, HTTP2: s.http2.Stats, Exchange: s.recorder.Stats()}
+	return Counters{Protocols: s.protocols, Reassembly: s.assembler.Stats(), HTTP1: s.http1.Stats, HTTP2: s.http2.Stats,
+		WebSocket: s.websocket.Stats, Undecided: s.undecided, Exchange: s.recorder.Stats()}
 }

@@ -6,6 +6,7 @@ import (
 	"capstan/interceptor/internal/exchange"
 	"capstan/interceptor/internal/l7/http1"
 	"capstan/interceptor/internal/l7/http2"
+	"capstan/interceptor/internal/l7/websocket"
 	"capstan/pkg/defrag"
 	"capstan/pkg/packet"
 	"capstan/pkg/reassembly"
@@ -36,7 +37,16 @@ type Counters struct {
 	Reassembly reassembly.Stats
 	HTTP1      http1.Stats
 	HTTP2      http2.Stats
+	WebSocket  websocket.Stats
+	Undecided  UndecidedStats
 	Exchange   exchange.Stats
+}
+
+// UndecidedStats counts what is held of connections of which it is not known yet what they
+// carry.
+type UndecidedStats struct {
+	Cuts uint64 // connections given up as unknown, since too much was held
+	Held int    // bytes, now
 }
 
 // Decoded counts what was found in frames.

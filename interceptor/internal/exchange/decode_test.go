@@ -81,6 +81,41 @@ func TestEmitBoundsWhatBodiesDecodeTo(t *testing.T) {
 	}
 }
 
+// TestWhatIsKeptToDecodeIsCounted: until it is let go of.
+func TestWhatIsKeptToDecodeIsCounted(t *testing.T) {
+	r := NewRecorder(Config{Keep: NewKeep(100, nil, nil), Emit: func(*capstanv1.Exchange) {}})
+	r.Emit(testConnection(), &capstanv1.Exchange{Response: &capstanv1.HttpResponse{
+		Headers: []*capstanv1.Header{{Name: "Content-Encoding", Value: "gzip"}},
+		Body:    &capstanv1.Body{Content: gzipped(t, strings.Repeat("a", 1000))},
+	}}, Screened{})
+	if s := r.Stats(); s.HeldDecoders < 32<<10 {
+		t.Errorf("%+v", s)
+	}
+	r.Release()
+	if s := r.Stats(); s.HeldDecoders != 0 {
+		t.Errorf("afterwards: %+v", s)
+	}
+}
+
+// TestCutBodiesAreCounted: those of which there is more than may be kept, and no others.
+func TestCutBodiesAreCounted(t *testing.T) {
+	for _, tt := range []struct {
+		limit int
+		body  *capstanv1.Body
+		cut   uint64
+	}{
+		{4, &capstanv1.Body{Size: 5, Content: []byte("1234"), Truncated: true}, 1},
+		{4, &capstanv1.Body{Size: 4, Content: []byte("1234")}, 0},
+		{4, &capstanv1.Body{Size: 5, GapBytes: 2, Content: []byte("123"), Truncated: true}, 0},
+		{0, &capstanv1.Body{Size: 1, Truncated: true}, 1},
+	} {
+		_, stats := record(t, Config{Keep: NewKeep(tt.limit, nil, nil)}, testConnection(), &capstanv1.Exchange{Request: &capstanv1.HttpRequest{Body: tt.body}})
+		if stats.CutBodies != tt.cut {
+			t.Errorf("limit %d, %v: %d are counted", tt.limit, tt.body, stats.CutBodies)
+		}
+	}
+}
+
 // TestEmitOfConnections: a connection has no halves that could be missing.
 func TestEmitOfConnections(t *testing.T) {
 	x, stats := record(t, Config{}, testConnection(), &capstanv1.Exchange{

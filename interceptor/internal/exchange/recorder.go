@@ -37,6 +37,10 @@ type Stats struct {
 	MaskedQueries uint64 // URLs of which values were masked
 	// Decoded are the bodies with content codings, by how far these were undone.
 	Decoded [NumDecodings]uint64
+	// CutBodies are those of which no more is kept than a Keep allows.
+	CutBodies uint64
+
+	HeldDecoders int // bytes of memory, about, that is kept to undo codings, now
 }
 
 // NumDecodings is the number of values of [capstanv1.Decoding].
@@ -61,7 +65,11 @@ func NewRecorder(cfg Config) *Recorder {
 func (r *Recorder) BodyLimit() int { return r.Screen().bodyLimit }
 
 // Stats returns the counts so far.
-func (r *Recorder) Stats() Stats { return r.stats }
+func (r *Recorder) Stats() Stats {
+	s := r.stats
+	s.HeldDecoders = r.content.Len() + cap(r.decoded[0]) + cap(r.decoded[1])
+	return s
+}
 
 // Release lets go of memory that is only kept for reuse.
 func (r *Recorder) Release() {
@@ -113,6 +121,8 @@ func (r *Recorder) Emit(c *Connection, x *capstanv1.Exchange, passed Screened) {
 	r.maskAll(x, now, passed)
 	r.decodeAll(x, now, passed)
 	r.count(x)
+	r.countCut(x.Request.GetBody(), now)
+	r.countCut(x.Response.GetBody(), now)
 	r.cfg.Emit(x)
 }
 
@@ -193,6 +203,13 @@ func (r *Recorder) count(x *capstanv1.Exchange) {
 		r.stats.Complete++
 	default:
 		r.stats.Incomplete++
+	}
+}
+
+// countCut counts a body of which no more is kept than is allowed.
+func (r *Recorder) countCut(b *capstanv1.Body, now *Screen) {
+	if b.GetTruncated() && len(b.Content) >= now.bodyLimit {
+		r.stats.CutBodies++
 	}
 }
 

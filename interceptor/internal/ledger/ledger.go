@@ -6,6 +6,7 @@ import (
 	"capstan/interceptor/internal/delivery"
 	"capstan/interceptor/internal/engine"
 	"capstan/interceptor/internal/source"
+	"capstan/interceptor/internal/watch"
 	"capstan/pkg/packet"
 )
 
@@ -31,6 +32,7 @@ type Output struct {
 
 	BodiesOmitted uint64 // because of their types
 	Sinks         []delivery.SinkStats
+	Watch         watch.Stats // zero if there is no API
 }
 
 // Check returns the equations that don't hold, of the output and of ledgers,

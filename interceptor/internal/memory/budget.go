@@ -141,6 +141,9 @@ func (b *Budget) Close() {
 // Limit returns the cap in bytes.
 func (b *Budget) Limit() uint64 { return b.cap }
 
+// Rounds returns how many rounds of shedding there were.
+func (b *Budget) Rounds() uint64 { return b.call.Load() / 2 }
+
 // OnShed has shed called once in each round, for those who hold memory and don't
 // look. It must not use b.
 func (b *Budget) OnShed(shed func()) {

@@ -13,6 +13,7 @@ import (
 
 	"capstan/interceptor/internal/delivery"
 	"capstan/interceptor/internal/ledger"
+	"capstan/interceptor/internal/memory"
 )
 
 var update = flag.Bool("update", false, "write the table of the document")
@@ -28,6 +29,7 @@ func TestDocumented(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(&collector{
 		ledgers: func() []ledger.Ledger { return []ledger.Ledger{{Name: "…"}} },
+		budget:  new(memory.Budget),
 		output:  func() ledger.Output { return ledger.Output{Sinks: []delivery.SinkStats{{Name: "…"}}} },
 	})
 	families, err := registry.Gather()

@@ -28,7 +28,8 @@ type Config struct {
 	Address string // HOST:PORT or unix:PATH; empty serves nothing
 	Ledgers func() []ledger.Ledger
 	Output  func() ledger.Output
-	Pprof   bool // serve /debug/pprof/, too
+	Budget  *memory.Budget // of the process
+	Pprof   bool           // serve /debug/pprof/, too
 }
 
 // Serve serves /metrics, /healthz and /readyz until the function that it returns
@@ -42,7 +43,7 @@ func Serve(c Config) (stop func(), err error) {
 		return nil, fmt.Errorf("serve metrics: %w", err)
 	}
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(&collector{ledgers: c.Ledgers, output: c.Output}, collectors.NewGoCollector(),
+	registry.MustRegister(&collector{ledgers: c.Ledgers, output: c.Output, budget: c.Budget}, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
@@ -110,6 +111,7 @@ func sinkProblems(out ledger.Output) (problems []string) {
 type collector struct {
 	ledgers func() []ledger.Ledger
 	output  func() ledger.Output
+	budget  *memory.Budget
 }
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -157,6 +159,8 @@ func perSource() []metric {
 		{desc("http1_doubts_total", "What could not be read of HTTP/1, by reason.", "source", "reason"), counter, http1Doubts},
 		{desc("shed_total", "What was given up for lack of room, by kind.", "source", "kind"), counter, shed},
 		{desc("waiting", "What is kept, by kind.", "source", "kind"), gauge, waiting},
+		{desc("held_bytes", "Bytes of what is kept, by kind, as the limits on them count; bodies may be in requests and streams, too.", "source", "kind"), gauge, held},
+		{desc("bodies_cut_total", "Bodies of which no more is kept than body_limit allows.", "source"), counter, one(func(l *ledger.Ledger) float64 { return float64(l.Engine.Exchange.CutBodies) })},
 		{desc("http2_doubts_total", "What could not be read of HTTP/2, by reason.", "source", "reason"), counter, http2Doubts},
 		{desc("decoded_bodies_total", "Bodies with content codings, by how far these could be undone.", "source", "outcome"), counter, decoded},
 		{desc("masked_headers_total", "Header values masked.", "source"), counter, one(func(l *ledger.Ledger) float64 { return float64(l.Engine.Exchange.MaskedHeaders) })},
@@ -232,18 +236,27 @@ func closed(l *ledger.Ledger, sample func(float64, ...string)) {
 func shed(l *ledger.Ledger, sample func(float64, ...string)) {
 	r := &l.Engine.Reassembly
 	sample(float64(r.Shed), "hole")
+	sample(float64(r.StreamShed), "stream-hole")
+	sample(float64(r.EvictedTuples), "tuple")
+	sample(float64(r.Beyond), "segment")
 	sample(float64(r.ShedTuples), "tuple-memory")
 	sample(float64(r.ShedHistory), "segment-memory")
 	sample(float64(r.ShedConnections), "connection-memory")
 	sample(float64(r.Closed[reassembly.CloseEvicted]-r.ShedConnections), "connection")
 	sample(float64(l.Engine.Defrag.Dropped[defrag.DropLimit]), "fragment")
 	sample(float64(l.Engine.Defrag.Dropped[defrag.DropShed]), "fragment-memory")
+	sample(float64(l.Engine.Undecided.Cuts), "undecided")
 	sample(float64(l.Engine.HTTP1.HeadCuts), "http1-header-section")
+	sample(float64(l.Engine.HTTP1.FieldCuts), "http1-fields")
+	sample(float64(l.Engine.HTTP1.GivenUp), "http1-direction")
 	sample(float64(l.Engine.HTTP1.ShedRequests), "http1-request")
 	sample(float64(l.Engine.HTTP2.ShedStreams), "http2-stream")
 	sample(float64(l.Engine.HTTP2.HeaderCuts), "http2-header-block")
 	sample(float64(l.Engine.HTTP2.TableCuts), "http2-table")
 	sample(float64(l.Engine.HTTP2.SearchCuts), "http2-search")
+	sample(float64(l.Engine.HTTP2.GivenUp), "http2-direction")
+	sample(float64(l.Engine.WebSocket.Unlisted), "websocket-message")
+	sample(float64(l.Engine.WebSocket.Uninflated), "websocket-inflation")
 	sample(float64(l.Engine.Exchange.Decoded[capstanv1.Decoding_DECODING_LIMIT]), "decoded-body")
 }
 
@@ -255,6 +268,24 @@ func waiting(l *ledger.Ledger, sample func(float64, ...string)) {
 	sample(float64(l.Engine.Defrag.Waiting), "fragment")
 	sample(float64(l.Engine.HTTP1.Waiting), "http1-request")
 	sample(float64(l.Engine.HTTP2.Open), "http2-stream")
+	sample(float64(l.Engine.WebSocket.Listed), "websocket-message")
+}
+
+func held(l *ledger.Ledger, sample func(float64, ...string)) {
+	e := &l.Engine
+	sample(float64(e.Reassembly.Charge), "segment")
+	sample(float64(e.Defrag.Charge), "fragment")
+	sample(float64(e.Undecided.Held), "undecided")
+	sample(float64(e.HTTP1.Charge), "http1-request")
+	sample(float64(e.HTTP1.HeldHeads), "http1-header-section")
+	sample(float64(e.HTTP1.HeldContent), "http1-body")
+	sample(float64(e.HTTP2.Charge), "http2-stream")
+	sample(float64(e.HTTP2.HeldBlocks), "http2-header-block")
+	sample(float64(e.HTTP2.HeldContent), "http2-body")
+	sample(float64(e.HTTP2.HeldTables), "http2-table")
+	sample(float64(e.HTTP2.HeldSearch), "http2-search")
+	sample(float64(e.WebSocket.Held), "websocket")
+	sample(float64(e.Exchange.HeldDecoders), "decoder")
 }
 
 func http1Bytes(l *ledger.Ledger, sample func(float64, ...string)) {
@@ -326,15 +357,28 @@ var (
 	sinkRetriesDesc = desc("sink_retries_total", "Batches of a sink that were delivered again.", "sink")
 	sinkBlockedDesc = desc("sink_blocked_seconds_total", "Time that engines have waited for a sink.", "sink")
 	sinkFailingDesc = desc("sink_failing", "1 if the last delivery of a sink failed, or it can't be opened.", "sink")
+
+	memoryLimitDesc  = desc("memory_limit_bytes", "The cap on memory.")
+	memoryRoundsDesc = desc("memory_shed_rounds_total", "How often memory was shed, since too much was in use.")
+
+	watchersDesc        = desc("watchers", "How many watch.")
+	watchersRefusedDesc = desc("watchers_refused_total", "Watchers refused, since there were too many.")
+	watchKeptDesc       = desc("watch_kept_records", "Records kept for watchers.")
+	watchBytesDesc      = desc("watch_kept_bytes", "Bytes of memory that they take.")
+	watchRecordsDesc    = desc("watch_records_total", "Records for watchers: kept, or passed by while nobody watches; those that were kept are forgotten for newer ones, or shed for lack of memory.", "outcome")
+	watchMissedDesc     = desc("watch_missed_records_total", "Records that were not there for watchers any more, or never, counted for each watcher.")
 )
 
 func outputDescs() []*prometheus.Desc {
-	return []*prometheus.Desc{recordsDesc, bodiesDesc, sinkRecordsDesc, sinkQueueDesc, sinkBytesDesc, sinkRetriesDesc, sinkBlockedDesc, sinkFailingDesc}
+	return []*prometheus.Desc{recordsDesc, bodiesDesc, sinkRecordsDesc, sinkQueueDesc, sinkBytesDesc, sinkRetriesDesc, sinkBlockedDesc, sinkFailingDesc,
+		watchersDesc, watchersRefusedDesc, watchKeptDesc, watchBytesDesc, watchRecordsDesc, watchMissedDesc}
 }
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- memoryDesc
+	ch <- memoryLimitDesc
+	ch <- memoryRoundsDesc
 	for _, d := range outputDescs() {
 		ch <- d
 	}
@@ -355,6 +399,16 @@ func collectOutput(ch chan<- prometheus.Metric, out ledger.Output) {
 	send(recordsDesc, perRecord, float64(out.Own), "own")
 	send(recordsDesc, perRecord, float64(out.Denied), "denied")
 	send(bodiesDesc, perRecord, float64(out.BodiesOmitted))
+	w := &out.Watch
+	send(watchersDesc, gauge, float64(w.Watchers))
+	send(watchersRefusedDesc, perRecord, float64(w.Refused))
+	send(watchKeptDesc, gauge, float64(w.Kept))
+	send(watchBytesDesc, gauge, float64(w.Bytes))
+	send(watchRecordsDesc, perRecord, float64(w.Taken), "kept")
+	send(watchRecordsDesc, perRecord, float64(w.Records-w.Taken), "passed")
+	send(watchRecordsDesc, perRecord, float64(w.Forgotten), "forgotten")
+	send(watchRecordsDesc, perRecord, float64(w.Shed), "shed")
+	send(watchMissedDesc, perRecord, float64(w.Missed))
 	for i := range out.Sinks {
 		s := &out.Sinks[i]
 		for _, o := range []struct {
@@ -383,6 +437,8 @@ func collectOutput(ch chan<- prometheus.Metric, out ledger.Output) {
 // Collect implements prometheus.Collector.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(memoryDesc, prometheus.GaugeValue, float64(memory.InUse()))
+	ch <- prometheus.MustNewConstMetric(memoryLimitDesc, prometheus.GaugeValue, float64(c.budget.Limit()))
+	ch <- prometheus.MustNewConstMetric(memoryRoundsDesc, perRecord, float64(c.budget.Rounds()))
 	collectOutput(ch, c.output())
 	ledgers := c.ledgers()
 	for _, m := range perSource() {

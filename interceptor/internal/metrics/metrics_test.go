@@ -12,13 +12,14 @@ import (
 
 	"capstan/interceptor/internal/delivery"
 	"capstan/interceptor/internal/ledger"
+	"capstan/interceptor/internal/memory"
 )
 
 func TestMetricsAreWellFormed(t *testing.T) {
 	l := []ledger.Ledger{{Name: "a", Live: true}, {Name: "b"}}
 	l[0].Engine.Exchange.Complete = 7
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(&collector{ledgers: func() []ledger.Ledger { return l }, output: func() ledger.Output { return ledger.Output{Emitted: 7} }})
+	registry.MustRegister(&collector{budget: new(memory.Budget), ledgers: func() []ledger.Ledger { return l }, output: func() ledger.Output { return ledger.Output{Emitted: 7} }})
 	problems, err := testutil.GatherAndLint(registry)
 	if err != nil || len(problems) != 0 {
 		t.Errorf("%v %v", problems, err)
@@ -50,7 +51,7 @@ func TestServe(t *testing.T) {
 	address := probe.Addr().String()
 	_ = probe.Close()
 	connected := ledger.Ledger{Name: "a", Live: true}
-	stop, err := Serve(Config{Address: address, Pprof: true,
+	stop, err := Serve(Config{Address: address, Pprof: true, Budget: new(memory.Budget),
 		Ledgers: func() []ledger.Ledger { return []ledger.Ledger{connected} },
 		Output: func() ledger.Output {
 			return ledger.Output{Sinks: []delivery.SinkStats{{Name: "k", Stats: delivery.Stats{Failing: true, Problem: "no"}}}}

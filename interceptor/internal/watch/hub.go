@@ -51,6 +51,7 @@ type Hub struct {
 	bytes    int
 	end      uint64 // position behind the latest record; the first has 0
 	watchers int
+	counted  Stats // what only goes up, but for Records
 	idle     allowance
 	waiting  bool // somebody waits for changed
 	closed   bool
@@ -99,8 +100,10 @@ func (h *Hub) Push(r *delivery.Record) {
 		return
 	}
 	for h.n > 0 && (h.n >= h.cfg.MaxRecords || h.bytes+cost(r) > h.cfg.MaxBytes) {
+		h.counted.Forgotten++
 		h.dropOldest()
 	}
+	h.counted.Taken++
 	if h.n == len(h.ring) {
 		h.grow()
 	}
@@ -128,6 +131,7 @@ func (h *Hub) Shed() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for range (h.n + 1) / 2 {
+		h.counted.Shed++
 		h.dropOldest()
 	}
 }
@@ -158,7 +162,14 @@ func (h *Hub) Close() {
 
 // Stats tells what a Hub has.
 type Stats struct {
-	Records  uint64 // that came so far
+	Records   uint64 // that came so far
+	Taken     uint64 // of those; the others passed by while nobody watched, or came too late
+	Forgotten uint64 // of those taken, since newer ones came
+	Shed      uint64 // likewise, by Shed
+	Missed    uint64 // by watchers: what was not there any more, or was never taken, counted for each of them
+	Refused   uint64 // watchers that were too many
+
+	// As it stands now.
 	Kept     int
 	Bytes    int // of memory, as Config.MaxBytes counts
 	Watchers int
@@ -168,7 +179,9 @@ type Stats struct {
 func (h *Hub) Stats() Stats {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return Stats{Records: h.end, Kept: h.n, Bytes: h.bytes, Watchers: h.watchers}
+	s := h.counted
+	s.Records, s.Kept, s.Bytes, s.Watchers = h.end, h.n, h.bytes, h.watchers
+	return s
 }
 
 // read copies records from position from on into batch, as many as it has room
@@ -187,6 +200,7 @@ func (h *Hub) read(from uint64, batch []*delivery.Record) (n int, first uint64, 
 		return 0, from, h.changed, false
 	}
 	first = h.at(oldest).position
+	h.counted.Missed += first - from
 	for n < len(batch) && oldest+n < h.n && h.at(oldest+n).position == first+uint64(n) {
 		batch[n] = h.at(oldest + n).record
 		n++

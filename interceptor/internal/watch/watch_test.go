@@ -124,13 +124,18 @@ func TestShed(t *testing.T) {
 		h.Push(record(t, n))
 	}
 	h.Shed()
-	if s := h.Stats(); s.Kept != 2 || s.Bytes != 2*cost(record(t, 1)) {
+	if s := h.Stats(); s.Kept != 2 || s.Bytes != 2*cost(record(t, 1)) || s.Taken != 5 || s.Shed != 3 {
 		t.Errorf("%+v", s)
 	}
 	h.Push(record(t, 5))
 	h.Close()
 	if got, want := read(t, late), "+3 3 4 5"; got != want {
 		t.Errorf("%s, want %s", got, want)
+	}
+	h.Shed()
+	h.Shed()
+	if s := h.Stats(); s.Kept != 0 || s.Bytes != 0 || s.Shed != 6 || s.Missed != 3 {
+		t.Errorf("with nothing left: %+v", s)
 	}
 }
 
@@ -143,8 +148,26 @@ func TestWatchersAreLimited(t *testing.T) {
 	if _, err := h.Watch(Options{}); !errors.Is(err, ErrTooManyWatchers) {
 		t.Errorf("%v", err)
 	}
+	if s := h.Stats(); s.Watchers != 1 || s.Refused != 1 {
+		t.Errorf("%+v", s)
+	}
 	w.Close()
+	if s := h.Stats(); s.Watchers != 0 {
+		t.Errorf("%+v", s)
+	}
 	watch(t, h, Options{})
+}
+
+// TestLimitsAreCounted: what is forgotten for newer records is, and what passes by.
+func TestLimitsAreCounted(t *testing.T) {
+	h := New(Config{MaxRecords: 2})
+	for n := range 5 {
+		h.Push(record(t, n))
+	}
+	h.Pass()
+	if s := h.Stats(); s.Records != 6 || s.Taken != 5 || s.Forgotten != 3 || s.Kept != 2 {
+		t.Errorf("%+v", s)
+	}
 }
 
 func TestResumeTokens(t *testing.T) {

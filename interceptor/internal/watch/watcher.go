@@ -72,6 +72,7 @@ func (h *Hub) Watch(o Options) (*Watcher, error) {
 		}
 	}
 	if h.watchers >= h.cfg.MaxWatchers {
+		h.counted.Refused++
 		return nil, ErrTooManyWatchers
 	}
 	h.watchers++

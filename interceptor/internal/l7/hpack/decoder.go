@@ -287,6 +287,9 @@ func (d *Decoder) Doubt(on bool) { d.table.doubt = on }
 // Len returns the number of known entries.
 func (d *Decoder) Len() int { return int(d.table.n) }
 
+// Size returns how many bytes they count for, at the least.
+func (d *Decoder) Size() int64 { return int64(d.table.size) }
+
 // Decode appends the fields of block, which is whole, to dst. cut tells that
 // there were more than limits allow; the table is right in that case too. On an
 // error the fields are not to be believed, and everything known is forgotten.

@@ -143,6 +143,7 @@ func (h *half) keepContent(r *capstanv1.Body, b []byte) {
 		r.Content = grown
 	}
 	r.Content = append(r.Content, b...)
+	h.c.shared.Stats.HeldContent += len(b)
 }
 
 // advance counts n bytes of a body or chunk of known length as done.

@@ -743,7 +743,7 @@ func TestCase72LongHeads(t *testing.T) {
 		if n := len(h.records[0].Request.Headers); n != 200 {
 			t.Errorf("%d request headers", n)
 		}
-		if n := len(h.records[0].Response.Headers); n != maxFields {
+		if n := len(h.records[0].Response.Headers); n != defaultMaxFields {
 			t.Errorf("%d response headers", n)
 		}
 	})
@@ -751,9 +751,9 @@ func TestCase72LongHeads(t *testing.T) {
 		for others := range 5 {
 			h := full(t)
 			h.client("GET /1 HTTP/1.1\r\n")
-			h.client(strings.Repeat("no colon\r\n", others) + strings.Repeat("A: b\r\n", maxFields+1) + "\r\n")
+			h.client(strings.Repeat("no colon\r\n", others) + strings.Repeat("A: b\r\n", defaultMaxFields+1) + "\r\n")
 			h.close(reassembly.CloseFIN)
-			if n := len(h.records[0].Request.Headers); n != maxFields {
+			if n := len(h.records[0].Request.Headers); n != defaultMaxFields {
 				t.Errorf("behind %d: %d headers", others, n)
 			}
 		}

@@ -37,6 +37,9 @@ type Config struct {
 	// and of a trailer section are read for the record. What is beyond is
 	// looked at for framing only. Default 64 KiB.
 	MaxHeadLen int
+	// MaxFields is how many fields of one section are kept: an empty field costs two bytes
+	// on the wire and a hundred here. Default 1,024, at least 16.
+	MaxFields int
 	// MaxPending is how many requests of a connection may wait for their
 	// responses. Default 1,024.
 	MaxPending int
@@ -50,15 +53,13 @@ type Config struct {
 
 const (
 	defaultMaxHeadLen      = 64 << 10
+	defaultMaxFields       = 1024
 	defaultMaxPending      = 1024
 	defaultMaxPendingBytes = 1 << 20
 	defaultMaxUnparsed     = 64 << 10
 
 	// minHeadLen keeps a configured limit above any sensible start line.
 	minHeadLen = 256
-	// maxFields bounds the fields kept of one section: an empty field costs
-	// two bytes on the wire and a hundred here.
-	maxFields = 1024
 	// maxInterim bounds the interim statuses kept of one exchange.
 	maxInterim = 64
 	// maxFloating bounds the responses that wait for a request which the
@@ -87,6 +88,10 @@ func (c *Config) setDefaults() {
 		c.MaxHeadLen = defaultMaxHeadLen
 	}
 	c.MaxHeadLen = max(c.MaxHeadLen, minHeadLen)
+	if c.MaxFields <= 0 {
+		c.MaxFields = defaultMaxFields
+	}
+	c.MaxFields = max(c.MaxFields, firstFields)
 	if c.MaxPending <= 0 {
 		c.MaxPending = defaultMaxPending
 	}
@@ -119,7 +124,12 @@ type Stats struct {
 	GivenUp  uint64 // directions given up as not HTTP
 
 	HeadCuts     uint64 // sections cut by MaxHeadLen
+	FieldCuts    uint64 // sections cut by MaxFields
 	ShedRequests uint64 // told without a response because of MaxPending or MaxPendingBytes
 
-	Waiting int // requests that wait for responses, now
+	// As it stands now.
+	Waiting     int // requests that wait for responses
+	Charge      int // what MaxPendingBytes bounds, of all connections
+	HeldHeads   int // bytes of sections, and of lines that may start one, that are not complete
+	HeldContent int // bytes of bodies that are kept, of records that have not left
 }

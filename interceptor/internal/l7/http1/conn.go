@@ -115,6 +115,7 @@ func (c *Conn) Data(d flow.Direction, ch reassembly.Chunk) { c.Take(d, &ch) }
 func (c *Conn) Take(d flow.Direction, ch *reassembly.Chunk) {
 	c.enter()
 	c.half[d].data(ch)
+	c.weigh()
 	if len(c.pending) == 0 && c.group == nil {
 		c.leave()
 	}
@@ -125,6 +126,7 @@ func (c *Conn) Gap(d flow.Direction, g reassembly.Gap) {
 	if g.Len > 0 {
 		c.enter()
 		c.half[d].gap(&g)
+		c.weigh()
 		c.leave()
 	}
 }
@@ -147,6 +149,7 @@ func (c *Conn) End(d flow.Direction, time int64) {
 		h.abort(exchange.CloseFlaw(reassembly.CloseFIN))
 	}
 	h.give(stateDead)
+	c.weigh()
 	c.leave()
 }
 
@@ -176,6 +179,7 @@ func (c *Conn) Close(time int64, r reassembly.CloseReason) {
 		c.next.Close(time, r)
 		c.next = nil // c may be kept for long until it is used again
 	}
+	c.weigh()
 	c.leave()
 }
 
@@ -191,6 +195,15 @@ func (c *Conn) takeOff() {
 	c.inFlight = f
 	for d := range c.half {
 		c.half[d].message = &f.messages[d]
+	}
+}
+
+// weigh has Stats tell what the sections in progress hold.
+func (c *Conn) weigh() {
+	f := c.inFlight
+	if n := len(f.messages[0].buf) + len(f.messages[1].buf); n != f.held {
+		c.shared.Stats.HeldHeads += n - f.held
+		f.held = n
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 // start line included. s may end with the
 // empty line or in the middle of the section, but not in the middle of a line.
 // The fields share the memory of s, and are room's. valid tells that s is UTF-8.
-func parseFields(s string, c census, at int, ends []uint32, f *framing, room *fieldRoom) (fields []*capstanv1.Header, cut, valid bool) {
+func parseFields(s string, c census, at int, ends []uint32, f *framing, room *fieldRoom, most int) (fields []*capstanv1.Header, cut, valid bool) {
 	valid = c.ascii() || utf8.ValidString(s)
 	controls := c.controls
 	if at > 0 {
@@ -32,12 +32,12 @@ func parseFields(s string, c census, at int, ends []uint32, f *framing, room *fi
 			continue
 		}
 		f.field(kindOf(name), value)
-		if n == maxFields {
+		if n == most {
 			cut = true
 			continue
 		}
 		if n == 0 {
-			room.take(min(lines.most(), maxFields))
+			room.take(min(lines.most(), most))
 		}
 		if !valid {
 			name, value = clean(name), clean(value)
@@ -131,13 +131,13 @@ func (r *fieldRoom) take(n int) {
 const firstFields = 16
 
 // grow makes room for more fields than there is room for, which stay. It reports
-// whether there may be more.
-func (r *fieldRoom) grow() bool {
+// whether there may be more than those, of most.
+func (r *fieldRoom) grow(most int) bool {
 	old := r.fields
-	if len(old) == maxFields {
+	if len(old) >= most {
 		return false
 	}
-	r.take(min(max(2*len(old), firstFields), maxFields))
+	r.take(min(max(2*len(old), firstFields), most))
 	for i := range old {
 		r.set(i, old[i].Name, old[i].Value)
 	}

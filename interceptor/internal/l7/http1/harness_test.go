@@ -102,6 +102,9 @@ func (h *harness) close(r reassembly.CloseReason) []*capstanv1.Exchange {
 	h.c.Close(h.time, r)
 	h.c.Close(h.time, r) // a second close must not emit anything
 	h.balance()
+	if s := &h.shared.Stats; s.Waiting != 0 || s.Charge != 0 || s.HeldHeads != 0 || s.HeldContent != 0 {
+		h.t.Errorf("behind the end %d requests wait, of %d bytes; %d bytes of heads and %d of bodies are held", s.Waiting, s.Charge, s.HeldHeads, s.HeldContent)
+	}
 	return h.records
 }
 

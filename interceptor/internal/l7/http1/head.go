@@ -30,7 +30,7 @@ type section struct {
 
 // maxLineEnds bounds the line ends that are noted: those beyond are searched for
 // again.
-const maxLineEnds = maxFields + 2
+const maxLineEnds = defaultMaxFields + 2
 
 // reset makes s ready for the next section. The parts of the start line are left:
 // they mean something only behind one.
@@ -225,8 +225,9 @@ func (h *half) keepSection(s string, c census) {
 		at, ends = int(ends[0]), ends[1:]
 		frame.malformed = frame.malformed || at < 2 || s[at-2] != '\r' || !h.request && h.status.broken
 	}
-	fields, cut, valid := parseFields(s, c, at, ends, frame, h.room())
+	fields, cut, valid := parseFields(s, c, at, ends, frame, h.room(), h.c.shared.cfg.MaxFields)
 	if cut {
+		h.c.shared.Stats.FieldCuts++
 		h.messageFlaws().Add(capstanv1.Flaw_FLAW_HEADERS_CUT)
 	}
 	if h.trailers {

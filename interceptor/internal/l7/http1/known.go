@@ -259,7 +259,7 @@ func (h *half) usualSection(b []byte, from int) (end int) {
 // unforeseen takes a line that foreseen has left, unless it is out of the ordinary.
 func (s *Shared) unforeseen(w *sectionWalk) bool {
 	l, line := s.known.next(w)
-	if line == nil || w.fields == len(w.room.fields) && !w.room.grow() {
+	if line == nil || w.fields == len(w.room.fields) && !w.room.grow(s.cfg.MaxFields) {
 		return false
 	}
 	w.at += len(line)

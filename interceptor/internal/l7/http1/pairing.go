@@ -25,6 +25,7 @@ type pairing struct {
 // inFlight is what a connection has in progress.
 type inFlight struct {
 	messages [2]message   // by direction
+	held     int          // bytes of their sections that Stats.HeldHeads counts
 	pending  []*roundTrip // requests without a response, in order
 	cost     int          // estimated bytes that those of pending keep whose request has ended
 	group    *roundTrip   // of the response in progress
@@ -119,6 +120,7 @@ func (p *pairing) endRequest(c *Conn, x *roundTrip) {
 	if x.waiting && x.cost == 0 {
 		x.cost = x.size()
 		p.cost += x.cost
+		c.shared.Stats.Charge += x.cost
 		for p.cost > c.shared.cfg.MaxPendingBytes && len(p.pending) > 1 {
 			c.shared.Stats.ShedRequests++
 			p.dropOldest(c)
@@ -206,6 +208,7 @@ func (p *pairing) takePending(c *Conn, i int) *roundTrip {
 	x := p.pending[i]
 	p.pending = slices.Delete(p.pending, i, i+1)
 	p.cost -= x.cost
+	c.shared.Stats.Charge -= x.cost
 	x.waiting, x.cost = false, 0
 	c.shared.Stats.Waiting--
 	return x
@@ -241,6 +244,7 @@ func (p *pairing) close(c *Conn, r reassembly.CloseReason) {
 		p.finish(c, x)
 	}
 	c.shared.Stats.Waiting -= len(p.pending)
+	c.shared.Stats.Charge -= p.cost
 	clear(p.pending)
 	p.pending, p.cost = p.pending[:0], 0
 }

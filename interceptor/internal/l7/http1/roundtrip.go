@@ -127,7 +127,9 @@ func (c *Conn) emit(x *roundTrip) {
 	x.rec.Protocol = capstanv1.Protocol_PROTOCOL_HTTP1
 	all, passed := x.flaws, exchange.Screened{Request: x.passed}
 	x.rec.Complete = x.reqWhole
+	c.shared.Stats.HeldContent -= len(x.reqBody.Content)
 	if a := x.answer; a != nil {
+		c.shared.Stats.HeldContent -= len(a.body.Content)
 		if a.final {
 			x.rec.Response = &a.msg
 			a.msg.Body = &a.body

@@ -18,6 +18,7 @@ type block struct {
 
 // releaseBlock drops the block, and gives its buffer back.
 func (h *half) releaseBlock() {
+	h.c.shared.Stats.HeldBlocks -= len(h.buf)
 	h.c.shared.buffers.give(h.buf)
 	h.block = block{}
 }
@@ -56,6 +57,7 @@ func (h *half) fragment(b []byte) {
 func (h *half) keepBlock(b []byte) {
 	if len(b) > 0 {
 		h.buf = h.c.shared.buffers.append(h.buf, b, 0)
+		h.c.shared.Stats.HeldBlocks += len(b)
 	}
 }
 
@@ -89,15 +91,27 @@ func (h *half) abandonBlock() {
 // forget tells that a part of a block was lost.
 func (h *half) forget() {
 	h.setEarlier(h.earlier().next(h))
+	defer h.tabled(h.hpack.Size())
 	h.hpack.Forget()
 	h.setPast(nil)
 }
 
+// tabled has Stats tell what HPACK's table holds, which was before.
+func (h *half) tabled(before int64) { h.c.shared.Stats.HeldTables += int(h.hpack.Size() - before) }
+
+// untable forgets all tables, at the end.
+func (h *half) untable() {
+	defer h.tabled(h.hpack.Size())
+	h.hpack.Forget()
+	h.setLosses(losses{})
+}
+
 func (h *half) decode(data []byte) (fields []hpack.Field, more bool, err error) {
-	shared := h.c.shared
+	shared, before := h.c.shared, h.hpack.Size()
 	shared.look(h.c.rec.Screen())
 	fields, more, err = h.hpack.Decode(shared.fields[:0], data, h.c.cfg.Headers, &shared.scratch)
 	shared.fields = fields
+	h.tabled(before)
 	shared.Stats.TableCuts += shared.scratch.TakeTableCuts()
 	return fields, more, err
 }
@@ -147,7 +161,7 @@ func (h *half) wholeBlock(data []byte) {
 		h.forget()
 		stats.HeaderCuts++
 	case err != nil:
-		h.losses = nil
+		h.setLosses(losses{})
 		stats.BrokenBlocks++
 		if !h.proven {
 			h.lost() // no frame, or not its start

@@ -105,5 +105,11 @@ type Stats struct {
 	Roleless      uint64 // header blocks of which the sender's role could not be told
 	ShedStreams   uint64 // streams told early, since there were too many
 
-	Open int // streams, now
+	// As it stands now.
+	Open        int // streams
+	Charge      int // what MaxStreamBytes bounds, of all connections
+	HeldContent int // bytes of bodies that are kept, of streams that are open
+	HeldBlocks  int // bytes of header blocks that are not complete
+	HeldTables  int // bytes of HPACK's tables, as entries count (RFC 7541 §4.1)
+	HeldSearch  int // bytes held while looking for a frame
 }

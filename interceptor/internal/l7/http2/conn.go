@@ -148,6 +148,7 @@ func (c *Conn) Data(d flow.Direction, ch reassembly.Chunk) {
 	h.offset, h.time, h.acked = ch.Offset, ch.Time, ch.Acked
 	h.credit = min(h.credit+int32(min(len(ch.Bytes), maxCredit)), maxCredit)
 	h.data(ch.Bytes, true)
+	h.searched()
 	c.tidy()
 }
 
@@ -158,6 +159,7 @@ func (c *Conn) Gap(d flow.Direction, g reassembly.Gap) {
 		h.time = g.Time
 		h.gap(g.Len)
 		h.offset = g.Offset + g.Len
+		h.searched()
 		c.tidy()
 	}
 }
@@ -179,6 +181,7 @@ func (c *Conn) Close(_ int64, r reassembly.CloseReason) {
 	for d := range c.half {
 		c.half[d].abandonBlock()
 		c.half[d].give(stateDead)
+		c.half[d].untable()
 	}
 	c.closeStreams(exchange.CloseFlaw(r))
 }

@@ -78,6 +78,7 @@ func (c *Conn) keep(s *stream, d *side, body *capstanv1.Body, b []byte, more int
 	// What the frame still owes is believed up to the common length of one.
 	body.Content = c.shared.buffers.append(body.Content, b, len(body.Content)+min(len(b)+more, room, defaultMaxFrame))
 	c.addCost(s, cap(body.Content)-before)
+	c.shared.Stats.HeldContent += len(b)
 }
 
 // missData takes n bytes of the body that were not captured; exact tells that

@@ -17,6 +17,7 @@ func (c *Conn) upgraded(s *stream, q *capstanv1.HttpRequest) {
 	s.req.Headers, s.req.Trailers = s.copied(q.GetHeaders()), s.copied(q.GetTrailers())
 	body := q.GetBody()
 	s.reqBody.Size, s.reqBody.GapBytes, s.reqBody.Content = body.GetSize(), body.GetGapBytes(), c.shared.buffers.append(nil, body.GetContent(), 0)
+	c.shared.Stats.HeldContent += len(s.reqBody.Content)
 }
 
 func (s *stream) copied(from []*capstanv1.Header) []*capstanv1.Header {

@@ -61,8 +61,9 @@ type half struct {
 // begin starts at the start of the connection.
 func (h *half) begin() {
 	h.state, h.proven, h.have = stateHeader, true, 0
+	defer h.tabled(h.hpack.Size())
 	h.hpack.Start()
-	h.losses = nil
+	h.setLosses(losses{})
 	if h.c.roleOf(h.dir) == roleClient {
 		h.c.allOpened = true
 	}

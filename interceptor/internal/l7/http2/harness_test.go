@@ -89,6 +89,9 @@ func (h *harness) close(r reassembly.CloseReason) []*capstanv1.Exchange {
 	if h.c.byID.n != 0 || h.c.oldest != nil || h.c.newest != nil || h.c.streams.cost != 0 || h.c.orphans != 0 {
 		h.t.Errorf("after the end: %d streams, %d bytes, %d orphans", h.c.byID.n, h.c.streams.cost, h.c.orphans)
 	}
+	if s.Open != 0 || s.Charge != 0 || s.HeldContent != 0 || s.HeldBlocks != 0 || s.HeldTables != 0 || s.HeldSearch != 0 {
+		h.t.Errorf("after the end: %+v", s)
+	}
 	return h.records
 }
 

@@ -97,6 +97,7 @@ func (h *half) mark(s *stream) {
 // disbelieve drops what was told as the request of s by guess, since now comes another.
 func (c *Conn) disbelieve(s *stream) {
 	c.shared.Stats.Doubtful++
+	c.shared.Stats.HeldContent -= len(s.reqBody.Content)
 	c.shared.buffers.give(s.reqBody.Content)
 	s.req, s.reqBody = capstanv1.HttpRequest{}, capstanv1.Body{}
 	s.request = side{damaged: true, doubt: true}
@@ -120,7 +121,7 @@ func (c *Conn) doubtful(s *stream) bool {
 func (h *half) give(s state) {
 	switch {
 	case s != stateResync:
-		h.search = nil
+		h.leaveSearch()
 	case h.state != stateResync:
 		h.search = &search{later: true}
 	default:

@@ -32,6 +32,20 @@ type losses struct {
 	earlier *earlier
 }
 
+// size returns how many bytes the tables count for.
+func (l *losses) size() (n int64) {
+	if l == nil {
+		return 0
+	}
+	if l.past != nil {
+		n += l.past.table.Size()
+	}
+	if l.earlier != nil {
+		n += l.earlier.table.Size()
+	}
+	return n
+}
+
 func (h *half) past() *past {
 	if h.losses == nil {
 		return nil
@@ -51,6 +65,7 @@ func (h *half) setPast(p *past) { h.setLosses(losses{p, h.earlier()}) }
 func (h *half) setEarlier(e *earlier) { h.setLosses(losses{h.past(), e}) }
 
 func (h *half) setLosses(l losses) {
+	h.c.shared.Stats.HeldTables += int(l.size() - h.losses.size())
 	switch {
 	case l == losses{}:
 		h.losses = nil
@@ -171,8 +186,10 @@ func (h *half) showsBlock(b *block, data []byte) {
 	case p.next > 0 || slices.ContainsFunc(p.waiting, func(w waiting) bool { return !w.shown }):
 		p.read, p.doubted = true, p.doubted || h.guessed
 	default:
+		before := h.hpack.Size()
 		h.hpack.Follow(p.table, p.doubted || h.unsure(), h.c.cfg.Headers)
-		h.losses = nil
+		h.tabled(before)
+		h.setLosses(losses{})
 	}
 }
 

@@ -84,8 +84,10 @@ func (h *half) recall(b *block, fields []hpack.Field) {
 	r.behind = h.c.shared.behind[:len(fields)]
 	h.c.shared.scratch.Behind(r.behind)
 	if unseen := r.unseen(); unseen >= 0 {
+		before := h.hpack.Size()
 		h.hpack.Recall(p.table, unseen, fields, r.behind, h.c.cfg.Headers)
-		h.losses = nil
+		h.tabled(before)
+		h.setLosses(losses{})
 	}
 }
 
@@ -134,7 +136,7 @@ func (h *half) uphold(r *recollection) {
 		}
 	}
 	h.forget()
-	h.losses = nil
+	h.setLosses(losses{})
 	h.hpack.Distrust()
 }
 

@@ -53,7 +53,7 @@ func (h *half) restarts(b []byte) bool {
 func (h *half) found(place int64, n int) {
 	s := h.search
 	start := s.place(place)
-	h.search = nil
+	h.leaveSearch()
 	h.c.shared.Stats.SkippedBytes -= uint64(len(s.held) - start)
 	h.state, h.have, h.replaying = stateHeader, 0, true
 	h.offset = place

@@ -37,6 +37,7 @@ type search struct {
 	candidates []candidate // by start
 	unparsed   int64       // bytes since the place was lost
 	later      bool        // bytes of this direction came before those held
+	told       int         // bytes that Stats has as held
 }
 
 // piece is what is held of one segment.
@@ -51,7 +52,23 @@ type piece struct {
 
 // reset forgets what is held.
 func (s *search) reset() {
-	*s = search{unparsed: s.unparsed, later: s.later || len(s.held) > 0}
+	*s = search{unparsed: s.unparsed, later: s.later || len(s.held) > 0, told: s.told}
+}
+
+// searched has Stats tell what is held.
+func (h *half) searched() {
+	if s := h.search; s != nil {
+		h.c.shared.Stats.HeldSearch += len(s.held) - s.told
+		s.told = len(s.held)
+	}
+}
+
+// leaveSearch ends the search, if there is one.
+func (h *half) leaveSearch() {
+	if h.search != nil {
+		h.c.shared.Stats.HeldSearch -= h.search.told
+		h.search = nil
+	}
 }
 
 // hold keeps b, which came as p tells.

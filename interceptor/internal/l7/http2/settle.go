@@ -240,5 +240,9 @@ func (c *Conn) finish(s *stream) {
 		c.remember(s.id)
 	}
 	c.emit(s)
+	if s.socket != nil {
+		s.socket.Drop() // unless its record was taken
+	}
+	c.shared.Stats.HeldContent -= len(s.reqBody.Content) + len(s.respBody.Content)
 	c.shared.recycle(s)
 }

@@ -132,6 +132,7 @@ func (c *Conn) open(id uint32) *stream {
 func (c *Conn) addCost(s *stream, n int) {
 	s.cost += n
 	c.streams.cost += n
+	c.shared.Stats.Charge += n
 }
 
 // take removes s from the table.
@@ -150,6 +151,7 @@ func (c *Conn) take(s *stream) {
 	}
 	s.older, s.newer = nil, nil
 	c.streams.cost -= s.cost
+	c.shared.Stats.Charge -= s.cost
 	if s.orphan {
 		c.orphans--
 	}

@@ -7,17 +7,13 @@ import (
 	"github.com/klauspost/compress/flate"
 )
 
-const (
-	// maxInflated is the longest compressed message that is inflated.
-	maxInflated = 64 << 10
-	// maxInflatesTo is how much of what a message inflates to is read.
-	maxInflatesTo = 1 << 20
-	// windowLen is how far back DEFLATE refers (RFC 1951 §2).
-	windowLen = 32 << 10
-)
+// windowLen is how far back DEFLATE refers (RFC 1951 §2).
+const windowLen = 32 << 10
 
 // Shared is what the sessions of one goroutine share. The zero value is ready.
 type Shared struct {
+	Stats Stats
+
 	reader io.ReadCloser // of flate
 	source source
 	out    []byte
@@ -72,11 +68,17 @@ func (i *inflation) lose(d *side) {
 // message returns the first bytes of what m inflates to, valid until the next
 // call, and how many there are, 0 if that is not known.
 func (i *inflation) message(d *side, m *message) ([]byte, uint64) {
-	if !i.wanted(d, m) || m.size > maxInflated {
+	cfg := &d.s.cfg
+	switch {
+	case !i.wanted(d, m):
+		i.lose(d)
+		return nil, 0
+	case m.size > int64(cfg.MaxCompressed):
+		cfg.Shared.Stats.Uninflated++
 		i.lose(d)
 		return nil, 0
 	}
-	out := d.s.cfg.Shared.inflate(i.window, m.content, d.room)
+	out := cfg.Shared.inflate(i.window, m.content, d.room, cfg.MaxInflated)
 	if !out.whole {
 		i.lose(d)
 		return out.begin, 0
@@ -96,7 +98,7 @@ func (i *inflation) remember(end []byte) {
 }
 
 // Release lets go of memory that is only kept for reuse.
-func (s *Shared) Release() { *s = Shared{} }
+func (s *Shared) Release() { *s = Shared{Stats: s.Stats} }
 
 // inflated is what a message inflates to, valid until the next one is inflated.
 type inflated struct {
@@ -106,9 +108,9 @@ type inflated struct {
 	whole bool   // all was read
 }
 
-// inflate inflates b behind window. It keeps the first bytes, at most keep, and what later
-// messages may refer to, however much there is between.
-func (s *Shared) inflate(window, b []byte, keep int) inflated {
+// inflate inflates b behind window, to so many bytes at most. It keeps the first bytes, at most
+// keep, and what later messages may refer to, however much there is between.
+func (s *Shared) inflate(window, b []byte, keep, limit int) inflated {
 	s.source.reset(b)
 	if s.reader == nil {
 		s.reader = flate.NewReaderDict(&s.source, window)
@@ -118,11 +120,12 @@ func (s *Shared) inflate(window, b []byte, keep int) inflated {
 	if s.out == nil {
 		s.out = make([]byte, 4<<10)
 	}
-	most := min(keep, maxInflatesTo) + 2*windowLen
+	most := min(keep, limit) + 2*windowLen
 	size, n := 0, 0 // in all, and of those in s.out
 	for {
 		switch {
-		case size == maxInflatesTo:
+		case size == limit:
+			s.Stats.Uninflated++
 			return s.inflated(size, n, keep, false)
 		case n < len(s.out):
 		case n < most:
@@ -130,7 +133,7 @@ func (s *Shared) inflate(window, b []byte, keep int) inflated {
 		default:
 			n = most - 2*windowLen + copy(s.out[most-2*windowLen:], s.out[n-windowLen:n])
 		}
-		k, err := s.reader.Read(s.out[n:min(n+maxInflatesTo-size, len(s.out))])
+		k, err := s.reader.Read(s.out[n:min(n+limit-size, len(s.out))])
 		size += k
 		n += k
 		if err != nil {

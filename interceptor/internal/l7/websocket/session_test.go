@@ -121,7 +121,7 @@ func TestCompression(t *testing.T) {
 			s.sides[1].room = limit
 			s.Data(false, 2, frame(false, 0xc2, d.message(long[len(long)-30<<10:])))
 			s.sides[1].room = limit
-			s.Data(false, 3, frame(false, 0xc2, d.message(make([]byte, maxInflatesTo))))
+			s.Data(false, 3, frame(false, 0xc2, d.message(make([]byte, defaultMaxInflated))))
 			m := s.Record().Messages
 			last := long[len(long)-30<<10:]
 			if !bytes.Equal(m[0].Content, long[:min(limit, len(long))]) || m[0].ContentSize != uint64(len(long)) {
@@ -131,7 +131,7 @@ func TestCompression(t *testing.T) {
 				t.Errorf("room for %d: what refers to it has %d bytes of %d, not as they were", limit, len(m[1].Content), m[1].ContentSize)
 			}
 			if m[2].ContentSize != 0 {
-				t.Errorf("room for %d: %d bytes were read, at most %d may be", limit, m[2].ContentSize, maxInflatesTo)
+				t.Errorf("room for %d: %d bytes were read, at most %d may be", limit, m[2].ContentSize, defaultMaxInflated)
 			}
 		}
 		if shared.Release(); shared.reader != nil || shared.out != nil {

@@ -33,6 +33,7 @@ type side struct {
 	signal  message // the control frame in progress
 
 	room       int    // bytes of content that may still be kept
+	kept       int    // bytes that are
 	free       []byte // memory for them
 	noTakeover bool
 	inflate    inflation
@@ -176,7 +177,7 @@ func (d *side) wanted(m *message) int {
 	case m.opcode >= opClose:
 		return maxControlLen
 	case m.compressed && d.inflate.wanted(d, m):
-		return maxInflated
+		return d.s.cfg.MaxCompressed
 	case m.compressed || !m.listed:
 		return 0
 	}
@@ -225,7 +226,11 @@ func (d *side) finish(m *message, time int64) {
 	if cap(m.content) > keepLen {
 		defer func() { m.content = nil }()
 	}
-	if len(d.s.record.Messages) >= d.s.cfg.MaxMessages || m.opcode == opContinuation {
+	switch {
+	case m.opcode == opContinuation:
+		return
+	case len(d.s.record.Messages) >= d.s.cfg.MaxMessages:
+		d.s.cfg.Shared.Stats.Unlisted++
 		return
 	}
 	told := d.s.list()
@@ -247,6 +252,7 @@ func (d *side) keep(content []byte) []byte {
 	kept := d.free[:n:n]
 	d.free = d.free[n:]
 	d.room -= n
+	d.kept += n
 	return kept
 }
 
