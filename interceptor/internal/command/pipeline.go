@@ -13,6 +13,7 @@ import (
 	"capstan/interceptor/internal/exchange"
 	"capstan/interceptor/internal/l7/http1"
 	"capstan/interceptor/internal/l7/http2"
+	"capstan/interceptor/internal/l7/websocket"
 	"capstan/interceptor/internal/ledger"
 	"capstan/interceptor/internal/memlimit"
 	"capstan/interceptor/internal/memory"
@@ -42,6 +43,7 @@ type recordFlags struct {
 	flows     bool
 	http1     http1.Config
 	http2     http2.Config
+	websocket websocket.Config
 	shards    int
 	captures  int // at a time, each of as many shards, which share the cap; 0 is one
 }
@@ -69,21 +71,30 @@ func (f *recordFlags) register(flags *pflag.FlagSet) {
 	flags.IntVar(&f.streams.MaxConnections, "max-connections", f.streams.MaxConnections, "TCP connections to know at a time, of a source or each of its shards; beyond it the least recently active goes")
 	flags.IntVar(&f.streams.MaxHoleBytes, "max-stream-queue", f.streams.MaxHoleBytes, "bytes of one TCP stream to keep behind missing ones; beyond it these are given up")
 	flags.IntVar(&f.streams.MaxQueuedTotal, "max-queue", f.streams.MaxQueuedTotal, "bytes of all TCP streams of a source, or of each of its shards, to keep behind missing ones; beyond it the oldest hole is given up")
+	flags.IntVar(&f.streams.History, "max-history", f.streams.History, "TCP segments of a source, or of each of its shards, to remember, which tell copies and repetitions of other content; 64 B each, rounded up to a power of two")
 	flags.IntVar(&f.fragments.MaxBytes, "max-fragments", f.fragments.MaxBytes, "bytes of IP fragments of a source to keep, 256 for each packet included; beyond it the oldest packet goes")
-	f.http1, f.http2 = http1.DefaultConfig(), http2.DefaultConfig()
+	f.http1, f.http2, f.websocket = http1.DefaultConfig(), http2.DefaultConfig(), websocket.DefaultConfig()
 	flags.IntVar(&f.http1.MaxHeadLen, "max-header-section", f.http1.MaxHeadLen, "bytes of an HTTP/1 header section to record; the rest is only looked at for framing")
+	flags.IntVar(&f.http1.MaxFields, "max-header-fields", f.http1.MaxFields, "header fields of an HTTP/1 section or an HTTP/2 block to record; 16 at least")
+	flags.Int64Var(&f.http1.MaxUnparsed, "max-unparsed", f.http1.MaxUnparsed, "bytes of a direction of HTTP/1 that are none, until no message is looked for any more")
 	flags.IntVar(&f.http1.MaxPending, "max-pending", f.http1.MaxPending, "HTTP/1 requests of a connection that may wait for responses; beyond it the oldest is told without")
 	flags.IntVar(&f.http1.MaxPendingBytes, "max-pending-bytes", f.http1.MaxPendingBytes, "bytes that they may hold")
 	flags.IntVar(&f.http2.MaxHeaderBlock, "max-header-block", f.http2.MaxHeaderBlock, "bytes of an HTTP/2 header block to read; what is beyond it is passed over, and unknown")
+	flags.IntVar(&f.http2.Headers.ListSize, "max-header-list", f.http2.Headers.ListSize, "bytes of names and values of an HTTP/2 block to record, which may be many times its length")
+	flags.Int64Var(&f.http2.MaxUnparsed, "max-unframed", f.http2.MaxUnparsed, "bytes of a direction of HTTP/2 in which no frame is found, until none is looked for any more")
 	flags.IntVar(&f.http2.MaxStreams, "max-streams", f.http2.MaxStreams, "open HTTP/2 streams of a connection; beyond it the oldest is told as it is")
 	flags.IntVar(&f.http2.MaxStreamBytes, "max-stream-bytes", f.http2.MaxStreamBytes, "bytes that they may hold")
 	flags.IntVar(&f.http2.Headers.TableSize, "max-header-table", f.http2.Headers.TableSize, "bytes of an HPACK table to keep; what was in the rest is unknown")
+	flags.IntVar(&f.websocket.MaxMessages, "max-messages", f.websocket.MaxMessages, "messages of a WebSocket to tell one by one; all are counted")
+	flags.IntVar(&f.websocket.MaxCompressed, "max-message", f.websocket.MaxCompressed, "bytes of a compressed message of a WebSocket to keep; a longer one is not inflated, nor are those behind it that may refer to it")
+	flags.IntVar(&f.websocket.MaxInflated, "max-message-inflated", f.websocket.MaxInflated, "bytes that it may inflate to")
 	flags.IntVar(&f.shards, "shards", 1, "among how many goroutines, or captures at the same server, the connections of a source are divided")
 	flags.StringVar(&f.logFormat, "log-format", "text", "format of log lines: text or json")
 	sizes(flags, "memory", "body-limit", "max-decoded", "max-stream-queue", "max-queue", "max-fragments", "max-header-section", "max-pending-bytes", "max-header-block",
-		"max-stream-bytes", "max-header-table")
+		"max-stream-bytes", "max-header-table", "max-unparsed", "max-header-list", "max-unframed", "max-message", "max-message-inflated")
 	positive(flags, "max-decoded", "max-decoded-ratio", "idle-timeout", "max-connections", "max-stream-queue", "max-queue", "max-fragments",
-		"max-header-section", "max-pending", "max-pending-bytes", "max-header-block", "max-streams", "max-stream-bytes", "max-header-table", "shards")
+		"max-history", "max-header-section", "max-header-fields", "max-unparsed", "max-pending", "max-pending-bytes", "max-header-block", "max-streams", "max-stream-bytes", "max-header-table",
+		"max-header-list", "max-unframed", "max-messages", "max-message", "max-message-inflated", "shards")
 	notNegative(flags, "memory", "body-limit", "copy-window")
 }
 
@@ -93,6 +104,16 @@ func (f *recordFlags) reassembly() reassembly.Config {
 	if c.CopyWindow == 0 {
 		c.CopyWindow = -1
 	}
+	return c
+}
+
+// leastFields is how many fields HTTP/1 records at the least.
+const leastFields = 16
+
+// frames is http2, with what it has in common with HTTP/1.
+func (f *recordFlags) frames() http2.Config {
+	c := f.http2
+	c.Headers.Fields = max(f.http1.MaxFields, leastFields)
 	return c
 }
 
@@ -178,7 +199,7 @@ func newPipeline(name, from string, live *source.RPCAP, shards int, flags *recor
 		name: name,
 		live: live,
 		engine: engine.New(engine.Config{
-			Decode: flags.decode, Reassembly: flags.reassembly(), Defrag: flags.fragments, HTTP1: flags.http1, HTTP2: flags.http2,
+			Decode: flags.decode, Reassembly: flags.reassembly(), Defrag: flags.fragments, HTTP1: flags.http1, HTTP2: flags.frames(), WebSocket: flags.websocket,
 			Memory: flags.budget, Engines: flags.allShards() / shards,
 			NoConnectionRecords: !flags.flows,
 			Exchange: exchange.Config{

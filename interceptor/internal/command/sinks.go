@@ -34,7 +34,7 @@ type sinkFlags struct {
 func (f *sinkFlags) register(flags *pflag.FlagSet) {
 	f.collector.Register(flags)
 	flags.StringVar(&f.collectorSpool, "collector-spool", "", "directory to keep records in until the collector has them; empty: they wait in memory, and the oldest are dropped if it is too slow")
-	flags.Int64Var(&f.collectorSpoolSize, "collector-spool-size", 1<<30, "bytes that this may have")
+	flags.Int64Var(&f.collectorSpoolSize, "collector-spool-size", 1<<30, "bytes that the collector's spool may have")
 	flags.StringVar(&f.file.Path, "file", "", "file to write records to as JSON lines, which rotates")
 	flags.Int64Var(&f.fileSize, "file-rotate-size", 100<<20, "bytes of such a file; 0 = any")
 	flags.DurationVar(&f.file.RotateAge, "file-rotate-age", 0, "age of such a file; 0 = any")

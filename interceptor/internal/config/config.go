@@ -46,7 +46,7 @@ type Sink struct {
 	MaxRecords int    `yaml:"max_records" doc:"records that may wait in memory; 0 = 10,000"`
 	MaxBytes   Size   `yaml:"max_bytes" doc:"bytes of records that may wait in memory; 0 = 64MiB, at most an eighth of the cap on memory"`
 	SpoolDir   string `yaml:"spool_dir" doc:"directory of this sink alone, where records wait until it has them"`
-	SpoolBytes Size   `yaml:"spool_bytes" doc:"bytes that this may have; 0 = 1GiB"`
+	SpoolBytes Size   `yaml:"spool_bytes" doc:"bytes that the spool may have; 0 = 1GiB"`
 
 	Stdout    *Stdout    `yaml:"stdout,omitempty" doc:"standard output"`
 	File      *FileSink  `yaml:"file,omitempty" doc:"JSON lines in files that rotate"`

@@ -68,7 +68,7 @@ func TestRules(t *testing.T) {
 			})
 		}
 	}
-	for _, about := range []string{"CapstanNotCapturing", "CapstanFramesLost", "CapstanSinkLags", "CapstanRecordsLost", "CapstanMemory"} {
+	for _, about := range []string{"CapstanNotCapturing", "CapstanFramesLost", "CapstanSinkLags", "CapstanRecordsLost", "CapstanMemory", "CapstanMemoryShed"} {
 		if !seen[about] {
 			t.Errorf("no alert %s", about)
 		}
