@@ -10,7 +10,9 @@
 // Missing bytes inside of a frame's payload are skipped exactly. After any others
 // the end has lost its place, which is regained where a chain of frames begins at
 // the start of a segment; messages until then are not told. A header that equals the
-// one before, mask included, proves nothing: a body may repeat itself. Frames that break the
+// one before, mask included, proves nothing, since a body may repeat itself, but that a server's
+// frame ends where a segment does. A body of small numbers behind a loss may be taken for frames:
+// most of them are those of headers. Frames that break the
 // protocol are counted, and those that leave no doubt that this is no frame lose
 // the place too. Once the place was lost such a frame tells that it was regained
 // wrongly, and is not counted. Where not even the upgrade was seen, [LooksLikeFrames] tells.
