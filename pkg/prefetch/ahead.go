@@ -4,17 +4,16 @@ import "unsafe"
 
 // Sizes, in bytes.
 const (
-	// block is asked for at once: to call costs more than to ask.
-	block = 8 * line
-	// distance is how far ahead is asked for: three full frames, since what is read of
-	// some is little.
-	distance = 9 * block
+	line = 64
+	// group is asked for at once: to call costs more than to ask.
+	group = 4 * line
+	// distance is how far ahead is asked for: about what is read while the memory
+	// answers, and a full frame at least.
+	distance = 10 * group
 )
 
 // Ahead asks for what lies ahead of a reader that goes through buffers front to back.
-// It is asked for as far as the second-level cache: the first has room neither for so much
-// nor, while that is under way, for what else the reader waits for, and much of it is
-// never read. The zero value is ready.
+// The zero value is ready.
 type Ahead struct {
 	asked uintptr // for all before it; not a pointer, which would keep the buffer alive
 }
@@ -23,20 +22,20 @@ type Ahead struct {
 // called whatever lies there.
 func (a *Ahead) Behind(b []byte) {
 	reader := uintptr(unsafe.Pointer(unsafe.SliceData(b))) + uintptr(len(b))
-	if reader+distance-a.asked >= block { // seldom where frames are short
+	if reader+distance-a.asked >= group { // seldom where frames are short
 		a.ask(reader)
 	}
 }
 
-func (a *Ahead) ask(reader uintptr) { blocks(a.next(reader)) }
+func (a *Ahead) ask(reader uintptr) { lines(a.next(reader)) }
 
 // next returns what is to be asked for when the reader has come to that address and at
-// least a block is to be.
-func (a *Ahead) next(reader uintptr) (p, n uintptr) {
+// least a group is to be.
+func (a *Ahead) next(reader uintptr) (p, groups uintptr) {
 	if reader+distance-a.asked > distance { // it never was there, has passed what was asked for, or has gone back
 		a.asked = reader
 	}
-	p, n = a.asked, (reader+distance-a.asked)/block
-	a.asked += n * block
-	return p, n
+	p, groups = a.asked, (reader+distance-a.asked)/group
+	a.asked += groups * group
+	return p, groups
 }

@@ -14,23 +14,23 @@ func TestEachLineOnce(t *testing.T) {
 		reader := uintptr(r.Uint64N(1 << 40))
 		var from, to uintptr // asked for
 		for range 300 {
-			if reader+distance-a.asked >= block { // as Behind
-				p, n := a.next(reader)
-				if n == 0 || p < to {
-					t.Fatalf("at %#x: %d blocks from %#x, those up to %#x were asked for", reader, n, p, to)
+			if reader+distance-a.asked >= group { // as Behind
+				p, groups := a.next(reader)
+				if groups == 0 || p < to {
+					t.Fatalf("at %#x: %d groups from %#x, those up to %#x were asked for", reader, groups, p, to)
 				}
 				if p != to {
 					from = p
 				}
-				to = p + n*block
+				to = p + groups*group
 			}
-			if from > reader || to+block <= reader+distance || to > reader+distance {
+			if from > reader || to+group <= reader+distance || to > reader+distance {
 				t.Fatalf("at %#x: what is asked for lies from %#x to %#x", reader, from, to)
 			}
-			if step := uintptr(r.Uint64N(4 * 1500)); r.IntN(4) > 0 {
-				reader += step / 50 // as acknowledgements
+			if n := uintptr(r.Uint64N(3 * 1500)); r.IntN(4) > 0 {
+				reader += n / 50 // as acknowledgements
 			} else {
-				reader += step // of full frames, and of some that are longer than what was asked for
+				reader += n // of full frames, and of some that are longer than what was asked for
 			}
 		}
 	}

@@ -1,33 +1,15 @@
 #include "textflag.h"
 
-// func groups(p, n uintptr)
-TEXT ·groups(SB), NOSPLIT, $0-16
+// func lines(p, groups uintptr)
+TEXT ·lines(SB), NOSPLIT, $0-16
 	MOVQ p+0(FP), AX
-	MOVQ n+8(FP), CX
+	MOVQ groups+8(FP), CX
 next:
 	PREFETCHT0 (AX)
 	PREFETCHT0 64(AX)
 	PREFETCHT0 128(AX)
 	PREFETCHT0 192(AX)
 	ADDQ $256, AX
-	DECQ CX
-	JNZ  next
-	RET
-
-// func blocks(p, n uintptr)
-TEXT ·blocks(SB), NOSPLIT, $0-16
-	MOVQ p+0(FP), AX
-	MOVQ n+8(FP), CX
-next:
-	PREFETCHT1 (AX)
-	PREFETCHT1 64(AX)
-	PREFETCHT1 128(AX)
-	PREFETCHT1 192(AX)
-	PREFETCHT1 256(AX)
-	PREFETCHT1 320(AX)
-	PREFETCHT1 384(AX)
-	PREFETCHT1 448(AX)
-	ADDQ $512, AX
 	DECQ CX
 	JNZ  next
 	RET

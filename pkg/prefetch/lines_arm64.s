@@ -1,33 +1,15 @@
 #include "textflag.h"
 
-// func groups(p, n uintptr)
-TEXT ·groups(SB), NOSPLIT, $0-16
+// func lines(p, groups uintptr)
+TEXT ·lines(SB), NOSPLIT, $0-16
 	MOVD p+0(FP), R0
-	MOVD n+8(FP), R1
+	MOVD groups+8(FP), R1
 next:
 	PRFM (R0), PLDL1KEEP
 	PRFM 64(R0), PLDL1KEEP
 	PRFM 128(R0), PLDL1KEEP
 	PRFM 192(R0), PLDL1KEEP
 	ADD  $256, R0
-	SUBS $1, R1
-	BNE  next
-	RET
-
-// func blocks(p, n uintptr)
-TEXT ·blocks(SB), NOSPLIT, $0-16
-	MOVD p+0(FP), R0
-	MOVD n+8(FP), R1
-next:
-	PRFM (R0), PLDL2KEEP
-	PRFM 64(R0), PLDL2KEEP
-	PRFM 128(R0), PLDL2KEEP
-	PRFM 192(R0), PLDL2KEEP
-	PRFM 256(R0), PLDL2KEEP
-	PRFM 320(R0), PLDL2KEEP
-	PRFM 384(R0), PLDL2KEEP
-	PRFM 448(R0), PLDL2KEEP
-	ADD  $512, R0
 	SUBS $1, R1
 	BNE  next
 	RET

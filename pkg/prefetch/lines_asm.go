@@ -2,12 +2,7 @@
 
 package prefetch
 
-// groups asks for n groups of four lines from p on, for the first-level cache.
+// lines asks for groups of four lines from p on.
 //
 //go:noescape
-func groups(p, n uintptr)
-
-// blocks asks for n blocks of eight lines from p on, for the second-level cache.
-//
-//go:noescape
-func blocks(p, n uintptr)
+func lines(p, groups uintptr)

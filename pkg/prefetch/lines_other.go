@@ -2,5 +2,4 @@
 
 package prefetch
 
-func groups(p, n uintptr) {}
-func blocks(p, n uintptr) {}
+func lines(p, groups uintptr) {}
