@@ -5,8 +5,11 @@ import (
 	"runtime/debug"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/pflag"
+
+	"capstan/pkg/reassembly"
 )
 
 // TestZero: 0 is refused, or means what the help says that it does.
@@ -67,17 +70,22 @@ func runFlagSet() *pflag.FlagSet {
 	return flags
 }
 
-// TestNoCopyWindow: no time is none, not the default.
-func TestNoCopyWindow(t *testing.T) {
-	for text, want := range map[string]bool{"0": false, "1ms": true} {
-		var f recordFlags
-		flags := pflag.NewFlagSet("read", pflag.ContinueOnError)
-		f.register(flags)
-		if err := flags.Set("copy-window", text); err != nil {
-			t.Fatal(err)
-		}
-		if window := f.reassembly().CopyWindow; (window > 0) != want || window == 0 {
-			t.Errorf("--copy-window %s: %v", text, window)
+// TestNoWindow: no time is none, not the default.
+func TestNoWindow(t *testing.T) {
+	for flag, window := range map[string]func(reassembly.Config) time.Duration{
+		"copy-window":    func(c reassembly.Config) time.Duration { return c.CopyWindow },
+		"reorder-window": func(c reassembly.Config) time.Duration { return c.AckTolerance },
+	} {
+		for text, want := range map[string]bool{"0": false, "1ms": true} {
+			var f recordFlags
+			flags := pflag.NewFlagSet("read", pflag.ContinueOnError)
+			f.register(flags)
+			if err := flags.Set(flag, text); err != nil {
+				t.Fatal(err)
+			}
+			if w := window(f.reassembly()); (w > 0) != want || w == 0 {
+				t.Errorf("--%s %s: %v", flag, text, w)
+			}
 		}
 	}
 }

@@ -67,6 +67,8 @@ func (f *recordFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.streams.UrgentOutOfBand, "urgent-out-of-band", false, "take TCP's urgent bytes out of the stream, as most sockets do, instead of leaving them in")
 	flags.TextVar(&f.streams.Overlap, "overlap", reassembly.OverlapFirst, "`policy` on bytes of a TCP stream that wait behind missing ones and come again as others: first or last, whichever stay; the record has the flaw conflict")
 	flags.DurationVar(&f.streams.CopyWindow, "copy-window", f.streams.CopyWindow, "how long after a TCP packet another one that equals it is taken for the same, captured at another interface as well, and not for a repetition; 0 = never")
+	flags.DurationVar(&f.streams.AckTolerance, "reorder-window", f.streams.AckTolerance, "how long missing bytes of a TCP stream may come yet after the other end has acknowledged them, where its direction is captured earlier; 0 = not at all")
+	flags.DurationVar(&f.streams.HoleTimeout, "hole-timeout", f.streams.HoleTimeout, "how long bytes of a TCP stream may be missing of which it isn't known whether the other end has them")
 	flags.DurationVar(&f.streams.IdleTimeout, "idle-timeout", f.streams.IdleTimeout, "how long a TCP connection may be silent before it is given up")
 	flags.IntVar(&f.streams.MaxConnections, "max-connections", f.streams.MaxConnections, "TCP connections to know at a time, of a source or each of its shards; beyond it the least recently active goes")
 	flags.IntVar(&f.streams.MaxHoleBytes, "max-stream-queue", f.streams.MaxHoleBytes, "bytes of one TCP stream to keep behind missing ones; beyond it these are given up")
@@ -92,17 +94,19 @@ func (f *recordFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.logFormat, "log-format", "text", "format of log lines: text or json")
 	sizes(flags, "memory", "body-limit", "max-decoded", "max-stream-queue", "max-queue", "max-fragments", "max-header-section", "max-pending-bytes", "max-header-block",
 		"max-stream-bytes", "max-header-table", "max-unparsed", "max-header-list", "max-unframed", "max-message", "max-message-inflated")
-	positive(flags, "max-decoded", "max-decoded-ratio", "idle-timeout", "max-connections", "max-stream-queue", "max-queue", "max-fragments",
+	positive(flags, "max-decoded", "max-decoded-ratio", "hole-timeout", "idle-timeout", "max-connections", "max-stream-queue", "max-queue", "max-fragments",
 		"max-history", "max-header-section", "max-header-fields", "max-unparsed", "max-pending", "max-pending-bytes", "max-header-block", "max-streams", "max-stream-bytes", "max-header-table",
 		"max-header-list", "max-unframed", "max-messages", "max-message", "max-message-inflated", "shards")
-	notNegative(flags, "memory", "body-limit", "copy-window")
+	notNegative(flags, "memory", "body-limit", "copy-window", "reorder-window")
 }
 
 // reassembly is streams, in which 0 stands for the default.
 func (f *recordFlags) reassembly() reassembly.Config {
 	c := f.streams
-	if c.CopyWindow == 0 {
-		c.CopyWindow = -1
+	for _, window := range []*time.Duration{&c.CopyWindow, &c.AckTolerance} {
+		if *window == 0 {
+			*window = -1
+		}
 	}
 	return c
 }
