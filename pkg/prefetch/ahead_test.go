@@ -8,8 +8,14 @@ import (
 // TestEachLineOnce goes through buffers in steps of any length: what lies ahead has been
 // asked for, once, and never what lies farther.
 func TestEachLineOnce(t *testing.T) {
+	for _, distance := range []uintptr{near, far} {
+		eachLineOnce(t, Ahead{distance: distance})
+	}
+}
+
+func eachLineOnce(t *testing.T, a Ahead) {
 	r := rand.New(rand.NewPCG(1, 2))
-	var a Ahead
+	distance := a.distance
 	for range 200 {
 		reader := uintptr(r.Uint64N(1 << 40))
 		var from, to uintptr // asked for
@@ -32,6 +38,24 @@ func TestEachLineOnce(t *testing.T) {
 			} else {
 				reader += n // of full frames, and of some that are longer than what was asked for
 			}
+		}
+	}
+}
+
+// TestAheadByLength: how far ahead is asked for follows the length of frames.
+func TestAheadByLength(t *testing.T) {
+	var a Ahead
+	b := make([]byte, 1500)
+	for _, tc := range []struct {
+		length int
+		want   uintptr
+	}{{60, near}, {1500, far}, {800, near}} {
+		for range 10 * weight {
+			a.Behind(b[:tc.length])
+			b = append(b, b[:tc.length]...)[tc.length:] // the next one lies behind it
+		}
+		if a.distance != tc.want {
+			t.Errorf("frames of %d bytes: %d bytes ahead, want %d", tc.length, a.distance, tc.want)
 		}
 	}
 }

@@ -11,7 +11,7 @@ func Value[T any](p *T) { from(unsafe.Pointer(p), unsafe.Sizeof(*p)) }
 
 func from(p unsafe.Pointer, n uintptr) {
 	// It may begin at the end of a line.
-	if n = min(n, distance); n > 0 {
+	if n = min(n, near); n > 0 {
 		lines(uintptr(p), (n+line+group-2)/group)
 	}
 }

@@ -3,3 +3,5 @@
 package prefetch
 
 func lines(p, groups uintptr) {}
+
+func distantLines(p, groups uintptr) {}
