@@ -144,7 +144,7 @@ func TestTooLittleMemory(t *testing.T) {
 	capture := writeCapture(t, 100, 1, 1)
 	for args, want := range map[string]string{
 		"--memory=16777215":            "--shards 1 needs 16777216",
-		"--memory=16777216 --shards=2": "--shards 2 needs 17825792",
+		"--memory=16777216 --shards=2": "--shards 2 needs 19922944",
 		"--memory=16777216":            "",
 		"--shards=256":                 "",
 	} {
@@ -153,8 +153,8 @@ func TestTooLittleMemory(t *testing.T) {
 			t.Errorf("%s: status %d\n%s", args, status, stderr)
 		}
 	}
-	sources := []string{"-s", "rpcap://127.0.0.1:1/a", "-s", "rpcap://127.0.0.1:1/b", "--memory=18874367", "--shards=2"}
-	if status, _, stderr := runCommandLine(t, append([]string{"run"}, sources...)...); status == 0 || !strings.Contains(stderr, "2 sources with --shards 2 need 19922944") {
+	sources := []string{"-s", "rpcap://127.0.0.1:1/a", "-s", "rpcap://127.0.0.1:1/b", "--memory=22020095", "--shards=2"}
+	if status, _, stderr := runCommandLine(t, append([]string{"run"}, sources...)...); status == 0 || !strings.Contains(stderr, "2 sources with --shards 2 need 22020096") {
 		t.Errorf("status %d\n%s", status, stderr)
 	}
 	t.Setenv("GOMEMLIMIT", "10MiB")

@@ -149,11 +149,13 @@ func (f *recordFlags) begin() (end func()) {
 	}
 }
 
-// What the process takes whatever arrives, and a shard besides: with less, the collector
-// runs all the time, and all that arrives is shed at once.
+// What the process takes whatever arrives, each shard besides, and having more than one:
+// with less, the collector runs all the time, all that arrives is shed at once, and what is
+// on its way to shards is too much of it.
 const (
-	leastMemory        = 15 << 20
-	leastMemoryOfShard = 1 << 20
+	leastMemory         = 15 << 20
+	leastMemoryOfShard  = 1 << 20
+	leastMemoryOfShards = 2 << 20
 )
 
 // allShards returns how many shards there are at a time.
@@ -162,6 +164,9 @@ func (f *recordFlags) allShards() int { return max(f.captures, 1) * f.shards }
 // checkMemory refuses a cap below which the process can't stay.
 func (f *recordFlags) checkMemory() error {
 	least := leastMemory + uint64(f.allShards())*leastMemoryOfShard
+	if f.allShards() > 1 {
+		least += leastMemoryOfShards
+	}
 	limit := f.budget.Limit()
 	switch {
 	case limit >= least:
