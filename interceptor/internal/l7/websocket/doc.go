@@ -11,8 +11,9 @@
 // the end has lost its place, which is regained where a chain of frames begins at
 // the start of a segment; messages until then are not told. A header that equals the
 // one before, mask included, proves nothing, since a body may repeat itself, but that a server's
-// frame ends where a segment does. A body of small numbers behind a loss may be taken for frames:
-// most of them are those of headers. Frames that break the
+// frame ends where a segment does. Nor do fragments that others have to follow, and a server's
+// empty frames: zeros and other small numbers, as of a body that has lost its beginning, read
+// as such. Frames that break the
 // protocol are counted, and those that leave no doubt that this is no frame lose
 // the place too. Once the place was lost such a frame tells that it was regained
 // wrongly, and is not counted. Where not even the upgrade was seen, [LooksLikeFrames] tells.

@@ -33,14 +33,20 @@ func (t *turn) takes(h *header) bool {
 	return ok
 }
 
+// proves reports whether h is hardly found by chance among the bytes of a body. Zeros and
+// other small numbers read as a server's empty frames, and as fragments that more have to
+// follow.
+func (h *header) proves() bool { return h.fin && (h.length > 0 || h.masked) }
+
 // seek looks at a segment where a chain of frames may begin. One that ends with it
-// is believed at once, and told, unless it may be a body that repeats itself: no
-// client uses a mask twice (RFC 6455 §5.3).
+// is believed at once, and told, if some frame of it proves it, unless it may be a
+// body that repeats itself: no client uses a mask twice (RFC 6455 §5.3).
 func (d *side) seek(b []byte) {
 	d.candidate, d.proven, d.ahead, d.have, d.inChain = true, 0, 0, 0, turnUnknown
 	d.frame = header{}
 	var t turn
 	var last header
+	proven := false
 	for len(b) > 0 {
 		n := headerLen(b)
 		if len(b) < n {
@@ -50,10 +56,12 @@ func (d *side) seek(b []byte) {
 		if !ok || !d.mayFollow(&t, &h) || h.length > int64(len(b)-n) || h.masked && h == last {
 			return
 		}
-		last = h
+		last, proven = h, proven || h.proves()
 		b = b[n+int(h.length):]
 	}
-	d.state, d.candidate = stateHeader, false
+	if proven {
+		d.state, d.candidate = stateHeader, false
+	}
 }
 
 // mayFollow reports whether h may be the next frame of a chain, whose turn is t.
@@ -87,7 +95,7 @@ func (d *side) follow(b []byte) int {
 	default:
 		d.ahead = h.length
 		switch {
-		case h == d.frame: // what repeats itself proves no more
+		case h == d.frame, !h.proves(): // what repeats itself proves no more
 		case int64(len(b)-n) == d.ahead: // the frame ends with the segment, which proves as much
 			d.proven = enough
 		default:

@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -92,6 +93,49 @@ func TestServersFramesMayAllBeAsLong(t *testing.T) {
 		}
 		if c := s.Record().Server; c.TextMessages < tt.least || tt.least == 0 && c.Frames > 0 {
 			t.Errorf("%s: %v", tt.name, c)
+		}
+	}
+}
+
+// TestSmallNumbersAreNoFrames: bodies of small numbers that have lost their beginning read as
+// empty frames and as fragments.
+func TestSmallNumbersAreNoFrames(t *testing.T) {
+	const bodies, segments, mss = 300, 40, 1448
+	r := rand.New(rand.NewPCG(1, 2))
+	low, sample := false, 0
+	for name, next := range map[string]func() byte{
+		"zeros":         func() byte { return 0 },
+		"mostly zeros":  func() byte { return byte(r.UintN(256)) * byte(r.UintN(20)/19) },
+		"bytes up to 2": func() byte { return byte(r.UintN(3)) },
+		"samples": func() byte { // of 16 bits
+			if low = !low; low {
+				sample = int(r.NormFloat64() * 300)
+				return byte(sample)
+			}
+			return byte(sample >> 8)
+		},
+		"bytes up to 9": func() byte { return byte(r.UintN(10)) },
+	} {
+		for _, fromClient := range []bool{true, false} {
+			wrong := 0
+			for range bodies {
+				s := New(Config{}, Agreement{})
+				s.Gap(fromClient, 100)
+				for range segments {
+					b := make([]byte, mss)
+					for i := range b {
+						b[i] = next()
+					}
+					s.Data(fromClient, 1, b)
+				}
+				record := s.Record()
+				if record.Client.GetFrames()+record.Server.GetFrames() > 0 {
+					wrong++
+				}
+			}
+			if wrong > 0 {
+				t.Errorf("%s, from client %v: %d of %d are told as frames", name, fromClient, wrong, bodies)
+			}
 		}
 	}
 }
