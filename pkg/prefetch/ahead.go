@@ -41,17 +41,22 @@ func (a *Ahead) Behind(b []byte) {
 }
 
 func (a *Ahead) ask(reader uintptr) {
-	if a.length > long*weight {
+	distant := a.length > long*weight
+	a.distance = near
+	if distant {
 		a.distance = far
-		distantLines(a.next(reader))
-	} else {
-		a.distance = near
-		lines(a.next(reader))
+	}
+	p, groups := a.next(reader)
+	switch {
+	case groups == 0: // it was more before, and so much was asked for already
+	case distant:
+		distantLines(p, groups)
+	default:
+		lines(p, groups)
 	}
 }
 
-// next returns what is to be asked for when the reader has come to that address and at
-// least a group is to be.
+// next returns what is to be asked for when the reader has come to that address.
 func (a *Ahead) next(reader uintptr) (p, groups uintptr) {
 	if reader+a.distance-a.asked > a.distance { // it never was there, has passed what was asked for, or has gone back
 		a.asked = reader

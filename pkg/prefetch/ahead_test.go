@@ -59,3 +59,29 @@ func TestAheadByLength(t *testing.T) {
 		}
 	}
 }
+
+// TestAheadOfAnyFrames goes through frames of any length, and back now and then, so that how
+// far ahead is asked for changes wherever what was asked for ends.
+func TestAheadOfAnyFrames(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	b := make([]byte, 1<<20)
+	var a Ahead
+	changes := 0
+	for range 300 {
+		most, at := 1+r.IntN(3000), r.IntN(len(b)/2)
+		for range 100 {
+			n := 1 + r.IntN(most)
+			before := a.distance
+			a.Behind(b[at : at+n])
+			if a.distance != before {
+				changes++
+			}
+			if at += n; r.IntN(16) == 0 {
+				at = max(at-r.IntN(5000), 0) // as to a buffer that was used before
+			}
+		}
+	}
+	if changes < 100 {
+		t.Errorf("it changed %d times", changes)
+	}
+}
