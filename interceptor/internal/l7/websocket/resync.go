@@ -46,7 +46,7 @@ func (d *side) seek(b []byte) {
 	d.frame = header{}
 	var t turn
 	var last header
-	proven := false
+	whole, proven := len(b), false
 	for len(b) > 0 {
 		n := headerLen(b)
 		if len(b) < n {
@@ -56,7 +56,8 @@ func (d *side) seek(b []byte) {
 		if !ok || !d.mayFollow(&t, &h) || h.length > int64(len(b)-n) || h.masked && h == last {
 			return
 		}
-		last, proven = h, proven || h.proves()
+		// An empty pong is the segment of its own that bodies are hardly cut into.
+		last, proven = h, proven || h.proves() || h.control() && n == whole
 		b = b[n+int(h.length):]
 	}
 	if proven {
