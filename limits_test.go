@@ -23,8 +23,8 @@ func TestLimitsOfDaemon(t *testing.T) {
 		rows[m[1]] = m[2]
 	}
 	usage := regexp.MustCompile(`(?m)^ +(--(?:max-[a-z-]+|ring-size)) [A-Z]`)
-	for _, m := range usage.FindAllStringSubmatchIndex(read("rpcapd/internal/config/usage.go"), -1) {
-		text := read("rpcapd/internal/config/usage.go")
+	text := read("rpcapd/internal/config/usage.go")
+	for _, m := range usage.FindAllStringSubmatchIndex(text, -1) {
 		option := text[m[2]:m[3]]
 		initial := regexp.MustCompile(`\(default: ([0-9]+)\)`).FindStringSubmatch(text[m[3]:])[1]
 		if rows[option] != initial {

@@ -54,7 +54,6 @@ func (h *held) cut(offset int64) bool {
 type backlog struct {
 	held    []held
 	heldLen int // bytes
-	weighed int // of them, as UndecidedStats has them
 	// whole has the bytes held of each direction in one piece, but those that were skipped,
 	// since all are looked at again with each new one. Nil if none are held.
 	whole *[2][]byte

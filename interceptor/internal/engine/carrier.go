@@ -46,6 +46,7 @@ type carrier struct {
 	negotiation *negotiation
 	noSocks     bool
 	origin      int32 // where requests begin in a tunnel of SOCKS
+	weighed     int   // bytes that UndecidedStats counts as held
 	backlog           // what came before the decision
 }
 
@@ -195,7 +196,7 @@ func (c *carrier) become(p Protocol) {
 	if c.untold == nil && !c.replaced {
 		c.unknown = nil
 	}
-	c.backlog, c.preamble = backlog{weighed: c.weighed}, nil
+	c.backlog, c.preamble = backlog{}, nil
 }
 
 // newParser returns who takes a connection with protocol p from its first byte, nil if

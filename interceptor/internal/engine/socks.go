@@ -159,7 +159,7 @@ func (c *carrier) enterSocks() {
 	t.start[n.client], t.start[n.client.Reverse()] = n.Starts()
 	t.origin = int32(min(t.start[n.client], math.MaxInt32))
 	c.decided, c.parser, c.untold = true, t, t
-	c.backlog, c.preamble = backlog{weighed: c.weighed}, nil
+	c.backlog, c.preamble = backlog{}, nil
 	for i := range n.held {
 		h := &n.held[i]
 		h.giveTo(c.unknown)

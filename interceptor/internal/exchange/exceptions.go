@@ -28,18 +28,6 @@ func CheckMaskQuery(names []string) error {
 	})
 }
 
-// partMasks returns the names to mask, and those behind notThat.
-func partMasks(names []string) (masks, but []string) {
-	for _, n := range names {
-		if not, ok := strings.CutPrefix(strings.TrimSpace(n), notThat); ok {
-			but = append(but, not)
-		} else {
-			masks = append(masks, n)
-		}
-	}
-	return masks, but
-}
-
 // checkExceptions refuses the first of but for which nothing is true: lists is asked about
 // names, overlaps about endings.
 func checkExceptions(masks, but []string, lists, overlaps func(string) bool) error {

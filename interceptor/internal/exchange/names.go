@@ -29,12 +29,9 @@ const notThat = "-"
 // that end so, and one behind notThat for none.
 func newMaskSet(names []string) *maskSet {
 	m := &maskSet{empty: len(names) == 0}
-	var but []string
-	for _, n := range names {
-		n = strings.TrimSpace(n)
-		if not, ok := strings.CutPrefix(n, notThat); ok {
-			but = append(but, not)
-		} else if ending, ok := strings.CutPrefix(n, "*"); ok {
+	masks, but := partMasks(names)
+	for _, n := range masks {
+		if ending, ok := strings.CutPrefix(n, "*"); ok {
 			m.endings = append(m.endings, ending)
 			m.lasts |= lastBit(ending)
 		} else if n != "" {
@@ -50,6 +47,19 @@ func newMaskSet(names []string) *maskSet {
 		m.but = newMaskSet(but)
 	}
 	return m
+}
+
+// partMasks returns the names to mask, and those behind notThat, without it.
+func partMasks(names []string) (masks, but []string) {
+	for _, n := range names {
+		n = strings.TrimSpace(n)
+		if not, ok := strings.CutPrefix(n, notThat); ok {
+			but = append(but, not)
+		} else {
+			masks = append(masks, n)
+		}
+	}
+	return masks, but
 }
 
 // hint makes mayHave true of a name.
