@@ -4,13 +4,14 @@ import "unicode/utf8"
 
 // LooksLikeFrames reports whether b starts with whole frames as an honest end sends them:
 // those of a client from the first of a message on, behind which the start of another may
-// follow, those of a server from anywhere between two, of which the last ends b. compressed
+// follow, those of a server from anywhere between two, of which the last ends b and one is hardly found by chance. compressed
 // tells that one of them begins a compressed message.
 func LooksLikeFrames(b []byte, fromClient bool) (ok, compressed bool) {
 	var t turn
 	if fromClient {
 		t = turnFirst
 	}
+	whole, proven := len(b), fromClient
 	for len(b) > 0 {
 		n := headerLen(b)
 		if len(b) < n {
@@ -28,9 +29,9 @@ func LooksLikeFrames(b []byte, fromClient bool) (ok, compressed bool) {
 			return false, false
 		}
 		b = b[n+int(h.length):]
-		ok = true
+		ok, proven = true, proven || h.proves(n == whole)
 	}
-	return ok && (fromClient || len(b) == 0), compressed
+	return ok && proven && (fromClient || len(b) == 0), compressed
 }
 
 // says reports whether payload may be that of h: a text that is one message is UTF-8, and

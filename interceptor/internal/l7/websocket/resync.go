@@ -35,8 +35,11 @@ func (t *turn) takes(h *header) bool {
 
 // proves reports whether h is hardly found by chance among the bytes of a body. Zeros and
 // other small numbers read as a server's empty frames, and as fragments that more have to
-// follow.
-func (h *header) proves() bool { return h.fin && (h.length > 0 || h.masked) }
+// follow. alone tells that h is all of a segment, as an empty pong is, and bodies are hardly
+// cut into.
+func (h *header) proves(alone bool) bool {
+	return h.fin && (h.length > 0 || h.masked) || alone && h.control()
+}
 
 // seek looks at a segment where a chain of frames may begin. One that ends with it
 // is believed at once, and told, if some frame of it proves it, unless it may be a
@@ -56,8 +59,7 @@ func (d *side) seek(b []byte) {
 		if !ok || !d.mayFollow(&t, &h) || h.length > int64(len(b)-n) || h.masked && h == last {
 			return
 		}
-		// An empty pong is the segment of its own that bodies are hardly cut into.
-		last, proven = h, proven || h.proves() || h.control() && n == whole
+		last, proven = h, proven || h.proves(n == whole)
 		b = b[n+int(h.length):]
 	}
 	if proven {
@@ -96,7 +98,7 @@ func (d *side) follow(b []byte) int {
 	default:
 		d.ahead = h.length
 		switch {
-		case h == d.frame, !h.proves(): // what repeats itself proves no more
+		case h == d.frame, !h.proves(false): // what repeats itself proves no more
 		case int64(len(b)-n) == d.ahead: // the frame ends with the segment, which proves as much
 			d.proven = enough
 		default:
