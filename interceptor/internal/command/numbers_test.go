@@ -163,3 +163,18 @@ func TestTooLittleMemory(t *testing.T) {
 		t.Errorf("status %d\n%s", status, stderr)
 	}
 }
+
+// TestNothingIsInferredUnasked: header fields that nothing proves are told to who asks for them.
+func TestNothingIsInferredUnasked(t *testing.T) {
+	for _, args := range [][]string{nil, {"--infer-grpc-fields"}} {
+		var f recordFlags
+		flags := pflag.NewFlagSet("read", pflag.ContinueOnError)
+		f.register(flags)
+		if err := flags.Parse(args); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := f.frames().InferFields, len(args) > 0; got != want {
+			t.Errorf("%q: %t", args, got)
+		}
+	}
+}

@@ -87,6 +87,7 @@ func (f *recordFlags) register(flags *pflag.FlagSet) {
 	flags.IntVar(&f.http2.MaxStreams, "max-streams", f.http2.MaxStreams, "open HTTP/2 streams of a connection; beyond it the oldest is told as it is")
 	flags.IntVar(&f.http2.MaxStreamBytes, "max-stream-bytes", f.http2.MaxStreamBytes, "bytes that they may hold")
 	flags.IntVar(&f.http2.Headers.TableSize, "max-header-table", f.http2.Headers.TableSize, "bytes of an HPACK table to keep; what was in the rest is unknown")
+	flags.BoolVar(&f.http2.InferFields, "infer-grpc-fields", false, "tell header fields of gRPC calls that refer to what was not captured, by what all calls have; such records have the flaw PLACE_GUESSED, and are wrong where an encoder does what none that is known does")
 	flags.IntVar(&f.websocket.MaxMessages, "max-messages", f.websocket.MaxMessages, "messages of a WebSocket to tell one by one; all are counted")
 	flags.IntVar(&f.websocket.MaxCompressed, "max-message", f.websocket.MaxCompressed, "bytes of a compressed message of a WebSocket to keep; a longer one is not inflated, nor are those behind it that may refer to it")
 	flags.IntVar(&f.websocket.MaxInflated, "max-message-inflated", f.websocket.MaxInflated, "bytes that it may inflate to")

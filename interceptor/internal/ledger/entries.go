@@ -149,7 +149,7 @@ func (e *entries) exchanges(s *engine.Snapshot) {
 	e.some("exchanges.grpc", 1, s.HTTP2.GRPC, "calls of gRPC over HTTP/2 (also counted above)")
 	e.some("bodies.over_limit", 0, x.Decoded[capstanv1.Decoding_DECODING_LIMIT], "bodies that decode to more than the limit")
 	e.some("bodies.invalid", 0, x.Decoded[capstanv1.Decoding_DECODING_INVALID], "bodies that are not coded as they say")
-	e.some("fields.unknown", 0, s.HTTP2.UnknownFields, "header fields of HTTP/2 that can't be known")
+	e.some("fields.unknown", 0, s.HTTP2.UnknownFields, "header fields of HTTP/2 that can't be known; infer_grpc_fields tells more of gRPC's")
 	e.some("requests.doubtful", 0, s.HTTP2.Doubtful, "requests of HTTP/2 not told: frames were found by guess, and nothing confirmed them")
 	e.some("streams.shed", 0, s.HTTP2.ShedStreams, "streams of HTTP/2 told early: too many were open")
 }

@@ -131,10 +131,11 @@ const (
 	// trailers that were told so; or a method that is none of the common ones may have begun
 	// among them; or a body is ended by a FIN that was not captured, and what is missing could
 	// also be one last byte. Of a WebSocket, its upgrade was not seen, but what looks like
-	// frames of both ends. Of calls of gRPC it may also be what HPACK's table held before
-	// header blocks that are missing, which the calls behind them agree with; or that it is
-	// a call, and what its status is, where the capture began after the connection did: only
-	// its messages show the one, and only a number among fields without names the other.
+	// frames of both ends. Of HTTP/2 it may be that it is a call of gRPC, which only its
+	// messages show where the capture began after the connection did. Only if the interceptor
+	// is told to infer fields of calls are they what HPACK's table may have held before header
+	// blocks that are missing, which the calls behind them agree with, or a status that is
+	// a number among fields without names.
 	Flaw_FLAW_PLACE_GUESSED Flaw = 13
 )
 

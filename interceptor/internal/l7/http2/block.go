@@ -90,7 +90,9 @@ func (h *half) abandonBlock() {
 
 // forget tells that a part of a block was lost.
 func (h *half) forget() {
-	h.setEarlier(h.earlier().next(h))
+	if h.c.cfg.InferFields {
+		h.setEarlier(h.earlier().next(h))
+	}
 	defer h.tabled(h.hpack.Size())
 	h.hpack.Forget()
 	h.setPast(nil)

@@ -123,7 +123,7 @@ func TestSearchIsBounded(t *testing.T) {
 // TestNestedConnection: a body that holds a connection of its own must not be
 // taken for the connection after a loss.
 func TestNestedConnection(t *testing.T) {
-	inner := newConversation(rand.New(rand.NewPCG(9, 9)), 300)
+	inner := newConversation(rand.New(rand.NewPCG(9, 9)), 300, false)
 	var nested []byte
 	for _, s := range inner.turns {
 		if s.d == fromServer {

@@ -7,7 +7,7 @@ import (
 	"capstan/interceptor/internal/l7/websocket"
 )
 
-// Config bounds the parser. The zero value of a field stands for its default.
+// Config bounds the parser, and tells what it may infer. The zero value of a field stands for its default.
 type Config struct {
 	// MaxHeaderBlock is how many bytes of a header block are read. What is
 	// beyond is passed over, and the state of HPACK with it. Default 256 KiB.
@@ -22,6 +22,9 @@ type Config struct {
 	// MaxUnparsed is how many bytes in which no frame can be found a direction
 	// may carry before it is given up. Default 64 MiB.
 	MaxUnparsed int64
+	// InferFields tells header fields of gRPC calls by what calls have, where HPACK's table
+	// isn't known. No RFC proves them, as the package comment tells. Default: they are unknown.
+	InferFields bool
 	// WebSocket bounds what is kept of a stream that carries it.
 	WebSocket websocket.Config
 	// Shared is what the connections of one goroutine share. Nil stands for

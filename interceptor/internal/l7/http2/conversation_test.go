@@ -36,8 +36,12 @@ type conversation struct {
 	steady         bool // the tables keep their sizes
 }
 
-func newConversation(r *rand.Rand, n int) *conversation {
+// newConversation returns one of n streams. Its encoders may be odd.
+func newConversation(r *rand.Rand, n int, odd bool) *conversation {
 	c := &conversation{r: r, client: newPeer(), server: newPeer(), truth: make(map[uint32]*said)}
+	if odd {
+		c.client.odd, c.server.odd = newOddEncoder(r), newOddEncoder(r)
+	}
 	c.client.out = []byte(preface)
 	c.client.settings(0x2, 0)
 	c.server.settings(0x3, 100).frame(frameSettings, flagAck, 0)
@@ -100,7 +104,7 @@ func (c *conversation) fields(seen map[string]int) (fields []string) {
 // block writes a header block, at times in pieces and with a new table size.
 func (c *conversation) block(p *peer, id uint32, end bool, fields ...string) {
 	if c.r.IntN(15) == 0 && !c.steady {
-		p.x.SetMaxDynamicTableSize(uint32(c.r.IntN(3000)))
+		p.resize(c.r.IntN(3000))
 	}
 	b := p.encode(fields...)
 	flags := uint8(0)
@@ -203,7 +207,7 @@ func play(t testing.TB, segments []segment) *harness {
 func TestConversationsAreToldInFull(t *testing.T) {
 	for seed := range uint64(12) {
 		r := rand.New(rand.NewPCG(seed, 1))
-		c := newConversation(r, 30)
+		c := newConversation(r, 30, false)
 		var first string
 		cuts := []func() int{mss, func() int { return 1 << 30 }, func() int { return 1 + r.IntN(100) }}
 		if seed < 2 {

@@ -35,7 +35,7 @@
 //
 // # Losses with header blocks
 //
-// On a connection that carries calls of gRPC and nothing else, the next calls tell what the
+// With Config.InferFields, on a connection that carries calls of gRPC and nothing else, the next calls tell what the
 // table is, although nobody knows how much the lost blocks brought in front of what was there. Each request has
 // te: trailers, and a table that has a field is not given it again, so where
 // a request refers to it tells how many insertions were lost. They may refer to other entries in
@@ -116,15 +116,15 @@
 // protocol is known that does so. A call that failed may have no such response; it is told
 // as one where there were others.
 //
-// One field of its trailers is grpc-status. Where a name is a reference, but the value was sent,
-// as that of a new status is, it is the only field that may be a number. What is told by this, or
+// With Config.InferFields one field of its trailers is grpc-status: where a name is a reference, but the value was sent,
+// as that of a new status is, the only field that may be a number is it. What is told by this, or
 // by messages, has the flaw PLACE_GUESSED.
 //
 // Nothing else is inferred: not that a call with a response has succeeded, since servers of grpcio
 // that set a code send a message, too; and no name by what its value looks like, since
 // elastic-apm-traceparent looks like traceparent.
 //
-// What calls tell behind a loss (see above) they tell on such a connection, too, once it has
+// What calls tell behind a loss (see above) they tell, with Config.InferFields, on such a connection, too, once it has
 // inserted what they refer to. Its table is at least as large as what it was seen to have at once.
 //
 // # Streams

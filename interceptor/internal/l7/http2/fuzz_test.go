@@ -15,7 +15,7 @@ import (
 // byte is counted once, and with no place lost the records are the same.
 func FuzzConn(f *testing.F) {
 	for seed := range uint64(4) {
-		c := newConversation(rand.New(rand.NewPCG(seed, 3)), 4)
+		c := newConversation(rand.New(rand.NewPCG(seed, 3)), 4, seed%2 == 1)
 		var streams [2][]byte
 		for _, s := range c.turns {
 			streams[s.d] = append(streams[s.d], s.bytes...)

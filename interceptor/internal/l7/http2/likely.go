@@ -36,7 +36,9 @@ func (c *Conn) isToldAsCall(s *stream) bool {
 	if s.call == nil {
 		return false
 	}
-	s.findStatus()
+	if c.cfg.InferFields {
+		s.findStatus()
+	}
 	return true
 }
 

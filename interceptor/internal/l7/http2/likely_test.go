@@ -11,7 +11,7 @@ import (
 
 // newLateTalk returns a connection that was joined when its ends had said much already.
 func newLateTalk(t *testing.T) *talk {
-	k := &talk{harness: newHarness(t, Config{}, 100, testConn(true)), client: newPeer(), server: newPeer()}
+	k := &talk{harness: newHarness(t, Config{InferFields: true}, 100, testConn(true)), client: newPeer(), server: newPeer()}
 	for _, path := range []string{"/a.B/C", "/d"} {
 		k.client.encode(call(path)...)
 		k.client.encode(call(path, "x-a", "b")...)
@@ -150,7 +150,7 @@ func TestLateTablesAreRecalled(t *testing.T) {
 	fine := []string{"grpc-status", "0", "grpc-message", ""}
 	for _, size := range []int{0, 500} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
-			k := &talk{harness: newHarness(t, Config{}, 100, testConn(true)), client: newPeer(), server: newPeer()}
+			k := &talk{harness: newHarness(t, Config{InferFields: true}, 100, testConn(true)), client: newPeer(), server: newPeer()}
 			request := slices.Insert(call("/a"), 8, "x-older", strings.Repeat("v", size))
 			if size == 0 {
 				request = call("/a")

@@ -86,7 +86,7 @@ func TestNoHeaderIsEverWrong(t *testing.T) {
 			told, all, pairs, streams := 0, 0, 0, 0
 			for seed := range uint64(40) {
 				r := rand.New(rand.NewPCG(seed, 2))
-				c := newConversation(r, 60)
+				c := newConversation(r, 60, seed%4 == 3)
 				segments := c.cut(mss)
 				if seed%2 == 0 {
 					segments = c.cut(func() int { return 100 + r.IntN(1400) })

@@ -78,7 +78,7 @@ func TestCallsTellWhatTheTableHad(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			k := newTalk(t, Config{})
+			k := newTalk(t, Config{InferFields: true})
 			k.says(1, call("/a"), fine)
 			k.says(3, call("/a"), fine)
 			test.lose(k)
@@ -95,7 +95,7 @@ func TestCallsTellWhatTheTableHad(t *testing.T) {
 // what looks like the fields of a call is not looked for.
 func TestOtherRequestsTellNothing(t *testing.T) {
 	fine := []string{"grpc-status", "0"}
-	k := newTalk(t, Config{})
+	k := newTalk(t, Config{InferFields: true})
 	k.says(1, call("/a"), fine)
 	k.client.headers(3, true, get("/")...)
 	k.server.headers(3, true, ok()...)
@@ -149,7 +149,7 @@ func TestWhatCallsDontTell(t *testing.T) {
 		}, tells: request},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			k := newTalk(t, Config{})
+			k := newTalk(t, Config{InferFields: true})
 			if tt.before != nil {
 				tt.before(k)
 			}
@@ -184,7 +184,7 @@ func (p *peer) twice(id uint32, name, value string) {
 // TestRecalledIsRefuted: what calls told is taken back when a section is none that a call has.
 func TestRecalledIsRefuted(t *testing.T) {
 	fine := []string{"grpc-status", "0", "grpc-message", ""}
-	k := newTalk(t, Config{})
+	k := newTalk(t, Config{InferFields: true})
 	k.says(1, call("/a"), fine)
 	k.says(3, call("/a"), fine)
 	k.loses(5, call("/a"), fine)
