@@ -17,9 +17,12 @@ import (
 // bodyLimit is what both keep of a body, and the interceptor's default.
 const bodyLimit = 4096
 
+// keep is made once, as a process does.
+var keep = exchange.NewKeep(bodyLimit, nil, nil)
+
 // byEngine returns how many complete exchanges the engine tells.
 func byEngine(w *workload.Workload) (told uint64) {
-	e := engine.New(engine.Config{Exchange: exchange.Config{Keep: exchange.NewKeep(bodyLimit, nil, nil), Emit: func(x *capstanv1.Exchange) {
+	e := engine.New(engine.Config{Exchange: exchange.Config{Keep: keep, Emit: func(x *capstanv1.Exchange) {
 		if x.Complete {
 			told++
 		}
