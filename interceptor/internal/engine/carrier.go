@@ -74,6 +74,9 @@ func (c *carrier) weigh() {
 	if c.negotiation != nil {
 		n += c.negotiation.heldLen
 	}
+	if g, ok := c.parser.(*greeting); ok {
+		n += g.heldLen
+	}
 	c.told(n)
 }
 
@@ -120,6 +123,9 @@ func (c *carrier) recognise(d flow.Direction, chunk reassembly.Chunk, whole []by
 		}
 	}
 	if protocol == Undecided && c.full(len(chunk.Bytes)) {
+		if http1.LooksLikeCutRequest(whole, c.lenient) {
+			return HTTP1 // of which little came with each segment
+		}
 		c.of.shard.undecided.Cuts++
 		return Unknown
 	}

@@ -13,51 +13,99 @@ import (
 // answers that, mostly with 400 or 505; a client's request is not answered.
 type greeting struct {
 	*http2.Conn
-	of    *carrier
-	spoke [2]bool
-	began reassembly.Chunk // the client's first
+	of      *carrier
+	began   bool
+	first   flow.Direction   // who began it
+	opening reassembly.Chunk // by this
+	backlog                  // what came since the second end spoke, until that tells what it speaks
 }
 
 // Data implements reassembly.Handler.
 // Next: http2.Conn.Data.
 func (g *greeting) Data(d flow.Direction, chunk reassembly.Chunk) {
-	first := !g.spoke[d]
-	g.spoke[d] = true
 	switch {
-	case !first:
-	case g.spoke[d.Reverse()]:
-		g.of.parser = g.agree(d, chunk)
-		g.of.parser.Data(d, chunk)
+	case !g.began:
+		g.began, g.first, g.opening = true, d, chunk
+		g.opening.Bytes = nil // they are the caller's
+	case d != g.first || len(g.held) > 0:
+		g.answer(d, chunk)
 		return
-	default:
-		g.began = chunk
-		g.began.Bytes = nil // they are the caller's
 	}
 	g.Conn.Data(d, chunk)
 }
 
-// Gap implements reassembly.Handler.
-func (g *greeting) Gap(d flow.Direction, gap reassembly.Gap) {
-	g.of.parser = g.Conn // what an end begins with is missing
-	g.Conn.Gap(d, gap)
+// answer takes what comes once the second end speaks.
+func (g *greeting) answer(d flow.Direction, chunk reassembly.Chunk) {
+	start, more := chunk.Offset, chunk.Bytes
+	if len(g.held) > 0 {
+		start = g.held[0].chunk.Offset
+	}
+	if d == g.first {
+		more = nil
+	}
+	speaker := g.agree(g.prefix(g.first.Reverse(), more), start)
+	if speaker == nil && !g.full(len(chunk.Bytes)) {
+		g.hold(d, chunk)
+		g.of.weigh()
+		return
+	}
+	g.end(speaker).Data(d, chunk)
 }
 
-// agree returns who takes the connection now that the second end says something.
-func (g *greeting) agree(d flow.Direction, chunk reassembly.Chunk) reassembly.Handler {
-	client, ok := g.Client()
-	asks, _ := http1.LooksLikeRequest(chunk.Bytes, false)
-	answers, _ := http1.LooksLikeResponse(chunk.Bytes)
-	switch {
-	case ok && d == client && asks:
-		return g.with(d, g.newHTTP1(d, chunk.Offset))
-	case ok && d != client && answers:
-		parser := g.newHTTP1(client, g.began.Offset)
-		parser.AsksByPreface()
-		g.began.Bytes = []byte(http1.PrefaceRequest)
-		parser.Data(client, g.began)
-		return g.with(d, parser)
+// end hands what is held over to who takes the connection from now on: to HTTP/2, if that is
+// not known.
+func (g *greeting) end(next reassembly.Handler) reassembly.Handler {
+	if next == nil {
+		next = g.Conn
 	}
-	return g.Conn
+	g.of.parser = next
+	for i := range g.held {
+		g.held[i].giveTo(next)
+	}
+	g.backlog = backlog{}
+	g.of.weigh()
+	return next
+}
+
+// Gap implements reassembly.Handler.
+func (g *greeting) Gap(d flow.Direction, gap reassembly.Gap) {
+	g.end(nil).Gap(d, gap) // what an end begins with is missing
+}
+
+// End implements reassembly.Handler.
+func (g *greeting) End(d flow.Direction, time int64) {
+	if len(g.held) > 0 {
+		g.end(nil).End(d, time)
+		return
+	}
+	g.Conn.End(d, time)
+}
+
+// Close implements reassembly.Handler.
+func (g *greeting) Close(time int64, r reassembly.CloseReason) { g.end(nil).Close(time, r) }
+
+// agree returns who takes the connection, now that the second end said this, from offset start
+// on; nil if more has to be seen.
+func (g *greeting) agree(said []byte, start int64) reassembly.Handler {
+	client, ok := g.Client()
+	second := g.first.Reverse()
+	speaks, more := http1.LooksLikeResponse(said)
+	if second == client {
+		speaks, more = http1.LooksLikeRequest(said, false)
+	}
+	switch {
+	case !ok || !speaks && !more:
+		return g.Conn
+	case !speaks:
+		return nil
+	case second == client:
+		return g.with(second, g.newHTTP1(client, start))
+	}
+	parser := g.newHTTP1(client, g.opening.Offset)
+	parser.AsksByPreface()
+	g.opening.Bytes = []byte(http1.PrefaceRequest)
+	parser.Data(client, g.opening)
+	return g.with(second, parser)
 }
 
 // newHTTP1 returns who takes HTTP/1, of which the requests start at that offset.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -43,8 +44,24 @@ func TestEndsOfDifferentProtocols(t *testing.T) {
 			if !slices.Equal(got, tt.want) || len(ids) != len(got) {
 				t.Errorf("got %q of %d ids, want %q", got, len(ids), tt.want)
 			}
-			if s := e.Snapshot(); s.HTTP1.Waiting != 0 || s.HTTP2.Open != 0 {
-				t.Errorf("%d requests wait, %d streams are open", s.HTTP1.Waiting, s.HTTP2.Open)
+			if s := e.Snapshot(); s.HTTP1.Waiting != 0 || s.HTTP2.Open != 0 || s.Undecided.Held != 0 {
+				t.Errorf("%d requests wait, %d streams are open, %d bytes are held", s.HTTP1.Waiting, s.HTTP2.Open, s.Undecided.Held)
+			}
+			var bytewise []string
+			for _, piece := range tt.pieces {
+				if strings.HasPrefix(piece, "s:") { // a gap
+					bytewise = append(bytewise, piece)
+					continue
+				}
+				bytewise = append(bytewise, split(piece[:2], piece[2:])...)
+			}
+			records, _ = play(t, false, bytewise...)
+			got = got[:0]
+			for _, x := range records {
+				got = append(got, words(x))
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("byte by byte: got %q, want %q", got, tt.want)
 			}
 		})
 	}

@@ -69,7 +69,10 @@ func TestHelloInVain(t *testing.T) {
 	}{
 		{[]string{hello, "S:HTTP/1.0 400 Bad Request\r\n\r\n"}, "http"},
 		{[]string{hello, "S:SSH-2.0-x\r\n", "S:y"}, "ssh"},
+		{[]string{hello, "S:S", "S:SH-2.0-x\r\n"}, "ssh"},
+		{[]string{"S:SSH-2.0-x\r\n", hello}, "ssh"}, // who speaks first
 		{[]string{hello, "S:no\r\n"}, "text"},
+		{[]string{hello, "S:\x16", "S:\xff"}, "binary"},
 		{[]string{hello, "S:\x16\x03"}, ""},
 		{[]string{hello, "S:\x15\x03\x03\x00\x02\x02\x28"}, ""},                   // an alert
 		{[]string{hello, "s:lost", "S:HTTP/1.0 400 Bad Request\r\n\r\n"}, ""},     // not the first bytes

@@ -32,6 +32,7 @@ func beginnings(t testing.TB) map[string][2]string {
 		"HTTP/2, preface to HTTP/1":   {"PRI * HTTP/1.1\r\n\r\n", response},
 		"HTTP/2, preface cut":         {preface[:20], "HTTP/1.1 400 Bad Request\r\n\r\n"},
 		"HTTP/2, preface changed":     {preface[:18] + "MS\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n\r\n"},
+		"HTTP/2, to a server of 1":    {h2[0], "HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\nno"},
 		"HTTP/2, no frames":           {preface + "GET / HTTP/1.1\r\n\r\n", h2[1]},
 		"HTTP/2, strange answer":      {h2[0], "\x00\x00\x06\x04\x01no"},
 		"TLS":                         {hello, alert},
@@ -101,6 +102,18 @@ func TestCutsDoNotMatter(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestRequestLineInManyPieces: more pieces than are held, of which the first are those of a
+// request with a path.
+func TestRequestLineInManyPieces(t *testing.T) {
+	for _, target := range []string{"/" + strings.Repeat("x", maxHeldChunks), "/" + strings.Repeat("y", 2*maxHeldChunks)} {
+		long := "GET " + target + " HTTP/1.1\r\nHost: h\r\n\r\n"
+		want := toldOf(t, "C:"+long, "S:"+response)
+		if got := toldOf(t, append(split("C:", long), "S:"+response)...); got != want {
+			t.Errorf("byte by byte:\n%s\nwhole:\n%s", got, want)
+		}
 	}
 }
 

@@ -5,8 +5,8 @@ import (
 	"unicode/utf8"
 )
 
-// prefixLen is how many of the first bytes are looked at.
-const prefixLen = 32
+// PrefixLen is how many of the first bytes are looked at.
+const PrefixLen = 32
 
 // banner is how the first bytes of a protocol begin.
 type banner struct {
@@ -57,7 +57,7 @@ func CarriesHTTP(b []byte) bool {
 
 // LooksLike names what begins with b: a protocol, else text or binary.
 func LooksLike(b []byte, fromClient bool) string {
-	b = b[:min(len(b), prefixLen)]
+	b = b[:min(len(b), PrefixLen)]
 	if len(b) == 0 {
 		return ""
 	}

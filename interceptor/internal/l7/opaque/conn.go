@@ -14,7 +14,7 @@ type Conn struct {
 	rec      *exchange.Recorder
 	named    *exchange.Connection
 	tally    exchange.Tally
-	prefix   [prefixLen]byte // of what was sent first
+	prefix   [PrefixLen]byte // of what was sent first
 	have     int
 	spoke    flow.Direction // who spoke first
 	missed   bool           // the first bytes are not the first

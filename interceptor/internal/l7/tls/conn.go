@@ -21,7 +21,7 @@ type Conn struct {
 	half       [2]half
 	tally      exchange.Tally
 	record     capstanv1.Tls
-	answer     string // what answered the hello, if that is no TLS
+	answer     []byte // the first bytes of the server, if they are maybe no TLS
 }
 
 var _ reassembly.Handler = (*Conn)(nil)
@@ -41,18 +41,23 @@ func (c *Conn) Preamble(d flow.Direction, t exchange.Tally) {
 // Data takes the next bytes of direction d.
 func (c *Conn) Data(d flow.Direction, ch reassembly.Chunk) {
 	c.tally.Data(d, &ch)
-	if h := &c.half[d]; !h.spoke {
+	h := &c.half[d]
+	if !h.spoke {
 		h.spoke = true
-		c.first(d, ch.Bytes)
+		record, _ := LooksLikeRecord(ch.Bytes)
+		h.foreign = !record
 	}
-	c.half[d].data(c, d, ch.Bytes)
+	if h.foreign {
+		c.listen(d, ch.Bytes)
+	}
+	h.data(c, d, ch.Bytes)
 }
 
-// first takes what a direction begins with. A server that does not expect TLS
-// answers in its own protocol.
-func (c *Conn) first(d flow.Direction, b []byte) {
-	if record, more := LooksLikeRecord(b); !record && !more && c.record.ClientHello && d != c.client {
-		c.answer = opaque.LooksLike(b, false)
+// listen takes what a direction says that may begin with something else than TLS. A server
+// that does not expect that speaks its own protocol.
+func (c *Conn) listen(d flow.Direction, b []byte) {
+	if c.rolesKnown && d != c.client {
+		c.answer = append(c.answer, b[:min(len(b), opaque.PrefixLen-len(c.answer))]...)
 	}
 }
 
@@ -60,7 +65,7 @@ func (c *Conn) first(d flow.Direction, b []byte) {
 // clear is at the beginning: where some of it is missing, no more is looked for.
 func (c *Conn) Gap(d flow.Direction, g reassembly.Gap) {
 	c.tally.Gap(d, &g)
-	c.half[d].spoke = true
+	c.half[d].spoke, c.half[d].foreign = true, false
 	c.half[d].blind()
 }
 
@@ -74,11 +79,19 @@ func (c *Conn) Close(_ int64, r reassembly.CloseReason) {
 	}
 	c.closed = true
 	x := c.tally.Record(capstanv1.Protocol_PROTOCOL_TLS, c.conn, c.client, r)
-	x.Tls, x.Connection.LooksLike = &c.record, c.answer
+	x.Tls, x.Connection.LooksLike = &c.record, c.answered()
 	for d := range c.half {
 		c.record.EncryptedBytes += c.half[d].encrypted
 	}
 	c.rec.Emit(c.named.Identity(c.conn, c.client), x, exchange.Screened{})
+}
+
+// answered names what the server said to a hello, if that is no TLS.
+func (c *Conn) answered() string {
+	if record, more := LooksLikeRecord(c.answer); record || more || !c.record.ClientHello {
+		return ""
+	}
+	return opaque.LooksLike(c.answer, false)
 }
 
 // hello takes a whole message of a handshake in the clear. It reports whether

@@ -245,6 +245,7 @@ func FuzzConn(f *testing.F) {
 	f.Add([]byte{typeHandshake, 3, 1, 0, 47, clientHello, 0, 0, 43, 3, 3, 0}, []byte{typeAlert, 3, 3, 0, 2, 2, 40}, uint64(1))
 	hello := append(append([]byte{typeHandshake, 3, 3, 0, 44, serverHello, 0, 0, 40, 3, 3}, retryRandom...), 0, 0x13, 1, 0, 0, 0)
 	f.Add([]byte{}, hello, uint64(2))
+	f.Add(append([]byte{typeHandshake, 3, 3, 0, 47, clientHello, 0, 0, 43, 3, 3}, make([]byte, 41)...), []byte("SSH-2.0-x\r\n"), uint64(4))
 	f.Fuzz(func(t *testing.T, client, server []byte, seed uint64) {
 		pieces := []piece{{fromClient, client}, {fromServer, server}}
 		if len(client)+len(server) == 0 {
@@ -252,8 +253,8 @@ func FuzzConn(f *testing.F) {
 		}
 		r := mathrand.New(mathrand.NewPCG(seed, 0))
 		a, b := play(t, pieces, seed%2 == 0, whole), play(t, pieces, seed%2 == 0, func() int { return 1 + r.IntN(9) })
-		if !proto.Equal(a.Tls, b.Tls) {
-			t.Errorf("whole: %v\ncut: %v", a.Tls, b.Tls)
+		if !proto.Equal(a.Tls, b.Tls) || a.Connection.LooksLike != b.Connection.LooksLike {
+			t.Errorf("whole: %v\ncut: %v", a, b)
 		}
 		if _, err := proto.Marshal(a); err != nil {
 			t.Error(err)

@@ -11,6 +11,7 @@ const maxHelloLen = 16 << 10
 type half struct {
 	state   state
 	spoke   bool // its first bytes were seen, or will not be
+	foreign bool // they begin no record, or too little of one
 	header  [recordHeaderLen]byte
 	have    int    // of header
 	left    int    // of the record in hand
