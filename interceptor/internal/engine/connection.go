@@ -157,7 +157,7 @@ func (s *shard) Upgrade(u *http1.Upgrade) reassembly.Handler {
 	case u.Response == nil && u.Request.GetMethod() != "CONNECT":
 		of.recount(WebSocket)
 		return s.guessedSocket(u)
-	case u.Response.GetStatus() != 101: // CONNECT
+	case u.Response.GetStatus() != 101, u.Unasked: // CONNECT, or what the bytes tell alone
 	case strings.EqualFold(to, "websocket"):
 		of.recount(WebSocket)
 		return websocket.NewConn(s.cfg.WebSocket, websocket.Agreement{

@@ -78,6 +78,7 @@ func TestBehindHTTP(t *testing.T) {
 		{"refused", []string{"C:" + connect, "S:" + refused, "C:" + request, "S:" + response}, HTTP1, []string{"HTTP1 CONNECT h:1 407", "HTTP1 GET /x 200"}},
 		{"WebSocket", []string{"C:" + askWS, "S:" + wsMade + "\x81\x02hi", "C:\x88\x82\x00\x00\x00\x00\x03\xe8"}, WebSocket,
 			[]string{"HTTP1 GET /up 101", "WEBSOCKET 2/1000"}},
+		{"what nobody asked for", []string{"C:" + request, "S:" + makesSocket, "C:" + request, "S:" + response}, HTTP1, []string{"HTTP1 GET /x 101", "HTTP1 GET /x 200"}},
 		{"something else", []string{"C:" + askTCP, "S:" + tcpMade, "C:\x00\x01 not known", "S:\x02 not known"}, Unknown, []string{"HTTP1 GET /up 101", "OTHER binary 12/11"}},
 		{"WebSocket before the answer", []string{"C:" + askWS, "C:\x81\x82\x00\x00\x00\x00\n\n", "C:\x88\x82\x00\x00\x00\x00\x03\xe8", "S:" + wsMade + "\x81\x02hi"}, WebSocket,
 			[]string{"HTTP1 GET /up 101", "WEBSOCKET 3/1000"}},

@@ -27,6 +27,8 @@ type Upgrade struct {
 	Flaws    exchange.Flaws // of the request
 	// Compressed tells of a WebSocket without Response that it has compressed messages.
 	Compressed bool
+	// Unasked tells that Request asks for nothing of the kind.
+	Unasked bool
 	// ResponseCut tells that the end of the response's head was not seen.
 	ResponseCut bool
 }

@@ -110,16 +110,18 @@
 // S, and R.acked is its very end. The exchange has the flaw GAP.
 //
 // A switch of protocols (101) answers the last request, if that asks for one and the
-// server had received nothing behind it: nobody sends HTTP behind such a request before it is answered. What is no HTTP behind it
-// is held until the answer is known, as is all that follows CONNECT. Where that answer is
-// missing, a client that goes on after it shows by a ClientHello of TLS that there is a
-// tunnel; a request is one either way. Behind a request for WebSocket it shows that by frames,
-// where the server sends frames, too, and behind CONNECT without having waited by a
-// ClientHello that a ServerHello answers. Where CONNECT is missing, its answer seems to have
-// a body up to the end of the stream: a ClientHello, or a request and its response, behind
-// just the head tell better. HTTP is left behind a 101 with its request also where a hole is
-// in its head, as a short snap length leaves it: what is asked for tells what follows, if what
-// is granted was not seen.
+// server had received nothing behind it: nobody sends HTTP behind such a request before it
+// is answered. What is no HTTP behind it is held until the answer is known, as is all that
+// follows CONNECT. If that is a refusal, what is held is read as what the server may take it
+// for: requests. A 101 that the request does not ask for has the flaw MALFORMED, and what
+// follows is told by its bytes alone. Where the answer is missing, a client that goes on
+// after it shows by a ClientHello of TLS that there is a tunnel; a request is one either way.
+// Behind a request for WebSocket it shows that by frames, where the server sends frames, too,
+// and behind CONNECT without having waited by a ClientHello that a ServerHello answers. Where
+// CONNECT is missing, its answer seems to have a body up to the end of the stream: a
+// ClientHello, or a request and its response, behind just the head tell better. HTTP is left
+// behind a 101 with its request also where a hole is in its head, as a short snap length
+// leaves it: what is asked for tells what follows, if what is granted was not seen.
 //
 // A response may be delivered before its request, when the request waits behind
 // a hole in its own direction; R.acked tells. Up to 64 such responses wait.

@@ -76,6 +76,9 @@ func (h *half) endResponseHead() {
 	x, status := h.c.group, int(h.a.msg.Status)
 	http10 := h.a.msg.Version == "HTTP/1.0"
 	if status == 101 || x.method == methodConnect && status >= 200 && status < 300 {
+		if x.unasked() {
+			h.a.flaws.Add(capstanv1.Flaw_FLAW_MALFORMED)
+		}
 		h.leave(x)
 		return
 	}

@@ -74,6 +74,12 @@ func (x *roundTrip) says(name, value string) bool {
 	})
 }
 
+// unasked reports whether the response is a switch of protocols that the request, which was
+// seen whole, does not ask for: no server may send one (RFC 9110 §7.8).
+func (x *roundTrip) unasked() bool {
+	return x.answer.msg.Status == 101 && x.rec.Request != nil && x.reqWhole && !x.upgrades && !x.flaws.Has(capstanv1.Flaw_FLAW_HEADERS_CUT)
+}
+
 // switches reports whether x, which nothing that was seen follows, is what 101 answers whose
 // sender had received acked bytes of the client: not a lost request behind it.
 func (x *roundTrip) switches(acked int64) bool {

@@ -170,3 +170,41 @@ func TestUnsentBody(t *testing.T) {
 		expect(t, h.close(reassembly.CloseFIN), "POST /1 0 > 401 0 malformed", "GET /2 0 > - no_response", "GET /3 0 > - no_response", "- > 200 3 no_request")
 	})
 }
+
+// TestRequestBehindRefusedTunnel: a request that a client sends behind CONNECT without having
+// waited is one to a server that refuses the tunnel, and to others none. It is told, and no
+// response given to it, nor is any to what this client asks for later.
+func TestRequestBehindRefusedTunnel(t *testing.T) {
+	const connect = "CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\n"
+	const refusal = "HTTP/1.1 407 Auth\r\nContent-Length: 0\r\n\r\n"
+	for _, size := range []int{1 << 10, 1} {
+		h := full(t)
+		sent := connect + get(2)
+		for ; len(sent) > 0; sent = sent[min(size, len(sent)):] {
+			h.client(sent[:min(size, len(sent))])
+		}
+		h.server(refusal)
+		h.server(ok("bb"))
+		h.client(get(3))
+		h.server(ok("ccc"))
+		expect(t, h.close(reassembly.CloseFIN), "GET /2 0 > - no_response", "CONNECT h:443 0 > 407 0 +", "- > 200 2 no_request", "GET /3 0 > - no_response", "- > 200 3 no_request")
+		if s := &h.shared.Stats; s.TunnelledBytes != 0 || s.SkippedBytes != 0 {
+			t.Errorf("stats %+v", s)
+		}
+	}
+}
+
+// TestUnaskedSwitch: no server may change to a protocol that was not asked for. HTTP goes on
+// being looked for.
+func TestUnaskedSwitch(t *testing.T) {
+	const made = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+	h := full(t)
+	h.client(get(1))
+	h.server(made)
+	expect(t, h.close(reassembly.CloseFIN), "GET /1 0 > 101 0 + malformed")
+
+	h = full(t)
+	h.gap(fromClient, 100) // which may have asked
+	h.server(made)
+	expect(t, h.close(reassembly.CloseFIN), "- > 101 0 no_request")
+}

@@ -1,6 +1,8 @@
 package http1
 
 import (
+	"bytes"
+
 	"capstan/interceptor/internal/l7/tls"
 	"capstan/interceptor/internal/l7/websocket"
 	"capstan/pkg/reassembly"
@@ -20,7 +22,7 @@ func (c *Conn) upgrade(x *roundTrip, compressed bool) reassembly.Handler {
 	u := &Upgrade{Conn: c.conn, Tunnels: c.tunnels, Client: c.client, Identity: c.identity(), Request: x.rec.Request, Flaws: x.flaws, Compressed: compressed}
 	if x.answer != nil {
 		u.Response = &x.answer.msg
-		u.ResponseCut = x.answer.goesOn
+		u.ResponseCut, u.Unasked = x.answer.goesOn, x.unasked()
 	}
 	return c.shared.upgrader.Upgrade(u)
 }
@@ -169,8 +171,8 @@ func (h *half) tunnelled(b []byte) int {
 	h.c.shared.Stats.TunnelledBytes += uint64(len(b))
 	h.follows = false
 	switch {
-	case h.state == stateHold && h.c.shared.upgrader != nil && int64(len(h.buf)) == h.offset-h.msgOffset:
-		// Copied because the answer to CONNECT is still to come.
+	case h.state == stateHold && int64(len(h.buf)) == h.offset-h.msgOffset:
+		// Copied because the answer is still to come.
 		h.buf = append(h.buf, b[:min(len(b), maxHoldLen-len(h.buf))]...)
 	case h.state == stateTunnel && h.c.next != nil:
 		h.c.next.Data(h.dir, reassembly.Chunk{Time: h.time, Offset: h.offset, Acked: h.acked, Bytes: b})
@@ -216,14 +218,23 @@ func (h *half) unhold() {
 }
 
 // stays goes on with HTTP in the client's half: its CONNECT, or its request for an upgrade,
-// failed.
+// failed. What it has sent behind that may have been a request, to the server too: it is looked
+// at again, all of it, since it was sent.
 func (h *half) stays() {
 	if h.state != stateHold {
 		return
 	}
+	var held []byte
+	if int64(len(h.buf)) == h.offset-h.msgOffset {
+		held = bytes.Clone(h.buf) // whose memory is given back
+	}
 	if h.follows {
 		h.give(stateStart)
-	} else {
-		h.unhold()
+		return
+	}
+	h.unhold()
+	if len(held) > 0 {
+		h.c.shared.Stats.TunnelledBytes -= uint64(len(held))
+		h.data(&reassembly.Chunk{Time: h.msgTime, Offset: h.msgOffset, Acked: h.msgAcked, Bytes: held})
 	}
 }
