@@ -31,8 +31,8 @@ type Field struct {
 	// such as [StaticPath], 0 if there is none: who looks for such a name need not
 	// compare it.
 	Static uint8
-	// Fault tells what HTTP/2 forbids about the field; it says nothing of a
-	// pseudo-header field, nor of one whose name is unknown.
+	// Fault tells what HTTP/2 forbids about the field; it says nothing of one whose name is
+	// unknown, nor of a pseudo-header field that the static table has not.
 	Fault Fault
 }
 

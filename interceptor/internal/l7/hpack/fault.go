@@ -2,9 +2,8 @@ package hpack
 
 import "strings"
 
-// Fault is what HTTP/2 forbids about a field that is none of its pseudo-header
-// fields. It is found when the text comes in, and stays with an entry of the
-// table: each message that refers to the entry has it.
+// Fault is what HTTP/2 forbids about a field. It is found when the text comes in, and stays
+// with an entry of the table: each message that refers to the entry has it.
 type Fault uint8
 
 // What is forbidden.
@@ -14,7 +13,7 @@ const (
 	// (RFC 9113 §8.2.2).
 	FaultConnection
 	// FaultText is a name or a value with characters that it may not have
-	// (RFC 9113 §8.2.1).
+	// (RFC 9113 §8.2.1, of pseudo-header fields §8.3.1).
 	FaultText
 )
 
@@ -22,6 +21,9 @@ const (
 func (f *Field) judge() {
 	switch {
 	case f.Static > 0 && f.Static <= StaticStatus:
+		if !validPart(f.Value) {
+			f.Fault = FaultText
+		}
 	case f.Static == 0 && !validName(f.Name) || !validValue(f.Value) && !f.Binary():
 		f.Fault = FaultText
 	default:
@@ -54,6 +56,17 @@ func validName(name string) bool {
 		}
 	}
 	return name != ""
+}
+
+// validPart reports whether a pseudo-header field, which is a part of a request's or a
+// response's first line in HTTP/1, would be just one there.
+func validPart(value string) bool {
+	for i := range len(value) {
+		if c := value[i]; c <= ' ' || c == 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 func validValue(value string) bool {

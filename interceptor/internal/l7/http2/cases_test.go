@@ -228,6 +228,41 @@ func TestCases(t *testing.T) {
 			k.client.headers(1, true, append(get("/1"), "authorization", "Basic x", "cookie", "a=b")...)
 			k.server.headers(1, true, ok("set-cookie", "c")...)
 		}, want: "1 GET http h /1 {authorization=*** cookie=***} 0 → []200 {set-cookie=***} 0 complete\n"},
+		{name: "what would be more than a part of a first line", play: func(k *talk) {
+			for i, fields := range [][]string{
+				{":method", "GET", ":scheme", "http", ":authority", "h", ":path", "/1 HTTP/1.1\r\n"},
+				{":method", "GET /x", ":scheme", "http", ":authority", "h", ":path", "/3"},
+				{":method", "GET", ":scheme", "http", ":authority", "h\x00", ":path", "/5"},
+				{":method", "GET", ":scheme", "ht tp", ":authority", "h", ":path", "/7"},
+			} {
+				id := uint32(2*i + 1)
+				k.client.headers(id, true, fields...)
+				k.flush()
+				k.server.headers(id, true, ok()...)
+				k.flush()
+			}
+		}, want: "1 GET http h /1 HTTP/1.1\r\n {} 0 → []200 {} 0 MALFORMED complete\n" +
+			"3 GET /x http h /3 {} 0 → []200 {} 0 MALFORMED complete\n" +
+			"5 GET http h\x00 /5 {} 0 → []200 {} 0 MALFORMED complete\n" +
+			"7 GET ht tp h /7 {} 0 → []200 {} 0 MALFORMED complete\n"},
+		{name: "out of order", play: func(k *talk) {
+			k.client.headers(1, true, get("/1")...).headers(3, true, get("/3")...).data(3, true, []byte("late")).
+				headers(5, true, get("/5")...).headers(7, true, get("/7")...).headers(9, true, get("/9")...).data(9, true, nil)
+			k.flush()
+			k.server.data(1, false, []byte("early")).headers(1, true, ok()...).headers(3, true, ok()...).
+				headers(5, false, ":status", "103").data(5, false, []byte("r")).headers(5, true, ok()...).
+				headers(7, true, "x", "y").headers(9, true, ok()...)
+		}, want: "1 GET http h /1 {} 0 → []200 {} 5 MALFORMED complete\n" +
+			"3 GET http h /3 {} 4 → []200 {} 0 MALFORMED complete\n" +
+			"5 GET http h /5 {} 0 → [103]200 {} 1 MALFORMED complete\n" +
+			"7 GET http h /7 {} 0 → []0 {} 0{x=y} MALFORMED HEADERS_UNKNOWN\n" +
+			"9 GET http h /9 {} 0 → []200 {} 0 complete\n"},
+		{name: "no change of protocol, and no path of a tunnel", play: func(k *talk) {
+			k.client.headers(1, true, get("/1")...).headers(3, true, ":method", "CONNECT", ":scheme", "http", ":authority", "h:1", ":path", "/")
+			k.flush()
+			k.server.headers(1, true, ":status", "101").headers(3, true, ok()...)
+		}, want: "1 GET http h /1 {} 0 → []101 {} 0 MALFORMED complete\n" +
+			"3 CONNECT http h:1 h:1 {} 0 → []200 {} 0 MALFORMED complete\n"},
 		{name: "not UTF-8", play: func(k *talk) {
 			k.client.headers(1, true, append(get("/\xff\xfe"), "a", "\xffb")...)
 			k.server.headers(1, true, ok()...)

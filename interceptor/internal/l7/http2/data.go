@@ -16,11 +16,18 @@ func (h *half) dataStream() *stream {
 	return h.c.streamOf(h.frame.stream, h.dir)
 }
 
+// isPremature reports whether what comes next on side d, which is h's, has to stand behind a
+// header section, and there was none (RFC 9113 §8.1).
+func (h *half) isPremature(d *side) bool { return h.proven && !d.headers && !d.doubt && !d.damaged }
+
 // beginData takes the start of a frame with a part of the body.
 func (s *stream) beginData(h *half) {
 	if s != nil {
 		h.mark(s)
 		d := h.c.sideOf(s, h.dir)
+		if h.isPremature(d) || d.ended && h.contentLeft() > 0 {
+			s.flaws.Add(capstanv1.Flaw_FLAW_MALFORMED)
+		}
 		d.touch(h.frameTime, h.time)
 		d.data, d.tentative = true, false // no body follows an interim response
 		h.c.beginSocket(s)

@@ -34,7 +34,7 @@ func (c *Conn) wellFormed(sec *section) bool {
 	case !sec.method.seen, extended && !connect, extended && c.refusesConnect():
 		return false
 	case connect && !extended:
-		return true
+		return !sec.scheme.seen && !sec.path.seen
 	}
 	return sec.scheme.seen && sec.path.seen
 }

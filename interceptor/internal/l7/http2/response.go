@@ -21,7 +21,8 @@ func (s *stream) responseHeaders(h *half, sec *section, end bool) {
 	if s.req.Method == "HEAD" || s.req.Method == "CONNECT" || status == 304 {
 		s.response.length = lengthUnknown // it tells of a body that is not sent
 	}
-	if status == 0 && sec.unknown == 0 && !sec.cut {
+	// HTTP/2 has no 101 (RFC 9113 §8.6).
+	if status == 101 || status == 0 && sec.unknown == 0 && !sec.cut {
 		s.flaws.Add(capstanv1.Flaw_FLAW_MALFORMED)
 	}
 	h.c.responseCall(s, sec.contentType.value, sec.lacksType())
@@ -44,7 +45,7 @@ func (s *stream) interim(h *half, status uint32, end bool) {
 // trailers takes the section behind a body.
 func (s *stream) trailers(h *half, sec *section, end bool) {
 	fields := h.c.fields(s, sec.regular)
-	if !end || sec.request || sec.response {
+	if h.isPremature(h.c.sideOf(s, h.dir)) || !end || sec.request || sec.response {
 		s.flaws.Add(capstanv1.Flaw_FLAW_MALFORMED)
 	}
 	if h.dir == h.c.client {

@@ -58,7 +58,8 @@ func (s *section) parse(fields []hpack.Field, cut bool) {
 		switch {
 		case f.NameUnknown:
 		case isPseudo(f):
-			s.malformed = s.malformed || pseudoOver || !s.pseudo(f)
+			ok := s.pseudo(f)
+			s.malformed = s.malformed || pseudoOver || !ok
 			if first == next {
 				first, next = i+1, i+1
 			}
@@ -84,8 +85,8 @@ func isPseudo(f *hpack.Field) bool {
 	return len(f.Name) > 0 && f.Name[0] == ':'
 }
 
-// pseudo takes a pseudo-header field; ok is false if there is no such field or
-// it is there already.
+// pseudo takes a pseudo-header field; ok is false if there is no such field, it is there
+// already, or has what it may not have.
 func (s *section) pseudo(f *hpack.Field) (ok bool) {
 	var p *pseudo
 	switch f.Static {
@@ -109,7 +110,7 @@ func (s *section) pseudo(f *hpack.Field) (ok bool) {
 		}
 		p, s.request = &s.protocol, true
 	}
-	return p.set(f)
+	return p.set(f) && (f.Static == 0 || f.Fault == hpack.FaultNone)
 }
 
 // lengthUnknown stands for a content-length that is not there or not known.
