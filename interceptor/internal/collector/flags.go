@@ -55,7 +55,7 @@ func (o *Options) Register(flags *pflag.FlagSet) {
 // Sink returns the sink that the options describe. agent is program/version.
 // What is wrong with files is told now, although they are read again later.
 func (o *Options) Sink(agent string) (*Sink, error) {
-	if err := o.check(); err != nil {
+	if err := o.Check(); err != nil {
 		return nil, err
 	}
 	var creds credentials.TransportCredentials = insecure.NewCredentials()
@@ -82,8 +82,8 @@ func (o *Options) Sink(agent string) (*Sink, error) {
 	return NewSink(c)
 }
 
-// check tells of what would only show when there is a record to deliver.
-func (o *Options) check() error {
+// Check tells of what would only show when there is a record to deliver. It opens nothing.
+func (o *Options) Check() error {
 	host, port, err := net.SplitHostPort(o.Address)
 	n, perr := strconv.ParseUint(port, 10, 16)
 	switch {

@@ -83,21 +83,35 @@ func TestConfigShowTellsWhatHolds(t *testing.T) {
 }
 
 func TestConfigCheck(t *testing.T) {
-	if status, out, _ := runCommandLine(t, "config", "check", writeFile(t, "body_limit: 1")); status != 0 || !strings.HasSuffix(out, "c.yaml: ok\n") {
+	if status, out, _ := runCommandLine(t, "config", "check", writeFile(t, "body_limit: 1\nmetrics_address: unix:/run/m\nmemory: 64MiB\ncollector: c:1\nhttps_proxy: p:1\nfilter: tcp")); status != 0 || !strings.HasSuffix(out, "c.yaml: ok\n") {
 		t.Errorf("%d %s", status, out)
 	}
 	for text, want := range map[string]string{
-		"body_limt: 1":                  "c.yaml:1: body_limt: no such key; did you mean body_limit?",
-		"\nbody_limit: x":               "c.yaml:2: body_limit: ",
-		"checksums: maybe":              "c.yaml:1: checksums: ",
-		"max_queue: 0":                  "c.yaml:1: max_queue: has to be more than 0",
-		"idle_timeout: 0s":              "c.yaml:1: idle_timeout: has to be more than 0",
-		"watchers: 0":                   "c.yaml:1: watchers: has to be more than 0",
-		"watch_idle_rate: -1":           "c.yaml:1: watch_idle_rate: is negative",
-		"config: x":                     "no such key",
-		"\nmask_header: [-X-Csrf-Tokn]": `c.yaml:2: mask_header: "-X-Csrf-Tokn" takes out what is not masked; masked are *Authorization, `,
-		"mask_query: [x, -y]":           `c.yaml:1: mask_query: "-y" takes out what is not masked; masked are *token, `,
-		"rules: [{deny: {a: 1}}]":       "rules[0].deny.a: no such key; there are: host, path, method, status, interface",
+		"body_limt: 1":                        "c.yaml:1: body_limt: no such key; did you mean body_limit?",
+		"\nbody_limit: x":                     "c.yaml:2: body_limit: ",
+		"checksums: maybe":                    "c.yaml:1: checksums: ",
+		"max_queue: 0":                        "c.yaml:1: max_queue: has to be more than 0",
+		"idle_timeout: 0s":                    "c.yaml:1: idle_timeout: has to be more than 0",
+		"watchers: 0":                         "c.yaml:1: watchers: has to be more than 0",
+		"watch_idle_rate: -1":                 "c.yaml:1: watch_idle_rate: is negative",
+		"config: x":                           "no such key",
+		"\nmask_header: [-X-Csrf-Tokn]":       `c.yaml:2: mask_header: "-X-Csrf-Tokn" takes out what is not masked; masked are *Authorization, `,
+		"mask_query: [x, -y]":                 `c.yaml:1: mask_query: "-y" takes out what is not masked; masked are *token, `,
+		"output: foo":                         `c.yaml:1: output: --output "foo" is none of text, json, none`,
+		"color: x":                            "c.yaml:1: color: ",
+		"log_format: x":                       "c.yaml:1: log_format: ",
+		"shards: 257":                         "c.yaml:1: shards: ",
+		"memory: 1MiB":                        "c.yaml:1: memory: ",
+		"filter: tcp prt 80":                  "c.yaml:1: filter: ",
+		"source: [foo]":                       `c.yaml:1: source: source "foo": no scheme`,
+		"metrics_address: nohost":             `c.yaml:1: metrics_address: "nohost" is not HOST:PORT`,
+		"api_socket_mode: x":                  "c.yaml:1: api_socket_mode: ",
+		"collector: nohost":                   "c.yaml:1: collector: ",
+		"https_proxy: ftp://x":                "c.yaml:1: https_proxy: ",
+		"a: 1\nb: 2":                          "c.yaml:2: b: no such key",
+		"output: x\ncolor: x":                 "c.yaml:2: color: ",
+		"sinks: [{stdout: {}}]\noutput: json": "c.yaml:2: output: ",
+		"rules: [{deny: {a: 1}}]":             "rules[0].deny.a: no such key; there are: host, path, method, status, interface",
 	} {
 		if status, _, err := runCommandLine(t, "config", "check", writeFile(t, text)); status != ExitUsage || !strings.Contains(err, want) {
 			t.Errorf("%q: %d %s; want %s", text, status, err, want)

@@ -15,6 +15,14 @@ import (
 	"capstan/pkg/rpcap/rpcapclient"
 )
 
+// oneURL insists on one argument.
+func oneURL(_ *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return usageError{fmt.Errorf("want one URL, such as rpcap://HOST/eth0; there are %d", len(args))}
+	}
+	return nil
+}
+
 func devicesCommand(s streams) *cobra.Command {
 	var (
 		server serverFlags
@@ -26,7 +34,7 @@ func devicesCommand(s streams) *cobra.Command {
 		Long: `devices lists what an RPCAP server offers to capture from, in the server's
 order. URL is that of a server, such as rpcap://HOST/; a device in it is ignored.
 ` + exitHelp,
-		Args: cobra.ExactArgs(1),
+		Args: oneURL,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return devices(cmd.Context(), s.out, &server, format, args[0])
 		},

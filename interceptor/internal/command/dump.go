@@ -28,7 +28,7 @@ func dumpCommand(s streams) *cobra.Command {
 		Long: `dump captures from a device of an RPCAP server and writes a pcapng stream, to
 standard output or a file, until it is interrupted.
 ` + exitHelp,
-		Args: cobra.ExactArgs(1),
+		Args: oneURL,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			d := dumper{streams: s, server: &server, limit: count}
 			return d.run(cmd.Context(), args[0], file, logFormat)

@@ -54,17 +54,24 @@ const outputBufferLen = 64 << 10
 type outputFlags struct{ format, color string }
 
 func newOutput(ending context.Context, w *stream.Writer, format string, color bool, g *gate, fanout *delivery.Fanout, failed context.CancelCauseFunc) (*output, error) {
-	o := &output{failed: failed, w: w, ending: ending, gate: g, fanout: fanout}
+	encode, err := encoder(format, color)
+	if err != nil {
+		return nil, err
+	}
+	return &output{failed: failed, w: w, ending: ending, gate: g, fanout: fanout, encode: encode}, nil
+}
+
+// encoder returns what appends a record in that format, nil if none is to be written.
+func encoder(format string, color bool) (func([]byte, *capstanv1.Exchange) []byte, error) {
 	switch format {
 	case "text":
-		o.encode = text.Encoder{Color: color}.Append
+		return text.Encoder{Color: color}.Append, nil
 	case "json":
-		o.encode = ndjson.Append
+		return ndjson.Append, nil
 	case "none":
-	default:
-		return nil, usageError{fmt.Errorf("--output %q is none of text, json, none", format)}
+		return nil, nil
 	}
-	return o, nil
+	return nil, usageError{fmt.Errorf("--output %q is none of text, json, none", format)}
 }
 
 // Emit takes one record. Any goroutine may call it.

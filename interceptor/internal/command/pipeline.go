@@ -57,7 +57,7 @@ func (f *recordFlags) register(flags *pflag.FlagSet) {
 	flags.IntVar(&f.bodyLimit, "body-limit", 4096, "bytes of each body to keep in a record; 0 = none")
 	f.decoded = content.DefaultConfig()
 	flags.Int64Var(&f.decoded.MaxDecoded, "max-decoded", f.decoded.MaxDecoded, "bytes that what is kept of a body may decode to (gzip, deflate, br, zstd); at most an eighth of --memory")
-	flags.Int64Var(&f.decoded.MaxRatio, "max-decoded-ratio", f.decoded.MaxRatio, "bytes that may come of each byte of it, beyond 64 KiB in all")
+	flags.Int64Var(&f.decoded.MaxRatio, "max-decoded-ratio", f.decoded.MaxRatio, "bytes that may come of each byte of a body that is decoded, beyond 64 KiB in all")
 	flags.BoolVar(&f.flows, "flows", true, "tell connections that carry TLS, an unknown protocol, or HTTP without a message, when they close")
 	flags.StringSliceVar(&f.mask, "mask-header", nil, "headers to mask besides the usual ones that carry credentials; -NAME is not masked")
 	flags.StringSliceVar(&f.maskQuery, "mask-query", nil, "parameters of URLs to mask besides the usual ones that carry credentials; -NAME is not masked")
@@ -80,17 +80,17 @@ func (f *recordFlags) register(flags *pflag.FlagSet) {
 	flags.IntVar(&f.http1.MaxFields, "max-header-fields", f.http1.MaxFields, "header fields of an HTTP/1 section or an HTTP/2 block to record; 16 at least")
 	flags.Int64Var(&f.http1.MaxUnparsed, "max-unparsed", f.http1.MaxUnparsed, "bytes of a direction of HTTP/1 that are none, until no message is looked for any more")
 	flags.IntVar(&f.http1.MaxPending, "max-pending", f.http1.MaxPending, "HTTP/1 requests of a connection that may wait for responses; beyond it the oldest is told without")
-	flags.IntVar(&f.http1.MaxPendingBytes, "max-pending-bytes", f.http1.MaxPendingBytes, "bytes that they may hold")
+	flags.IntVar(&f.http1.MaxPendingBytes, "max-pending-bytes", f.http1.MaxPendingBytes, "bytes that HTTP/1 requests which wait for responses may hold")
 	flags.IntVar(&f.http2.MaxHeaderBlock, "max-header-block", f.http2.MaxHeaderBlock, "bytes of an HTTP/2 header block to read; what is beyond it is passed over, and unknown")
 	flags.IntVar(&f.http2.Headers.ListSize, "max-header-list", f.http2.Headers.ListSize, "bytes of names and values of an HTTP/2 block to record, which may be many times its length")
 	flags.Int64Var(&f.http2.MaxUnparsed, "max-unframed", f.http2.MaxUnparsed, "bytes of a direction of HTTP/2 in which no frame is found, until none is looked for any more")
 	flags.IntVar(&f.http2.MaxStreams, "max-streams", f.http2.MaxStreams, "open HTTP/2 streams of a connection; beyond it the oldest is told as it is")
-	flags.IntVar(&f.http2.MaxStreamBytes, "max-stream-bytes", f.http2.MaxStreamBytes, "bytes that they may hold")
+	flags.IntVar(&f.http2.MaxStreamBytes, "max-stream-bytes", f.http2.MaxStreamBytes, "bytes that the open HTTP/2 streams of a connection may hold")
 	flags.IntVar(&f.http2.Headers.TableSize, "max-header-table", f.http2.Headers.TableSize, "bytes of an HPACK table to keep; what was in the rest is unknown")
 	flags.BoolVar(&f.http2.InferFields, "infer-grpc-fields", false, "tell header fields of gRPC calls that refer to what was not captured, by what all calls have; such records have the flaw PLACE_GUESSED, and are wrong where an encoder does what none that is known does")
 	flags.IntVar(&f.websocket.MaxMessages, "max-messages", f.websocket.MaxMessages, "messages of a WebSocket to tell one by one; all are counted")
 	flags.IntVar(&f.websocket.MaxCompressed, "max-message", f.websocket.MaxCompressed, "bytes of a compressed message of a WebSocket to keep; a longer one is not inflated, nor are those behind it that may refer to it")
-	flags.IntVar(&f.websocket.MaxInflated, "max-message-inflated", f.websocket.MaxInflated, "bytes that it may inflate to")
+	flags.IntVar(&f.websocket.MaxInflated, "max-message-inflated", f.websocket.MaxInflated, "bytes that a compressed message of a WebSocket may inflate to")
 	flags.IntVar(&f.shards, "shards", 1, "among how many goroutines, or captures at the same server, the connections of a source are divided")
 	flags.StringVar(&f.logFormat, "log-format", "text", "format of log lines: text or json")
 	sizes(flags, "memory", "body-limit", "max-decoded", "max-stream-queue", "max-queue", "max-fragments", "max-header-section", "max-pending-bytes", "max-header-block",
@@ -162,13 +162,12 @@ const (
 // allShards returns how many shards there are at a time.
 func (f *recordFlags) allShards() int { return max(f.captures, 1) * f.shards }
 
-// checkMemory refuses a cap below which the process can't stay.
-func (f *recordFlags) checkMemory() error {
+// checkMemory refuses a cap of limit bytes, if the process can't stay below it.
+func (f *recordFlags) checkMemory(limit uint64) error {
 	least := leastMemory + uint64(f.allShards())*leastMemoryOfShard
 	if f.allShards() > 1 {
 		least += leastMemoryOfShards
 	}
-	limit := f.budget.Limit()
 	switch {
 	case limit >= least:
 	case f.captures > 1:

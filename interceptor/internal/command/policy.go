@@ -48,13 +48,8 @@ func (g *gate) admit(x *capstanv1.Exchange) bool {
 
 // policy checks the masks, and compiles the rules of the file.
 func (f *recordFlags) policy(c *settings) (*rules.Policy, error) {
-	if err := exchange.CheckMaskHeaders(f.masks()); err != nil {
-		return nil, c.wrong("mask_header", err)
-	}
-	if err := exchange.CheckMaskQuery(f.maskQueries()); err != nil {
-		return nil, c.wrong("mask_query", err)
-	}
-	return rules.New(c.file.Rules, c.file.BodyTypes)
+	p, err := rules.New(c.file.Rules, c.file.BodyTypes)
+	return p, errors.Join(c.wrong("mask_header", exchange.CheckMaskHeaders(f.masks())), c.wrong("mask_query", exchange.CheckMaskQuery(f.maskQueries())), err)
 }
 
 // masks are the header fields to mask.
@@ -116,7 +111,7 @@ func (f *recordFlags) openOutput(ctx context.Context, stdout io.Writer, c *setti
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := f.checkMemory(); err != nil {
+	if err := f.checkMemory(f.budget.Limit()); err != nil {
 		return nil, nil, err
 	}
 	f.boundDecoded(log)

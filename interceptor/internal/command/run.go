@@ -36,7 +36,7 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 	f.api.register(flags)
 	flags.StringArrayVarP(&f.sources, "source", "s", nil, "device to capture from; may be given several times")
 	flags.StringVar(&f.metricsAddress, "metrics-address", "", "HOST:PORT, or unix:PATH, to serve Prometheus metrics and health on")
-	flags.BoolVar(&f.pprof, "pprof", false, "serve profiles there, too, at /debug/pprof/: they tell what is in memory to whoever reaches the address")
+	flags.BoolVar(&f.pprof, "pprof", false, "serve profiles at the address for metrics, too, at /debug/pprof/: they tell what is in memory to whoever reaches it")
 	flags.DurationVar(&f.statusInterval, "status-interval", 10*time.Second, "time between status lines on standard error; 0 = none")
 	notNegative(flags, "status-interval")
 	flags.BoolVar(&f.tellHostAccess, "tell-host-access", false, "for pods: warn of hostNetwork, hostPID and privileged, if missing")

@@ -64,8 +64,8 @@ func (f *serverFlags) registerCapture(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.promiscuous, "promiscuous", false, "ask for promiscuous mode")
 	flags.StringVarP(&f.filter, "filter", "f", "", "what to capture, as a filter expression (pcap-filter(7)), such as 'tcp port 80'")
 	flags.StringVar(&f.filterFile, "filter-file", "", "file with the filter expression; SIGHUP reads it again and replaces the filter of the running capture")
-	flags.TextVar(&f.transport, "transport", remote.Transport{}, "who opens the data connection: connect (this side), accept (the server), datagram (UDP, which may lose frames)")
-	flags.TextVar(&f.sampling, "sampling", remote.Sampling{}, "thin out: count:N one frame in N, timer:N one frame and then none for N ms")
+	flags.TextVar(&f.transport, "transport", remote.Transport{}, "which `side` opens the data connection: connect (this one), accept (the server), datagram (none: UDP, which may lose frames)")
+	flags.TextVar(&f.sampling, "sampling", remote.Sampling{}, "`rule` to thin out by: count:N one frame in N, timer:N one frame and then none for N ms")
 	flags.StringVar(&f.listen, "listen", "", "[HOST]:PORT to wait at for a daemon in active mode, which is the host of the source (0.0.0.0: any host); without --connect-timeout for ever")
 	flags.DurationVar(&f.reconnectTimeout, "reconnect-timeout", 0, "how long to try to regain a lost server; 0 = for ever")
 	sizes(flags, "snaplen")
@@ -123,14 +123,8 @@ const maxFilter = 64 << 10
 
 // expression returns the filter expression.
 func (f *serverFlags) expression() (string, error) {
-	if f.filterFile == "" {
-		if err := remote.CheckFilter(f.filter); err != nil {
-			return "", usageError{fmt.Errorf("--filter: %w", err)}
-		}
-		return f.filter, nil
-	}
-	if f.filter != "" {
-		return "", usageError{errors.New("--filter and --filter-file can't be used together")}
+	if err := f.checkFilter(); err != nil || f.filterFile == "" {
+		return f.filter, err
 	}
 	file, err := os.Open(f.filterFile)
 	if err != nil {
@@ -145,6 +139,17 @@ func (f *serverFlags) expression() (string, error) {
 		return "", cannotStartError{fmt.Errorf("--filter-file %s: %w", f.filterFile, err)}
 	}
 	return strings.TrimSpace(string(text)), nil
+}
+
+// checkFilter tells what is wrong with the flags of the filter.
+func (f *serverFlags) checkFilter() error {
+	if f.filterFile != "" && f.filter != "" {
+		return usageError{errors.New("--filter and --filter-file can't be used together")}
+	}
+	if err := remote.CheckFilter(f.filter); err != nil {
+		return usageError{fmt.Errorf("--filter: %w", err)}
+	}
+	return nil
 }
 
 // filterSetter is a capture whose filter can be replaced while it runs.

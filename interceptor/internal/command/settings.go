@@ -105,8 +105,11 @@ func (s *settings) readFile(flags *pflag.FlagSet) error {
 	return s.apply(flags)
 }
 
-// wrong returns err with where the value of the option key was said last.
+// wrong returns err, if there is one, with where the value of the option key was said last.
 func (s *settings) wrong(key string, err error) error {
+	if err == nil {
+		return nil
+	}
 	has := func(o config.Setting) bool { return o.Key == key }
 	if i := slices.IndexFunc(s.file.Settings, has); i >= 0 && !slices.ContainsFunc(s.overrides, has) {
 		return s.file.Wrong(s.file.Settings[i], err)

@@ -30,8 +30,8 @@ type clientFlags struct {
 func (f *clientFlags) register(flags *pflag.FlagSet) {
 	flags.StringVarP(&f.address, "api", "a", autoSocket, "API of the interceptor: path of its socket, or HOST:PORT; auto: "+autoHelp)
 	flags.StringVar(&f.tls.Authorities, "tls-ca", "", "PEM file of the authorities for its certificate at HOST:PORT; default: the system's")
-	flags.StringVar(&f.tls.Certificate, "tls-cert", "", "PEM file with the client certificate for that")
-	flags.StringVar(&f.tls.Key, "tls-key", "", "PEM file with its key")
+	flags.StringVar(&f.tls.Certificate, "tls-cert", "", "PEM file with the client certificate for HOST:PORT")
+	flags.StringVar(&f.tls.Key, "tls-key", "", "PEM file with the key of that certificate")
 	flags.StringVar(&f.name, "tls-name", "", "name that the certificate must have, if not HOST")
 }
 
@@ -69,11 +69,11 @@ func (f *clientFlags) with(do func(capstanv1.InterceptorClient) error) error {
 		return err
 	}
 	defer conn.Close()
-	return apiError(do(client))
+	return f.failed(do(client))
 }
 
-// apiError says what a failed call means for the command.
-func apiError(err error) error {
+// failed says what a failed call means for the command.
+func (f *clientFlags) failed(err error) error {
 	s, ok := status.FromError(err)
 	switch {
 	case err == nil:
@@ -82,6 +82,8 @@ func apiError(err error) error {
 		return &endedEarlyError{err}
 	case s.Code() == codes.InvalidArgument:
 		return usageError{errors.New(s.Message())}
+	case s.Code() == codes.Unavailable:
+		return cannotStartError{fmt.Errorf("no interceptor answers at %s: %s", f.address, s.Message())}
 	}
 	return cannotStartError{errors.New(s.Message())}
 }
@@ -102,9 +104,11 @@ A filter is a CEL expression over exchange, such as
   exchange.response.status >= 500 && exchange.request.method == "POST"
 ` + exitHelp,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if lines.Color, err = useColor(s.out, color); err != nil {
+				return err
+			}
 			full := !cmd.Flags().Changed("output") && !cmd.Flags().Changed("count") && isScreen(s)
-			lines.Color = color == "always" || color == "auto" && isTerminal(s.out) && os.Getenv("NO_COLOR") == ""
 			return client.with(func(c capstanv1.InterceptorClient) error {
 				if full {
 					return terminal.Screen(cmd.Context(), c, query, client.address, s.in, s.out)
