@@ -15,12 +15,15 @@ type framing struct {
 
 	coded      bool // Transfer-Encoding is there
 	chunked    bool // chunked is the last coding
+	oddCoding  bool // the last one is none that there is
 	close      bool // Connection: close
 	keepAlive  bool // Connection: keep-alive
 	malformed  bool
 	cutTooLong bool // a framing field longer than what is looked at
 
 	upgrade bool // Upgrade is there
+	host    bool // Host is there
+	hosts   bool // more than once: who is asked depends on who reads it (RFC 9112 §3.2)
 
 	messages grpc.Kind // what Content-Type says the body holds
 }
@@ -36,7 +39,7 @@ const (
 	bodyUnknown // the message contradicts itself
 )
 
-// fieldKind is what a field says about the length of its message.
+// fieldKind is what a field says about the length of its message, or about what has to agree.
 type fieldKind uint8
 
 const (
@@ -46,11 +49,16 @@ const (
 	kindContentType
 	kindUpgrade
 	kindConnection
+	kindHost
 )
 
 // kindOf returns the kind of a field of that name.
 func kindOf(name string) fieldKind {
 	switch len(name) {
+	case len("Host"):
+		if isName(name, "Host") {
+			return kindHost
+		}
 	case len("Content-Length"):
 		if isName(name, "Content-Length") {
 			return kindContentLength
@@ -86,6 +94,8 @@ func (f *framing) field(k fieldKind, value string) {
 		f.messages = grpc.KindOf(value)
 	case kindUpgrade:
 		f.upgrade = true
+	case kindHost:
+		f.host, f.hosts = true, f.hosts || f.host
 	case kindConnection:
 		f.close = f.close || hasToken(value, "close")
 		f.keepAlive = f.keepAlive || hasToken(value, "keep-alive")
@@ -151,7 +161,18 @@ func (f *framing) transferEncoding(value string) {
 		f.malformed = f.malformed || f.chunked // which has to be last, and once
 		f.chunked = strings.EqualFold(one, "chunked")
 		f.malformed = f.malformed || f.chunked && parameters // it has none (RFC 9112 §7.1)
+		f.oddCoding = !f.chunked && !isCoding(one)
 	}
+}
+
+// isCoding reports whether a transfer coding is one that there is (RFC 9112 §7), or was:
+// others are a known means to have chunked seen by who reads them less strictly.
+func isCoding(name string) bool {
+	switch strings.ToLower(name) {
+	case "", "gzip", "x-gzip", "deflate", "compress", "x-compress", "identity":
+		return true
+	}
+	return false
 }
 
 func hasToken(value, token string) bool {
@@ -196,7 +217,7 @@ func (f *framing) response(status int, toHead, http10 bool) bodyKind {
 		f.malformed = true
 		return bodyUnknown
 	case f.coded:
-		f.malformed = f.malformed || f.lengthSeen || http10
+		f.malformed = f.malformed || f.lengthSeen || http10 || f.oddCoding
 		if !f.chunked {
 			return bodyUntilClose
 		}

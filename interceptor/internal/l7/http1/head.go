@@ -234,6 +234,9 @@ func (h *half) keepSection(s string, c census) {
 		if frame.malformed {
 			h.ambiguous()
 		}
+		if frame.lengthSeen || frame.coded {
+			h.messageFlaws().Add(capstanv1.Flaw_FLAW_MALFORMED) // to who takes trailers for fields, it counts
+		}
 		if h.request {
 			h.x.req.Trailers = fields
 		} else {

@@ -33,6 +33,9 @@ func (h *half) endRequestHead() {
 	kind := h.frame.request(http10)
 	h.x.asksClose = h.frame.close || http10 && !h.frame.keepAlive
 	h.x.upgrades = h.frame.upgrade
+	if h.frame.hosts {
+		h.x.flaws.Add(capstanv1.Flaw_FLAW_MALFORMED)
+	}
 	if h.frame.malformed {
 		h.ambiguous()
 	}

@@ -208,3 +208,27 @@ func TestUnaskedSwitch(t *testing.T) {
 	h.server(made)
 	expect(t, h.close(reassembly.CloseFIN), "- > 101 0 no_request")
 }
+
+// TestReadInTwoWays: what one server takes otherwise than another is marked.
+func TestReadInTwoWays(t *testing.T) {
+	const host = "GET /1 HTTP/1.1\r\nHost: a\r\n"
+	for _, x := range []struct{ name, request, response, want string }{
+		{"one host", host + "\r\n", ok("a"), "GET /1 0 > 200 1 +"},
+		{"two hosts", host + "X: y\r\nhost: b\r\n\r\n", ok("a"), "GET /1 0 > 200 1 + malformed"},
+		{"the same host three times", host + "Host: a\r\nHost: a\r\n\r\n", ok("a"), "GET /1 0 > 200 1 + malformed"},
+		{"Content-Length behind the body", "POST /1 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 5\r\n\r\n", ok("a"), "POST /1 0 > 200 1 + malformed"},
+		{"Transfer-Encoding behind the body", get(1), "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nTransfer-Encoding: chunked\r\n\r\n", "GET /1 0 > 200 0 + malformed"},
+		{"Host behind the body", "POST /1 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nHost: b\r\n\r\n", ok("a"), "POST /1 0 > 200 1 +"},
+		{"nearly chunked", get(1), "HTTP/1.1 200 OK\r\nTransfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n", "GET /1 0 > 200 5 + malformed"},
+		{"another coding", get(1), "HTTP/1.1 200 OK\r\nTransfer-Encoding: GZIP\r\n\r\nabc", "GET /1 0 > 200 3 +"},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			for range 2 { // the second time the lines are known
+				h := full(t)
+				h.client(x.request)
+				h.server(x.response)
+				expect(t, h.close(reassembly.CloseFIN), x.want)
+			}
+		})
+	}
+}
