@@ -40,6 +40,7 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 	flags.DurationVar(&f.statusInterval, "status-interval", 10*time.Second, "time between status lines on standard error; 0 = none")
 	notNegative(flags, "status-interval")
 	flags.BoolVar(&f.tellHostAccess, "tell-host-access", false, "for pods: warn of hostNetwork, hostPID and privileged, if missing")
+	truths(flags)
 }
 
 func runCommand(s streams) *cobra.Command {

@@ -36,9 +36,9 @@ func TestZero(t *testing.T) {
 	})
 }
 
-// TestNumbersSayWhatTheyAre: sizes take units, and what is no number is refused with the
-// form that one has.
-func TestNumbersSayWhatTheyAre(t *testing.T) {
+// TestValuesSayWhatTheyAre: sizes take units, and what is no number, or neither true nor false, is
+// refused with the form that one has.
+func TestValuesSayWhatTheyAre(t *testing.T) {
 	runFlagSet().VisitAll(func(f *pflag.Flag) {
 		var want string
 		kind := f.Value.Type()
@@ -55,6 +55,8 @@ func TestNumbersSayWhatTheyAre(t *testing.T) {
 			}
 		case kind == "duration":
 			want = "10s"
+		case kind == "bool":
+			want = "neither true nor false"
 		default:
 			return
 		}

@@ -52,6 +52,26 @@ func (s size) Set(text string) error {
 // Type implements pflag.Value: it is what help calls the value.
 func (size) Type() string { return config.SizeType }
 
+// truth is the value of a flag that is on or off.
+type truth struct{ pflag.Value }
+
+// Set implements pflag.Value.
+func (t truth) Set(text string) error {
+	if t.Value.Set(text) != nil {
+		return errors.New("is neither true nor false")
+	}
+	return nil
+}
+
+// truths has all flags that are on or off say so.
+func truths(flags *pflag.FlagSet) {
+	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Value.Type() == "bool" {
+			f.Value = truth{f.Value}
+		}
+	})
+}
+
 // sizes has the flags with these names take units.
 func sizes(flags *pflag.FlagSet, names ...string) {
 	for _, name := range names {
