@@ -1353,7 +1353,7 @@ type GrpcMessages struct {
 	// Lengths of the first 16.
 	Lengths []uint32 `protobuf:"varint,4,rep,packed,name=lengths,proto3" json:"lengths,omitempty"`
 	// The messages could not be followed to the end: bytes are missing, or are
-	// no messages. The counts are of those before.
+	// no messages, or the request or response was not seen. The counts are of those before.
 	Incomplete    bool `protobuf:"varint,5,opt,name=incomplete,proto3" json:"incomplete,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

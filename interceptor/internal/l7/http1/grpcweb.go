@@ -59,6 +59,12 @@ func (x *roundTrip) emitCall(rec *exchange.Recorder) {
 		q.SetPath(x.req.Target)
 	}
 	x.rec.Protocol = capstanv1.Protocol_PROTOCOL_GRPC
+	if x.rec.Request == nil {
+		q.Request.Lost() // nobody knows what was not seen
+	}
+	if x.rec.Response == nil {
+		q.Response.Lost()
+	}
 	if s == nil {
 		x.rec.Grpc = q.Record()
 		return

@@ -53,7 +53,8 @@ func TestCase86GRPCWeb(t *testing.T) {
 		fmt.Sprintf("p.S/M true 1000000000 %s %s true 0 \"\" 1", message(3), message(30)),
 		fmt.Sprintf("p.S/M true 1000000000 %s %s true 3 \"a b\" 2", message(3), message(40)),
 		fmt.Sprintf("p.S/M true 1000000000 %s  false 0 \"\" 0", message(3)),
-		fmt.Sprintf("p.S/M true 1000000000 %s  false 0 \"\" 0", &capstanv1.GrpcMessages{Count: 1, Bytes: 3, Lengths: []uint32{3}, Incomplete: true}),
+		fmt.Sprintf("p.S/M true 1000000000 %s %s false 0 \"\" 0", &capstanv1.GrpcMessages{Count: 1, Bytes: 3, Lengths: []uint32{3}, Incomplete: true},
+			&capstanv1.GrpcMessages{Incomplete: true}), // which was not seen
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

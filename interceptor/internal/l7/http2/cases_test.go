@@ -543,6 +543,12 @@ func TestGRPC(t *testing.T) {
 			k.client.headers(1, false, call...).data(1, true, message(1))
 			k.server.headers(1, false, ":status", "502", "content-type", "text/html").data(1, true, []byte("<html>"))
 		}, want: "p.S M 0  [1] false [] false no status"},
+		{name: "an answer that was not seen", play: func(k *talk) {
+			k.client.headers(1, false, call...).data(1, true, message(1))
+		}, want: "p.S M 0  [1] false [] true no status"},
+		{name: "a request that was not seen", play: func(k *talk) {
+			k.server.headers(1, false, started...).data(1, false, message(2)).headers(1, true, "grpc-status", "0")
+		}, want: "  0  [] true [2] false status 0 "},
 		{name: "86 gRPC-Web", play: func(k *talk) {
 			k.client.headers(1, false, web...).data(1, true, message(1))
 			k.server.headers(1, false, ok("content-type", "application/grpc-web+proto")...).data(1, false, message(2)).

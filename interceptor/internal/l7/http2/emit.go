@@ -58,10 +58,10 @@ func (s *stream) finishSide(d *side, body *capstanv1.Body) {
 
 func (c *Conn) emitCall(s *stream) {
 	s.rec.Protocol = capstanv1.Protocol_PROTOCOL_GRPC
-	if s.request.seen && !s.request.headers {
-		s.call.Request.Lost() // nobody knows whether those are messages
+	if !s.request.headers {
+		s.call.Request.Lost() // nobody knows whether those are messages, or what was not seen
 	}
-	if s.response.seen && !s.response.headers {
+	if !s.response.headers {
 		s.call.Response.Lost()
 	}
 	s.call.WebTrailers(c.rec.Undo, func(name, value string) {
