@@ -42,7 +42,7 @@ func (f *apiFlags) register(flags *pflag.FlagSet) {
 	f.read.register(flags, "read", "watch records and see status and ledger")
 	f.admin.register(flags, "admin", "change what is captured, too")
 	flags.IntVar(&f.ring.MaxRecords, "watch-records", 10_000, "latest records to keep for watchers")
-	flags.IntVar(&f.ring.MaxBytes, "watch-bytes", 64<<20, "bytes of memory that the records kept for watchers may take")
+	flags.IntVar(&f.ring.MaxBytes, "watch-bytes", 64<<20, "bytes of memory that the records kept for watchers may take; at most an eighth of --memory")
 	flags.IntVar(&f.ring.IdleRate, "watch-idle-rate", 1000, "records to keep a second while nobody watches, and --watch-records at once if there were fewer before; 0 = none")
 	flags.IntVar(&f.ring.MaxWatchers, "watchers", 16, "how many may watch at the same time")
 	sizes(flags, "watch-bytes")
@@ -142,7 +142,7 @@ func (f *apiFlags) serve(backend api.Backend, log *slog.Logger) (hub *watch.Hub,
 	if err != nil {
 		return nil, nil, err
 	}
-	hub = watch.New(f.ring)
+	hub = watch.New(f.ringWithin(backend.MemoryLimit))
 	server, err := api.New(api.Config{Hub: hub, Backend: backend, Roles: roles, Version: version(), Log: log})
 	if err != nil {
 		return nil, nil, cannotStartError{err}
@@ -161,6 +161,14 @@ func (f *apiFlags) serve(backend api.Backend, log *slog.Logger) (hub *watch.Hub,
 }
 
 // stopLimit is how long watchers have to take what is left.
+// ringWithin returns what bounds the records that are kept for watchers: of the cap on all
+// memory they have a queue's share at most, or they alone would reach the cap, again and again.
+func (f *apiFlags) ringWithin(memory uint64) watch.Config {
+	ring := f.ring
+	ring.MaxBytes = int(min(uint64(ring.MaxBytes), memory/queueShare))
+	return ring
+}
+
 const stopLimit = 2 * time.Second
 
 func (f *apiFlags) listen(server *api.Server, log *slog.Logger) error {

@@ -193,3 +193,14 @@ func servedSeries(t *testing.T) map[string]bool {
 	}
 	return served
 }
+
+// TestRingWithin: what is kept for watchers is a share of the cap at most.
+func TestRingWithin(t *testing.T) {
+	f := new(apiFlags)
+	f.register(pflag.NewFlagSet("run", pflag.ContinueOnError))
+	for memory, want := range map[uint64]int{16 << 20: 2 << 20, 512 << 20: 64 << 20, 4 << 30: 64 << 20} {
+		if got := f.ringWithin(memory).MaxBytes; got != want {
+			t.Errorf("of %d: %d, want %d", memory, got, want)
+		}
+	}
+}

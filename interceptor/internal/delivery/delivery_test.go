@@ -553,7 +553,9 @@ func TestShed(t *testing.T) {
 	for n := range 10 {
 		emit(n + 1)
 	}
-	f.Shed()
+	if !f.Shed() {
+		t.Error("nothing was shed")
+	}
 	for _, g := range gates {
 		close(g)
 	}

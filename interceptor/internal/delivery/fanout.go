@@ -344,11 +344,12 @@ func (f *Fanout) Stats() []SinkStats {
 // Shed gives memory back: of queues with the policy DropOldest the older half of
 // what waits, counted as Shed. The policy Block makes engines wait, so that such a
 // queue grows no further than its bound; with Spool records are on their way to
-// disk.
-func (f *Fanout) Shed() {
+// disk. It reports whether anything was given back.
+func (f *Fanout) Shed() (some bool) {
 	for _, q := range f.Queues() {
-		q.mem.shed()
+		some = q.mem.shed() || some
 	}
+	return some
 }
 
 // Hurry keeps emitters from waiting for queues that are full from now on, also

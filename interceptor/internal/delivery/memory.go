@@ -206,18 +206,20 @@ func (m *memory) drop() {
 	}
 }
 
-// shed drops the older half of what waits, if that is the policy.
-func (m *memory) shed() {
+// shed drops the older half of what waits, if that is the policy, and reports whether there
+// was any.
+func (m *memory) shed() (some bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if !m.dropOldest {
-		return
+	if !m.dropOldest || m.n == 0 {
+		return false
 	}
 	for range (m.n + 1) / 2 {
 		m.pop().leave()
 		m.stats.Shed++
 	}
 	m.room.Broadcast()
+	return true
 }
 
 // snapshot returns the counters of records that have not left the memory by

@@ -502,3 +502,39 @@ func TestShardsShedTogether(t *testing.T) {
 	a.e.Finish()
 	<-over
 }
+
+// TestSilentSourceSheds: where the connections of a source that is silent are too much, those of
+// another one stay.
+func TestSilentSourceSheds(t *testing.T) {
+	const enough, tooMuch = 12 << 20, 20 << 20 // but not so much that nobody is waited for
+	b := budgetOf(t, hostileCap)
+	source := func() *attacker {
+		return &attacker{now: 1e9, check: func() {}, e: New(Config{Memory: b, Engines: 2, Exchange: exchange.Config{Emit: func(*capstanv1.Exchange) {}}})}
+	}
+	shed := func(a *attacker) uint64 { return a.e.Snapshot().Reassembly.ShedConnections }
+	many, few := source(), source()
+	for memory.InUse() < enough {
+		for range 256 {
+			many.open().say(0, []byte(get(1)))
+		}
+		runtime.GC()
+	}
+	few.open().say(0, []byte(get(1)))
+	many.e.Drained()
+	hog := make([]byte, tooMuch-memory.InUse())
+	runtime.GC()
+	for range 10 {
+		few.e.Drained()
+	}
+	if b.Rounds() == 0 || shed(few) != 0 || shed(many) != 0 {
+		t.Errorf("while the other is silent: %d and %d were shed in %d rounds", shed(few), shed(many), b.Rounds())
+	}
+	many.e.Drained()
+	few.e.Drained()
+	if n := uint64(many.peers); shed(few) != 0 || shed(many) < n/4 {
+		t.Errorf("then %d, and %d of %d were shed", shed(few), shed(many), n)
+	}
+	runtime.KeepAlive(hog)
+	many.e.Finish()
+	few.e.Finish()
+}

@@ -56,7 +56,7 @@ func newShard(cfg Config, fragments *defrag.Defragmenter) *shard {
 	s.http1 = http1.NewShared(cfg.HTTP1, s.recorder, s)
 	s.assembler = reassembly.New(cfg.Reassembly, s.handler)
 	if cfg.Memory != nil {
-		s.memory = cfg.Memory.Join(s.shed)
+		s.memory = cfg.Memory.Join(s.shed, s.size)
 	}
 	return s
 }
@@ -104,6 +104,17 @@ func (s *shard) shed(step memory.Step) {
 		s.fragments.Shed()
 	}
 	s.assembler.Shed(step.Of())
+}
+
+// connectionLen is what a connection takes about of which nothing waits.
+const connectionLen = 512
+
+// size returns about how many bytes there are to shed.
+func (s *shard) size() int {
+	a := s.assembler.Stats()
+	n := a.Active*connectionLen + a.Charge + s.undecided.Held + s.websocket.Stats.Held
+	n += s.http1.Stats.Charge + s.http1.Stats.HeldHeads
+	return n + s.http2.Stats.Charge + s.http2.Stats.HeldBlocks + s.http2.Stats.HeldTables
 }
 
 // rest tells that nothing comes until the next segment.

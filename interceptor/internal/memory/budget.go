@@ -7,17 +7,21 @@
 // use than a share of the cap, those who hold memory are told to shed.
 //
 // They do so in rounds. In each everybody sheds once, then the collector counts
-// again: before, it would find what others have not shed yet. Rounds follow each
-// other, and take more each time, until much less is in use than when they began;
-// else the next one would come soon, and the collector would have little to do
-// with much memory, again and again.
+// again: before, it would find what others have not shed yet. The first round is that
+// of those who only keep what was told already, and is the last if that is enough.
+// Rounds follow each other, and take more each time, until much less is in use than
+// when they began; else the next one would come soon, and the collector would have
+// little to do with much memory, again and again.
 //
 // Nobody is waited for who is away, as the source of a silent host is. So each has
-// steps of his own, and takes those that are left to him when he is back. Only
-// when all have shed all at once, what is in use then is what nobody can shed.
+// steps of his own, and takes those that are left to him when he is back. But nobody
+// goes farther than who holds the most, who may be the one that is away: unless much
+// more is in use, others wait for him. Only when all have shed all at once, what is in
+// use then is what nobody can shed.
 package memory
 
 import (
+	"cmp"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -32,7 +36,9 @@ import (
 // collector counts.
 const (
 	enoughMark = 36 // what is in use where rounds end
+	keptMark   = 41 // and where none follows the first
 	shedMark   = 46 // and where they begin
+	awayMark   = 56 // from where on nobody is waited for who is away
 	limitMark  = 67 // where the collector runs at the latest
 	waitMark   = 72 // from where on, garbage included, it is waited for,
 	newShare   = 2  // if so much came since it ran
@@ -45,7 +51,9 @@ const (
 	// Where much is in use that nobody sheds, the marks are at least so much above it.
 	// The collector would run all the time otherwise.
 	enoughAbove = 5
+	keptAbove   = 7
 	shedAbove   = 10
+	awayAbove   = 15
 	limitAbove  = 20
 	waitAbove   = 25
 
@@ -80,7 +88,7 @@ type Budget struct {
 	last    bool      // all who are there shed all in this round
 	owing   int       // so many have not shed in it; 0: there is no round
 	holders []*Holder // but for those who hold nothing
-	others  []func()
+	others  []func() (some bool)
 }
 
 // Step is how much is to be shed.
@@ -110,12 +118,14 @@ func (s Step) Of() int {
 type Holder struct {
 	budget *Budget
 	shed   func(Step)
+	size   func() int
 	round  uint64 // that it knows of
 
 	// Guarded by the budget's lock.
-	done Step // since the rounds began
-	owes bool // it has not shed in this round
-	away bool
+	holds int  // by size, when it was there
+	done  Step // since the rounds began
+	owes  bool // it has not shed in this round
+	away  bool
 }
 
 // NewBudget makes limit, in bytes, the cap of the process, until Close.
@@ -144,17 +154,18 @@ func (b *Budget) Limit() uint64 { return b.cap }
 // Rounds returns how many rounds of shedding there were.
 func (b *Budget) Rounds() uint64 { return b.call.Load() / 2 }
 
-// OnShed has shed called once in each round, for those who hold memory and don't
-// look. It must not use b.
-func (b *Budget) OnShed(shed func()) {
+// OnShed has shed called once in each round, and first, for those who don't look and hold
+// what was told already. It reports whether there was any, and must not use b.
+func (b *Budget) OnShed(shed func() (some bool)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.others = append(b.others, shed)
 }
 
-// Join has Relieve call shed in each round. It must not use the holder.
-func (b *Budget) Join(shed func(Step)) *Holder {
-	return &Holder{budget: b, shed: shed, away: true}
+// Join has Relieve call shed in each round, and size: how much there is to shed, as all
+// holders count it. Neither must use the holder.
+func (b *Budget) Join(shed func(Step), size func() int) *Holder {
+	return &Holder{budget: b, shed: shed, size: size, away: true}
 }
 
 // Called reports whether Relieve should be called before more memory is taken: a further
@@ -171,7 +182,7 @@ func (h *Holder) Shedding() bool {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.shedding.Load() && (h.owes || h.mayShed())
+	return b.shedding.Load() && (h.owes || h.mayShed() && (h.away || b.owing > 0))
 }
 
 // Relieve sheds what has to be by now. It takes about a microsecond, but for the times
@@ -189,7 +200,7 @@ func (h *Holder) Away() {
 	b := h.budget
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	h.away = true
+	h.holds, h.away = h.size(), true
 	b.pay(h)
 }
 
@@ -208,6 +219,7 @@ func (h *Holder) poll() Step {
 	b := h.budget
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	h.holds = h.size()
 	if h.away {
 		b.welcome(h)
 	}
@@ -238,8 +250,10 @@ func (b *Budget) welcome(h *Holder) {
 	switch {
 	case !b.shedding.Load() || !h.mayShed():
 	case b.owing == 0:
-		b.begin()
-	case h.round != b.round:
+		if !b.largestIsBehind() {
+			b.begin()
+		}
+	case h.round != b.round && h.mayGoOn(b.largest()):
 		h.owes = true
 		b.owing++
 	}
@@ -277,9 +291,7 @@ func (b *Budget) pay(h *Holder) {
 // settle ends a round in which all holders have shed. The others do, and the collector is
 // waited for: what was shed is memory again before more is taken.
 func (b *Budget) settle() {
-	for _, shed := range b.others {
-		shed()
-	}
+	b.shedOthers()
 	b.collect()
 	b.judge(true)
 }
@@ -297,20 +309,62 @@ func (b *Budget) judge(over bool) {
 		b.end()
 	case over && b.last: // nothing more until somebody is back, or much is in use again
 	case b.owing == 0 && !over && live <= b.mark(shedMark, shedAbove):
+	case b.shedding.Load() && b.largestIsBehind() && live <= b.mark(awayMark, awayAbove):
+	case !b.shedding.Load() && b.keptSuffices():
 	default:
 		b.begin()
 	}
 	b.setLimit()
 }
 
+// keptSuffices has those shed who hold what was told already, and reports whether that is
+// enough: nobody has to tell less for it then.
+func (b *Budget) keptSuffices() bool {
+	if !b.shedOthers() {
+		return false
+	}
+	b.round++
+	b.call.Store(2 * b.round)
+	b.collect()
+	b.judged = b.usage.collections
+	return b.usage.live <= b.mark(keptMark, keptAbove)
+}
+
+// shedOthers has those shed who don't look, and reports whether they had anything.
+func (b *Budget) shedOthers() (some bool) {
+	for _, shed := range b.others {
+		some = shed() || some
+	}
+	return some
+}
+
+// largest returns who holds the most; nil if nobody holds anything.
+func (b *Budget) largest() *Holder {
+	if len(b.holders) == 0 {
+		return nil
+	}
+	return slices.MaxFunc(b.holders, func(x, y *Holder) int { return cmp.Compare(x.holds, y.holds) })
+}
+
+// largestIsBehind reports whether who holds the most is away, and others have shed more.
+func (b *Budget) largestIsBehind() bool {
+	l := b.largest()
+	return l != nil && l.away && slices.ContainsFunc(b.holders, func(h *Holder) bool { return !h.away && h.done > l.done })
+}
+
+// mayGoOn reports whether h goes no farther than who holds the most, if that one is there.
+func (h *Holder) mayGoOn(largest *Holder) bool { return largest.away || h.done <= largest.done }
+
 // mayShed reports whether h has not shed all since the rounds began.
 func (h *Holder) mayShed() bool { return h.done < All }
 
-// begin begins a round for all who are there. If nobody is, it is over before it begins.
+// begin begins a round for all who are there, but for those who are ahead of who holds the
+// most. If nobody is there, it is over before it begins.
 func (b *Budget) begin() {
 	b.last, b.owing = true, 0
+	largest := b.largest()
 	for _, h := range b.holders {
-		if h.owes = !h.away; h.owes {
+		if h.owes = !h.away && h.mayGoOn(largest); h.owes {
 			b.owing++
 			b.last = b.last && h.done+1 >= All
 		}

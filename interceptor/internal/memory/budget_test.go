@@ -22,6 +22,7 @@ type steps struct {
 	*Holder
 	asked []Step
 	then  func() // sheds
+	has   int    // to shed
 }
 
 func join(b *Budget) *steps {
@@ -29,7 +30,7 @@ func join(b *Budget) *steps {
 	s.Holder = b.Join(func(step Step) {
 		s.asked = append(s.asked, step)
 		s.then()
-	})
+	}, func() int { return s.has })
 	return s
 }
 
@@ -114,6 +115,7 @@ func TestAllShedBeforeTheNextStep(t *testing.T) {
 	b := NewBudget(testCap)
 	defer b.Close()
 	first, second := join(b), join(b)
+	second.has = 1
 	first.want(t, "nothing is in use")
 	second.want(t, "nothing is in use")
 	hog := hold(b, shedMark+4)
@@ -130,9 +132,15 @@ func TestAllShedBeforeTheNextStep(t *testing.T) {
 	}
 	first.asked, second.asked = nil, nil
 	second.Away()
-	first.want(t, "the other is away", AThird, AHalf, All)
+	first.want(t, "the other is away and behind")
+	if first.Shedding() || !second.Shedding() {
+		t.Error("it is waited for who has done what there is to do, or not for who has not")
+	}
+	more := hold(b, awayMark-shedMark)
+	first.want(t, "much more is in use", AThird, AHalf, All)
 	runtime.KeepAlive(hog)
-	second.then = func() { hog = nil }
+	runtime.KeepAlive(more)
+	second.then = func() { hog, more = nil, nil }
 	second.want(t, "it is back", AQuarter)
 	first.Relieve()
 	if first.Shedding() || second.Shedding() {
@@ -146,9 +154,10 @@ func TestWhatOthersHoldIsNoFloor(t *testing.T) {
 	b := NewBudget(testCap)
 	defer b.Close()
 	first, second := join(b), join(b)
+	second.has = 1
 	second.Relieve()
 	second.Away()
-	hog := hold(b, shedMark+4)
+	hog := hold(b, awayMark+4)
 	first.want(t, "the other is away", Easily, AQuarter, AThird, AHalf, All)
 	if b.floor != 0 {
 		t.Errorf("%d bytes are taken for what nobody can shed", b.floor)
@@ -169,7 +178,7 @@ func TestWhatOthersHoldIsNoFloor(t *testing.T) {
 		second.Relieve()
 		first.Relieve()
 	}
-	first.want(t, "it has no other steps left", All, All, All, All, All)
+	first.want(t, "it has no other steps left, and the other's were its own")
 	second.want(t, "it is back", Easily, AQuarter, AThird, AHalf, All)
 	if b.floor < uint64(len(hog)) || b.shedding.Load() {
 		t.Errorf("%d bytes are taken for what nobody can shed, of %d", b.floor, len(hog))
@@ -285,17 +294,63 @@ func TestCollectorHasSomethingToDo(t *testing.T) {
 	runtime.KeepAlive(hog)
 }
 
-// TestOthersShed: once in each round, before the collector counts again.
-func TestOthersShed(t *testing.T) {
+// TestOthersShedFirst: what was told already goes before anything that is not, and again in
+// each round, before the collector counts again.
+func TestOthersShedFirst(t *testing.T) {
 	b := NewBudget(testCap)
 	defer b.Close()
 	calls := 0
-	hog := hold(b, shedMark+4)
-	b.OnShed(func() { calls++; hog = nil })
-	join(b).want(t, "others shed", Easily)
-	if calls != 1 {
+	hog := hold(b, keptMark-6)
+	kept := hold(b, shedMark-keptMark+10)
+	b.OnShed(func() bool {
+		calls++
+		had := kept != nil
+		kept = nil
+		return had
+	})
+	h := join(b)
+	h.want(t, "that is enough")
+	if calls != 1 || b.Rounds() != 1 || h.Called() {
+		t.Errorf("%d calls, %d rounds", calls, b.Rounds())
+	}
+	more := hold(b, shedMark-keptMark+10)
+	h.then = func() { more = nil }
+	h.want(t, "they have nothing left", Easily)
+	if calls != 3 {
 		t.Errorf("%d calls", calls)
 	}
+	runtime.KeepAlive(more)
+	runtime.KeepAlive(kept)
+	runtime.KeepAlive(hog)
+}
+
+// TestNobodyGoesFartherThanTheLargest: who holds the most and is back sheds what others have
+// shed, and they wait; who holds little waits for nobody, and nobody for him.
+func TestNobodyGoesFartherThanTheLargest(t *testing.T) {
+	b := NewBudget(testCap)
+	defer b.Close()
+	first, largest, little := join(b), join(b), join(b)
+	first.has, largest.has = 1, 2
+	largest.Relieve()
+	largest.Away()
+	hog := hold(b, shedMark+4)
+	first.want(t, "the largest is away", Easily)
+	little.want(t, "it comes")
+	largest.Relieve()
+	little.Relieve()
+	first.want(t, "the others have the first step behind them", AQuarter)
+	little.Away()
+	first.want(t, "the largest has not the second step behind it")
+	largest.Relieve()
+	if want := []Step{Easily, AQuarter}; !slices.Equal(largest.asked, want) {
+		t.Errorf("of the largest %v was asked for, want %v", largest.asked, want)
+	}
+	largest.Away()
+	first.want(t, "the largest has gone from the third step", AThird)
+	largest.has = 0
+	largest.Relieve()
+	first.want(t, "it is the largest itself now", AHalf, All)
+	little.want(t, "it comes, and is back", Easily, AQuarter)
 	runtime.KeepAlive(hog)
 }
 

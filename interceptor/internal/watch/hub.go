@@ -126,14 +126,16 @@ func (h *Hub) dropOldest() {
 }
 
 // Shed gives memory back: the older half of what is kept. Watchers that have not
-// had it are told so.
-func (h *Hub) Shed() {
+// had it are told so. It reports whether there was any.
+func (h *Hub) Shed() (some bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	some = h.n > 0
 	for range (h.n + 1) / 2 {
 		h.counted.Shed++
 		h.dropOldest()
 	}
+	return some
 }
 
 func (h *Hub) grow() {

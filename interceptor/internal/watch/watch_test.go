@@ -123,7 +123,9 @@ func TestShed(t *testing.T) {
 	for n := range 5 {
 		h.Push(record(t, n))
 	}
-	h.Shed()
+	if !h.Shed() {
+		t.Error("nothing was shed")
+	}
 	if s := h.Stats(); s.Kept != 2 || s.Bytes != 2*cost(record(t, 1)) || s.Taken != 5 || s.Shed != 3 {
 		t.Errorf("%+v", s)
 	}
@@ -133,7 +135,9 @@ func TestShed(t *testing.T) {
 		t.Errorf("%s, want %s", got, want)
 	}
 	h.Shed()
-	h.Shed()
+	if !h.Shed() || h.Shed() {
+		t.Error("something was left, and then nothing")
+	}
 	if s := h.Stats(); s.Kept != 0 || s.Bytes != 0 || s.Shed != 6 || s.Missed != 3 {
 		t.Errorf("with nothing left: %+v", s)
 	}
