@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
@@ -19,6 +18,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
+	"capstan/interceptor/internal/clients"
 	"capstan/interceptor/internal/watch"
 	"capstan/pkg/unixsock"
 	capstanv1 "capstan/proto/capstan/v1"
@@ -40,7 +40,8 @@ type Config struct {
 	Backend Backend
 	Roles   Roles
 	Version string
-	Log     *slog.Logger // takes the audit lines, too
+	Log     *slog.Logger    // takes the audit lines, too
+	Clients *clients.Counts // nil: nobody asks
 }
 
 // Server serves the API.
@@ -58,6 +59,9 @@ func New(c Config) (*Server, error) {
 	compiler, err := watch.NewCompiler()
 	if err != nil {
 		return nil, err
+	}
+	if c.Clients == nil {
+		c.Clients = new(clients.Counts)
 	}
 	audit := newAudit(c.Log)
 	return &Server{
@@ -117,7 +121,7 @@ func (s *Server) serve(l net.Listener, options ...grpc.ServerOption) {
 	reflection.Register(g)
 	s.servers = append(s.servers, g)
 	s.serving.Go(func() { // ended by Stop
-		if err := g.Serve(netutil.LimitListener(l, maxConnections)); err != nil {
+		if err := g.Serve(s.cfg.Clients.Limit(l, maxConnections)); err != nil {
 			s.cfg.Log.Error("the API is served no longer", "address", l.Addr().String(), "err", err)
 		}
 	})

@@ -75,7 +75,12 @@ func (s *service) Watch(request *capstanv1.WatchRequest, stream grpc.ServerStrea
 		case err != nil:
 			return status.FromContextError(err).Err()
 		}
-		m, err := response(&e, request.GetOmitBodies())
+		omit := request.GetOmitBodies()
+		if !omit && e.Record != nil && len(e.Record.Raw) > maxResponse-1024 {
+			omit = true
+			w.Cut()
+		}
+		m, err := response(&e, omit)
 		if err != nil {
 			return status.Error(codes.Internal, err.Error())
 		}
@@ -98,7 +103,7 @@ func response(e *watch.Event, omitBodies bool) (any, error) {
 	case e.Failed > 0:
 		return &capstanv1.WatchResponse{Event: &capstanv1.WatchResponse_FilterFailure{
 			FilterFailure: &capstanv1.FilterFailure{Records: e.Failed, Reason: e.FailReason}}}, nil
-	case !omitBodies && len(e.Record.Raw) <= maxResponse-1024:
+	case !omitBodies:
 		return &encodedWatch{exchange: e.Record.Raw, token: e.Token}, nil
 	}
 	x, err := e.Record.Exchange()

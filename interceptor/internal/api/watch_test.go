@@ -135,6 +135,12 @@ func TestLongRecord(t *testing.T) {
 	if b := m.GetExchange().GetExchange().GetRequest().GetBody(); err != nil || b.GetSize() != maxResponse || len(b.GetContent()) != 0 {
 		t.Errorf("%v, %v", err, b.GetSize())
 	}
+	if n := r.hub.Stats().Cut; n != 1 {
+		t.Errorf("%d are counted as cut", n)
+	}
+	if s := r.server.cfg.Clients.Stats(); s.Connected != 1 || s.Full != 0 {
+		t.Errorf("connected: %+v", s)
+	}
 }
 
 func TestFilterFailureIsTold(t *testing.T) {

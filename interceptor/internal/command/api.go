@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"capstan/interceptor/internal/api"
+	"capstan/interceptor/internal/clients"
 	"capstan/interceptor/internal/tlsconf"
 	"capstan/interceptor/internal/watch"
 )
@@ -134,7 +135,7 @@ func lookUp(text, what string, find func() (string, error)) (uint32, error) {
 
 // serve serves the API until the function that it returns is called. hub is nil
 // if nothing asks for it.
-func (f *apiFlags) serve(backend api.Backend, log *slog.Logger) (hub *watch.Hub, stop func(), err error) {
+func (f *apiFlags) serve(counts *clients.Counts, backend api.Backend, log *slog.Logger) (hub *watch.Hub, stop func(), err error) {
 	if f.socket == "" && f.address == "" {
 		return nil, func() {}, nil
 	}
@@ -143,7 +144,7 @@ func (f *apiFlags) serve(backend api.Backend, log *slog.Logger) (hub *watch.Hub,
 		return nil, nil, err
 	}
 	hub = watch.New(f.ringWithin(backend.MemoryLimit))
-	server, err := api.New(api.Config{Hub: hub, Backend: backend, Roles: roles, Version: version(), Log: log})
+	server, err := api.New(api.Config{Clients: counts, Hub: hub, Backend: backend, Roles: roles, Version: version(), Log: log})
 	if err != nil {
 		return nil, nil, cannotStartError{err}
 	}
@@ -160,7 +161,6 @@ func (f *apiFlags) serve(backend api.Backend, log *slog.Logger) (hub *watch.Hub,
 	return hub, stop, nil
 }
 
-// stopLimit is how long watchers have to take what is left.
 // ringWithin returns what bounds the records that are kept for watchers: of the cap on all
 // memory they have a queue's share at most, or they alone would reach the cap, again and again.
 func (f *apiFlags) ringWithin(memory uint64) watch.Config {
@@ -169,6 +169,7 @@ func (f *apiFlags) ringWithin(memory uint64) watch.Config {
 	return ring
 }
 
+// stopLimit is how long watchers have to take what is left.
 const stopLimit = 2 * time.Second
 
 func (f *apiFlags) listen(server *api.Server, log *slog.Logger) error {

@@ -46,11 +46,20 @@ var limits = []struct{ settings, use, reached string }{
 	{"collector_spool_size", `sink_queue_bytes{where="disk"}`, `sink_records_total{outcome="spool-full"}`},
 	{"sinks[].max_records", `sink_queue_records{where="memory"}`, `sink_records_total{outcome="dropped"} sink_blocked_seconds_total`},
 	{"sinks[].max_bytes", `sink_queue_bytes{where="memory"}`, `sink_records_total{outcome="dropped"} sink_blocked_seconds_total`},
+	{"sinks[].kafka.max_record", `sink_queue_bytes{where="memory"}`, `sink_records_cut_total`},
 	{"sinks[].spool_bytes", `sink_queue_bytes{where="disk"}`, `sink_records_total{outcome="spool-full"}`},
 }
 
 // besideTable are the kinds that the document tells of beside the table.
-var besideTable = []string{`held_bytes{kind="undecided"}`, `held_bytes{kind="http2-search"}`, `shed_total{kind="undecided"}`, `shed_total{kind="http2-search"}`}
+var besideTable = []string{
+	`held_bytes{kind="undecided"}`, `shed_total{kind="undecided"}`,
+	`held_bytes{kind="http2-search"}`, `shed_total{kind="http2-search"}`,
+	`held_bytes{kind="tls-hello"}`, `shed_total{kind="tls-hello"}`,
+	`held_bytes{kind="round"}`, `shards_blocked_seconds_total`,
+	`clients{server="api"}`, `clients_full_total{server="api"}`,
+	`clients{server="metrics"}`, `clients_full_total{server="metrics"}`,
+	`watch_records_cut_total`,
+}
 
 // TestLimits holds docs/limits.md to the settings and the metrics that there are: each
 // --max-… has a row, each metric named there is served, and each kind of what is kept or
@@ -118,7 +127,7 @@ func limitsTable(t *testing.T) string {
 			t.Errorf("--%s has no row", f.Name)
 		}
 	})
-	for _, m := range regexp.MustCompile("`(sinks\\[\\]\\.(?:max|spool)_(?:records|bytes))`").FindAllStringSubmatch(reference, -1) {
+	for _, m := range regexp.MustCompile("`(sinks\\[\\]\\.(?:\\w+\\.)?(?:max|spool)_(?:records?|bytes))`").FindAllStringSubmatch(reference, -1) {
 		if !rows[m[1]] {
 			t.Errorf("%s has no row", m[1])
 		}

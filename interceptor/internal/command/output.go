@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"capstan/interceptor/internal/clients"
 	"capstan/interceptor/internal/delivery"
 	"capstan/interceptor/internal/ledger"
 	"capstan/interceptor/internal/sink/ndjson"
@@ -34,6 +35,9 @@ type output struct {
 	gate   *gate                                          // which records leave
 	fanout *delivery.Fanout                               // takes every record that does, too
 	hub    atomic.Pointer[watch.Hub]                      // which does so for watchers; nil: there is none
+
+	// Those who are connected to ask for something.
+	api, metrics clients.Counts
 
 	mu      sync.Mutex // serialises records and writes, and guards what follows
 	buf     []byte     // records not yet written
@@ -182,7 +186,7 @@ func (o *output) snapshot() ledger.Output {
 	out := ledger.Output{
 		Emitted: o.emitted.Load(), Failed: o.lost.Load(), Bytes: o.bytes.Load(),
 		Passed: o.gate.passed.Load(), Own: o.gate.ours.Load(), Denied: o.gate.denied.Load(), BodiesOmitted: o.gate.bodies.Load(),
-		Sinks: o.fanout.Stats(),
+		Sinks: o.fanout.Stats(), API: o.api.Stats(), Metrics: o.metrics.Stats(),
 	}
 	if hub := o.hub.Load(); hub != nil {
 		out.Watch = hub.Stats()

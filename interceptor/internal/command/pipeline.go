@@ -241,7 +241,7 @@ func (p *pipeline) Lost() { p.engine.SourceLost() }
 func (p *pipeline) finish() { p.engine.Finish() }
 
 func (p *pipeline) ledger() ledger.Ledger {
-	l := ledger.Ledger{Name: p.name, Engine: p.engine.Snapshot()}
+	l := ledger.Ledger{Name: p.name, Engine: p.engine.Snapshot(), Handover: p.engine.Handover()}
 	if p.live != nil {
 		l.Live, l.Source = true, p.live.Counters()
 	}

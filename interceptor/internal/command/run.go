@@ -88,7 +88,7 @@ func (r *runner) run(ctx context.Context) error {
 		return err
 	}
 	stopMetrics, err := metrics.Serve(metrics.Config{
-		Address: r.flags.metricsAddress, Ledgers: r.ledgers, Output: r.outputCounters, Budget: r.flags.budget, Pprof: r.flags.pprof,
+		Address: r.flags.metricsAddress, Ledgers: r.ledgers, Output: r.outputCounters, Budget: r.flags.budget, Pprof: r.flags.pprof, Clients: &r.out.metrics,
 	})
 	if err != nil {
 		return errors.Join(cannotStartError{err}, r.sinks.close())
@@ -212,7 +212,7 @@ func (r *runner) ledgers() (ledgers []ledger.Ledger) {
 
 // serveAPI serves the API on the pipelines.
 func (r *runner) serveAPI() (stop func(), err error) {
-	hub, stop, err := r.flags.api.serve(api.Backend{
+	hub, stop, err := r.flags.api.serve(&r.out.api, api.Backend{
 		Ledgers: r.ledgers, Output: r.outputCounters, Sources: r.liveSources, MemoryLimit: r.flags.budget.Limit(),
 	}, r.log)
 	if hub != nil {

@@ -36,10 +36,13 @@ func (q *Queue) openAll(open func() (Sink, error)) bool {
 	}
 }
 
-func (q *Queue) tryOpen(open func() (Sink, error)) (err error) {
+func (q *Queue) tryOpen(open func() (Sink, error)) error {
 	if err := q.openSpool(); err != nil {
 		return err
 	}
-	q.sink, err = open()
+	sink, err := open()
+	if err == nil {
+		q.use(sink)
+	}
 	return err
 }

@@ -102,3 +102,23 @@ func TestASinkThatIsNeverOpened(t *testing.T) {
 		t.Error("what was never opened is closed")
 	}
 }
+
+// cutter is a sink that records are too long for.
+type cutter struct{ memorySink }
+
+func (*cutter) Cut() uint64 { return 3 }
+
+// TestCutRecordsAreTold, also of a sink that is opened later, and of one that follows another.
+func TestCutRecordsAreTold(t *testing.T) {
+	q, err := NewQueue(Config{Name: "test"}, new(cutter))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeNow(t, q)
+	later := OpenQueue(Config{Name: "test", RetryMin: time.Millisecond}, errors.New("not there"), func() (Sink, error) { return new(cutter), nil })
+	defer closeNow(t, later)
+	await(t, "the other is open", func() bool { return later.Stats().Cut == 3 })
+	if s := q.Stats().followedBy(later.Stats()); s.Cut != 6 {
+		t.Errorf("%d are told", s.Cut)
+	}
+}

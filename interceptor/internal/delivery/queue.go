@@ -114,6 +114,7 @@ type Stats struct {
 
 	QueuedBytes int           // of the records in memory
 	SpoolBytes  int64         // on disk
+	Cut         uint64        // of Delivered, those that lack what was too long
 	Retries     uint64        // batches that were delivered again
 	Blocked     time.Duration // that emitters have waited
 	Failing     bool          // the last delivery failed, or the sink is not open yet
@@ -148,6 +149,7 @@ func (s Stats) followedBy(next Stats) Stats {
 	next.Undelivered += s.Undelivered
 	next.Shed += s.Shed
 	next.Rejected += s.Rejected
+	next.Cut += s.Cut
 	next.SpoolFull += s.SpoolFull
 	next.SpoolLost += s.SpoolLost
 	next.Queued += s.Queued

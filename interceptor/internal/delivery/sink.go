@@ -16,6 +16,12 @@ type Sink interface {
 	Close() error
 }
 
+// Cutter is a [Sink] that leaves something out of records that are too long for it.
+type Cutter interface {
+	// Cut returns how many of those delivered lack something. Any goroutine may call it.
+	Cut() uint64
+}
+
 // RejectError says that the other side will never take some records of a batch,
 // because of what they are. The others have been delivered.
 type RejectError struct {

@@ -33,7 +33,8 @@ type Queue struct {
 	appending sync.RWMutex
 	appended  atomic.Uint64
 
-	opening atomic.Bool // an [OpenQueue] still tries
+	cutter  atomic.Pointer[Cutter] // the sink, if it is one
+	opening atomic.Bool            // an [OpenQueue] still tries
 	retries atomic.Uint64
 	problem atomic.Pointer[string] // of the sink that fails; nil if it doesn't
 }
@@ -41,7 +42,7 @@ type Queue struct {
 // NewQueue starts a queue in front of sink, which it closes in the end.
 func NewQueue(c Config, sink Sink) (*Queue, error) {
 	q := unstarted(c)
-	q.sink = sink
+	q.use(sink)
 	if err := q.openSpool(); err != nil {
 		return nil, fmt.Errorf("sink %s: %w", q.cfg.Name, err)
 	}
@@ -54,6 +55,14 @@ func unstarted(c Config) *Queue {
 	q := &Queue{cfg: c, mem: newMemory(c)}
 	q.ctx, q.cancel = context.WithCancel(context.Background())
 	return q
+}
+
+// use takes the sink, which is open.
+func (q *Queue) use(sink Sink) {
+	q.sink = sink
+	if c, ok := sink.(Cutter); ok {
+		q.cutter.Store(&c)
+	}
 }
 
 func (q *Queue) openSpool() error {
@@ -320,6 +329,9 @@ func (q *Queue) Stats() Stats {
 	s.Undelivered += q.undelivered
 	s.Accepted += q.appended.Load()
 	s.Retries = q.retries.Load()
+	if c := q.cutter.Load(); c != nil {
+		s.Cut = (*c).Cut()
+	}
 	if problem := q.problem.Load(); problem != nil {
 		s.Failing, s.Problem = true, *problem
 	}

@@ -114,10 +114,11 @@ func runEngine(t testing.TB, data []byte) ([]*capstanv1.Exchange, Snapshot) {
 }
 
 // heldOf returns all that is told to be held for connections.
-func heldOf(s *Snapshot) [12]int {
+func heldOf(s *Snapshot) [13]int {
 	return [...]int{
 		s.Reassembly.Charge, s.Defrag.Charge, s.Undecided.Held, s.HTTP1.Charge, s.HTTP1.HeldHeads, s.HTTP1.HeldContent,
 		s.HTTP2.Charge, s.HTTP2.HeldContent, s.HTTP2.HeldBlocks, s.HTTP2.HeldTables, s.HTTP2.HeldSearch, s.WebSocket.Listed + s.WebSocket.Held,
+		s.TLS.Held,
 	}
 }
 
@@ -133,7 +134,7 @@ func checkSnapshot(t *testing.T, s *Snapshot, records []*capstanv1.Exchange) {
 		t.Errorf("after the end: %d connections open here, %d at the assembler, %d bytes queued, %d fragments and %d requests wait, %d streams are open",
 			active, s.Reassembly.Active, s.Reassembly.QueuedBytes, s.Defrag.Waiting, s.HTTP1.Waiting, s.HTTP2.Open)
 	}
-	if held := heldOf(s); held != [12]int{} {
+	if held := heldOf(s); held != [13]int{} {
 		t.Errorf("after the end there are held: %v", held)
 	}
 	if int(s.Exchange.Total()) != len(records) {

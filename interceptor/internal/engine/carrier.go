@@ -240,7 +240,7 @@ func (c *carrier) newHTTP2() reassembly.Handler {
 
 // newTLS returns who takes TLS.
 func (c *carrier) newTLS() reassembly.Handler {
-	parser := tls.New(c.conn, c.of.shard.recorder, c.named)
+	parser := tls.New(c.conn, c.of.shard.recorder, c.named, &c.of.shard.tls)
 	if c.preamble != nil {
 		parser.Preamble(c.preamble.d, c.preamble.tally)
 	}

@@ -79,8 +79,7 @@ func (r *rounds) merge() {
 		if d.drained && r.drained != nil {
 			r.drained()
 		}
-		d.reset(&r.lender, r.most)
-		r.free <- d
+		r.end(d)
 	}
 }
 

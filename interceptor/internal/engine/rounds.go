@@ -3,6 +3,8 @@ package engine
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"capstan/interceptor/internal/memory"
 	"capstan/pkg/capture"
@@ -28,8 +30,9 @@ type rounds struct {
 	memory  []*memory.Holder // the shards; nil: there is no cap
 
 	filling *round
-	idle    []*round // that are over
-	held    int      // bytes that all others hold, and it may be some of those in free
+	idle    []*round     // that are over
+	held    atomic.Int64 // bytes that all others hold which are not over
+	blocked atomic.Int64 // nanoseconds that were waited for them
 	lender  lender
 	free    chan *round
 	shards  []chan *round // one for each worker
@@ -102,7 +105,7 @@ func (r *rounds) dispatch(f front, drained bool) {
 func (r *rounds) start(d *round) {
 	d.split()
 	d.held = d.lentLen + len(d.bytes)
-	r.held += d.held
+	r.held.Add(int64(d.held))
 	d.work.Add(len(r.shards))
 	for _, shard := range r.shards {
 		shard <- d
@@ -125,7 +128,7 @@ func (r *rounds) shedding() bool {
 // next returns a round that is over, once those that are not hold no more than they may
 // or there are none.
 func (r *rounds) next() *round {
-	for len(r.idle) == 0 || r.held > r.most.all {
+	for len(r.idle) == 0 || r.held.Load() > int64(r.most.all) {
 		r.regain()
 	}
 	last := len(r.idle) - 1
@@ -136,10 +139,26 @@ func (r *rounds) next() *round {
 
 // regain waits for a round to be over.
 func (r *rounds) regain() {
-	d := <-r.free
-	r.held -= d.held
-	d.held = 0
-	r.idle = append(r.idle, d)
+	select {
+	case d := <-r.free:
+		r.idle = append(r.idle, d)
+	default:
+		from := time.Now()
+		r.idle = append(r.idle, <-r.free)
+		r.blocked.Add(int64(time.Since(from)))
+	}
+}
+
+// end has a round that is over used again.
+func (r *rounds) end(d *round) {
+	r.held.Add(-int64(d.held))
+	d.reset(&r.lender, r.most)
+	r.free <- d
+}
+
+// handover tells of what is under way. Any goroutine may ask.
+func (r *rounds) handover() Handover {
+	return Handover{Held: int(r.held.Load()), Blocked: time.Duration(r.blocked.Load())}
 }
 
 // close ends workers and merger when all is done that was dispatched.

@@ -4,6 +4,7 @@ import (
 	"capstan/interceptor/internal/exchange"
 	"capstan/interceptor/internal/l7/http1"
 	"capstan/interceptor/internal/l7/http2"
+	"capstan/interceptor/internal/l7/tls"
 	"capstan/interceptor/internal/l7/websocket"
 	"capstan/interceptor/internal/memory"
 	"capstan/pkg/defrag"
@@ -23,6 +24,7 @@ type shard struct {
 	websocket websocket.Shared
 	protocols [NumProtocols]ProtocolStats
 	undecided UndecidedStats
+	tls       tls.Stats
 	polls     uint64
 	pollMask  uint64         // of polls: 0 when the memory is looked at
 	memory    *memory.Holder // nil: nobody asks for it
@@ -148,5 +150,5 @@ func (s *shard) release() {
 
 func (s *shard) counters() Counters {
 	return Counters{Protocols: s.protocols, Reassembly: s.assembler.Stats(), HTTP1: s.http1.Stats, HTTP2: s.http2.Stats,
-		WebSocket: s.websocket.Stats, Undecided: s.undecided, Exchange: s.recorder.Stats()}
+		WebSocket: s.websocket.Stats, Undecided: s.undecided, TLS: s.tls, Exchange: s.recorder.Stats()}
 }

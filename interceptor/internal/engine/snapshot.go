@@ -2,10 +2,12 @@ package engine
 
 import (
 	"reflect"
+	"time"
 
 	"capstan/interceptor/internal/exchange"
 	"capstan/interceptor/internal/l7/http1"
 	"capstan/interceptor/internal/l7/http2"
+	"capstan/interceptor/internal/l7/tls"
 	"capstan/interceptor/internal/l7/websocket"
 	"capstan/pkg/defrag"
 	"capstan/pkg/packet"
@@ -30,6 +32,20 @@ type Snapshot struct {
 	Counters
 }
 
+// Handover tells of the frames that are on their way to several shards.
+type Handover struct {
+	Held    int           // bytes of the buffers that they are in, now
+	Blocked time.Duration // that the source has waited, since they were as many as may be
+}
+
+// Handover returns that of this moment; zero with one shard. Any goroutine may ask.
+func (e *Engine) Handover() Handover {
+	if e.rounds == nil {
+		return Handover{}
+	}
+	return e.rounds.handover()
+}
+
 // Counters are those of a shard, or the sums over all shards.
 type Counters struct {
 	Decoded
@@ -39,6 +55,7 @@ type Counters struct {
 	HTTP2      http2.Stats
 	WebSocket  websocket.Stats
 	Undecided  UndecidedStats
+	TLS        tls.Stats
 	Exchange   exchange.Stats
 }
 

@@ -3,6 +3,7 @@
 package ledger
 
 import (
+	"capstan/interceptor/internal/clients"
 	"capstan/interceptor/internal/delivery"
 	"capstan/interceptor/internal/engine"
 	"capstan/interceptor/internal/source"
@@ -17,6 +18,8 @@ type Ledger struct {
 	Live   bool                   // whether Source means anything
 	Source source.CounterSnapshot // zero for a file
 	Engine engine.Snapshot
+	// Handover is of the frames on their way to the engine's shards.
+	Handover engine.Handover
 }
 
 // Output counts what left the interceptor.
@@ -32,7 +35,8 @@ type Output struct {
 
 	BodiesOmitted uint64 // because of their types
 	Sinks         []delivery.SinkStats
-	Watch         watch.Stats // zero if there is no API
+	Watch         watch.Stats   // zero if there is no API
+	API, Metrics  clients.Stats // who is connected to ask
 }
 
 // Check returns the equations that don't hold, of the output and of ledgers,

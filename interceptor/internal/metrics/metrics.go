@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"capstan/interceptor/internal/clients"
 	"capstan/interceptor/internal/engine"
 	"capstan/interceptor/internal/ledger"
 	"capstan/interceptor/internal/memory"
@@ -28,9 +29,13 @@ type Config struct {
 	Address string // HOST:PORT or unix:PATH; empty serves nothing
 	Ledgers func() []ledger.Ledger
 	Output  func() ledger.Output
-	Budget  *memory.Budget // of the process
-	Pprof   bool           // serve /debug/pprof/, too
+	Budget  *memory.Budget  // of the process
+	Pprof   bool            // serve /debug/pprof/, too
+	Clients *clients.Counts // those who ask; nil: nobody wants to know
 }
+
+// maxConnections is how many may be connected at the same time.
+const maxConnections = 64
 
 // Serve serves /metrics, /healthz and /readyz until the function that it returns
 // is called.
@@ -41,6 +46,9 @@ func Serve(c Config) (stop func(), err error) {
 	listener, err := listen(c.Address)
 	if err != nil {
 		return nil, fmt.Errorf("serve metrics: %w", err)
+	}
+	if c.Clients == nil {
+		c.Clients = new(clients.Counts)
 	}
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(&collector{ledgers: c.Ledgers, output: c.Output, budget: c.Budget}, collectors.NewGoCollector(),
@@ -62,7 +70,7 @@ func Serve(c Config) (stop func(), err error) {
 	done := make(chan struct{})
 	go func() { // ends with Shutdown or Close
 		defer close(done)
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(c.Clients.Limit(listener, maxConnections)); !errors.Is(err, http.ErrServerClosed) {
 			_ = listener.Close()
 		}
 	}()
@@ -160,6 +168,7 @@ func perSource() []metric {
 		{desc("shed_total", "What was given up for lack of room, by kind.", "source", "kind"), counter, shed},
 		{desc("waiting", "What is kept, by kind.", "source", "kind"), gauge, waiting},
 		{desc("held_bytes", "Bytes of what is kept, by kind, as the limits on them count; bodies may be in requests and streams, too.", "source", "kind"), gauge, held},
+		{desc("shards_blocked_seconds_total", "Time that the source has waited for its shards, which had as much before them as may be.", "source"), counter, one(func(l *ledger.Ledger) float64 { return l.Handover.Blocked.Seconds() })},
 		{desc("bodies_cut_total", "Bodies of which no more is kept than body_limit allows.", "source"), counter, one(func(l *ledger.Ledger) float64 { return float64(l.Engine.Exchange.CutBodies) })},
 		{desc("http2_doubts_total", "What could not be read of HTTP/2, by reason.", "source", "reason"), counter, http2Doubts},
 		{desc("decoded_bodies_total", "Bodies with content codings, by how far these could be undone.", "source", "outcome"), counter, decoded},
@@ -246,6 +255,7 @@ func shed(l *ledger.Ledger, sample func(float64, ...string)) {
 	sample(float64(l.Engine.Defrag.Dropped[defrag.DropLimit]), "fragment")
 	sample(float64(l.Engine.Defrag.Dropped[defrag.DropShed]), "fragment-memory")
 	sample(float64(l.Engine.Undecided.Cuts), "undecided")
+	sample(float64(l.Engine.TLS.Unread), "tls-hello")
 	sample(float64(l.Engine.HTTP1.HeadCuts), "http1-header-section")
 	sample(float64(l.Engine.HTTP1.FieldCuts), "http1-fields")
 	sample(float64(l.Engine.HTTP1.GivenUp), "http1-direction")
@@ -276,6 +286,8 @@ func held(l *ledger.Ledger, sample func(float64, ...string)) {
 	sample(float64(e.Reassembly.Charge), "segment")
 	sample(float64(e.Defrag.Charge), "fragment")
 	sample(float64(e.Undecided.Held), "undecided")
+	sample(float64(e.TLS.Held), "tls-hello")
+	sample(float64(l.Handover.Held), "round")
 	sample(float64(e.HTTP1.Charge), "http1-request")
 	sample(float64(e.HTTP1.HeldHeads), "http1-header-section")
 	sample(float64(e.HTTP1.HeldContent), "http1-body")
@@ -354,6 +366,7 @@ var (
 	sinkRecordsDesc = desc("sink_records_total", "Records of a sink by what became of them; accepted and recovered ones are in one of the others, or queued or spooled.", "sink", "outcome")
 	sinkQueueDesc   = desc("sink_queue_records", "Records of a sink that wait.", "sink", "where")
 	sinkBytesDesc   = desc("sink_queue_bytes", "Bytes of the records of a sink that wait.", "sink", "where")
+	sinkCutDesc     = desc("sink_records_cut_total", "Records that a sink got without the content of bodies, perhaps without headers, since they were longer than max_record.", "sink")
 	sinkRetriesDesc = desc("sink_retries_total", "Batches of a sink that were delivered again.", "sink")
 	sinkBlockedDesc = desc("sink_blocked_seconds_total", "Time that engines have waited for a sink.", "sink")
 	sinkFailingDesc = desc("sink_failing", "1 if the last delivery of a sink failed, or it can't be opened.", "sink")
@@ -361,17 +374,21 @@ var (
 	memoryLimitDesc  = desc("memory_limit_bytes", "The cap on memory.")
 	memoryRoundsDesc = desc("memory_shed_rounds_total", "How often memory was shed, since too much was in use.")
 
+	clientsDesc     = desc("clients", "Connections of those who ask: for the API, or for metrics and health.", "server")
+	clientsFullDesc = desc("clients_full_total", "Times that as many were connected to one address as may be; more wait until others have ended.", "server")
+
 	watchersDesc        = desc("watchers", "How many watch.")
 	watchersRefusedDesc = desc("watchers_refused_total", "Watchers refused, since there were too many.")
 	watchKeptDesc       = desc("watch_kept_records", "Records kept for watchers.")
 	watchBytesDesc      = desc("watch_kept_bytes", "Bytes of memory that they take.")
 	watchRecordsDesc    = desc("watch_records_total", "Records for watchers: kept, or passed by while nobody watches; those that were kept are forgotten for newer ones, or shed for lack of memory.", "outcome")
+	watchCutDesc        = desc("watch_records_cut_total", "Records that came to a watcher without the content of bodies, since they were longer than 4 MiB.")
 	watchMissedDesc     = desc("watch_missed_records_total", "Records that were not there for watchers any more, or never, counted for each watcher.")
 )
 
 func outputDescs() []*prometheus.Desc {
-	return []*prometheus.Desc{recordsDesc, bodiesDesc, sinkRecordsDesc, sinkQueueDesc, sinkBytesDesc, sinkRetriesDesc, sinkBlockedDesc, sinkFailingDesc,
-		watchersDesc, watchersRefusedDesc, watchKeptDesc, watchBytesDesc, watchRecordsDesc, watchMissedDesc}
+	return []*prometheus.Desc{recordsDesc, bodiesDesc, sinkRecordsDesc, sinkQueueDesc, sinkBytesDesc, sinkCutDesc, sinkRetriesDesc, sinkBlockedDesc, sinkFailingDesc,
+		watchersDesc, watchersRefusedDesc, watchKeptDesc, watchBytesDesc, watchRecordsDesc, watchCutDesc, watchMissedDesc, clientsDesc, clientsFullDesc}
 }
 
 // Describe implements prometheus.Collector.
@@ -408,7 +425,15 @@ func collectOutput(ch chan<- prometheus.Metric, out ledger.Output) {
 	send(watchRecordsDesc, perRecord, float64(w.Records-w.Taken), "passed")
 	send(watchRecordsDesc, perRecord, float64(w.Forgotten), "forgotten")
 	send(watchRecordsDesc, perRecord, float64(w.Shed), "shed")
+	send(watchCutDesc, perRecord, float64(w.Cut))
 	send(watchMissedDesc, perRecord, float64(w.Missed))
+	for _, c := range []struct {
+		server string
+		of     clients.Stats
+	}{{"api", out.API}, {"metrics", out.Metrics}} {
+		send(clientsDesc, gauge, float64(c.of.Connected), c.server)
+		send(clientsFullDesc, perRecord, float64(c.of.Full), c.server)
+	}
 	for i := range out.Sinks {
 		s := &out.Sinks[i]
 		for _, o := range []struct {
@@ -424,6 +449,7 @@ func collectOutput(ch chan<- prometheus.Metric, out ledger.Output) {
 		send(sinkQueueDesc, gauge, float64(s.Spooled), s.Name, "disk")
 		send(sinkBytesDesc, gauge, float64(s.QueuedBytes), s.Name, "memory")
 		send(sinkBytesDesc, gauge, float64(s.SpoolBytes), s.Name, "disk")
+		send(sinkCutDesc, perRecord, float64(s.Cut), s.Name)
 		send(sinkRetriesDesc, perRecord, float64(s.Retries), s.Name)
 		send(sinkBlockedDesc, perRecord, s.Blocked.Seconds(), s.Name)
 		failing := 0.0

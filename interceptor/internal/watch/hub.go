@@ -169,6 +169,7 @@ type Stats struct {
 	Forgotten uint64 // of those taken, since newer ones came
 	Shed      uint64 // likewise, by Shed
 	Missed    uint64 // by watchers: what was not there any more, or was never taken, counted for each of them
+	Cut       uint64 // records that came to a watcher without bodies, since they were too long
 	Refused   uint64 // watchers that were too many
 
 	// As it stands now.

@@ -103,6 +103,13 @@ func (w *Watcher) Close() {
 	w.hub.idle.allUntil = time.Now().Add(resumeGrace)
 }
 
+// Cut counts a record of which the watcher gets only a part, since it is too long.
+func (w *Watcher) Cut() {
+	w.hub.mu.Lock()
+	defer w.hub.mu.Unlock()
+	w.hub.counted.Cut++
+}
+
 // Next returns the next event. It waits for one; the error is ctx's, or io.EOF
 // after the last record of a closed Hub.
 func (w *Watcher) Next(ctx context.Context) (Event, error) {

@@ -13,6 +13,7 @@ import (
 type Conn struct {
 	conn  *reassembly.Conn
 	rec   *exchange.Recorder
+	stats *Stats
 	named *exchange.Connection // nil until the record, unless it goes on from something else
 
 	client     flow.Direction
@@ -22,14 +23,21 @@ type Conn struct {
 	tally      exchange.Tally
 	record     capstanv1.Tls
 	answer     []byte // the first bytes of the server, if they are maybe no TLS
+	held       int    // as Stats has it
+}
+
+// Stats counts what hellos wait for their ends, and those that are too long to.
+type Stats struct {
+	Unread uint64 // hellos longer than 16 KiB, of which nothing is told
+	Held   int    // bytes, now
 }
 
 var _ reassembly.Handler = (*Conn)(nil)
 
 // New returns the parser of connection conn. named is the connection's identity
-// if it has told records before, else nil.
-func New(conn *reassembly.Conn, rec *exchange.Recorder, named *exchange.Connection) *Conn {
-	return &Conn{conn: conn, rec: rec, named: named, client: conn.Client, rolesKnown: conn.ClientKnown}
+// if it has told records before, else nil. The connections of one goroutine share stats.
+func New(conn *reassembly.Conn, rec *exchange.Recorder, named *exchange.Connection, stats *Stats) *Conn {
+	return &Conn{conn: conn, rec: rec, stats: stats, named: named, client: conn.Client, rolesKnown: conn.ClientKnown}
 }
 
 // Preamble tells what direction d, the client's, carried in front of TLS. It is called
@@ -51,6 +59,14 @@ func (c *Conn) Data(d flow.Direction, ch reassembly.Chunk) {
 		c.listen(d, ch.Bytes)
 	}
 	h.data(c, d, ch.Bytes)
+	c.weigh()
+}
+
+// weigh has Stats tell what c holds.
+func (c *Conn) weigh() {
+	held := len(c.half[0].message) + len(c.half[1].message)
+	c.stats.Held += held - c.held
+	c.held = held
 }
 
 // listen takes what a direction says that may begin with something else than TLS. A server
@@ -67,6 +83,7 @@ func (c *Conn) Gap(d flow.Direction, g reassembly.Gap) {
 	c.tally.Gap(d, &g)
 	c.half[d].spoke, c.half[d].foreign = true, false
 	c.half[d].blind()
+	c.weigh()
 }
 
 // End takes the news that direction d is over, which the record doesn't need.
@@ -78,6 +95,7 @@ func (c *Conn) Close(_ int64, r reassembly.CloseReason) {
 		return
 	}
 	c.closed = true
+	c.stats.Held -= c.held
 	x := c.tally.Record(capstanv1.Protocol_PROTOCOL_TLS, c.conn, c.client, r)
 	x.Tls, x.Connection.LooksLike = &c.record, c.answered()
 	for d := range c.half {

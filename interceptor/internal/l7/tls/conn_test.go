@@ -114,7 +114,7 @@ func play(t testing.TB, pieces []piece, known bool, next func() int) *capstanv1.
 	t.Helper()
 	key, _ := flow.NewKey(flow.EndpointFrom(netip.MustParseAddrPort("10.0.0.1:40000")), flow.EndpointFrom(netip.MustParseAddrPort("10.0.0.2:443")))
 	var records []*capstanv1.Exchange
-	c := New(&reassembly.Conn{Key: key, Client: fromClient, ClientKnown: known}, exchange.NewRecorder(exchange.Config{Emit: exchangetest.Keep(&records)}), nil)
+	c := New(&reassembly.Conn{Key: key, Client: fromClient, ClientKnown: known}, exchange.NewRecorder(exchange.Config{Emit: exchangetest.Keep(&records)}), nil, new(Stats))
 	var offset [2]int64
 	for i, p := range pieces {
 		for b := p.b; len(b) > 0; {
@@ -228,7 +228,7 @@ func TestWhatIsNoHello(t *testing.T) {
 func TestGapEndsTheClear(t *testing.T) {
 	pieces, _ := handshake(t, &tls.Config{InsecureSkipVerify: true}, &tls.Config{Certificates: []tls.Certificate{certificate(t)}})
 	var records []*capstanv1.Exchange
-	c := New(&reassembly.Conn{ClientKnown: true}, exchange.NewRecorder(exchange.Config{Emit: exchangetest.Keep(&records)}), nil)
+	c := New(&reassembly.Conn{ClientKnown: true}, exchange.NewRecorder(exchange.Config{Emit: exchangetest.Keep(&records)}), nil, new(Stats))
 	hello := pieces[0].b
 	c.Data(fromClient, reassembly.Chunk{Bytes: hello[:50]})
 	c.Gap(fromClient, reassembly.Gap{Offset: 50, Len: 10})
@@ -260,4 +260,35 @@ func FuzzConn(f *testing.F) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestHellosAreCounted: what waits for its end, and what is too long to.
+func TestHellosAreCounted(t *testing.T) {
+	stats := new(Stats)
+	begin := func() *Conn {
+		return New(&reassembly.Conn{ClientKnown: true}, exchange.NewRecorder(exchange.Config{Emit: func(*capstanv1.Exchange) {}}), nil, stats)
+	}
+	hello := func(length int) []byte {
+		return append([]byte{typeHandshake, 3, 1, 0x40, 0, clientHello, byte(length >> 16), byte(length >> 8), byte(length)}, make([]byte, 100)...)
+	}
+	a, b, c := begin(), begin(), begin()
+	a.Data(fromClient, reassembly.Chunk{Bytes: hello(2000)})
+	b.Data(fromClient, reassembly.Chunk{Bytes: hello(maxHelloLen)})
+	if *stats != (Stats{Held: 208}) {
+		t.Errorf("two that wait: %+v", stats)
+	}
+	c.Data(fromClient, reassembly.Chunk{Bytes: hello(maxHelloLen + 1)})
+	if *stats != (Stats{Held: 208, Unread: 1}) {
+		t.Errorf("one that is too long: %+v", stats)
+	}
+	b.Gap(fromClient, reassembly.Gap{Offset: 109, Len: 1})
+	if *stats != (Stats{Held: 104, Unread: 1}) {
+		t.Errorf("one has no end: %+v", stats)
+	}
+	for _, x := range []*Conn{a, b, c, a} {
+		x.Close(1, reassembly.CloseFIN)
+	}
+	if *stats != (Stats{Unread: 1}) {
+		t.Errorf("behind the end: %+v", stats)
+	}
 }

@@ -123,6 +123,7 @@ func (h *half) collect(c *Conn, d flow.Direction, b []byte) int {
 	case kind != clientHello && kind != serverHello:
 		h.message, h.skip = nil, length
 	case length > maxHelloLen:
+		c.stats.Unread++
 		h.blind()
 	case len(h.message) == messageHeaderLen+length:
 		if !c.hello(d, kind, h.message[messageHeaderLen:]) {

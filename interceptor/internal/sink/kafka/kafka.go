@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -64,6 +65,7 @@ const room = 4 << 10
 type Sink struct {
 	cfg    Config
 	client *kgo.Client
+	cut    atomic.Uint64
 
 	// Owned by the goroutine that delivers: of a batch that was delivered in
 	// part, the first record and those that are still to be.
@@ -144,6 +146,9 @@ func (s *Sink) Deliver(ctx context.Context, batch []*delivery.Record) error {
 	for _, result := range s.client.ProduceSync(ctx, produced...) {
 		switch err := result.Err; {
 		case err == nil:
+			if isCut(result.Record) {
+				s.cut.Add(1)
+			}
 		case isRefusal(err):
 			s.reject(err)
 		default:
@@ -171,6 +176,14 @@ func (s *Sink) reject(err error) {
 func isRefusal(err error) bool {
 	return errors.Is(err, kerr.MessageTooLarge) || errors.Is(err, kerr.InvalidRecord) || errors.Is(err, kerr.RecordListTooLarge)
 }
+
+// isCut reports whether something was left out of a record.
+func isCut(k *kgo.Record) bool {
+	return slices.ContainsFunc(k.Headers, func(h kgo.RecordHeader) bool { return h.Key == HeaderTruncated })
+}
+
+// Cut implements delivery.Cutter.
+func (s *Sink) Cut() uint64 { return s.cut.Load() }
 
 // Close implements delivery.Sink.
 func (s *Sink) Close() error {

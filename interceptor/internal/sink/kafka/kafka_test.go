@@ -160,6 +160,19 @@ func TestFormsOfRecords(t *testing.T) {
 
 // TestWhatABrokerRefuses is rejected, and the rest is delivered; what fails in
 // part is produced again in part.
+// TestCutRecordsAreCounted, those that were delivered.
+func TestCutRecordsAreCounted(t *testing.T) {
+	c := cluster(t)
+	s := newSink(t, Config{Brokers: c.ListenAddrs(), MaxRecord: 2000})
+	long := exchange(1, 0)
+	long.Request = &capstanv1.HttpRequest{Method: "GET", Body: &capstanv1.Body{Size: 5000, Content: make([]byte, 5000)}}
+	for n := range uint64(2) {
+		if err := s.Deliver(t.Context(), deliverytest.Records(t, exchange(1, 1), long)); err != nil || s.Cut() != n+1 {
+			t.Errorf("%v; %d are counted, want %d", err, s.Cut(), n+1)
+		}
+	}
+}
+
 func TestWhatABrokerRefuses(t *testing.T) {
 	c := cluster(t)
 	s := newSink(t, Config{Brokers: c.ListenAddrs()})
