@@ -18,6 +18,7 @@ import (
 	"capstan/pkg/capture"
 	"capstan/pkg/netns/netnstest"
 	"capstan/pkg/rpcap"
+	"capstan/pkg/sockfilter"
 )
 
 func TestOrderOfInterfaces(t *testing.T) {
@@ -77,6 +78,7 @@ func TestErrorTexts(t *testing.T) {
 		want string
 	}{
 		{unix.EPERM, "eth0: You don't have permission to perform this capture on that device (Attempt to create packet socket failed - CAP_NET_RAW may be required)"},
+		{&sockfilter.PermissionError{Capability: "CAP_BPF", Err: unix.EPERM}, "eth0: You don't have permission to perform this capture on that device (CAP_BPF may be required - operation not permitted)"},
 		{unix.ENODEV, "eth0: No such device exists (No such device exists)"},
 		{unix.ENETDOWN, "eth0: That device is not up"},
 		{unix.ENOMEM, "eth0: Can't open the device: cannot allocate memory"},

@@ -160,7 +160,10 @@ func loopback(d capture.Direction) int {
 
 // openError turns an error of the kernel into the reference's text.
 func openError(name string, err error) error {
+	var filter *sockfilter.PermissionError
 	switch {
+	case errors.As(err, &filter):
+		return &Error{Device: name, Status: statusPermission, Detail: fmt.Sprintf("%s may be required - %v", filter.Capability, filter.Err), Err: err}
 	case errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES):
 		detail := detailPermission
 		if permission := (*afpacket.PermissionError)(nil); !errors.As(err, &permission) && !errors.Is(err, unix.EPERM) {
