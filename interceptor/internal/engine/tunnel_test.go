@@ -301,6 +301,18 @@ func TestUpgradeToDraftOfHTTP2(t *testing.T) {
 	}
 }
 
+// TestWebSocketThatEndsInAFrame is not complete, though both ends close in good order.
+func TestWebSocketThatEndsInAFrame(t *testing.T) {
+	for said, complete := range map[string]bool{"\x81\x02hi": true, "\x81\x7f\x40\x00\x00\x00\x00\x00\x00\x00hi": false} {
+		var records []*capstanv1.Exchange
+		e := New(Config{Exchange: exchange.Config{Emit: exchangetest.Keep(&records)}})
+		e.playTo(reassembly.CloseFIN, false, "C:"+asksForSocket, "S:"+makesSocket, "S:"+said)
+		if x := records[1]; x.Complete != complete || slices.Contains(x.Flaws, capstanv1.Flaw_FLAW_CLOSED_EARLY) == complete {
+			t.Errorf("%q: told %v", said, x)
+		}
+	}
+}
+
 // TestSilentWebSocketHasATime: that of its end, since nothing else was ever seen of it.
 func TestSilentWebSocketHasATime(t *testing.T) {
 	records, _ := play(t, false, "C:"+asksForSocket, "S:"+makesSocket)

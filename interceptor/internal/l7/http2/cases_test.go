@@ -278,6 +278,13 @@ func TestCases(t *testing.T) {
 		{name: "a response alone", play: func(k *talk) {
 			k.server.headers(7, true, ok()...)
 		}, want: "7 → []200 {} 0 NO_REQUEST\n"},
+		{name: "a response before anybody asked, and to who asks then", play: func(k *talk) {
+			k.server.headers(3, true, ok("a", "b")...)
+			k.flush()
+			k.client.headers(3, true, get("/3")...).headers(5, true, get("/5")...)
+			k.flush()
+			k.server.headers(3, true, ok()...).headers(5, true, ok()...)
+		}, want: "3 → []200 {a=b} 0 NO_REQUEST\n3 GET http h /3 {} 0 → []200 {} 0 complete\n5 GET http h /5 {} 0 → []200 {} 0 complete\n"},
 		{name: "a request alone", play: func(k *talk) {
 			k.client.headers(1, true, get("/1")...)
 		}, want: "1 GET http h /1 {} 0 NO_RESPONSE CLOSED_EARLY\n"},

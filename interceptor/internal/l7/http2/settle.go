@@ -232,11 +232,17 @@ func (c *Conn) closeStreams(f capstanv1.Flaw) {
 	}
 }
 
+// unasked reports whether s is a response that was not asked for yet: what the client sends on
+// its stream from now on begins a request.
+func (c *Conn) unasked(s *stream) bool {
+	return !s.request.seen && !s.request.doubt && !s.request.damaged && c.half[c.client].proven
+}
+
 // finish emits s. Nothing may refer to it afterwards.
 func (c *Conn) finish(s *stream) {
 	c.take(s)
 	c.leave(s)
-	if !s.request.ended || !s.response.ended {
+	if !s.request.ended && !c.unasked(s) || !s.response.ended {
 		c.remember(s.id)
 	}
 	c.emit(s)

@@ -65,7 +65,7 @@ func (c *Conn) Close(time int64, r reassembly.CloseReason) {
 	case c.session.Closed():
 		// Neither end says more (RFC 6455 §5.5.1), however the connection ends.
 		x.Flaws = slices.DeleteFunc(x.Flaws, func(g capstanv1.Flaw) bool { return g == f })
-	case r != reassembly.CloseFIN && !slices.Contains(x.Flaws, f):
+	case (r != reassembly.CloseFIN || c.session.Unfinished()) && !slices.Contains(x.Flaws, f):
 		x.Flaws = append(x.Flaws, f) // what an end had yet to say is not known
 	}
 	x.Complete = len(x.Flaws) == 0 && !c.conn.Midstream

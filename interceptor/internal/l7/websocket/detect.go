@@ -41,8 +41,12 @@ func (h *header) says(payload []byte) bool {
 	case h.opcode == opText && h.fin && !h.rsv1:
 		return utf8.Valid(h.unmask(nil, payload, 0))
 	case h.opcode == opClose && len(payload) > 0:
-		b := h.unmask(nil, payload, 0)
-		return len(b) > 1 && b[0] >= 1000>>8 && int(b[0])<<8|int(b[1]) < 5000
+		return mayClose(h.unmask(nil, payload, 0))
 	}
 	return true
+}
+
+// mayClose reports whether b begins with a code of closing that may be sent.
+func mayClose(b []byte) bool {
+	return len(b) > 1 && int(b[0])<<8|int(b[1]) >= 1000 && int(b[0])<<8|int(b[1]) < 5000
 }

@@ -187,5 +187,8 @@ func (s *Session) Record() *capstanv1.WebSocket {
 	return &s.record
 }
 
+// Unfinished reports whether an end is within a message, or a frame.
+func (s *Session) Unfinished() bool { return s.sides[0].unfinished() || s.sides[1].unfinished() }
+
 // Closed reports whether both ends have said that they close.
 func (s *Session) Closed() bool { return s.sides[0].count.Closed && s.sides[1].count.Closed }

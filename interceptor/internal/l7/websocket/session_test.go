@@ -165,6 +165,20 @@ func TestGaps(t *testing.T) {
 	}
 }
 
+// TestUnfinished: what ends within a message, or a frame, has not said all.
+func TestUnfinished(t *testing.T) {
+	for said, want := range map[string]bool{
+		"": false, "\x81\x02hi": false, "\x81\x02hi\x88\x00": false, "\x81\x02h": true, "\x81": true, "\x01\x02hi": true, "\x01\x02hi\x89\x00": true, "\x01\x02hi\x80\x00": false,
+		"\x82\x7f\x40\x00\x00\x00\x00\x00\x00\x00" + "much": true,
+	} {
+		s := New(Config{}, Agreement{ContentLimit: limit})
+		s.Data(false, 1, []byte(said))
+		if s.Unfinished() != want {
+			t.Errorf("%q: %t", said, !want)
+		}
+	}
+}
+
 func TestMalformed(t *testing.T) {
 	for name, bad := range map[string][]byte{
 		"reserved opcode":         {0x83, 0},
@@ -176,6 +190,8 @@ func TestMalformed(t *testing.T) {
 		"length too long":         {0x81, 126, 0, 5, 1, 2, 3, 4, 5},
 		"length beyond 63 bits":   {0x81, 127, 0x80, 0, 0, 0, 0, 0, 0, 0},
 		"continuation of nothing": {0x80, 0},
+		"half a code":             {0x88, 1, 3},
+		"no code that may be":     {0x88, 2, 3, 0xe7},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := New(Config{}, Agreement{ContentLimit: limit})

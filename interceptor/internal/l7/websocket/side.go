@@ -45,6 +45,10 @@ type side struct {
 	inChain   turn  // what its next data frame has to be
 }
 
+func (d *side) unfinished() bool {
+	return d.message.open || d.state == statePayload || d.state == stateHeader && d.have > 0
+}
+
 // message is a message or control frame on its way in.
 type message struct {
 	open       bool
@@ -280,6 +284,9 @@ func (d *side) closing(m *message) {
 		return
 	}
 	c.Closed, c.CloseCode = true, noCode
+	if m.size > 0 && !m.broken && !mayClose(m.content) {
+		c.MalformedFrames++
+	}
 	if len(m.content) >= 2 {
 		c.CloseCode = uint32(binary.BigEndian.Uint16(m.content))
 		c.CloseReason = strings.ToValidUTF8(string(m.content[2:]), "\uFFFD")
