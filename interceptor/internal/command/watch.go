@@ -201,6 +201,9 @@ nothing was captured.
 ` + exitHelp,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if given := cmd.Flags().Changed; !given("device") && !given("filter") && !given("one-in-flows") {
+				return usageError{errors.New("set what: --filter, --device or --one-in-flows?")}
+			}
 			return client.with(func(c capstanv1.InterceptorClient) error {
 				request, err := merged(cmd.Context(), c, source, &settings, cmd.Flags().Changed)
 				if err != nil {
