@@ -138,7 +138,7 @@ func TestPauseEndsConnections(t *testing.T) {
 		before + 1: {"GET /api/items/1 (0 B) → 200 (3000 B) []", "GET /api/items/2 (0 B) → – [FLAW_NO_RESPONSE FLAW_TIMEOUT]",
 			"GET /api/items/3 (0 B) → – [FLAW_NO_RESPONSE FLAW_CAPTURE_ENDED]"},
 		len(frames): {"GET /api/items/1 (0 B) → 200 (3000 B) []", "GET /api/items/2 (0 B) → – [FLAW_NO_RESPONSE FLAW_TIMEOUT]",
-			"– → 200 (20 B) [FLAW_NO_REQUEST]", "GET /api/items/3 (0 B) → 200 (3000 B) [FLAW_CAPTURE_ENDED]"},
+			"– → 200 (20 B) [FLAW_NO_REQUEST]", "GET /api/items/3 (0 B) → 200 (3000 B) [FLAW_CAPTURE_ENDED FLAW_PLACE_GUESSED]"},
 	} {
 		if got, _ := timeless(t, frames[:n]); !slices.Equal(got, want) {
 			t.Errorf("%d frames\n%q\nwant\n%q", n, got, want)

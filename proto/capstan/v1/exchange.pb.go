@@ -130,12 +130,13 @@ const (
 	// made for it can be taken for what it imitates. Of HTTP/1 it is the body's size, end and
 	// trailers that were told so; or a method that is none of the common ones may have begun
 	// among them; or a body is ended by a FIN that was not captured, and what is missing could
-	// also be one last byte. Of a WebSocket, its upgrade was not seen, but what looks like
-	// frames of both ends. Of HTTP/2 it may be that it is a call of gRPC, which only its
-	// messages show where the capture began after the connection did. Only if the interceptor
-	// is told to infer fields of calls are they what HPACK's table may have held before header
-	// blocks that are missing, which the calls behind them agree with, or a status that is
-	// a number among fields without names.
+	// also be one last byte; or the capture began after the connection did, and a response that
+	// is given to a request seen may be that of one before it. Of a WebSocket, its upgrade was
+	// not seen, but what looks like frames of both ends. Of HTTP/2 it may be that it is a call
+	// of gRPC, which only its messages show where the capture began after the connection did.
+	// Only if the interceptor is told to infer fields of calls are they what HPACK's table may
+	// have held before header blocks that are missing, which the calls behind them agree with,
+	// or a status that is a number among fields without names.
 	Flaw_FLAW_PLACE_GUESSED Flaw = 13
 )
 

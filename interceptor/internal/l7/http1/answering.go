@@ -16,6 +16,7 @@ func (p *pairing) request(c *Conn, h *half) *roundTrip {
 		p.shed(c)
 		return nil
 	case !p.unaligned && first.follows:
+		first.unproven = p.belief != believed
 		return p.takePending(c, 0)
 	}
 	if i := p.witnessed(h); i >= 0 {
@@ -32,8 +33,11 @@ func (p *pairing) request(c *Conn, h *half) *roundTrip {
 }
 
 // refuted reports whether x is certainly not what the response at h's mark answers: nobody
-// answers what he has not received, and nobody asks who is being answered already.
-func (x *roundTrip) refuted(h *half) bool { return x.unheard(h) || x.acked > h.msgOffset }
+// answers what he has not received, nobody asks who is being answered already, and what was
+// asked before comes first.
+func (x *roundTrip) refuted(h *half) bool {
+	return x.unheard(h) || x.acked > h.msgOffset || x.behind && x.acked == h.msgOffset
+}
 
 // unheard reports whether the sender of the response at h's mark had not received x.
 func (x *roundTrip) unheard(h *half) bool { return h.msgAcked >= 0 && h.msgAcked <= x.start }
@@ -61,7 +65,10 @@ func (p *pairing) certain(c *Conn, i int) *roundTrip {
 	p.dropBefore(c, i)
 	p.floatAway(c, len(p.floating))
 	x := p.takePending(c, 0)
-	x.unproven = p.anchored < 0
+	if p.belief == believed && x.epoch != p.anchored {
+		p.belief = shaken
+	}
+	x.unproven = p.belief != believed
 	p.align(x.epoch)
 	return x
 }
@@ -106,7 +113,7 @@ func (p *pairing) continued(h *half) bool {
 	if !p.single() || x.epoch != p.anchored || !x.reqWhole {
 		return false
 	}
-	behindAll := x.first && x.acked == 0 || x.follows && x.before >= 0 && p.answerPaired && p.answerEnd == x.acked
+	behindAll := x.first && x.acked == 0 || x.follows && x.before >= 0 && p.answerKind&answerPaired != 0 && p.answerEnd == x.acked
 	return behindAll && h.msgAcked == x.end && h.msgOffset == x.acked+continueLen && x.latest == h.msgOffset && x.expects()
 }
 

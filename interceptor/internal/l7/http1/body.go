@@ -68,8 +68,8 @@ func (h *half) body(b []byte, boundary bool) int {
 }
 
 // headAfterAll reports whether b, the start of a segment, is the next response
-// where the body of one should start whose request wasn't seen: that was HEAD, or
-// CONNECT. A body that the end of the stream ends could start like that; but then
+// where the body of one should start whose request wasn't seen, or is not certain: that was
+// HEAD, or CONNECT. A body that the end of the stream ends could start like that; but then
 // nobody sends a request when he has received just the head.
 func (h *half) headAfterAll(b []byte) bool {
 	switch {
@@ -80,10 +80,17 @@ func (h *half) headAfterAll(b []byte) bool {
 	default:
 		return false
 	}
-	if h.c.group.rec.Request != nil {
+	c, x := h.c, h.c.group
+	uncertain := x.unproven || x == c.probable
+	if x.rec.Request != nil && !uncertain {
 		return false
 	}
 	ok, _ := LooksLikeResponse(b)
+	if ok && uncertain {
+		c.pipelined, c.probable = true, nil
+		c.refute(c)
+		c.split(c, x)
+	}
 	return ok
 }
 

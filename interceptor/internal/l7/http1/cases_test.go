@@ -508,7 +508,7 @@ func TestCase67OddRequests(t *testing.T) {
 		h.server(ok(""))
 		h.client(get(2))
 		h.server(ok(""))
-		expect(t, h.records, tc.want, "GET /2 0 > 200 0 +")
+		expect(t, h.close(reassembly.CloseFIN), tc.want, "GET /2 0 > 200 0 +")
 	}
 	h := full(t) // the end of a request line
 	h.client("12 HTTP/1.1\r\n\r\n")

@@ -45,8 +45,9 @@ type Config struct {
 	// MaxPending is how many requests of a connection may wait for their
 	// responses. Default 1,024.
 	MaxPending int
-	// MaxPendingBytes is about how much memory they may keep together; beyond it
-	// the oldest are told without a response. Default 1 MiB.
+	// MaxPendingBytes is about how much memory they may keep together, and the pairs that
+	// are not certain yet; beyond it these are believed, then the oldest requests are told
+	// without a response. Default 1 MiB.
 	MaxPendingBytes int
 	// MaxUnparsed is how many bytes that are not HTTP a direction may carry
 	// where a message should start before it is given up. Default 64 KiB.

@@ -43,10 +43,10 @@ func TestMidstreamFirstPairIsWithheldUntilConfirmed(t *testing.T) {
 	h.server(ok("bb"))
 	expect(t, h.close(reassembly.CloseFIN), q, r, "GET /2 0 > - no_response", "- > 200 2 no_request")
 
-	h = start()
-	expect(t, h.close(reassembly.CloseFIN), paired)
 	h = start() // nothing else was seen: told with the doubt
-	expect(t, h.close(reassembly.CloseEndOfCapture), "GET /1 0 > 200 1 capture_ended")
+	expect(t, h.close(reassembly.CloseFIN), "GET /1 0 > 200 1 place_guessed")
+	h = start()
+	expect(t, h.close(reassembly.CloseEndOfCapture), "GET /1 0 > 200 1 capture_ended place_guessed")
 	h = start()
 	h.gap(fromServer, 10)
 	expect(t, h.close(reassembly.CloseFIN), q, r)
@@ -60,11 +60,11 @@ func TestMidstreamFirstPairIsWithheldUntilConfirmed(t *testing.T) {
 	}
 	for _, reason := range []reassembly.CloseReason{reassembly.CloseEndOfCapture, reassembly.CloseTimeout} {
 		flaw := map[reassembly.CloseReason]string{reassembly.CloseEndOfCapture: "capture_ended", reassembly.CloseTimeout: "timeout"}[reason]
-		expect(t, going("HTTP/1.0 302 Found\r\nLocation: /\r\n\r\n").close(reason), "GET /1 0 > 302 0 "+flaw)
-		expect(t, going("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc").close(reason), "GET /1 0 > 200 3 "+flaw)
+		expect(t, going("HTTP/1.0 302 Found\r\nLocation: /\r\n\r\n").close(reason), "GET /1 0 > 302 0 "+flaw+" place_guessed")
+		expect(t, going("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc").close(reason), "GET /1 0 > 200 3 "+flaw+" place_guessed")
 		h = going("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
 		h.gap(fromServer, 2)
-		expect(t, h.close(reason), "GET /1 0 > 200 5 gap "+flaw)
+		expect(t, h.close(reason), "GET /1 0 > 200 5 gap "+flaw+" place_guessed")
 		h = going("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
 		h.client(get(2))
 		expect(t, h.close(reason), q, "- > 200 3 no_request "+flaw, "GET /2 0 > - no_response "+flaw)
@@ -78,23 +78,23 @@ func TestMidstreamFirstPairIsWithheldUntilConfirmed(t *testing.T) {
 		h.server(ok("a"))
 		return h
 	}
-	expect(t, joined("\x00").close(reassembly.CloseEndOfCapture), "GET /1 0 > 200 1 capture_ended")
+	expect(t, joined("\x00").close(reassembly.CloseEndOfCapture), "GET /1 0 > 200 1 capture_ended place_guessed")
 	expect(t, joined("\x00\x00").close(reassembly.CloseEndOfCapture), q, r) // that was something
 
 	h = midstream(t) // the server closes after one response, the client had not asked for that
 	h.client(get(1))
 	h.server("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\na")
-	expect(t, h.close(reassembly.CloseFIN), "GET /1 0 > 200 1 closed_early")
+	expect(t, h.close(reassembly.CloseFIN), "GET /1 0 > 200 1 closed_early place_guessed")
 
 	h = start() // likewise, though it had said that it would not
 	h.end(fromServer)
-	expect(t, h.close(reassembly.CloseFIN), "GET /1 0 > 200 1 closed_early")
+	expect(t, h.close(reassembly.CloseFIN), "GET /1 0 > 200 1 closed_early place_guessed")
 
 	h = midstream(t) // which the client had asked for
 	h.client("GET /1 HTTP/1.1\r\nConnection: close\r\n\r\n")
 	h.server(ok("a"))
 	h.end(fromServer)
-	expect(t, h.close(reassembly.CloseFIN), paired)
+	expect(t, h.close(reassembly.CloseFIN), "GET /1 0 > 200 1 place_guessed")
 }
 
 // TestMidstreamPairIsRefutedByFurtherAnswers: a client that keeps several requests under way
@@ -120,13 +120,38 @@ func TestMidstreamPairIsRefutedByFurtherAnswers(t *testing.T) {
 	h.server("HTTP/1.1 200 OK\r\nContent-Length: 40\r\n\r\n") // to HEAD
 	h.server(ok("seems to be that body"))
 	h.server(ok("ccc"))
-	expect(t, h.records, before, "GET /6 0 > - no_response", "- > 200 40 no_request", "- > 200 3 no_request")
+	expect(t, h.records, before, "GET /6 0 > - no_response", "- > 200 0 no_request", "- > 200 21 no_request", "- > 200 3 no_request")
 	h.close(reassembly.CloseFIN)
 
-	h = start() // the client goes on as one that waits
+	h = start() // the client goes on as one that waits, for a while
+	h.client(get(7))
+	h.server(ok("ccc"))
+	h.server(ok("dddd"))
+	expect(t, h.records, before, "GET /6 0 > - no_response", "- > 200 2 no_request", "GET /7 0 > - no_response", "- > 200 3 no_request", "- > 200 4 no_request")
+	h.close(reassembly.CloseFIN)
+
+	h = start() // it rests before it goes on
+	h.time += int64(restTime)
 	h.client(get(7))
 	expect(t, h.records, before, paired)
 	h.close(reassembly.CloseFIN)
+
+	h = start() // it has gone on like that for long
+	for i := range maxWithheld - 1 {
+		expect(t, h.records, before)
+		h.client(get(7 + i))
+		h.server(ok("ccc"))
+	}
+	if n := len(h.records); n != 1+maxWithheld {
+		t.Errorf("%d records have left", n)
+	}
+	h.close(reassembly.CloseFIN)
+
+	h = start() // its server tells unasked that it has waited for long enough
+	h.client(get(7))
+	h.server("HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
+	h.server("HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
+	expect(t, h.close(reassembly.CloseFIN), before, "- > 408 0 no_request", paired, "GET /7 0 > 408 0 +")
 
 	for _, end := range []reassembly.CloseReason{reassembly.CloseFIN, reassembly.CloseTimeout} {
 		expect(t, start().close(end), before, paired)

@@ -92,17 +92,24 @@
 //
 // Where the byte before S was not seen, as with the first exchange of a
 // connection joined midstream, the request must be the only one pending and
-// R.acked its very end. Such a pair is withheld until the next response confirms
-// that the client works in lockstep, or the client's FIN that nothing more was
-// owed. A server that is the first to close may leave requests without an answer:
-// its FIN confirms nothing, unless the client had asked it to close. If something
-// else comes, the halves are emitted apart. If the connection ends and nothing else
-// was seen of it at all, the pair is emitted, not as complete, and with the flaw that
-// the end has, also where the response was still under way: it is wrong if the
-// capture began within a pipelined burst and ended within the responses to it.
+// R.acked its very end. What was sent before it, if that is known of, must have been
+// sent by a client that had received less than Q.acked: else S answers that. Such a pair
+// is withheld until the next response confirms that the client works in lockstep. If
+// something else comes, the halves are emitted apart. If nothing does, and the client's
+// FIN tells that nothing more was owed, or nothing else was seen at all, also where the
+// response was still under way, the pair is emitted with the flaw PLACE_GUESSED: it is
+// wrong if the capture began within a pipelined burst. A server that is the first to close
+// may leave requests without an answer: its FIN tells nothing, unless the client had asked
+// it to close.
 //
-// The first pair of such a connection that the exact rule does tell is withheld until the next
-// message, too: a response that nothing asked for since refutes it.
+// On a connection joined midstream all pairs are withheld until the client has been seen to
+// wait: it has had all responses for a quarter of a second when it asks again, or asks for what
+// only who waits asks for (101, CONNECT), or has gone on in lockstep for eight exchanges, or
+// the connection is over. A response that nothing pending can have asked for refutes them,
+// and so does another response in place of a body, since one to HEAD was taken for one to
+// something else; what is no HTTP behind a response may tell the like, or be a server's
+// fault, so they are emitted with PLACE_GUESSED. The first pair behind a loss of
+// requests is withheld like that until the next message, on any connection.
 //
 // Where only 100 (Continue) is missing, S is 25 bytes behind Q.acked, and R.prior is not
 // known. The response is that to Q if Q asked for this, is the only request pending, with
@@ -134,7 +141,12 @@
 // way all the time, sending the next whenever a response has come, to a server
 // that is always slower than that next request. Without the beginning, its
 // streams are byte for byte those of a client that waits, shifted. Whoever joins
-// such a connection midstream, or misses its first requests, gets shifted pairs.
+// such a connection midstream, or misses its first requests, gets shifted pairs,
+// if it goes on like that for eight exchanges or to its end.
+//
+// Segments without data tell nothing here. A server that acknowledges by one, before the
+// first request seen, seems to owe a response to what was sent before; but some send
+// the like to tell of their window.
 //
 // # Text
 //

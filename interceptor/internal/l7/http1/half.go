@@ -195,6 +195,9 @@ func (h *half) gap(g *reassembly.Gap) {
 // start line.
 func (h *half) lost(f capstanv1.Flaw) {
 	h.abort(f)
+	if !h.request && f == capstanv1.Flaw_FLAW_MALFORMED {
+		h.c.question(h.c) // a response to HEAD that has a body may be one to something else
+	}
 	h.give(stateResync)
 	h.uncounted()
 	h.garbage = f == capstanv1.Flaw_FLAW_MALFORMED

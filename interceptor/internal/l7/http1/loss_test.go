@@ -29,47 +29,56 @@ type habits struct {
 	slow   bool // with slide: the server answers later than the next request comes
 }
 
+// writer writes the segments of a conversation of n exchanges in the order of the wire.
+type writer struct {
+	r       *rand.Rand
+	segs    []segment
+	sent    [2]int64 // all of it has arrived, but requests on their way to a server that is told so
+	n, next int      // exchanges, and the one to be asked for next
+}
+
+func (w *writer) put(d flow.Direction, id int, b []byte, acked int64) {
+	mss := 40 + w.r.IntN(200)
+	for len(b) > 0 {
+		m := min(mss, len(b))
+		w.segs = append(w.segs, segment{d, w.sent[d], b[:m], acked, id})
+		w.sent[d] += int64(m)
+		b = b[m:]
+	}
+}
+
+// ask has the client send the next request, if there is one.
+func (w *writer) ask() {
+	if w.next < w.n {
+		w.put(fromClient, w.next, testRequest(w.r, w.next), w.sent[fromServer])
+		w.next++
+	}
+}
+
 // conversation builds n exchanges as segments in the order of the wire.
 func conversation(r *rand.Rand, n int, hb habits) []segment {
-	var segs []segment
-	var sent [2]int64 // all of it has arrived, except requests on their way with slide and not slow
-	put := func(d flow.Direction, id int, b []byte, acked int64) {
-		mss := 40 + r.IntN(200)
-		for len(b) > 0 {
-			m := min(mss, len(b))
-			segs = append(segs, segment{d, sent[d], b[:m], acked, id})
-			sent[d] += int64(m)
-			b = b[m:]
-		}
-	}
-	next := 0
-	ask := func() {
-		if next < n {
-			put(fromClient, next, testRequest(r, next), sent[fromServer])
-			next++
-		}
-	}
+	w := writer{r: r, n: n}
 	for answered := 0; answered < n; {
 		for range hb.window {
-			ask()
+			w.ask()
 		}
-		last := min(next, n)
-		received := sent[fromClient]
+		last := w.next
+		received := w.sent[fromClient]
 		for ; answered < last; answered++ {
-			put(fromServer, answered, testResponse(r, answered), received)
+			w.put(fromServer, answered, testResponse(r, answered), received)
 			if hb.slide {
 				if hb.slow {
-					ask()
-					received = sent[fromClient]
+					w.ask()
+					received = w.sent[fromClient]
 				} else {
-					received = sent[fromClient]
-					ask() // on its way while the next response is sent
+					received = w.sent[fromClient]
+					w.ask() // on its way while the next response is sent
 				}
-				last = next
+				last = w.next
 			}
 		}
 	}
-	return segs
+	return w.segs
 }
 
 func testRequest(r *rand.Rand, id int) []byte {

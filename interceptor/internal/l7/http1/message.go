@@ -7,6 +7,7 @@ func (h *half) beginRequest(line []byte) {
 	h.c.shared.Stats.Requests++
 	x := h.c.shared.roundTrip()
 	x.start, x.acked, x.epoch, x.follows = h.msgOffset, h.msgAcked, h.epoch, h.follows
+	x.behind = !h.follows && h.asksBehind()
 	x.rec.Request = &x.req
 	x.req.FirstByteUnixNs = uint64(h.msgTime)
 	switch string(line[:h.reqLine.methodEnd]) {

@@ -13,45 +13,55 @@ import (
 type pairing struct {
 	*inFlight
 
-	lastAcked              int64 // of the request before, -1 unknown
-	answerStart, answerEnd int64 // of the last response that ended
-	anchored               int32 // epoch of the client's half whose message starts are certain; -1 none
-	answerPaired           bool  // and whether that has a request for certain
-	answerInterim          bool  // and whether it was an interim one, cut off: the final one may follow
-	unaligned              bool  // responses may have been missed since the last pair
-	pipelined              bool  // the client sends requests before it has all responses
+	lastAcked              int64      // of the request before, -1 unknown
+	answerStart, answerEnd int64      // of the last response that ended
+	anchored               int32      // epoch of the client's half whose message starts are certain; -1 none
+	answerKind             answerKind // and what is known of it
+	unaligned              bool       // responses may have been missed since the last pair
+	pipelined              bool       // the client sends requests before it has all responses
+	belief                 belief     // in the pairs of a connection joined midstream
 }
+
+// answerKind is what is known of a response that has ended.
+type answerKind uint8
+
+const (
+	answerPaired  answerKind = 1 << iota // it has a request for certain
+	answerInterim                        // it was an interim one, cut off: the final one may follow
+)
 
 // inFlight is what a connection has in progress.
 type inFlight struct {
 	messages [2]message   // by direction
 	held     int          // bytes of their sections that Stats.HeldHeads counts
 	pending  []*roundTrip // requests without a response, in order
-	cost     int          // estimated bytes that those of pending keep whose request has ended
+	cost     int          // estimated bytes that those of pending keep whose request has ended, and the pairs withheld
 	group    *roundTrip   // of the response in progress
 	floating []*roundTrip // responses whose request may not have been delivered yet
 	probable *roundTrip   // a pair that offsets suggest and nothing refutes, until something confirms it
-	withheld *roundTrip   // a pair that is unproven, until what comes next, which may refute it
+	withheld []*roundTrip // pairs that are unproven, in order, until the client is seen to wait
 
 	serverLeft bool // it has ended its direction, before the client
 }
 
 // rests reports whether no message waits for another.
 func (p *pairing) rests() bool {
-	return p.group == nil && len(p.pending) == 0 && p.probable == nil && p.withheld == nil && len(p.floating) == 0
+	return p.group == nil && len(p.pending) == 0 && p.probable == nil && len(p.withheld) == 0 && len(p.floating) == 0
 }
 
 func (p *pairing) init(midstream bool) {
 	p.lastAcked = -1
 	p.unaligned = midstream
+	p.belief = believed
 	if midstream {
+		p.belief = unchecked
 		p.anchored = -1
 	}
 }
 
 // alone reports whether the message in progress in h is the only thing that is.
 func (p *pairing) alone(h *half) bool {
-	if p.probable != nil || p.withheld != nil || len(p.floating) > 0 {
+	if p.probable != nil || len(p.withheld) > 0 || len(p.floating) > 0 {
 		return false
 	}
 	if h.request {
@@ -62,7 +72,11 @@ func (p *pairing) alone(h *half) bool {
 
 // addRequest takes a request whose line was seen.
 func (p *pairing) addRequest(c *Conn, x *roundTrip) {
-	p.reveal(c)
+	if p.rested(x) {
+		p.believe(c)
+	} else {
+		p.review(c)
+	}
 	c.serverHalf().goneOn(x.acked)
 	x.before, x.first = p.lastAcked, x.start == int64(c.origin)
 	p.lastAcked = x.acked
@@ -95,7 +109,7 @@ func (p *pairing) pair(c *Conn, h *half) *roundTrip {
 		p.settle(c, h)
 	}
 	p.unprompted(c, h)
-	p.reveal(c)
+	p.review(c)
 	x := p.request(c, h)
 	if x == nil {
 		x = c.shared.roundTrip()
@@ -121,6 +135,9 @@ func (p *pairing) endRequest(c *Conn, x *roundTrip) {
 		x.cost = x.size()
 		p.cost += x.cost
 		c.shared.Stats.Charge += x.cost
+		if p.cost > c.shared.cfg.MaxPendingBytes && len(p.withheld) > 0 {
+			p.believe(c)
+		}
 		for p.cost > c.shared.cfg.MaxPendingBytes && len(p.pending) > 1 {
 			c.shared.Stats.ShedRequests++
 			p.dropOldest(c)
@@ -138,9 +155,15 @@ func (p *pairing) endResponse(c *Conn, x *roundTrip) {
 	if a.goesOn {
 		end++
 	}
-	p.answerStart, p.answerEnd, p.answerInterim = a.start, end, !a.final
+	p.answerStart, p.answerEnd = a.start, end
 	p.ahead(x)
-	p.answerPaired = x.rec.Request != nil && x != p.probable
+	p.answerKind = 0
+	if x.rec.Request != nil && x != p.probable {
+		p.answerKind = answerPaired
+	}
+	if !a.final {
+		p.answerKind |= answerInterim
+	}
 	p.pipelined = p.pipelined || slices.ContainsFunc(p.pending, p.interrupts)
 	if x == p.probable {
 		if !a.whole && !c.closed || a.msg.Status == 101 {
@@ -163,8 +186,8 @@ func (p *pairing) finish(c *Conn, x *roundTrip) {
 	if x.floats || x == p.probable {
 		return
 	}
-	if x.unproven && x.answer != nil && c.next == nil {
-		p.withheld = x
+	if x.unproven && x.answer != nil && p.belief != believed {
+		p.withhold(c, x)
 		return
 	}
 	c.emit(x)
@@ -229,7 +252,7 @@ func (p *pairing) upgrading() bool {
 // close emits what is left when the connection closes, after both halves have
 // ended what they had in progress.
 func (p *pairing) close(c *Conn, r reassembly.CloseReason) {
-	p.reveal(c)
+	p.believe(c) // nothing will tell more
 	if p.probable != nil {
 		p.settleLast(c, r)
 	}

@@ -19,7 +19,7 @@ func (p *pairing) askedEarly(x *roundTrip) bool {
 // interrupts reports whether x was sent before the end of the last response, which is to an
 // earlier request: one that is known, or any if x was sent in the middle of it.
 func (p *pairing) interrupts(x *roundTrip) bool {
-	return x.acked >= 0 && x.acked < p.answerEnd && (p.answerPaired || x.acked > p.answerStart)
+	return x.acked >= 0 && x.acked < p.answerEnd && (p.answerKind&answerPaired != 0 || x.acked > p.answerStart)
 }
 
 // outran reports whether x was sent before the response at h's mark, which is to an earlier
@@ -36,21 +36,15 @@ func (p *pairing) unprompted(c *Conn, h *half) {
 	client := c.clientHalf()
 	if p.refutes(h) {
 		p.pipelined = true
+		p.refute(c)
 		return
 	}
-	if h.msgAcked < 0 || p.answerInterim || client.epoch == p.anchored && h.msgAcked <= client.offset {
+	if h.msgAcked < 0 || p.answerKind&answerInterim != 0 || client.epoch == p.anchored && h.msgAcked <= client.offset {
 		return
 	}
 	if h.follows && h.msgAcked <= h.prior || client.lastAcked >= 0 && client.lastAcked < h.msgOffset && h.msgAcked <= client.offset {
 		p.pipelined = true
 	}
-}
-
-// refutes reports whether the response at h's mark refutes the pair that is withheld: nothing
-// that its sender had received waits for it, so what it answers was sent before that pair's
-// request. Only 408 may come unasked (RFC 9110 §15.5.9).
-func (p *pairing) refutes(h *half) bool {
-	return p.withheld != nil && len(p.pending) == 0 && h.msgAcked >= 0 && h.msgAcked <= h.c.clientHalf().offset && h.status.status != 408
 }
 
 // passedOver takes the news that no response starts at the offsets from start up to
@@ -62,6 +56,16 @@ func (p *pairing) passedOver(c *Conn, start, end int64) {
 	}
 	p.pipelined = true
 	p.shed(c)
+}
+
+// asksBehind reports whether the request at h's mark, which follows none that is known, was sent
+// when what came before it had no response: its client had received as much when it sent the
+// end of that, or nothing since the first byte known.
+func (h *half) asksBehind() bool {
+	if h.prior >= 0 {
+		return h.prior == h.msgAcked && h.msgOffset > probeLen
+	}
+	return h.msgAcked == 0 && h.msgOffset > int64(h.c.origin)+lineEndsLen
 }
 
 // lineEndsLen is the length of two line ends.

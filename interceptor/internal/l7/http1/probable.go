@@ -3,6 +3,7 @@ package http1
 import (
 	"capstan/interceptor/internal/exchange"
 	"capstan/pkg/reassembly"
+	capstanv1 "capstan/proto/capstan/v1"
 )
 
 // settle confirms or takes back the probable pair when the response at h's mark
@@ -16,26 +17,12 @@ func (p *pairing) settle(c *Conn, h *half) {
 		next := p.pending[0]
 		if next.follows && next.acked == a.end && h.msgOffset == a.end && h.msgAcked > next.start {
 			p.align(x.epoch)
-			c.emit(x)
+			x.unproven = p.belief != believed
+			p.finish(c, x)
 			return
 		}
 	}
 	p.split(c, x)
-}
-
-// reveal emits the pair that is withheld, or takes it apart: a response that nobody asked for
-// since tells that the client pipelines, and that it was shifted.
-func (p *pairing) reveal(c *Conn) {
-	x := p.withheld
-	if x == nil {
-		return
-	}
-	p.withheld, x.unproven = nil, false
-	if p.pipelined {
-		p.split(c, x)
-		return
-	}
-	p.finish(c, x)
 }
 
 // split takes a pair apart.
@@ -62,15 +49,26 @@ func (p *pairing) settleLast(c *Conn, r reassembly.CloseReason) {
 	a := x.answer
 	undisturbed := !p.pipelined && a.epoch == c.serverHalf().epoch
 	switch {
+	case undisturbed && x.method == methodConnect && c.clientHalf().offset > x.end:
+		c.emit(x) // the client has taken it for the answer
 	case undisturbed && a.whole && len(p.pending) == 0 && r == reassembly.CloseFIN && (x.asksClose || !a.closes && !c.serverLeft):
 		// The client wanted no more than this, or would have waited for it.
-		c.emit(x)
+		p.guess(c, x)
 	case undisturbed && p.isAll(c, x):
 		x.flaws.Add(exchange.CloseFlaw(r))
-		c.emit(x)
+		p.guess(c, x)
 	default:
 		p.split(c, x)
 	}
+}
+
+// guess emits x, a pair that nothing confirms nor refutes. Where the connection was joined
+// midstream its response may be that of a request before it.
+func (p *pairing) guess(c *Conn, x *roundTrip) {
+	if c.conn.Midstream {
+		x.flaws.Add(capstanv1.Flaw_FLAW_PLACE_GUESSED)
+	}
+	c.emit(x)
 }
 
 // isAll reports whether nothing but the pair x was seen, so that nothing could confirm it. Its

@@ -34,7 +34,8 @@ type trip struct {
 	alone     bool  // no response will be paired with it
 	continued bool  // the response before the final one is missing: 100 (Continue)
 	floats    bool  // it is a response that waits for its request
-	unproven  bool  // paired by offsets alone where the connection was joined midstream
+	unproven  bool  // paired on a connection joined midstream whose client was not seen to wait
+	behind    bool  // what was sent before it had no response when it was sent
 	start     int64 // stream offset of its first byte
 	end       int64 // and behind its last, once it is done
 	acked     int64 // response bytes the client had received when it sent it, -1 unknown
@@ -86,13 +87,18 @@ func (x *roundTrip) switches(acked int64) bool {
 	return x.upgrades && acked > x.start && (!x.reqDone || acked <= x.end+lineEndsLen)
 }
 
-// size estimates the memory that the request of x keeps.
+// size estimates the memory that x keeps.
 func (x *roundTrip) size() int {
-	n := roundTripCost + len(x.req.Target) + len(x.reqBody.Content)
-	for _, fields := range [...][]*capstanv1.Header{x.req.Headers, x.req.Trailers} {
-		for _, f := range fields {
-			n += fieldCost + len(f.Name) + len(f.Value)
-		}
+	n := roundTripCost + len(x.req.Target) + len(x.reqBody.Content) + sizeOf(x.req.Headers) + sizeOf(x.req.Trailers)
+	if a := x.answer; a != nil {
+		n += len(a.body.Content) + sizeOf(a.msg.Headers) + sizeOf(a.msg.Trailers)
+	}
+	return n
+}
+
+func sizeOf(fields []*capstanv1.Header) (n int) {
+	for _, f := range fields {
+		n += fieldCost + len(f.Name) + len(f.Value)
 	}
 	return n
 }

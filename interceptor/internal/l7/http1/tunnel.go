@@ -124,6 +124,7 @@ func (c *Conn) tunnelMade(compressed bool) {
 // tunnel leaves HTTP in both directions, behind an answer whose sender had received so
 // much of what the client sent; -1 if that is not known.
 func (c *Conn) tunnel(acked int64) {
+	c.believe(c) // who asks for this waits for the answer
 	for d := range c.half {
 		h := &c.half[d]
 		early, from := h.early(), h.offset
