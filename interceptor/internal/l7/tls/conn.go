@@ -96,6 +96,7 @@ func (c *Conn) Close(_ int64, r reassembly.CloseReason) {
 	}
 	c.closed = true
 	c.stats.Held -= c.held
+	c.guessRoles()
 	x := c.tally.Record(capstanv1.Protocol_PROTOCOL_TLS, c.conn, c.client, r)
 	x.Tls, x.Connection.LooksLike = &c.record, c.answered()
 	for d := range c.half {

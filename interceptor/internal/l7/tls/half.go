@@ -121,6 +121,9 @@ func (h *half) collect(c *Conn, d flow.Direction, b []byte) int {
 	kind, length := h.message[0], messageLen(h.message)
 	switch {
 	case kind != clientHello && kind != serverHello:
+		if whole := messageHeaderLen + length; whole <= int(h.header[3])<<8|int(h.header[4]) {
+			c.recogniseBy(d, kind) // what is encrypted hardly ever has such a length
+		}
 		h.message, h.skip = nil, length
 	case length > maxHelloLen:
 		c.stats.Unread++
