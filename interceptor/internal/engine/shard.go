@@ -79,12 +79,17 @@ func (s *shard) segment(p *packet.Segment, time int64, at reassembly.Instant) {
 	s.poll()
 }
 
-// poll sheds what has to be by now. Whatever may have brought memory calls it: segments, and
-// fragments.
+// poll looks at the memory now and then. Whatever may have brought some calls it: segments,
+// and fragments.
 func (s *shard) poll() {
-	switch s.polls++; {
-	case s.memory == nil:
-	case s.polls&s.pollMask == 0, s.polls%heedEvery == 0 && s.memory.Called():
+	if s.polls++; s.polls%heedEvery == 0 {
+		s.heed()
+	}
+}
+
+// heed sheds what has to be by now. pollMask is one less than a multiple of heedEvery.
+func (s *shard) heed() {
+	if s.memory != nil && (s.polls&s.pollMask == 0 || s.memory.Called()) {
 		s.memory.Relieve()
 	}
 }
