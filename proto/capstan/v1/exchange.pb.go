@@ -1434,7 +1434,7 @@ type Connection struct {
 	Close  Close                  `protobuf:"varint,3,opt,name=close,proto3,enum=capstan.v1.Close" json:"close,omitempty"`
 	// What the first bytes look like, those of the end that spoke first: "text",
 	// "binary", or the protocol where they name it, such as "ssh". Of TLS, those of
-	// the server, if it answers a ClientHello with something else. Those behind a
+	// the server, if it says something else, whether or not to a ClientHello. Those behind a
 	// header of the PROXY protocol; "proxy-protocol" if there are none. "http" or "http2"
 	// of a connection with that protocol that no exchange is known of: none was made, or
 	// too much is missing. "socks4" or "socks5" likewise, where nothing is told of a tunnel.
