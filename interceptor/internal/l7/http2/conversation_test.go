@@ -103,8 +103,8 @@ func (c *conversation) fields(seen map[string]int) (fields []string) {
 
 // block writes a header block, at times in pieces and with a new table size.
 func (c *conversation) block(p *peer, id uint32, end bool, fields ...string) {
-	if c.r.IntN(15) == 0 && !c.steady {
-		p.resize(c.r.IntN(3000))
+	if c.r.IntN(15) == 0 && !c.steady && p.odd == nil {
+		p.x.SetMaxDynamicTableSize(uint32(c.r.IntN(3000)))
 	}
 	b := p.encode(fields...)
 	flags := uint8(0)

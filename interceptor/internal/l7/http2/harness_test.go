@@ -100,7 +100,7 @@ type peer struct {
 	out   []byte
 	block bytes.Buffer
 	x     *xhpack.Encoder
-	odd   *oddEncoder // in its place
+	odd   *encoder // in its place
 }
 
 func newPeer() *peer {
@@ -125,19 +125,10 @@ func (p *peer) frame(kind frameType, flags uint8, stream uint32, payload ...[]by
 	return p
 }
 
-// resize has HPACK's table hold so many bytes from the next block on.
-func (p *peer) resize(n int) {
-	if p.odd != nil {
-		p.odd.resize(n)
-	} else {
-		p.x.SetMaxDynamicTableSize(uint32(n))
-	}
-}
-
 // encode returns a header block; names and values take turns.
 func (p *peer) encode(fields ...string) []byte {
 	if p.odd != nil {
-		return p.odd.encode(fields)
+		return p.odd.encode(fields...)
 	}
 	p.block.Reset()
 	for i := 0; i < len(fields); i += 2 {

@@ -23,6 +23,11 @@ type encoder struct {
 	double, shrink, literal int // once in so many, 0 for never
 }
 
+// newOddEncoder returns one that does all of it.
+func newOddEncoder(r *rand.Rand) *encoder {
+	return &encoder{r: r, max: 4096, asked: 4096, double: 6, shrink: 15, literal: 6}
+}
+
 func (e *encoder) entrySize(f string) int { return len(f) - 1 + 32 }
 
 func (e *encoder) once(n int) bool { return n > 0 && e.r.IntN(n) == 0 }
@@ -394,41 +399,47 @@ func (h *hostile) wrong(x *capstanv1.Exchange, told *hostileTold) string {
 }
 
 // TestHostileEncoders joins connections late, and loses some of their segments: what is told of
-// them is true, whatever their encoders do with the table.
+// them is true, whatever their encoders do with the table; of all these also where fields are inferred.
 func TestHostileEncoders(t *testing.T) {
 	for kind, name := range []string{"as all do", "twice", "smaller unasked", "literals", "all of it"} {
 		for _, loss := range []int{0, 100, 20} {
-			t.Run(fmt.Sprint(name, ", 1 lost of ", loss), func(t *testing.T) {
-				var told hostileTold
-				wrong := 0
-				for seed := range uint64(hostileSeeds) {
-					r := rand.New(rand.NewPCG(seed, uint64(kind*100+loss)))
-					c := newHostile(r, 20+r.IntN(60), kind)
-					h := newHarness(t, Config{}, 100, testConn(true))
-					skip := 1 + r.IntN(len(c.turns)/2)
-					for i, s := range c.turns[skip:] {
-						if i == 0 && r.IntN(2) == 0 {
-							s.bytes = s.bytes[r.IntN(len(s.bytes)):]
-						}
-						if loss > 0 && r.IntN(loss) == 0 {
-							h.gap(s.d, len(s.bytes))
-							continue
-						}
-						h.chunk(s.d, s.bytes, h.offset[s.d.Reverse()])
-					}
-					for _, x := range h.close(reassembly.CloseFIN) {
-						if w := c.wrong(x, &told); w != "" {
-							if wrong++; wrong < 4 {
-								t.Errorf("seed %d: %s is wrong in %s %v", seed, w, tell([]*capstanv1.Exchange{x}), x.Grpc)
-							}
-							break
-						}
-					}
-				}
-				t.Logf("%d of %d connections wrong; of %d calls %d known as such, %d statuses; %.1f %% of fields", wrong, hostileSeeds, told.calls, told.known, told.status, 100*float64(told.knownFields)/float64(told.fields))
-			})
+			for _, infer := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s, 1 lost of %d, inferred %t", name, loss, infer), func(t *testing.T) {
+					hostileEncoders(t, Config{InferFields: infer}, kind, loss)
+				})
+			}
 		}
 	}
+}
+
+func hostileEncoders(t *testing.T, cfg Config, kind, loss int) {
+	var told hostileTold
+	wrong := 0
+	for seed := range uint64(hostileSeeds) {
+		r := rand.New(rand.NewPCG(seed, uint64(kind*100+loss)))
+		c := newHostile(r, 20+r.IntN(60), kind)
+		h := newHarness(t, cfg, 100, testConn(true))
+		skip := 1 + r.IntN(len(c.turns)/2)
+		for i, s := range c.turns[skip:] {
+			if i == 0 && r.IntN(2) == 0 {
+				s.bytes = s.bytes[r.IntN(len(s.bytes)):]
+			}
+			if loss > 0 && r.IntN(loss) == 0 {
+				h.gap(s.d, len(s.bytes))
+				continue
+			}
+			h.chunk(s.d, s.bytes, h.offset[s.d.Reverse()])
+		}
+		for _, x := range h.close(reassembly.CloseFIN) {
+			if w := c.wrong(x, &told); w != "" {
+				if wrong++; wrong < 4 {
+					t.Errorf("seed %d: %s is wrong in %s %v", seed, w, tell([]*capstanv1.Exchange{x}), x.Grpc)
+				}
+				break
+			}
+		}
+	}
+	t.Logf("%d of %d connections wrong; of %d calls %d known as such, %d statuses; %.1f %% of fields", wrong, hostileSeeds, told.calls, told.known, told.status, 100*float64(told.knownFields)/float64(told.fields))
 }
 
 const hostileSeeds = 60
