@@ -74,6 +74,9 @@ rpcap+unix://%2Frun%2Frpcapd.sock/any
 	}
 	root.AddCommand(runCommand(s), readCommand(s), watchCommand(s), statusCommand(s), ledgerCommand(s), setCommand(s),
 		devicesCommand(s), dumpCommand(s), configCommand(s), healthCommand(s))
+	for _, cmd := range root.Commands() {
+		truths(cmd.Flags())
+	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.SetArgs(args)
 	root.SetIn(stdin)

@@ -39,7 +39,6 @@ a warning.
 	}
 	flags.register(cmd.Flags())
 	cmd.Flags().BoolVar(&full, "ledger", false, "print what became of every frame and byte to standard error")
-	truths(cmd.Flags())
 	return cmd
 }
 

@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// TestWhatIsMissingIsNamed: who leaves out what a command needs is told what that is.
+// TestWhatIsMissingIsNamed: who leaves out what a command needs is told what that is, and so
+// is who says something else, of any command.
 func TestWhatIsMissingIsNamed(t *testing.T) {
 	nobody := filepath.Join(t.TempDir(), "api")
 	for _, x := range []struct {
@@ -19,6 +20,9 @@ func TestWhatIsMissingIsNamed(t *testing.T) {
 		{[]string{"set", "--api", nobody}, ExitUsage, "set what: --filter, --device or --one-in-flows?"},
 		{[]string{"watch", "--api", nobody, "--color", "x"}, ExitUsage, `--color "x" is none of auto, always, never`},
 		{[]string{"watch", "--api", nobody}, ExitCannotStart, "no interceptor answers at " + nobody},
+		{[]string{"status", "--json=x"}, ExitUsage, `"x" for "--json" flag: is neither true nor false`},
+		{[]string{"read", "--ledger=x", "-"}, ExitUsage, `"x" for "--ledger" flag: is neither true nor false`},
+		{[]string{"run", "--pprof=x"}, ExitUsage, `"x" for "--pprof" flag: is neither true nor false`},
 		{[]string{"status", "--api", nobody}, ExitCannotStart, "no interceptor answers at " + nobody},
 	} {
 		if status, _, err := runCommandLine(t, x.args...); status != x.status || !strings.Contains(err, x.want) {

@@ -66,7 +66,7 @@ func (t truth) Set(text string) error {
 // truths has all flags that are on or off say so.
 func truths(flags *pflag.FlagSet) {
 	flags.VisitAll(func(f *pflag.Flag) {
-		if f.Value.Type() == "bool" {
+		if _, ok := f.Value.(truth); !ok && f.Value.Type() == "bool" {
 			f.Value = truth{f.Value}
 		}
 	})
